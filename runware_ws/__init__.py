@@ -1,0 +1,88 @@
+"""One long-lived, authenticated socket to Runware that loses nothing and runs nothing twice."""
+
+from runware_ws._version import __version__
+from runware_ws.classify import Loss, LossKind, Verdict
+from runware_ws.client import Client, DrainReport
+from runware_ws.config import DEFAULT_URL, Config
+from runware_ws.errors import (
+    AuthenticationError,
+    ClientClosed,
+    ConfigurationError,
+    ConnectionFailed,
+    InvalidTask,
+    OutcomeUnknown,
+    ProtocolError,
+    RunwareError,
+    StreamInterrupted,
+    Submitted,
+    TaskCancelled,
+    TaskError,
+    TaskTimeout,
+)
+from runware_ws.feed import EventStream
+from runware_ws.handle import TaskHandle
+from runware_ws.mapping import Outcome
+from runware_ws.models import (
+    HAIKU_MODEL,
+    Cache,
+    ErrorFamily,
+    Inputs,
+    Message,
+    RecoveredBy,
+    Result,
+    ResultItem,
+    Settings,
+    TextInference,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    Usage,
+    data_uri,
+)
+from runware_ws.session.states import ConnectionState, TaskState
+from runware_ws.stats import Stats
+
+__all__ = [
+    "DEFAULT_URL",
+    "HAIKU_MODEL",
+    "AuthenticationError",
+    "Cache",
+    "Client",
+    "ClientClosed",
+    "Config",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ConnectionState",
+    "DrainReport",
+    "ErrorFamily",
+    "EventStream",
+    "Inputs",
+    "InvalidTask",
+    "Loss",
+    "LossKind",
+    "Message",
+    "Outcome",
+    "OutcomeUnknown",
+    "ProtocolError",
+    "RecoveredBy",
+    "Result",
+    "ResultItem",
+    "RunwareError",
+    "Settings",
+    "Stats",
+    "StreamInterrupted",
+    "Submitted",
+    "TaskCancelled",
+    "TaskError",
+    "TaskHandle",
+    "TaskState",
+    "TaskTimeout",
+    "TextInference",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "Usage",
+    "Verdict",
+    "__version__",
+    "data_uri",
+]

@@ -1,0 +1,296 @@
+"""The supervisor: opens sockets, feeds the core, performs its effects, keeps its timers.
+
+It decides nothing. All of it runs in one task group; one socket is open at a
+time, for the next dial begins only when the last socket is gone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from runware_ws.backoff import Backoff
+from runware_ws.classify import Loss, LossKind
+from runware_ws.config import Config
+from runware_ws.events import Closed, Event
+from runware_ws.feed import EventFeed
+from runware_ws.keys import KeySource
+from runware_ws.session.core import SessionCore
+from runware_ws.session.effects import (
+    Admit,
+    Authenticate,
+    Close,
+    Emit,
+    Frame,
+    Open,
+    Progress,
+    Resolve,
+)
+from runware_ws.session.record import TaskRecord
+from runware_ws.session.states import ConnectionState
+from runware_ws.transport.base import Dial, NotSent, Transport, TransportLost
+from runware_ws.wire import codec
+
+__all__ = ["Driver", "Owner"]
+
+FOREVER = float("inf")
+
+
+class Owner(Protocol):
+    """Who waits for a task: called back by the driver, must not raise or block."""
+
+    def on_admitted(self) -> None: ...
+
+    def on_progress(self) -> None: ...
+
+    def on_settled(self) -> None: ...
+
+
+class Driver:
+    """Runs one session core over sockets."""
+
+    def __init__(self, url: str, keys: KeySource, config: Config, dial: Dial) -> None:
+        self._url = url
+        self._keys = keys
+        self._config = config
+        self._dial = dial
+        self.core = SessionCore(
+            config,
+            draw=Backoff(config.backoff, cap=config.backoff_cap),
+            redact=keys.redact,
+            fixed_key=keys.fixed,
+        )
+        self.feed = EventFeed(config.event_buffer)
+        self.now: Callable[[], float] = anyio.current_time
+        self._opening: deque[int] = deque()
+        self._authenticate: Authenticate | None = None
+        self._socket_scope: anyio.CancelScope | None = None
+        self._graceful = False
+        self._armed = FOREVER
+        # What wakes the supervisor, the writer, the timer, and whoever watches the state.
+        self._open_event = anyio.Event()
+        self._write_event = anyio.Event()
+        self._timer_event = anyio.Event()
+        self._changed = anyio.Event()
+        self.stopped = anyio.Event()
+
+    # The public side
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Begin to dial, in ``tasks``."""
+        self.core.start(self.now())
+        tasks.start_soon(self._supervise, name="runware_ws supervisor")
+        tasks.start_soon(self._keep_time, name="runware_ws timer")
+        self.apply()
+
+    def submit(self, record: TaskRecord) -> None:
+        """Hand a task to the core. Raises what the core raises."""
+        self.core.submit(record, self.now())
+        self.apply()
+
+    def cancel(self, record: TaskRecord) -> bool:
+        """Give a task up; False where it had ended."""
+        done = self.core.cancel(record, self.now())
+        self.apply()
+        return done
+
+    def drain(self) -> None:
+        """Take no new task."""
+        self.core.drain(self.now())
+        self.apply()
+
+    def close(self) -> None:
+        """End all tasks and the socket; :attr:`stopped` tells when it is done."""
+        self.core.close(self.now())
+        self.apply()
+
+    async def wait_changed(self) -> None:
+        """Wait until the connection's state changed, or a task ended while somebody waits here."""
+        await self._changed.wait()
+
+    # Effects
+
+    def apply(self) -> None:
+        """Perform what the core wants done."""
+        core = self.core
+        for effect in core.take_effects():
+            kind = type(effect)
+            if kind is Resolve or kind is Progress or kind is Admit:
+                self._tell_owner(effect)
+            elif kind is Emit:
+                self._emit(effect.event)  # type: ignore[union-attr]
+            elif kind is Open:
+                self._opening.append(effect.generation)  # type: ignore[union-attr]
+                self._open_event.set()
+            elif kind is Authenticate:
+                self._authenticate = effect  # type: ignore[assignment]
+                self._write_event.set()
+            elif kind is Close:
+                self._end_socket(effect.graceful)  # type: ignore[union-attr]
+        if core.take_wake():
+            self._write_event.set()
+        if core.take_rearm() and core.next_deadline() < self._armed:
+            self._timer_event.set()
+
+    def _tell_owner(self, effect: Any) -> None:
+        owner: Owner | None = effect.record.owner
+        kind = type(effect)
+        if kind is Resolve:
+            if owner is not None:
+                owner.on_settled()
+            if not self.core.pending:
+                self._notify()
+        elif owner is not None:
+            if kind is Progress:
+                owner.on_progress()
+            else:
+                owner.on_admitted()
+
+    def _emit(self, event: Event) -> None:
+        self.feed.publish(event)
+        if isinstance(event, Closed):
+            self.feed.close()
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _end_socket(self, graceful: bool) -> None:
+        self._graceful = graceful
+        if self._socket_scope is not None:
+            self._socket_scope.cancel()
+        # A closed client has no socket to come: let the supervisor see it.
+        self._open_event.set()
+
+    # The supervisor
+
+    async def _supervise(self) -> None:
+        try:
+            while self.core.state is not ConnectionState.CLOSED:
+                if not self._opening:
+                    self._open_event = anyio.Event()
+                    await self._open_event.wait()
+                    continue
+                await self._socket(self._opening.popleft())
+        finally:
+            self.stopped.set()
+            self._timer_event.set()
+
+    async def _socket(self, generation: int) -> None:
+        """One socket from the dial to its end."""
+        self._graceful = False
+        self._authenticate = None
+        loss: Loss | None = None
+        with anyio.CancelScope() as scope:
+            self._socket_scope = scope
+            if generation != self.core.generation or self.core.state is ConnectionState.CLOSED:
+                return
+            try:
+                loss = await self._open_and_run(generation)
+            except TransportLost as exc:
+                loss = exc.loss
+        self._socket_scope = None
+        # Where the core itself ended the socket, this report is of an old generation.
+        if loss is not None:
+            loss = Loss(
+                loss.kind,
+                loss.code,
+                loss.status,
+                loss.retry_after,
+                self._keys.redact_text(loss.detail),
+            )
+            self.core.lost(generation, loss, self.now())
+            self.apply()
+
+    async def _open_and_run(self, generation: int) -> Loss | None:
+        try:
+            key = await self._keys.fetch()
+        except Exception as exc:
+            # What it says could hold the key, so only its type is told.
+            return Loss(LossKind.KEY_UNAVAILABLE, detail=f"api_key() raised {type(exc).__name__}")
+        async with self._dial(self._url, self._config) as transport:
+            try:
+                self.core.connected(generation, self.now())
+                self.apply()
+                return await self._run_socket(
+                    generation, transport, lambda s: codec.authentication(key.get_secret_value(), s)
+                )
+            finally:
+                if self._graceful:
+                    with (
+                        anyio.CancelScope(shield=True),
+                        anyio.move_on_after(self._config.close_timeout),
+                    ):
+                        await transport.aclose()
+
+    async def _run_socket(
+        self,
+        generation: int,
+        transport: Transport,
+        authentication: Callable[[str | None], bytes],
+    ) -> Loss | None:
+        loss: Loss | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(
+                self._write, generation, transport, authentication, name="runware_ws writer"
+            )
+            core, now, apply = self.core, self.now, self.apply
+            try:
+                while True:
+                    data = await transport.receive()
+                    core.receive(generation, data, now())
+                    apply()
+            except TransportLost as exc:
+                loss = exc.loss
+            tasks.cancel_scope.cancel()
+        return loss
+
+    async def _write(
+        self,
+        generation: int,
+        transport: Transport,
+        authentication: Callable[[str | None], bytes],
+    ) -> None:
+        """Write what the core hands out. The reader reports how the socket ended."""
+        frame: Frame | None = None
+        try:
+            while True:
+                wanted, self._authenticate = self._authenticate, None
+                if wanted is not None and wanted.generation == generation:
+                    await transport.send(authentication(wanted.session_uuid))
+                    continue
+                frame = self.core.next_frame(self.now())
+                if frame is None:
+                    self._write_event = anyio.Event()
+                    await self._write_event.wait()
+                    continue
+                self.apply()
+                await transport.send(frame.data)
+        except NotSent:
+            if frame is not None:
+                self.core.not_written(generation, frame)
+        except TransportLost:
+            pass
+
+    # The timer
+
+    async def _keep_time(self) -> None:
+        core = self.core
+        while core.state is not ConnectionState.CLOSED:
+            deadline = core.next_deadline()
+            now = self.now()
+            if deadline <= now:
+                core.on_deadline(now)
+                self.apply()
+                await anyio.lowlevel.checkpoint()
+                continue
+            self._armed = deadline
+            self._timer_event = anyio.Event()
+            with anyio.CancelScope(deadline=deadline):
+                await self._timer_event.wait()
+            self._armed = FOREVER

@@ -1,0 +1,221 @@
+"""Every exception of this library.
+
+    RunwareError
+    ├── ConfigurationError   the program's fault: an option is wrong; nothing was tried
+    ├── InvalidTask          the caller's fault: refused before the wire; nothing was sent
+    ├── AuthenticationError  the key's fault: the server refuses it; every task ends with this
+    ├── TaskError            the server's verdict on one task
+    ├── TaskTimeout          the caller's deadline passed; the connection is not in doubt
+    ├── OutcomeUnknown       the deadline passed and nobody can know what became of the task
+    ├── TaskCancelled        the caller gave the task up with ``handle.cancel()``
+    ├── StreamInterrupted    a stream was cut and the server does not continue it
+    ├── ConnectionFailed     the server cannot be reached, or refuses us for good
+    ├── ProtocolError        the peer (or a frame) breaks the protocol
+    └── ClientClosed         the client was closed or is draining
+
+Every exception that ends a task tells two things a caller must know before it
+tries again: ``submitted`` (did the server get the task?) and
+``safe_to_resend`` (can sending it again, under a *new* taskUUID, run the work
+twice?).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runware_ws.models.error_codes import ErrorFamily
+
+__all__ = [
+    "AuthenticationError",
+    "ClientClosed",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "InvalidTask",
+    "OutcomeUnknown",
+    "ProtocolError",
+    "RunwareError",
+    "StreamInterrupted",
+    "Submitted",
+    "TaskCancelled",
+    "TaskError",
+    "TaskTimeout",
+]
+
+
+class Submitted(StrEnum):
+    """Whether the server has the task.
+
+    ``NO``: not one byte of it was handed to a socket. ``MAYBE``: it was
+    written, and nothing came back that proves that it arrived. ``YES``: the
+    server spoke of it (an acknowledgement, an item, an error, a receipt).
+    """
+
+    NO = "no"
+    MAYBE = "maybe"
+    YES = "yes"
+
+
+class RunwareError(Exception):
+    """The root of all exceptions of this library.
+
+    ``task_uuid`` is ``None`` where the error concerns no single task.
+    ``submitted`` and ``safe_to_resend`` are explained at the head of this
+    module. All exceptions can be pickled.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task_uuid: str | None = None,
+        submitted: Submitted = Submitted.NO,
+        safe_to_resend: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.task_uuid = task_uuid
+        self.submitted = submitted
+        if safe_to_resend is None:
+            safe_to_resend = submitted is Submitted.NO
+        self.safe_to_resend = safe_to_resend
+
+
+class ConfigurationError(RunwareError, ValueError):
+    """An option has a value that cannot work. The message names the option and the cure."""
+
+
+class InvalidTask(RunwareError, ValueError):
+    """A task was refused before the wire. Nothing was sent.
+
+    ``problems`` lists every problem as ``"place: rule"``, the place in the
+    wire's spelling (``settings.maxTokens``).
+    """
+
+    def __init__(
+        self, message: str, *, problems: Sequence[str] = (), task_uuid: str | None = None
+    ) -> None:
+        super().__init__(message, task_uuid=task_uuid)
+        self.problems = tuple(problems)
+
+
+class AuthenticationError(RunwareError):
+    """The server refuses the API key. The client ends; it does not dial in a loop.
+
+    ``code`` is the server's error code, ``None`` where it gave none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        task_uuid: str | None = None,
+        submitted: Submitted = Submitted.NO,
+        safe_to_resend: bool | None = None,
+    ) -> None:
+        super().__init__(
+            message, task_uuid=task_uuid, submitted=submitted, safe_to_resend=safe_to_resend
+        )
+        self.code = code
+
+
+class TaskError(RunwareError):
+    """The server's verdict on one task.
+
+    ``code`` and ``message`` are the server's words. ``parameter`` names what
+    it complains about, ``None`` where it names nothing. ``family`` sorts the
+    code, for the catalogue of codes is not stable. ``retryable`` tells whether
+    another try, as a new task, can help. ``raw`` is the whole error object as
+    it came. ``items`` are the results of the same task that arrived before
+    the error (``numberResults`` > 1), as raw objects.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        parameter: str | tuple[str, ...] | None = None,
+        documentation: str | None = None,
+        family: ErrorFamily | None = None,
+        retryable: bool = False,
+        raw: Mapping[str, Any] | None = None,
+        items: Sequence[Mapping[str, Any]] = (),
+        task_uuid: str | None = None,
+        submitted: Submitted = Submitted.YES,
+        safe_to_resend: bool = False,
+    ) -> None:
+        super().__init__(
+            message, task_uuid=task_uuid, submitted=submitted, safe_to_resend=safe_to_resend
+        )
+        self.code = code
+        self.parameter = parameter
+        self.documentation = documentation
+        self.family = family
+        self.retryable = retryable
+        self.raw: dict[str, Any] = dict(raw or {})
+        self.items = tuple(items)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" if self.code else self.message
+
+
+class TaskTimeout(RunwareError, TimeoutError):
+    """The task's deadline passed, and the connection it travelled on is not in doubt.
+
+    With ``submitted == "no"`` the task never left this process. Otherwise the
+    server may still finish (and bill) it: a late result waits in a bounded
+    store for ``client.claim(task_uuid)``.
+    """
+
+
+class OutcomeUnknown(RunwareError):
+    """The honest last end: nobody outside the server can know what became of the task.
+
+    The connection broke after the task was written, and neither the replay
+    nor any question was answered with the truth before the deadline. The
+    message says what is known. A late result stays claimable
+    (``client.claim``); sending the work again under a new taskUUID may run it
+    twice.
+    """
+
+
+class TaskCancelled(RunwareError):
+    """The caller gave the task up with ``handle.cancel()``.
+
+    The server has no way to cancel (documented): a task that was submitted
+    still runs and is billed, and its late result waits for ``client.claim``.
+    """
+
+
+class StreamInterrupted(RunwareError):
+    """A stream was cut, and the server does not continue it. ``text`` is what had arrived."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        task_uuid: str | None = None,
+        submitted: Submitted = Submitted.YES,
+        safe_to_resend: bool | None = None,
+    ) -> None:
+        super().__init__(
+            message, task_uuid=task_uuid, submitted=submitted, safe_to_resend=safe_to_resend
+        )
+        self.text = text
+
+
+class ConnectionFailed(RunwareError, ConnectionError):
+    """The server cannot be reached, or refuses the connection for good."""
+
+
+class ProtocolError(RunwareError):
+    """The peer breaks the protocol, or one frame of a task cannot pass the socket."""
+
+
+class ClientClosed(RunwareError):
+    """The client was closed, or is draining and takes no new task."""

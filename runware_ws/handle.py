@@ -1,0 +1,153 @@
+"""A submitted task, from the caller's side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any
+
+import anyio
+
+from runware_ws.errors import TaskCancelled
+from runware_ws.models.results import Result, ResultItem
+from runware_ws.session.record import TaskRecord
+from runware_ws.session.states import TaskState
+
+__all__ = ["TaskHandle"]
+
+
+class TaskHandle:
+    """One task in flight: await it for the whole result, iterate it for items as they arrive.
+
+    Awaiting and iterating can be cancelled without harm: the task goes on, and
+    the handle can be awaited again. Any number of tasks may wait on it.
+    """
+
+    __slots__ = ("_admitted", "_cancel", "_event", "_record", "_result", "on_done")
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        cancel: Callable[[TaskRecord], bool],
+        on_done: Callable[[TaskHandle], None] | None = None,
+    ) -> None:
+        self._record = record
+        self._cancel = cancel
+        self._event: anyio.Event | None = None
+        self._admitted: anyio.Event | None = None
+        self._result: Result | None = None
+        self.on_done = on_done
+
+    @property
+    def uuid(self) -> str:
+        """The task's taskUUID."""
+        return self._record.uuid
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task is in its life."""
+        return self._record.state
+
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended, in whichever way."""
+        return self._record.ended
+
+    @property
+    def progress(self) -> float | None:
+        """The server's last word on progress, 0-100; ``None`` while it said nothing."""
+        note = self._record.progress
+        return None if note is None else ResultItem(note).progress
+
+    def cancel(self) -> bool:
+        """Give the task up; awaiting it raises :class:`TaskCancelled` from then on.
+
+        Returns False where it had ended already. The server cannot cancel
+        (documented): a task that was written still runs and is billed, and its
+        late result waits for ``client.claim(uuid)``.
+        """
+        return self._cancel(self._record)
+
+    def outcome(self) -> Result:
+        """The result of a task that is done.
+
+        Raises:
+            RunwareError: how the task ended, where it ended without a result.
+            RuntimeError: the task has not ended.
+        """
+        record = self._record
+        if self._result is None:
+            if record.error is not None:
+                raise record.error
+            if record.state is TaskState.CANCELLED:
+                raise TaskCancelled(
+                    "the caller gave the task up", task_uuid=record.uuid, submitted=record.submitted
+                )
+            if record.state is not TaskState.DONE:
+                raise RuntimeError("the task has not ended")
+            self._result = Result(record.uuid, record.items, record.recovered_by)
+        return self._result
+
+    def __await__(self) -> Generator[Any, Any, Result]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Result:
+        while not self._record.ended:
+            await self._next_event()
+        return self.outcome()
+
+    async def _next_event(self) -> None:
+        if self._event is None:
+            self._event = anyio.Event()
+        await self._event.wait()
+
+    async def wait_admitted(self) -> None:
+        """Wait until there is room for the task in flight, or until it ended."""
+        if self._record.state is TaskState.WAITING:
+            self._admitted = anyio.Event()
+            await self._admitted.wait()
+
+    async def __aiter__(self) -> AsyncIterator[ResultItem]:
+        """Items as they arrive, and the server's notes on progress in between.
+
+        A note has ``status`` ``"processing"`` and ``progress``; only the latest
+        is kept, so a slow reader misses notes, never items. Ends when all items
+        came; raises what awaiting raises where the task ends without.
+        """
+        record = self._record
+        seen = 0
+        note: dict[str, Any] | None = None
+        while True:
+            while seen < len(record.items):
+                seen += 1
+                yield ResultItem(record.items[seen - 1])
+            if record.ended:
+                self.outcome()
+                return
+            if record.progress is not note and record.progress is not None:
+                note = record.progress
+                yield ResultItem(note)
+                continue
+            await self._next_event()
+
+    # The driver's calls
+
+    def on_admitted(self) -> None:
+        """There is room for the task (called by the driver)."""
+        if self._admitted is not None:
+            self._admitted.set()
+
+    def on_progress(self) -> None:
+        """Something new came (called by the driver)."""
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
+
+    def on_settled(self) -> None:
+        """The task ended (called by the driver)."""
+        self.on_progress()
+        self.on_admitted()
+        if self.on_done is not None:
+            self.on_done(self)
+
+    def __repr__(self) -> str:
+        return f"<TaskHandle {self.uuid} {self.state.name.lower()}>"

@@ -1,0 +1,165 @@
+"""Many tasks, bounded, outcomes as they come: what ``client.map`` runs on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from runware_ws.errors import RunwareError
+from runware_ws.handle import TaskHandle
+from runware_ws.models.results import Result
+
+__all__ = ["Outcome", "run_map"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """How one task of a ``map`` ended: with ``result``, or with ``error``; never both.
+
+    ``index`` is the task's place in the input, from 0; ``task`` the input
+    itself. ``task_uuid`` is ``None`` only where the task was refused before it
+    got one.
+    """
+
+    index: int
+    task: T
+    task_uuid: str | None
+    result: Result | None = None
+    error: RunwareError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.error is None
+
+    def unwrap(self) -> Result:
+        """The result; raises the error where there is none."""
+        if self.error is not None:
+            raise self.error
+        assert self.result is not None
+        return self.result
+
+
+class _Run(Generic[T]):
+    """The state of one ``map``: what runs, what is done, what is still to come."""
+
+    def __init__(
+        self, submit: Callable[[T, Callable[[TaskHandle], None]], TaskHandle], concurrency: int
+    ) -> None:
+        self._submit = submit
+        self._concurrency = concurrency
+        self._count = 0
+        self.running: dict[TaskHandle, tuple[int, T]] = {}
+        self.done: deque[Outcome[T]] = deque()
+        self.wake = anyio.Event()
+
+    @property
+    def full(self) -> bool:
+        # What the reader has not taken counts too: a slow reader slows the map down.
+        return len(self.running) + len(self.done) >= self._concurrency
+
+    def start(self, task: T) -> None:
+        index, self._count = self._count, self._count + 1
+        try:
+            handle = self._submit(task, self._on_done)
+        except RunwareError as exc:
+            self.done.append(Outcome(index, task, exc.task_uuid, error=exc))
+            self.wake.set()
+        else:
+            self.running[handle] = (index, task)
+
+    def _on_done(self, handle: TaskHandle) -> None:
+        index, task = self.running.pop(handle)
+        try:
+            outcome = Outcome(index, task, handle.uuid, result=handle.outcome())
+        except RunwareError as exc:
+            outcome = Outcome(index, task, handle.uuid, error=exc)
+        self.done.append(outcome)
+        self.wake.set()
+
+    async def wait(self) -> None:
+        await self.wake.wait()
+        self.wake = anyio.Event()
+
+    def cancel(self) -> None:
+        for handle in list(self.running):
+            handle.cancel()
+
+
+async def run_map(
+    tasks: Iterable[T] | AsyncIterable[T],
+    concurrency: int,
+    submit: Callable[[T, Callable[[TaskHandle], None]], TaskHandle],
+    group: TaskGroup,
+) -> AsyncIterator[Outcome[T]]:
+    """Yield the outcome of each task as it comes; at most ``concurrency`` at once."""
+    run: _Run[T] = _Run(submit, concurrency)
+    source: Iterator[T] | None = None
+    feeding = True
+
+    async def feed(stream: AsyncIterable[T], scope: anyio.CancelScope) -> None:
+        # A slow source must not hold back the outcomes, so it has a task of its own.
+        nonlocal feeding, broken
+        try:
+            with scope:
+                async for task in stream:
+                    while run.full:
+                        await room.wait()
+                        room.clear()
+                    run.start(task)
+        except Exception as exc:
+            broken = exc
+        finally:
+            feeding = False
+            run.wake.set()
+
+    broken: Exception | None = None
+    room = _Signal()
+    scope = anyio.CancelScope()
+    if isinstance(tasks, AsyncIterable):
+        group.start_soon(feed, tasks, scope, name="runware_ws map source")
+    else:
+        source = iter(tasks)
+    try:
+        while True:
+            while source is not None and not run.full:
+                try:
+                    run.start(next(source))
+                except StopIteration:
+                    source, feeding = None, False
+            if run.done:
+                outcome = run.done.popleft()
+                room.set()
+                yield outcome
+            elif feeding or run.running:
+                await run.wait()
+            elif broken is not None:
+                raise broken
+            else:
+                return
+    finally:
+        scope.cancel()
+        run.cancel()
+
+
+class _Signal:
+    """An event that can be cleared."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        self._event = anyio.Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()

@@ -1,0 +1,70 @@
+"""Strict JSON out: what orjson would bend silently is refused.
+
+orjson writes NaN and the infinities as ``null``. A task would then say something else than its
+author meant, so such a number is an error here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import orjson
+
+__all__ = ["dump_json", "find_non_finite", "is_array", "is_object", "json_object_snapshot"]
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a decoded JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[Sequence[Any]]:
+    """Tell whether a value is a JSON array, or a tuple, which is written as one."""
+    return isinstance(value, list | tuple)
+
+
+def find_non_finite(value: Any, place: str = "") -> str | None:
+    """Return the place of the first NaN or infinity inside ``value``, else ``None``."""
+    stack: list[tuple[str, Any]] = [(place, value)]
+    while stack:
+        where, node = stack.pop()
+        if isinstance(node, float):
+            if not math.isfinite(node):
+                return where
+        elif is_object(node):
+            head = f"{where}." if where else ""
+            stack.extend((head + key, entry) for key, entry in node.items())
+        elif is_array(node):
+            stack.extend((f"{where}[{i}]", entry) for i, entry in enumerate(node))
+    return None
+
+
+def dump_json(value: Any) -> bytes:
+    """Return ``value`` as JSON. Raises ``ValueError`` with the reason, never with the value.
+
+    Refused: keys that are no strings, foreign types, integers beyond 64 bits, lone surrogates,
+    more than 254 levels, NaN and infinities.
+    """
+    try:
+        payload = orjson.dumps(value)
+    except TypeError as error:  # orjson's own error is a TypeError
+        raise ValueError(f"cannot be written as JSON: {error}") from None
+    # Only a payload with a ``null`` can hide a bent number, and few have one: the walk is rare.
+    if b"null" in payload:
+        place = find_non_finite(value)
+        if place is not None:
+            raise ValueError(f"{place or 'value'}: NaN and infinity cannot be written as JSON")
+    return payload
+
+
+def json_object_snapshot(value: Any) -> dict[str, Any]:
+    """Return a deep copy of a JSON object, made of plain JSON types only.
+
+    Raises ``ValueError`` where ``value`` is not a dict or cannot be written as JSON.
+    """
+    if not is_object(value):
+        raise ValueError("must be an object")
+    copy: dict[str, Any] = orjson.loads(dump_json(value))
+    return copy

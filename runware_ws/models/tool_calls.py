@@ -1,0 +1,66 @@
+"""Tool calls in a result. The shape on the wire is unsure, so several are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from runware_ws.models.jsonable import is_array, is_object
+
+__all__ = ["ToolCall", "parse_tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model asks for.
+
+    ``id`` is ``None`` where the server gave none. ``arguments`` is empty where the server's
+    arguments are no JSON object (a model can write broken JSON); look into ``raw`` then.
+    """
+
+    id: str | None
+    name: str
+    arguments: dict[str, Any] = field(hash=False)
+    raw: dict[str, Any] = field(repr=False, hash=False)
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except ValueError:  # orjson's own error is a ValueError
+            return {}
+    return value if is_object(value) else {}
+
+
+def _tool_call(entry: Any) -> ToolCall | None:
+    if not is_object(entry):
+        return None
+    raw = entry
+    # Some gateways put name and arguments one level deeper, under ``function``.
+    inner = raw.get("function")
+    source = inner if is_object(inner) else raw
+    name = source.get("name")
+    if not isinstance(name, str):
+        return None
+    identity = raw.get("id")
+    arguments = source.get("arguments", source.get("input"))
+    return ToolCall(
+        id=identity if isinstance(identity, str) else None,
+        name=name,
+        arguments=_arguments(arguments),
+        raw=raw,
+    )
+
+
+def parse_tool_calls(value: Any) -> tuple[ToolCall, ...] | None:
+    """Read a ``toolCalls`` list; entries without a name are skipped; ``None`` where none is left.
+
+    Never raises.
+    """
+    if not is_array(value):
+        return None
+    calls = tuple(call for entry in value if (call := _tool_call(entry)) is not None)
+    return calls or None

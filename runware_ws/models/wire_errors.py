@@ -1,0 +1,138 @@
+"""The server's errors, in all spellings that are known. Nothing here ever raises.
+
+Spellings: ``{"errors": [{…}]}`` (seed); ``{"error": {…}}`` and ``{"error": [{…}]}`` (observed);
+``{"error": true, "errorId": 19, "errorMessage": "…"}`` (documented, old style); and an item of
+``data`` with ``status: "error"`` (documented for polling).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runware_ws.models.error_codes import ErrorFamily, family, retryable
+from runware_ws.models.jsonable import is_array, is_object
+
+__all__ = ["WireError", "parse_errors", "parse_item_error"]
+
+UNKNOWN_CODE = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """One error as the server told it.
+
+    ``code`` is ``"unknown"`` and ``message`` is empty where the server gave none. ``parameter`` is
+    a name, a tuple of names, or ``None``. ``task_uuid`` is in lower case; ``None`` means that the
+    error names no task: it must not be blamed on one. ``raw`` is the object as it came.
+    """
+
+    code: str
+    message: str
+    parameter: str | tuple[str, ...] | None = None
+    task_type: str | None = None
+    task_uuid: str | None = None
+    documentation: str | None = None
+    raw: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    @property
+    def family(self) -> ErrorFamily:
+        """What kind of trouble this is; see ``error_codes``."""
+        return family(self.code)
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request, as a new task, is worth another try."""
+        return retryable(self.family)
+
+
+def _text(source: Mapping[str, Any], *keys: str) -> str | None:
+    """Return the first non-empty string (or number, as text) under ``keys``."""
+    for key in keys:
+        value = source.get(key)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+    return None
+
+
+def _parameter(value: Any) -> str | tuple[str, ...] | None:
+    if isinstance(value, str):
+        return value or None
+    if is_array(value):
+        names = tuple(name for name in value if isinstance(name, str))
+        return names or None
+    return None
+
+
+def _code(source: Mapping[str, Any]) -> str:
+    code = _text(source, "code", "errorCode")
+    if code is not None:
+        return code
+    legacy = _text(source, "errorId")
+    return UNKNOWN_CODE if legacy is None else f"legacyError{legacy}"
+
+
+def _error(value: Any, frame: Mapping[str, Any]) -> WireError:
+    """Make an error of whatever stands in an error's place."""
+    if not is_object(value):
+        # ``true`` is the old style: its facts stand beside it, in the frame itself.
+        source = {k: v for k, v in frame.items() if k not in ("data", "errors")}
+        message = value if isinstance(value, str) else _text(source, "errorMessage", "message")
+    else:
+        source = value
+        message = _text(source, "message", "errorMessage", "error")
+    uuid = _text(source, "taskUUID") or _text(frame, "taskUUID")
+    return WireError(
+        code=_code(source),
+        message=message or "",
+        parameter=_parameter(source.get("parameter")),
+        task_type=_text(source, "taskType") or _text(frame, "taskType"),
+        task_uuid=uuid.lower() if uuid else None,
+        documentation=_text(source, "documentation"),
+        raw=source,
+    )
+
+
+def _values(frame: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    for key in ("errors", "error"):
+        value = frame.get(key)
+        if is_array(value):
+            # An empty object in a list is still an error that the server meant to tell.
+            found.extend(entry for entry in value if entry is not None)
+        elif value is not None and value is not False:
+            found.append(value)
+    return found
+
+
+def parse_errors(frame: Mapping[str, Any]) -> list[WireError]:
+    """Return the errors of a whole decoded frame, in order; the same error once.
+
+    Wrong types never raise: what cannot be read is left out of the fields and stays in ``raw``.
+    Errors inside ``data`` items are not looked at; see ``parse_item_error``.
+    """
+    if "errors" not in frame and "error" not in frame:
+        return []
+    errors: list[WireError] = []
+    for value in _values(frame):
+        error = _error(value, frame)
+        if error not in errors:
+            errors.append(error)
+    return errors
+
+
+def parse_item_error(item: Mapping[str, Any]) -> WireError | None:
+    """Return the error of one ``data`` item, ``None`` where it tells of none.
+
+    An item tells of one with ``status: "error"`` (documented), or by an error of its own under
+    ``error`` or ``errors``. The task of the item is the error's task.
+    """
+    errors = parse_errors(item)
+    if errors:
+        return errors[0]
+    if item.get("status") == "error":
+        return _error(dict(item), item)
+    return None

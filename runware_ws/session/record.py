@@ -1,0 +1,159 @@
+"""One task and all that is known of it. It outlives sockets and sessions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from runware_ws.errors import RunwareError, Submitted
+from runware_ws.models.results import RecoveredBy
+from runware_ws.session.states import TaskState, check_task
+
+if TYPE_CHECKING:
+    from runware_ws.session.durations import Expectation
+
+__all__ = ["Question", "TaskRecord"]
+
+FOREVER = float("inf")
+
+
+class Question(StrEnum):
+    """What can be asked about a task, read-only."""
+
+    POLL = "getResponse"
+    ARCHIVE = "getTaskDetails"
+
+
+# From the answer that came by itself to the one that took most: a result tells
+# the hardest way that any of its items took.
+SOURCE_RANK = {
+    RecoveredBy.LIVE: 0,
+    RecoveredBy.REPLAY: 1,
+    RecoveredBy.POLL: 2,
+    RecoveredBy.ARCHIVE: 3,
+    RecoveredBy.RESUBMIT: 4,
+}
+
+
+class TaskRecord:
+    """The one owner of a pending task's facts.
+
+    ``owner`` is the driver's: the core never looks at it. Times are the
+    driver's clock in seconds; ``deadline`` and ``next_at`` are infinite where
+    there is none.
+    """
+
+    __slots__ = (
+        "alone",
+        "asked_at",
+        "asks",
+        "confirmed",
+        "deadline",
+        "delivery",
+        "disturbed",
+        "error",
+        "expectation",
+        "expected",
+        "generation",
+        "items",
+        "keys",
+        "misses",
+        "next_at",
+        "owner",
+        "payload",
+        "polls",
+        "progress",
+        "question",
+        "recovered_by",
+        "resend_due",
+        "resent",
+        "sends",
+        "size",
+        "state",
+        "strikes",
+        "submitted_at",
+        "task_type",
+        "uuid",
+        "watched",
+        "written_at",
+    )
+
+    def __init__(
+        self,
+        uuid: str,
+        task_type: str,
+        payload: bytes,
+        *,
+        delivery: str = "sync",
+        expected: int = 1,
+        deadline: float = FOREVER,
+        expectation: Expectation | None = None,
+        watched: bool = False,
+        owner: Any = None,
+        now: float = 0.0,
+    ) -> None:
+        self.uuid = uuid
+        self.task_type = task_type
+        self.payload = payload
+        self.size = len(payload)
+        self.delivery = delivery
+        self.expected = expected
+        self.deadline = deadline
+        self.expectation = expectation
+        self.owner: Any = owner
+        self.state = TaskState.WAITING
+        self.submitted_at = now
+        # What was sent.
+        self.generation = 0
+        self.written_at = 0.0
+        self.sends = 0
+        self.resent = False
+        # What the server proved.
+        self.confirmed = False
+        self.disturbed = False
+        # What came.
+        self.items: list[dict[str, Any]] = []
+        self.keys: dict[object, int] | None = None
+        self.recovered_by = RecoveredBy.LIVE
+        self.error: RunwareError | None = None
+        # A watching handle wants to know of items and of the latest word on progress.
+        self.watched = watched
+        self.progress: dict[str, Any] | None = None
+        # What is being asked.
+        self.question: Question | None = None
+        self.asked_at = 0.0
+        self.next_at = FOREVER
+        self.asks = 0
+        self.polls = 0
+        self.misses = 0
+        self.resend_due = False
+        # A frame that was too big for the server is sent alone, and not a third time.
+        self.alone = False
+        self.strikes = 0
+
+    def move(self, state: TaskState) -> None:
+        """Enter ``state``.
+
+        Raises:
+            IllegalTransition: the table does not list the pair (a bug).
+        """
+        self.state = check_task(self.state, state)
+
+    @property
+    def ended(self) -> bool:
+        return self.state >= TaskState.DONE
+
+    @property
+    def submitted(self) -> Submitted:
+        """Whether the server has the task, as far as anybody here can know."""
+        if self.confirmed:
+            return Submitted.YES
+        return Submitted.MAYBE if self.sends else Submitted.NO
+
+    def came_by(self, source: RecoveredBy) -> None:
+        """Note the way an item took; the hardest one stands."""
+        if SOURCE_RANK[source] > SOURCE_RANK[self.recovered_by]:
+            self.recovered_by = source
+
+    def __repr__(self) -> str:
+        return f"<TaskRecord {self.uuid} {self.task_type} {self.state.name}>"

@@ -1,0 +1,361 @@
+"""The ladder by which a task that went through a cut finds its end, and polling.
+
+1. Never written: the queue sends it (``table.py``).
+2. Written, and the session resumed: the answer comes by itself, replayed, or
+   live when the task finishes. Wait ``replay_grace``.
+3. Still open, or the session was not resumed: ask, ``getResponse`` (async) or
+   ``getTaskDetails`` (any), many questions to a frame, at most
+   ``question_window`` in flight, backing off for each task.
+4. The server does not know the task, and its socket died long enough ago: send
+   the same task under the same taskUUID. ``conflictTaskUUID`` is a receipt
+   then, not an error: the task arrived before, go on asking.
+5. The deadline: ``table.py`` says what is known.
+
+An ``async`` task in calm weather takes the same road: its polls are questions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from runware_ws.events import SessionLost, SessionResumed, TaskResent
+from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.results import RecoveredBy
+from runware_ws.models.wire_errors import WireError
+from runware_ws.session.effects import Frame
+from runware_ws.session.outbox import Outbox
+from runware_ws.session.record import FOREVER, Question, TaskRecord
+from runware_ws.session.schedule import Schedule
+from runware_ws.session.states import TaskState
+from runware_ws.session.table import TaskTable
+from runware_ws.wire import codec
+
+__all__ = ["Recovery", "is_answer_to_question"]
+
+SWEEP = 2_000
+"""Tasks looked at in one go after a reconnect, so that 100,000 do not stall the loop."""
+
+FIRST_BACKOFF = 1.0
+ACK_GRACE = 5.0
+LAST_CALL = 2.0
+"""One more question goes out this long before a deadline, whatever the backoff says."""
+LOST_AFTER_MISSES = 6
+"""An accepted ``async`` task that the server denies this often is lost there."""
+
+
+class Recovery:
+    """Questions and resends: when, how many, and what the answers mean."""
+
+    def __init__(self, out: Outbox, table: TaskTable) -> None:
+        self._out = out
+        self._options = out.options
+        self._table = table
+        self.schedule = Schedule(lambda record: record.next_at)
+        self.asking: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.in_question = 0
+        self.window = self._options.question_window
+        self.ready = False
+        self.resumed = False
+        self.lost_at = 0.0
+        self.replay_ends = FOREVER
+        self.replayed = 0
+        self._generation = 0
+        self._awaiting_replay = 0
+        self._session_uuid = ""
+        self._sweep: Iterator[TaskRecord] | None = None
+        self._asked_alone: TaskRecord | None = None
+
+    # A socket came, a socket went
+
+    def begin(
+        self,
+        generation: int,
+        session_uuid: str | None,
+        previous: str | None,
+        now: float,
+        *,
+        resumed: bool,
+    ) -> None:
+        """Socket ``generation`` is authenticated; ``previous`` is the session before this one."""
+        self.ready = True
+        self._generation = generation
+        self.resumed = resumed
+        self._session_uuid = session_uuid or ""
+        at_risk = [r for r in self._table.tasks.values() if r.sends]
+        if self.resumed:
+            self._out.counters.resumes += 1
+            self._awaiting_replay = len(at_risk)
+            self.replay_ends = now + self._options.replay_grace
+            if not at_risk:
+                self._end_replay(now)
+        elif at_risk or previous is not None:
+            self._out.counters.sessions_lost += 1
+            uuids = tuple(record.uuid for record in at_risk)
+            self._out.emit(SessionLost(at=now, session_uuid=previous, at_risk=uuids))
+        self._sweep = iter(at_risk) if at_risk else None
+        self.sweep(now)
+
+    def stop(self, now: float) -> None:
+        """The socket is gone: every open question is void."""
+        if self.ready:
+            self.lost_at = now
+            if self.replay_ends != FOREVER:
+                self._end_replay(now)
+        self.ready = False
+        self.replayed = 0
+        self.in_question = 0
+        self.asking.clear()
+        self.resending.clear()
+        self.schedule.clear()
+        self._sweep = None
+
+    def sweep(self, now: float) -> None:
+        """Look at the next tasks that went through the cut."""
+        if self._sweep is None:
+            return
+        for _ in range(SWEEP):
+            record = next(self._sweep, None)
+            if record is None:
+                self._sweep = None
+                return
+            if record.ended or record.generation == 0 or not record.sends:
+                continue
+            self._recover(record, now)
+        self._out.rearm = True
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether tasks are still to be looked at."""
+        return self._sweep is not None
+
+    def _recover(self, record: TaskRecord, now: float) -> None:
+        if record.state is not TaskState.RECOVERING:
+            record.move(TaskState.RECOVERING)
+        record.disturbed = True
+        record.question = None
+        record.resend_due = False
+        at = now
+        if self.resumed:
+            at = now + self._options.replay_grace
+            if record.delivery == "async" and record.confirmed:
+                at = now
+            elif record.expectation is not None and record.expectation.duration is not None:
+                usual = min(2 * record.expectation.duration, self._options.question_backoff_cap)
+                at = max(at, record.written_at + usual)
+        self._ask_at(record, at, now)
+
+    # Asking
+
+    def watch_async(self, record: TaskRecord, now: float) -> None:
+        """An ``async`` task was written or acknowledged: plan its first poll."""
+        wait = ACK_GRACE
+        if record.confirmed:
+            default = self._options.poll_first
+            wait = record.expectation.first_poll(default) if record.expectation else default
+        self._ask_at(record, now + wait, now)
+
+    def ask_soon(self, record: TaskRecord, now: float) -> None:
+        """Something about this task is not clear; ask once the dust has settled."""
+        if record.next_at == FOREVER:
+            self._ask_at(record, now + self._options.replay_grace, now)
+
+    def _ask_at(self, record: TaskRecord, at: float, now: float) -> None:
+        last_call = record.deadline - LAST_CALL
+        if now < last_call < at:
+            at = last_call
+        if record.next_at != FOREVER:
+            self.schedule.forget()
+        record.next_at = at
+        if at < self.schedule.first():
+            self._out.rearm = True
+        self.schedule.put(record, at)
+
+    def _ask_later(self, record: TaskRecord, now: float) -> None:
+        """Back off: the server has the task, or says nothing of use."""
+        wait = min(FIRST_BACKOFF * 2 ** min(record.asks, 8), self._options.question_backoff_cap)
+        self._ask_at(record, now + wait, now)
+
+    def on_deadline(self, now: float) -> None:
+        """Do what is due: end the replay, sweep on, ask, send again."""
+        if now >= self.replay_ends:
+            self._end_replay(now)
+        self.sweep(now)
+        for record in self.schedule.due(now):
+            record.next_at = FOREVER
+            if record.resend_due:
+                record.resend_due = False
+                self.resending[record.uuid] = record
+            else:
+                self._close_question(record)
+                self.asking[record.uuid] = record
+            self._out.wake = True
+
+    def next_deadline(self) -> float:
+        """When :meth:`on_deadline` is due next."""
+        if not self.ready:
+            return FOREVER
+        if self._sweep is not None:
+            return 0.0
+        return min(self.schedule.first(), self.replay_ends)
+
+    def next_frame(self, generation: int, now: float) -> Frame | None:
+        """The next frame of questions or, where none may go out, of resends."""
+        return self._questions(now) or self._resends(generation, now)
+
+    def _questions(self, now: float) -> Frame | None:
+        room = min(self.window - self.in_question, self._options.batch_tasks)
+        payloads: list[bytes] = []
+        while self.asking and len(payloads) < room:
+            uuid, record = self.asking.popitem(last=False)
+            if record.ended:
+                continue
+            # An async task that getResponse denies again and again may be in the archive.
+            poll = record.delivery == "async" and record.misses % 3 < 2
+            record.question = Question.POLL if poll else Question.ARCHIVE
+            record.asked_at = now
+            record.asks += 1
+            self.in_question += 1
+            if poll:
+                record.polls += 1
+                self._out.counters.polls += 1
+            else:
+                self._out.counters.archive_questions += 1
+            payloads.append(codec.question(record.question.value, uuid))
+            self._ask_at(record, now + self._options.question_timeout, now)
+            self._asked_alone = record if self.window == 1 else None
+        return Frame(codec.join(payloads)) if payloads else None
+
+    def last_asked(self) -> TaskRecord | None:
+        """The task in question where only one question may be open; ``None`` elsewhere."""
+        record = self._asked_alone
+        return record if record is not None and not record.ended else None
+
+    def _resends(self, generation: int, now: float) -> Frame | None:
+        payloads: list[bytes] = []
+        records: list[TaskRecord] = []
+        size = 2
+        while self.resending and len(records) < self._options.batch_tasks:
+            uuid, record = next(iter(self.resending.items()))
+            if records and (record.alone or size + record.size > self._options.batch_bytes):
+                break
+            del self.resending[uuid]
+            if record.ended or record.confirmed:
+                continue
+            self._table.written(record, generation, now)
+            record.resent = True
+            records.append(record)
+            payloads.append(record.payload)
+            size += record.size + 1
+            self._out.counters.resends += 1
+            self._out.emit(TaskResent(at=now, task_uuid=uuid))
+            self._ask_at(record, now + self._after_resend(record), now)
+            if record.alone:
+                break
+        return Frame(codec.join(payloads), tuple(records)) if records else None
+
+    def _after_resend(self, record: TaskRecord) -> float:
+        usual = record.expectation.duration if record.expectation is not None else None
+        return max(self._options.question_timeout, 2 * (usual or 0.0))
+
+    # Answers
+
+    def _close_question(self, record: TaskRecord) -> None:
+        if record.question is not None:
+            record.question = None
+            self.in_question -= 1
+            if self.asking:
+                self._out.wake = True
+
+    def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
+        """A task is about to end, ``answered`` or not: it asks nothing any more."""
+        self._close_question(record)
+        if record.next_at != FOREVER:
+            self.schedule.forget()
+        self.asking.pop(record.uuid, None)
+        self.resending.pop(record.uuid, None)
+        old = record.sends > 0 and (record.disturbed or record.generation != self._generation)
+        if not old or (self.ready and self.replay_ends == FOREVER):
+            return
+        # Not ready yet: the replay came before the authentication's reply.
+        self.replayed += answered
+        if self.ready:
+            self._awaiting_replay -= 1
+            if self._awaiting_replay <= 0:
+                self._end_replay(now)
+
+    def _end_replay(self, now: float) -> None:
+        self.replay_ends = FOREVER
+        self._out.emit(
+            SessionResumed(at=now, session_uuid=self._session_uuid, replayed=self.replayed)
+        )
+
+    def still_running(self, record: TaskRecord, now: float) -> None:
+        """The server says that it works on the task."""
+        was_asked = record.question is not None
+        self._close_question(record)
+        record.confirmed = True
+        record.misses = 0
+        self.resending.pop(record.uuid, None)
+        record.resend_due = False
+        if not was_asked:
+            return
+        if record.delivery == "async":
+            age = now - record.written_at
+            expected = record.expectation
+            wait = expected.next_poll(age, self._options.question_backoff_cap) if expected else 1.0
+            self._ask_at(record, now + wait, now)
+        else:
+            self._ask_later(record, now)
+
+    def receipt(self, record: TaskRecord, now: float) -> None:
+        """``conflictTaskUUID`` after our own resend: the task arrived before."""
+        self._out.counters.receipts += 1
+        record.confirmed = True
+        record.misses = 0
+        self._close_question(record)
+        self._ask_later(record, now)
+
+    def denied(self, record: TaskRecord, error: WireError, now: float) -> bool:
+        """A question was answered with an error. True where the task is lost on the server."""
+        self._close_question(record)
+        if error.family in (ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT):
+            self._ask_later(record, now)
+            return False
+        record.misses += 1
+        if not record.confirmed and self._options.resubmit == "same-uuid" and record.disturbed:
+            # Not before the server had the time to register the first copy.
+            at = max(self.lost_at, record.written_at) + self._options.resend_after
+            if now >= at:
+                self.resending[record.uuid] = record
+                self._out.wake = True
+            else:
+                record.resend_due = True
+                self._ask_at(record, at, now)
+            return False
+        if record.confirmed and record.delivery == "async" and record.misses >= LOST_AFTER_MISSES:
+            return True
+        self._ask_later(record, now)
+        return False
+
+    def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
+        """Which way an item that was pushed to us took."""
+        if record.resent and not record.confirmed:
+            return RecoveredBy.RESUBMIT
+        if record.disturbed or record.generation != generation:
+            return RecoveredBy.REPLAY
+        return RecoveredBy.LIVE
+
+
+def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
+    """Whether an error speaks of a question about the task rather than of the task itself.
+
+    A question only reads, so what a provider, a safety filter or an empty
+    account say is about the task, even under the question's name.
+    """
+    if error.task_type in (Question.POLL.value, Question.ARCHIVE.value):
+        return error.family not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
+    if record.question is None or error.task_type == record.task_type:
+        return record.question is not None and error.family is ErrorFamily.NOT_FOUND
+    return error.task_type is None and error.family is ErrorFamily.NOT_FOUND

@@ -1,0 +1,126 @@
+"""The states of a connection and of a task, and which may follow which.
+
+The tables below are the whole truth: a pair that is not listed is a bug in
+this library and raises at once, in every build. The diagrams in
+``docs/recovery.md`` are drawn from them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+__all__ = [
+    "CONNECTION_TRANSITIONS",
+    "END_STATES",
+    "TASK_TRANSITIONS",
+    "ConnectionState",
+    "IllegalTransition",
+    "TaskState",
+    "check_connection",
+    "check_task",
+]
+
+
+class IllegalTransition(AssertionError):
+    """A state was left for one that the tables do not list. Always a bug of this library."""
+
+
+class ConnectionState(Enum):
+    """Where the one connection of a client is."""
+
+    IDLE = "idle"
+    BACKOFF = "backoff"
+    DIALING = "dialing"
+    AUTHENTICATING = "authenticating"
+    READY = "ready"
+    CLOSED = "closed"
+    FAILED = "failed"
+
+
+_C = ConnectionState
+
+# Why these and no others:
+#
+# * IDLE is left once. A client that was closed before it ever dialled goes
+#   straight to CLOSED.
+# * A dial that fails, an authentication that is refused or times out, and a
+#   ready socket that dies all lead to BACKOFF, never straight to DIALING: every
+#   dial is drawn from the backoff, even the first, so that thousands of clients
+#   that lose one server at once do not come back at once.
+# * AUTHENTICATING -> AUTHENTICATING: the server refused the *session* with an
+#   error and kept the socket; we authenticate afresh on the same socket, once.
+# * FAILED is for refusals that another dial cannot cure (a refused key, a
+#   broken TLS chain, a protocol error that came twice). It is only left to
+#   close.
+CONNECTION_TRANSITIONS: dict[ConnectionState, frozenset[ConnectionState]] = {
+    _C.IDLE: frozenset({_C.BACKOFF, _C.DIALING, _C.CLOSED}),
+    _C.BACKOFF: frozenset({_C.DIALING, _C.FAILED, _C.CLOSED}),
+    _C.DIALING: frozenset({_C.AUTHENTICATING, _C.BACKOFF, _C.FAILED, _C.CLOSED}),
+    _C.AUTHENTICATING: frozenset({_C.AUTHENTICATING, _C.READY, _C.BACKOFF, _C.FAILED, _C.CLOSED}),
+    _C.READY: frozenset({_C.BACKOFF, _C.FAILED, _C.CLOSED}),
+    _C.FAILED: frozenset({_C.CLOSED}),
+    _C.CLOSED: frozenset(),
+}
+
+
+class TaskState(IntEnum):
+    """Where a task is in its life. The ends come last, so ``>= DONE`` means ended."""
+
+    WAITING = 0
+    QUEUED = 1
+    WRITTEN = 2
+    ACKNOWLEDGED = 3
+    RECOVERING = 4
+    DONE = 5
+    FAILED = 6
+    TIMED_OUT = 7
+    CANCELLED = 8
+    UNKNOWN = 9
+    CLOSED = 10
+
+
+_T = TaskState
+
+END_STATES = frozenset({_T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.UNKNOWN, _T.CLOSED})
+
+# Why these and no others:
+#
+# * WAITING (no room in flight) and QUEUED (admitted, not written) have never
+#   touched a socket. They can end in every way but DONE and UNKNOWN: without a
+#   byte sent there is no answer, and nothing is unknown. One exception: a queued
+#   task can be answered with somebody's buffered result for the same taskUUID
+#   (the caller chose the UUID and an earlier process sent it), so DONE and FAILED
+#   are allowed from QUEUED.
+# * QUEUED -> RECOVERING does not exist: a task that was not written has nothing
+#   to recover. WRITTEN -> QUEUED does: the socket was found closed before the
+#   first byte of the frame was handed over.
+# * WRITTEN, ACKNOWLEDGED -> RECOVERING: the socket they travelled on died.
+# * RECOVERING is never left for WRITTEN: a resend does not make an old task
+#   young. It ends, or goes on recovering.
+TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+    _T.WAITING: frozenset({_T.QUEUED, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}),
+    _T.QUEUED: frozenset({_T.WRITTEN, _T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}),
+    _T.WRITTEN: frozenset({_T.QUEUED, _T.ACKNOWLEDGED, _T.RECOVERING}) | END_STATES,
+    _T.ACKNOWLEDGED: frozenset({_T.RECOVERING}) | END_STATES,
+    _T.RECOVERING: END_STATES,
+    _T.DONE: frozenset(),
+    _T.FAILED: frozenset(),
+    _T.TIMED_OUT: frozenset(),
+    _T.CANCELLED: frozenset(),
+    _T.UNKNOWN: frozenset(),
+    _T.CLOSED: frozenset(),
+}
+
+
+def check_connection(old: ConnectionState, new: ConnectionState) -> ConnectionState:
+    """Return ``new`` where ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
+    if new not in CONNECTION_TRANSITIONS[old]:
+        raise IllegalTransition(f"connection: {old.name} -> {new.name} is not in the table")
+    return new
+
+
+def check_task(old: TaskState, new: TaskState) -> TaskState:
+    """Return ``new`` where ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
+    if new not in TASK_TRANSITIONS[old]:
+        raise IllegalTransition(f"task: {old.name} -> {new.name} is not in the table")
+    return new

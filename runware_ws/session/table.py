@@ -1,0 +1,257 @@
+"""All tasks of a client: admission, the queue to the wire, deadlines, ends.
+
+A task ends in :meth:`TaskTable.settle` and nowhere else, exactly once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, TypedDict
+
+from runware_ws.errors import (
+    InvalidTask,
+    OutcomeUnknown,
+    RunwareError,
+    Submitted,
+    TaskTimeout,
+)
+from runware_ws.events import LateResult, UnknownTask
+from runware_ws.session.claims import Claims, Tombstones
+from runware_ws.session.effects import Admit, Frame, Progress, Resolve
+from runware_ws.session.outbox import Outbox
+from runware_ws.session.record import FOREVER, TaskRecord
+from runware_ws.session.schedule import Schedule
+from runware_ws.session.states import TaskState
+from runware_ws.wire import codec
+
+__all__ = ["TaskTable"]
+
+_COUNTED = {
+    TaskState.DONE: "answered",
+    TaskState.FAILED: "task_errors",
+    TaskState.TIMED_OUT: "timed_out",
+    TaskState.CANCELLED: "cancelled",
+    TaskState.UNKNOWN: "unknown",
+    TaskState.CLOSED: "closed",
+}
+
+
+class _Facts(TypedDict):
+    task_uuid: str
+    submitted: Submitted
+
+
+class TaskTable:
+    """The tasks that have not ended, and a bounded memory of those that have."""
+
+    def __init__(self, out: Outbox) -> None:
+        self._out = out
+        self._options = out.options
+        self.tasks: dict[str, TaskRecord] = {}
+        self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.queue: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.in_flight = 0
+        self.in_flight_bytes = 0
+        self.deadlines = Schedule(lambda record: record.deadline)
+        self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
+        self.tombstones = Tombstones()
+
+    # Admission
+
+    def submit(self, record: TaskRecord, now: float) -> None:
+        """Take a task in: to the queue where there is room, to the waiting line elsewhere.
+
+        Raises:
+            InvalidTask: its taskUUID is in flight, or was answered a moment ago.
+        """
+        uuid = record.uuid
+        if uuid in self.tasks or (len(self.tombstones) and self.tombstones.get(uuid) is not None):
+            raise InvalidTask(
+                f"taskUUID {uuid} was used before: it must be unique per task, for ever",
+                problems=("taskUUID: used before",),
+                task_uuid=uuid,
+            )
+        self.tasks[uuid] = record
+        self._out.counters.submitted += 1
+        if record.deadline != FOREVER:
+            if record.deadline < self.deadlines.first():
+                self._out.rearm = True
+            self.deadlines.put(record, record.deadline)
+        if not self.waiting and self._has_room(record.size):
+            self._admit(record)
+        else:
+            self.waiting[uuid] = record
+
+    def _has_room(self, size: int) -> bool:
+        if not self.in_flight:
+            return True
+        return (
+            self.in_flight < self._options.max_in_flight
+            and self.in_flight_bytes + size <= self._options.max_in_flight_bytes
+        )
+
+    def _admit(self, record: TaskRecord) -> None:
+        record.move(TaskState.QUEUED)
+        self.in_flight += 1
+        self.in_flight_bytes += record.size
+        self.queue[record.uuid] = record
+        self._out.wake = True
+
+    def _admit_waiting(self) -> None:
+        while self.waiting:
+            uuid, record = next(iter(self.waiting.items()))
+            if not self._has_room(record.size):
+                return
+            del self.waiting[uuid]
+            self._admit(record)
+            self._out.effects.append(Admit(record))
+
+    # To the wire
+
+    def next_frame(self, generation: int, now: float) -> Frame | None:
+        """The next frame of tasks that were never written; they count as written from here on."""
+        queue = self.queue
+        if not queue:
+            return None
+        records: list[TaskRecord] = []
+        payloads: list[bytes] = []
+        size = 2
+        options = self._options
+        while queue and len(records) < options.batch_tasks:
+            _, record = queue.popitem(last=False)
+            if records and (record.alone or size + record.size + 1 > options.batch_bytes):
+                queue[record.uuid] = record
+                queue.move_to_end(record.uuid, last=False)
+                break
+            self.written(record, generation, now)
+            records.append(record)
+            payloads.append(record.payload)
+            size += record.size + 1
+            if record.alone:
+                break
+        return Frame(codec.join(payloads), tuple(records))
+
+    def written(self, record: TaskRecord, generation: int, now: float) -> None:
+        """Note that ``record`` goes into a frame now."""
+        if record.state is TaskState.QUEUED:
+            record.move(TaskState.WRITTEN)
+        record.generation = generation
+        record.written_at = now
+        record.sends += 1
+
+    def not_written(self, frame: Frame) -> None:
+        """Take a frame back: the socket was closed before its first byte."""
+        for record in reversed(frame.records):
+            if record.ended:
+                continue
+            record.sends -= 1
+            if record.state is TaskState.WRITTEN and record.sends == 0:
+                record.move(TaskState.QUEUED)
+                self.queue[record.uuid] = record
+                self.queue.move_to_end(record.uuid, last=False)
+
+    # Items and ends
+
+    def settle(
+        self, record: TaskRecord, state: TaskState, now: float, error: RunwareError | None = None
+    ) -> None:
+        """End ``record``. The only place where a task ends."""
+        was_admitted = record.state is not TaskState.WAITING
+        if record.state is TaskState.QUEUED:
+            del self.queue[record.uuid]
+        elif not was_admitted:
+            del self.waiting[record.uuid]
+        record.move(state)
+        record.error = error
+        uuid = record.uuid
+        del self.tasks[uuid]
+        counters = self._out.counters
+        counted = _COUNTED[state]
+        setattr(counters, counted, getattr(counters, counted) + 1)
+        if state is TaskState.DONE:
+            source = record.recovered_by.value
+            counters.by_source[source] = counters.by_source.get(source, 0) + 1
+        if record.deadline != FOREVER:
+            self.deadlines.forget()
+        if not self.tombstones:
+            self._out.rearm = True
+        self.tombstones.add(uuid, state, now)
+        if was_admitted:
+            self.in_flight -= 1
+            self.in_flight_bytes -= record.size
+            if self.waiting:
+                self._admit_waiting()
+        record.payload = b""
+        self._out.effects.append(Resolve(record))
+
+    def note(self, record: TaskRecord) -> None:
+        """Tell a watching handle that there is something new."""
+        if record.watched:
+            self._out.effects.append(Progress(record))
+
+    def stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
+        """An item for a task that has no waiting owner."""
+        end = self.tombstones.get(uuid)
+        if end is TaskState.DONE:
+            self._out.counters.duplicates += 1
+            return
+        self._out.counters.strays += 1
+        if not self.claims.add(uuid, item, size):
+            return
+        event = UnknownTask if end is None else LateResult
+        self._out.emit(event(at=now, task_uuid=uuid))
+
+    def expire(self, now: float) -> Iterator[TaskRecord]:
+        """Take out the tasks whose deadline has passed; the caller ends them."""
+        self.tombstones.expire(now)
+        return self.deadlines.due(now)
+
+    def next_deadline(self) -> float:
+        """The next deadline of a task, or of a memory of one."""
+        return min(self.deadlines.first(), self.tombstones.next_expiry())
+
+    def time_out(self, record: TaskRecord, now: float, *, in_doubt: bool, connection: str) -> None:
+        """End a task whose deadline has passed, with what is known.
+
+        ``in_doubt``: the connection broke after the task was written.
+        ``connection`` tells of the connection's state, for people.
+        """
+        waited = now - record.submitted_at
+        facts: _Facts = {"task_uuid": record.uuid, "submitted": record.submitted}
+        if record.submitted is Submitted.NO:
+            where = "waiting for room in flight" if record.state is TaskState.WAITING else "unsent"
+            self.settle(
+                record,
+                TaskState.TIMED_OUT,
+                now,
+                TaskTimeout(
+                    f"not answered in {waited:.3g} s: still {where}; {connection}", **facts
+                ),
+            )
+        elif in_doubt:
+            known = "the server has it" if record.confirmed else "it may or may not have arrived"
+            self.settle(
+                record,
+                TaskState.UNKNOWN,
+                now,
+                OutcomeUnknown(
+                    f"not answered in {waited:.3g} s, and the connection broke after the task was "
+                    f"written: {known}; {len(record.items)} of {record.expected} results came; "
+                    f"asked {record.asks} times; {connection}. A late result stays claimable; "
+                    "the same work under a new taskUUID may run twice",
+                    **facts,
+                ),
+            )
+        else:
+            self.settle(
+                record,
+                TaskState.TIMED_OUT,
+                now,
+                TaskTimeout(
+                    f"not answered in {waited:.3g} s: written, and the server may still finish it; "
+                    f"{len(record.items)} of {record.expected} results came. "
+                    "A late result stays claimable",
+                    **facts,
+                ),
+            )

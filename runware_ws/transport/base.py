@@ -1,0 +1,65 @@
+"""The seam between the driver and a socket: four methods, and the way to get one."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from runware_ws.classify import Loss
+
+if TYPE_CHECKING:
+    from runware_ws.config import Config
+
+__all__ = ["Dial", "NotSent", "Transport", "TransportLost"]
+
+
+class TransportLost(Exception):
+    """The socket ended, or could not be opened. ``loss`` tells how."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__(str(loss))
+        self.loss = loss
+
+
+class NotSent(TransportLost):
+    """The socket had ended before the first byte of the message was handed over."""
+
+
+class Transport(Protocol):
+    """One open socket. One task receives, one task sends."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one text message; waits while the socket takes no more.
+
+        Raises:
+            NotSent: not one byte was handed over.
+            TransportLost: some bytes may have been sent.
+        """
+        ...
+
+    async def receive(self) -> bytes | str:
+        """The next message. Cancel-safe: a cancelled call loses nothing.
+
+        Raises:
+            TransportLost: the socket ended; all messages before that were handed out.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close with a closing handshake. May wait for a dead peer: the caller bounds it."""
+        ...
+
+    async def abort(self) -> None:
+        """Drop the socket at once, without a word to the peer."""
+        ...
+
+
+class Dial(Protocol):
+    """Opens a socket: ``async with dial(url, config) as transport``.
+
+    The context drops the socket when it is left. Entering raises
+    :class:`TransportLost` where the socket cannot be opened. There is no
+    deadline of its own: the driver cancels.
+    """
+
+    def __call__(self, url: str, config: Config) -> AbstractAsyncContextManager[Transport]: ...

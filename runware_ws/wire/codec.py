@@ -1,0 +1,79 @@
+"""Bytes to envelopes and back: tolerant in, strict out.
+
+Every client message is a JSON array of task objects, even for one task
+(documented). Every server message is a JSON object (documented).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+__all__ = [
+    "PING",
+    "MalformedFrameError",
+    "authentication",
+    "decode",
+    "frame_size",
+    "join",
+    "question",
+    "sample",
+]
+
+PING = b'{"taskType":"ping","ping":true}'
+"""The application's ping, one task object (documented)."""
+
+_SAMPLE_BYTES = 120
+
+
+class MalformedFrameError(ValueError):
+    """A frame is not a JSON object. The message says what it is instead."""
+
+
+def decode(data: bytes | str) -> dict[str, Any]:
+    """Decode one server message.
+
+    Raises:
+        MalformedFrameError: not JSON, nested too deeply, or not an object.
+    """
+    try:
+        frame = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedFrameError(f"not JSON: {exc.msg}") from None
+    if type(frame) is not dict:
+        raise MalformedFrameError(f"not a JSON object but {type(frame).__name__}")
+    return frame
+
+
+def join(tasks: Iterable[bytes]) -> bytes:
+    """One message from task objects that are JSON already."""
+    return b"[" + b",".join(tasks) + b"]"
+
+
+def frame_size(payload: bytes) -> int:
+    """The size in bytes of the smallest message that carries this task object."""
+    return len(payload) + 2
+
+
+def question(task_type: str, task_uuid: str) -> bytes:
+    """A ``getResponse`` or ``getTaskDetails`` task object about one task (documented)."""
+    return b'{"taskType":"%b","taskUUID":"%b"}' % (task_type.encode(), task_uuid.encode())
+
+
+def authentication(api_key: str, session_uuid: str | None) -> bytes:
+    """The first message of a connection (documented). Never log what this returns."""
+    task = {"taskType": "authentication", "apiKey": api_key}
+    if session_uuid is not None:
+        task["connectionSessionUUID"] = session_uuid
+    return orjson.dumps([task])
+
+
+def sample(data: bytes | str) -> str:
+    """The head of a frame for people to read."""
+    if isinstance(data, str):
+        head = data[:_SAMPLE_BYTES]
+    else:
+        head = data[:_SAMPLE_BYTES].decode("utf-8", "backslashreplace")
+    return head if len(data) <= _SAMPLE_BYTES else f"{head}... ({len(data)} in all)"
