@@ -61,9 +61,10 @@ class Config:
     """A longer Retry-After is cut to this."""
     resubmit: Literal["same-uuid", "never"] = "same-uuid"
     """May a task that the server does not know be sent again under its own taskUUID?"""
-    replay_grace: float = 2.0
-    """After a resume, how long the replay is waited for before questions are asked."""
-    resend_after: float = 2.0
+    replay_grace: float = 0.5
+    """After a resume, and after each replayed result, how long the (next) one is waited
+    for before questions are asked."""
+    resend_after: float = 1.5
     """A task is sent again no sooner than this after its socket died: the registration
     of a fresh task can take about a second (observed)."""
     question_window: int = 256

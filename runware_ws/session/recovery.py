@@ -36,8 +36,10 @@ __all__ = ["Recovery", "is_answer_to_question"]
 SWEEP = 2_000
 """Tasks looked at in one go after a reconnect, so that 100,000 do not stall the loop."""
 
-FIRST_BACKOFF = 1.0
+FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
+LONGEST_REPLAY = 5.0
+"""A replay that still flows after this does not hold back the questions any longer."""
 LAST_CALL = 2.0
 """One more question goes out this long before a deadline, whatever the backoff says."""
 LOST_AFTER_MISSES = 6
@@ -63,6 +65,7 @@ class Recovery:
         self.replayed = 0
         self._generation = 0
         self._awaiting_replay = 0
+        self._longest_replay = 0.0
         self._session_uuid = ""
         self._sweep: Iterator[TaskRecord] | None = None
         self._asked_alone: TaskRecord | None = None
@@ -86,9 +89,11 @@ class Recovery:
         at_risk = [r for r in self._table.tasks.values() if r.sends]
         if self.resumed:
             self._out.counters.resumes += 1
-            self._awaiting_replay = len(at_risk)
+            # What ``async`` tasks answer is read by polls; only pushes are replayed.
+            self._awaiting_replay = sum(1 for record in at_risk if record.delivery != "async")
             self.replay_ends = now + self._options.replay_grace
-            if not at_risk:
+            self._longest_replay = now + max(LONGEST_REPLAY, self._options.replay_grace)
+            if not self._awaiting_replay:
                 self._end_replay(now)
         elif at_risk or previous is not None:
             self._out.counters.sessions_lost += 1
@@ -205,6 +210,9 @@ class Recovery:
         return self._questions(now) or self._resends(generation, now)
 
     def _questions(self, now: float) -> Frame | None:
+        if self.replay_ends != FOREVER:
+            # What is being replayed need not be asked for.
+            return None
         room = min(self.window - self.in_question, self._options.batch_tasks)
         payloads: list[bytes] = []
         while self.asking and len(payloads) < room:
@@ -280,13 +288,17 @@ class Recovery:
             return
         # Not ready yet: the replay came before the authentication's reply.
         self.replayed += answered
-        if self.ready:
+        if self.ready and record.delivery != "async":
             self._awaiting_replay -= 1
             if self._awaiting_replay <= 0:
                 self._end_replay(now)
+                return
+            flowing = min(now + self._options.replay_grace, self._longest_replay)
+            self.replay_ends = max(self.replay_ends, flowing)
 
     def _end_replay(self, now: float) -> None:
         self.replay_ends = FOREVER
+        self._out.wake = True
         self._out.emit(
             SessionResumed(at=now, session_uuid=self._session_uuid, replayed=self.replayed)
         )

@@ -1,0 +1,40 @@
+"""A local server that speaks Runware's WebSocket protocol, with faults on order.
+
+It shares no code with the client, so that a wrong idea cannot hide in both. ::
+
+    async with Emulator(api_key="k", latency="50ms") as emulator:
+        client = AnyClient(url=emulator.url, api_key="k")
+        emulator.faults.cut_every(1.0)
+        ...
+        assert emulator.stats.executed_twice == []
+
+:class:`EmulatorOptions` has one entry for each thing about the real server that nobody
+outside can know; :class:`Faults` has one method for each thing that can go wrong.
+"""
+
+from __future__ import annotations
+
+from .faults import Faults
+from .latency import Latency, parse_duration, parse_latency
+from .options import EmulatorOptions
+from .orders import KNOWN_ORDERS, apply_fault_order
+from .replies import ReplyError, Request, expected_text
+from .running import serve
+from .server import Emulator
+from .stats import Stats
+
+__all__ = [
+    "KNOWN_ORDERS",
+    "Emulator",
+    "EmulatorOptions",
+    "Faults",
+    "Latency",
+    "ReplyError",
+    "Request",
+    "Stats",
+    "apply_fault_order",
+    "expected_text",
+    "parse_duration",
+    "parse_latency",
+    "serve",
+]

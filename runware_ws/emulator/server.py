@@ -1,0 +1,194 @@
+"""The emulator as a listener: an async context manager with a URL."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket as sockets
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TypeVar
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+from anyio.streams.stapled import MultiListener
+
+from .connection import Connection
+from .engine import Engine
+from .faults import Faults
+from .keys import KeyRing
+from .latency import Latency, parse_latency
+from .options import EmulatorOptions
+from .replies import Reply
+from .stats import Stats
+
+__all__ = ["Emulator"]
+
+ReplyT = TypeVar("ReplyT", bound=Reply)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Emulator:
+    """A local server that speaks Runware's WebSocket protocol.
+
+    Use it with ``async with``; it listens from then on, and leaves no task behind. It runs
+    on asyncio and on trio. Call its methods, and those of :attr:`faults`, from the event
+    loop that it runs on.
+
+    Args:
+        api_key: the accepted key, several of them, or ``None`` for any non-empty one.
+        host: address to listen on. Anything but loopback needs ``allow_remote``.
+        port: 0 picks a free one.
+        options: how the server behaves where nobody can know.
+        latency: duration of each generation; see :func:`parse_latency`.
+        seed: all choices come from it. Session UUIDs do not.
+        path: the path of the WebSocket; others get HTTP 404.
+        allow_remote: permit other hosts. The key travels in clear.
+
+    Raises:
+        ValueError: a remote host without ``allow_remote``, an empty key, a bad latency.
+        OSError: on entering, when the port is taken.
+    """
+
+    def __init__(
+        self,
+        api_key: str | Iterable[str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        options: EmulatorOptions | None = None,
+        latency: str | float | Latency = 0.0,
+        seed: int = 0,
+        path: str = "/v1",
+        allow_remote: bool = False,
+    ) -> None:
+        if not allow_remote and not _is_loopback(host):
+            raise ValueError(f"host {host!r} is not loopback; say allow_remote=True to permit it")
+        self._host = host
+        self._port = port
+        self._path = path if path.startswith("/") else f"/{path}"
+        self._engine = Engine(
+            KeyRing(api_key), options or EmulatorOptions(), parse_latency(latency), seed, self._path
+        )
+        self._group: TaskGroup | None = None
+        self._listener: MultiListener[SocketStream] | None = None
+
+    def __repr__(self) -> str:
+        state = self.url if self._group is not None else "not listening"
+        return f"<Emulator {state}, {len(self._engine.connections())} sockets>"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; before entering, the one asked for."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where a client connects."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"ws://{host}:{self._port}{self._path}"
+
+    @property
+    def stats(self) -> Stats:
+        """What happened so far."""
+        return self._engine.stats
+
+    @property
+    def faults(self) -> Faults:
+        """Orders for things to go wrong."""
+        return self._engine.faults
+
+    @property
+    def options(self) -> EmulatorOptions:
+        """How the server behaves. A new record takes effect at once."""
+        return self._engine.options
+
+    @options.setter
+    def options(self, options: EmulatorOptions) -> None:
+        self._engine.options = options
+
+    @property
+    def latency(self) -> Latency:
+        """How long generations take. May be replaced, also by text or seconds."""
+        return self._engine.latency
+
+    @latency.setter
+    def latency(self, latency: str | float | Latency) -> None:
+        self._engine.latency = parse_latency(latency)
+
+    @property
+    def live_sockets(self) -> int:
+        """How many TCP connections are open."""
+        return len(self._engine.connections())
+
+    @property
+    def live_sessions(self) -> int:
+        """How many sessions can be resumed or are in use."""
+        return len(self._engine.sessions)
+
+    def reply(self, task_type: str) -> Callable[[ReplyT], ReplyT]:
+        """Decorator: answer tasks of this type with a function, sync or async.
+
+        It is called once for each generation, after the latency. It returns fields of the
+        result item, or text; it raises :class:`ReplyError` for a server error. ``"*"``
+        answers every type that has no reply of its own.
+        """
+
+        def register(reply: ReplyT) -> ReplyT:
+            self._engine.replies[task_type] = reply
+            return reply
+
+        return register
+
+    async def __aenter__(self) -> Emulator:
+        self._listener = listener = await anyio.create_tcp_listener(
+            local_host=self._host, local_port=self._port, backlog=4096
+        )
+        self._port = listener.extra(SocketAttribute.local_port)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._engine.group = self._group
+        self._group.start_soon(self._engine.timers.run)
+        self._group.start_soon(listener.serve, self._serve, self._group)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        group, self._group = self._group, None
+        self._engine.timers.clear()
+        if group is None:
+            return None
+        group.cancel_scope.cancel()
+        try:
+            if isinstance(exc, Exception):
+                # The body's own error must not come out wrapped in a group.
+                await group.__aexit__(None, None, None)
+                return None
+            return await group.__aexit__(exc_type, exc, traceback)
+        finally:
+            self._engine.group = None
+            self._engine.timers.clear()
+            if self._listener is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._listener.aclose()
+
+    async def _serve(self, stream: SocketStream) -> None:
+        raw = stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+        connection = Connection(self._engine, stream)
+        self._engine.opened(connection)
+        try:
+            await connection.run()
+        finally:
+            self._engine.closed(connection)

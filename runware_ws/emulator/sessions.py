@@ -1,0 +1,92 @@
+"""Sessions and what they keep for an absent socket. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+from uuid import uuid4
+
+from .timers import Timer
+from .units import Envelope, Unit
+
+__all__ = ["Outlet", "Session", "SessionStore"]
+
+
+class Outlet(Protocol):
+    """The socket of a session, as a session sees it."""
+
+    def detach(self) -> None:
+        """Give back what was not delivered, and stop being the session's socket."""
+        ...
+
+    def push(self, envelope: Envelope) -> None:
+        """Send something on it."""
+        ...
+
+    def supersede(self) -> None:
+        """Another socket has taken the session."""
+        ...
+
+
+class Session:
+    """One authenticated session. It outlives its sockets."""
+
+    __slots__ = ("_buffer", "expiry", "forgotten", "key_id", "socket", "uuid")
+
+    def __init__(self, uuid: str, key_id: int) -> None:
+        self.uuid = uuid
+        self.key_id = key_id
+        self.socket: Outlet | None = None
+        self.expiry: Timer | None = None
+        self.forgotten = False
+        self._buffer: list[Unit] = []
+
+    @property
+    def buffered(self) -> int:
+        """How many items wait for a socket."""
+        return len(self._buffer)
+
+    def keep(self, units: Iterable[Unit]) -> None:
+        """Buffer items."""
+        self._buffer.extend(units)
+
+    def take(self, most: int | None = None) -> list[Unit]:
+        """Take up to ``most`` buffered items, oldest first. ``None``: all."""
+        end = len(self._buffer) if most is None else most
+        taken, self._buffer = self._buffer[:end], self._buffer[end:]
+        return taken
+
+
+class SessionStore:
+    """The sessions that can be resumed."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def create(self, key_id: int) -> Session:
+        """A new session.
+
+        Its UUID is truly random, not from the seed: a restarted emulator must never hand out
+        a UUID that a client still holds from before.
+        """
+        session = Session(str(uuid4()), key_id)
+        self._sessions[session.uuid] = session
+        return session
+
+    def find(self, uuid: object, key_id: int) -> Session | None:
+        """The session of this key with this UUID, or ``None``. A foreign one is not found."""
+        session = self._sessions.get(uuid) if isinstance(uuid, str) else None
+        return session if session is not None and session.key_id == key_id else None
+
+    def forget(self, session: Session) -> int:
+        """Drop a session. Returns the number of buffered items that go with it."""
+        self._sessions.pop(session.uuid, None)
+        session.forgotten = True
+        return len(session.take())
+
+    def all(self) -> list[Session]:
+        """All sessions that can be resumed."""
+        return list(self._sessions.values())

@@ -1,0 +1,103 @@
+"""Tasks, their generations, and the archive. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from .sessions import Session
+
+__all__ = ["Generation", "TaskRecord", "TaskStore"]
+
+
+class Generation:
+    """One result of a task, in the making or done."""
+
+    __slots__ = ("due", "error", "item", "started")
+
+    def __init__(self) -> None:
+        self.started = 0.0
+        self.due = 0.0
+        self.item: dict[str, Any] | None = None
+        self.error: dict[str, Any] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or badly."""
+        return self.item is not None or self.error is not None
+
+    def progress(self, now: float) -> int:
+        """How far it is: 0 to 99 while it runs, 100 when done."""
+        if self.done:
+            return 100
+        span = self.due - self.started
+        if span <= 0:
+            return 0
+        return max(0, min(99, int(100 * (now - self.started) / span)))
+
+
+class TaskRecord:
+    """One accepted task. It is the archive's entry as well."""
+
+    __slots__ = (
+        "accepted_at",
+        "execution",
+        "generations",
+        "key_id",
+        "method",
+        "pending",
+        "session",
+        "task",
+        "uuid",
+    )
+
+    def __init__(self, task: dict[str, Any], session: Session, accepted_at: float) -> None:
+        self.task = task
+        self.uuid: str = task["taskUUID"]
+        self.method: str = task.get("deliveryMethod") or "sync"
+        self.session = session
+        self.key_id = session.key_id
+        self.accepted_at = accepted_at
+        self.execution = 1
+        count = task.get("numberResults") or 1
+        self.generations = [Generation() for _ in range(count)]
+        self.pending = count  # generations that have not ended
+
+    @property
+    def done(self) -> bool:
+        """Whether every generation has ended."""
+        return self.pending == 0
+
+
+class TaskStore:
+    """All tasks ever accepted, by key and UUID."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[tuple[int, str], TaskRecord] = {}
+        self._used: set[tuple[int, str]] = set()
+        self._finished: deque[tuple[int, str]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def used(self, key_id: int, uuid: str) -> bool:
+        """Whether this key has used the UUID before, archived still or not."""
+        return (key_id, uuid) in self._used
+
+    def find(self, key_id: int, uuid: object) -> TaskRecord | None:
+        """The record, or ``None`` if this key never sent it or the archive dropped it."""
+        return self._tasks.get((key_id, uuid)) if isinstance(uuid, str) else None
+
+    def add(self, record: TaskRecord) -> None:
+        """Register an accepted task. A second one with the same UUID replaces the first."""
+        place = (record.key_id, record.uuid)
+        self._used.add(place)
+        self._tasks[place] = record
+
+    def finish(self, record: TaskRecord, limit: int | None) -> None:
+        """Note that a task ended; keep at most ``limit`` ended ones."""
+        if limit is None:
+            return
+        self._finished.append((record.key_id, record.uuid))
+        while len(self._finished) > limit:
+            self._tasks.pop(self._finished.popleft(), None)

@@ -1,0 +1,92 @@
+"""What goes out on a socket: items, and the frames that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any
+
+import orjson
+
+__all__ = ["Envelope", "Kind", "Unit", "close_frame", "data_frame", "pack"]
+
+
+class Kind(Enum):
+    """What an item is to the session that it belongs to."""
+
+    RESULT = "result"
+    ERROR = "error"
+    ACK = "ack"
+    CONTROL = "control"  # answers to questions; a dead socket takes them with it
+
+
+class Unit:
+    """One item of a ``data`` or ``errors`` list, serialised."""
+
+    __slots__ = ("body", "is_error", "kind")
+
+    def __init__(self, kind: Kind, item: dict[str, Any], *, is_error: bool = False) -> None:
+        self.kind = kind
+        self.is_error = is_error
+        self.body = orjson.dumps(item)
+
+
+class Envelope:
+    """Items meant for one frame."""
+
+    __slots__ = ("replay", "then_cut", "units")
+
+    def __init__(
+        self,
+        units: Sequence[Unit] = (),
+        *,
+        replay: bool = False,
+        then_cut: bool = False,
+    ) -> None:
+        self.units = units
+        self.replay = replay
+        self.then_cut = then_cut  # the socket ends when this is written
+
+
+def pack(units: Iterable[Unit], spelling: str = "errors") -> bytes:
+    """Make the body of one server message. ``data`` and errors may stand in it together."""
+    data: list[bytes] = []
+    errors: list[bytes] = []
+    for unit in units:
+        (errors if unit.is_error else data).append(unit.body)
+    parts: list[bytes] = []
+    if data:
+        parts.append(b'"data":[' + b",".join(data) + b"]")
+    if errors:
+        name = b'"errors":' if spelling == "errors" else b'"error":'
+        if spelling == "error" and len(errors) == 1:
+            parts.append(name + errors[0])
+        else:
+            parts.append(name + b"[" + b",".join(errors) + b"]")
+    return b"{" + b",".join(parts) + b"}"
+
+
+def data_frame(body: bytes, *, binary: bool = False) -> bytes:
+    """The wire bytes of one unmasked, unfragmented message (RFC 6455, section 5.2)."""
+    first = b"\x82" if binary else b"\x81"
+    size = len(body)
+    if size < 126:
+        return first + bytes((size,)) + body
+    if size < 65536:
+        return first + b"\x7e" + size.to_bytes(2, "big") + body
+    return first + b"\x7f" + size.to_bytes(8, "big") + body
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """The wire bytes of a close frame with any 16-bit code, legal or not. 1005: no code.
+
+    Raises:
+        ValueError: the code does not fit 16 bits, or the reason is over 123 bytes.
+    """
+    if not 0 <= code <= 0xFFFF:
+        raise ValueError("a close code has 16 bits")
+    text = reason.encode()
+    if len(text) > 123:
+        raise ValueError("a close reason has at most 123 bytes")
+    payload = b"" if code == 1005 else code.to_bytes(2, "big") + text
+    return b"\x88" + bytes((len(payload),)) + payload

@@ -1,0 +1,18 @@
+"""Every async test runs on every event loop that is supported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+ASYNCIO = pytest.param(("asyncio", {}), id="asyncio")
+UVLOOP = pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")
+TRIO = pytest.param(("trio", {}), id="trio")
+
+
+@pytest.fixture(scope="module", params=[ASYNCIO, UVLOOP, TRIO])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """Modules in virtual time override this fixture."""
+    return request.param
+
