@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,7 +23,6 @@ from runware_ws.session.core import SessionCore
 from runware_ws.session.effects import (
     Admit,
     Authenticate,
-    Close,
     Emit,
     Frame,
     Open,
@@ -118,37 +117,30 @@ class Driver:
         """Perform what the core wants done."""
         core = self.core
         for effect in core.take_effects():
-            kind = type(effect)
-            if kind is Resolve or kind is Progress or kind is Admit:
-                self._tell_owner(effect)
-            elif kind is Emit:
-                self._emit(effect.event)  # type: ignore[union-attr]
-            elif kind is Open:
-                self._opening.append(effect.generation)  # type: ignore[union-attr]
+            if isinstance(effect, Resolve):
+                owner: Owner | None = effect.record.owner
+                if owner is not None:
+                    owner.on_settled()
+                if not core.pending:
+                    self._notify()
+            elif isinstance(effect, (Progress, Admit)):
+                owner = effect.record.owner
+                if owner is not None:
+                    owner.on_progress() if isinstance(effect, Progress) else owner.on_admitted()
+            elif isinstance(effect, Emit):
+                self._emit(effect.event)
+            elif isinstance(effect, Open):
+                self._opening.append(effect.generation)
                 self._open_event.set()
-            elif kind is Authenticate:
-                self._authenticate = effect  # type: ignore[assignment]
+            elif isinstance(effect, Authenticate):
+                self._authenticate = effect
                 self._write_event.set()
-            elif kind is Close:
-                self._end_socket(effect.graceful)  # type: ignore[union-attr]
+            else:
+                self._end_socket(effect.graceful)
         if core.take_wake():
             self._write_event.set()
         if core.take_rearm() and core.next_deadline() < self._armed:
             self._timer_event.set()
-
-    def _tell_owner(self, effect: Any) -> None:
-        owner: Owner | None = effect.record.owner
-        kind = type(effect)
-        if kind is Resolve:
-            if owner is not None:
-                owner.on_settled()
-            if not self.core.pending:
-                self._notify()
-        elif owner is not None:
-            if kind is Progress:
-                owner.on_progress()
-            else:
-                owner.on_admitted()
 
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)

@@ -27,14 +27,16 @@ class EventStream:
         self._closed = False
         self._wake = anyio.Event()
 
-    def _publish(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
+        """Add an event (called by the feed)."""
         if len(self._events) >= self._limit:
             self._events.popleft()
             self._dropped += 1
         self._events.append(event)
         self._wake.set()
 
-    def _close(self) -> None:
+    def finish(self) -> None:
+        """No more events will come (called by the feed)."""
         self._closed = True
         self._wake.set()
 
@@ -64,19 +66,19 @@ class EventFeed:
     def publish(self, event: Event) -> None:
         """Hand one event out."""
         for stream in self._streams:
-            stream._publish(event)
+            stream.publish(event)
 
     def close(self) -> None:
         """No more events will come."""
         self._closed = True
         for stream in self._streams:
-            stream._close()
+            stream.finish()
 
     def subscribe(self) -> EventStream:
         """A stream of the events from now on."""
         stream = EventStream(self._limit)
         if self._closed:
-            stream._close()
+            stream.finish()
         else:
             self._streams.add(stream)
         return stream

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import cast
 
 from pydantic import SecretStr
 
@@ -62,7 +61,7 @@ class KeySource:
         given = self._provider()
         if isawaitable(given):
             given = await given
-        return self._checked(cast("str | SecretStr", given))
+        return self._checked(given)
 
     def _checked(self, key: object) -> SecretStr:
         text = key.get_secret_value() if isinstance(key, SecretStr) else key

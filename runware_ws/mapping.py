@@ -103,6 +103,7 @@ async def run_map(
     run: _Run[T] = _Run(submit, concurrency)
     source: Iterator[T] | None = None
     feeding = True
+    broken: Exception | None = None
 
     async def feed(stream: AsyncIterable[T], scope: anyio.CancelScope) -> None:
         # A slow source must not hold back the outcomes, so it has a task of its own.
@@ -120,7 +121,6 @@ async def run_map(
             feeding = False
             run.wake.set()
 
-    broken: Exception | None = None
     room = _Signal()
     scope = anyio.CancelScope()
     if isinstance(tasks, AsyncIterable):

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-ASYNCIO = pytest.param(("asyncio", {}), id="asyncio")
+ASYNCIO = pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio")
 UVLOOP = pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")
-TRIO = pytest.param(("trio", {}), id="trio")
+TRIO = pytest.param(("trio", {"restrict_keyboard_interrupt_to_checkpoints": False}), id="trio")
 
 
 @pytest.fixture(scope="module", params=[ASYNCIO, UVLOOP, TRIO])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Modules in virtual time override this fixture."""
     return request.param
-

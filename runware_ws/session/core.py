@@ -302,7 +302,7 @@ class SessionCore:
         groups: dict[str, list[dict[str, Any]]] | None = None
         size = len(data) // (len(items) or 1)
         for item in items:
-            if type(item) is not dict:
+            if item.__class__ is not dict:
                 self._malformed("an item is not an object", data, now)
                 continue
             uuid = item.get("taskUUID")

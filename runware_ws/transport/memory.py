@@ -8,7 +8,7 @@ in virtual time, for nothing here sleeps.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,31 +24,50 @@ if TYPE_CHECKING:
 __all__ = ["MemoryNetwork", "MemorySocket"]
 
 
-class MemorySocket:
-    """One connection, seen from the server; its client side is ``client_side``."""
+class _Wire:
+    """What both ends of one connection share."""
 
     def __init__(self) -> None:
-        self._to_server: deque[bytes] = deque()
-        self._to_client: deque[bytes | str] = deque()
-        self._loss: Loss | None = None
-        self._client_gone: str | None = None
-        self._wake = anyio.Event()
+        self.to_server: deque[bytes] = deque()
+        self.to_client: deque[bytes | str] = deque()
+        self.loss: Loss | None = None
+        self.client_left: str | None = None
         self.stalled = False
-        self.client_side: Transport = _ClientSide(self)
-
-    def _changed(self) -> None:
-        self._wake.set()
         self._wake = anyio.Event()
 
     @property
     def open(self) -> bool:
-        """Whether neither side has ended the connection."""
-        return self._loss is None and self._client_gone is None
+        return self.loss is None and self.client_left is None
+
+    def changed(self) -> None:
+        self._wake.set()
+        self._wake = anyio.Event()
+
+    async def wait(self) -> None:
+        await self._wake.wait()
+
+
+class MemorySocket:
+    """One connection, seen from the server; its client side is ``client_side``."""
+
+    def __init__(self) -> None:
+        self._wire = _Wire()
+        self.client_side: Transport = _ClientSide(self._wire)
 
     @property
-    def client_close(self) -> str | None:
+    def open(self) -> bool:
+        """Whether neither side has ended the connection."""
+        return self._wire.open
+
+    @property
+    def client_left(self) -> str | None:
         """How the client left: ``"closed"``, ``"aborted"``, or ``None`` while it has not."""
-        return self._client_gone
+        return self._wire.client_left
+
+    def stall(self, on: bool = True) -> None:
+        """Take nothing more from the client, as a peer whose buffers are full."""
+        self._wire.stalled = on
+        self._wire.changed()
 
     async def receive(self) -> list[dict[str, Any]]:
         """The next message of the client: a list of task objects.
@@ -56,27 +75,28 @@ class MemorySocket:
         Raises:
             anyio.EndOfStream: the client is gone, and all it sent was read.
         """
-        while not self._to_server:
+        while not self._wire.to_server:
             if not self.open:
                 raise anyio.EndOfStream
-            await self._wake.wait()
-        return orjson.loads(self._to_server.popleft())
+            await self._wire.wait()
+        message: list[dict[str, Any]] = orjson.loads(self._wire.to_server.popleft())
+        return message
 
     def send(self, message: dict[str, Any] | bytes | str) -> None:
         """Say something to the client; a dict goes as JSON."""
         if isinstance(message, dict):
             message = orjson.dumps(message)
-        if self.open:
-            self._to_client.append(message)
-            self._changed()
+        if self._wire.open:
+            self._wire.to_client.append(message)
+            self._wire.changed()
 
     def end(self, loss: Loss | int | None = None) -> None:
         """End the connection: by a close code, by any :class:`Loss`, or without a close frame."""
         if not isinstance(loss, Loss):
             loss = Loss(LossKind.CLOSED, code=loss, detail="ended by the test")
-        if self._loss is None:
-            self._loss = loss
-            self._changed()
+        if self._wire.loss is None:
+            self._wire.loss = loss
+            self._wire.changed()
 
     async def authenticate(self, session_uuid: str, **extra: Any) -> dict[str, Any]:
         """Read the authentication and accept it into ``session_uuid``; returns what was asked."""
@@ -89,28 +109,28 @@ class MemorySocket:
 class _ClientSide:
     """What the driver holds."""
 
-    def __init__(self, socket: MemorySocket) -> None:
-        self._socket = socket
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
 
     async def send(self, data: bytes) -> None:
-        socket = self._socket
+        wire = self._wire
         await anyio.lowlevel.checkpoint()
-        if not socket.open:
-            raise NotSent(socket._loss or Loss(LossKind.CLOSED))
-        while socket.stalled:
-            await socket._wake.wait()
-            if not socket.open:
-                raise TransportLost(socket._loss or Loss(LossKind.CLOSED))
-        socket._to_server.append(data)
-        socket._changed()
+        if not wire.open:
+            raise NotSent(wire.loss or Loss(LossKind.CLOSED))
+        while wire.stalled:
+            await wire.wait()
+            if not wire.open:
+                raise TransportLost(wire.loss or Loss(LossKind.CLOSED))
+        wire.to_server.append(data)
+        wire.changed()
 
     async def receive(self) -> bytes | str:
-        socket = self._socket
-        while not socket._to_client:
-            if socket._loss is not None:
-                raise TransportLost(socket._loss)
-            await socket._wake.wait()
-        return socket._to_client.popleft()
+        wire = self._wire
+        while not wire.to_client:
+            if wire.loss is not None:
+                raise TransportLost(wire.loss)
+            await wire.wait()
+        return wire.to_client.popleft()
 
     async def aclose(self) -> None:
         self._leave("closed")
@@ -120,10 +140,9 @@ class _ClientSide:
         self._leave("aborted")
 
     def _leave(self, how: str) -> None:
-        socket = self._socket
-        if socket._client_gone is None:
-            socket._client_gone = how
-            socket._changed()
+        if self._wire.client_left is None:
+            self._wire.client_left = how
+            self._wire.changed()
 
 
 class MemoryNetwork:
@@ -141,7 +160,7 @@ class MemoryNetwork:
         self._refusals.extend(losses)
 
     @asynccontextmanager
-    async def dial(self, url: str, config: Config) -> AsyncIterator[Transport]:
+    async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
         """The client's side: pass it as ``Client(dial=network.dial)``."""
         self.dials.append(anyio.current_time())
         await anyio.lowlevel.checkpoint()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -129,7 +129,7 @@ def running_on_trio() -> bool:
 
 
 @asynccontextmanager
-async def dial(url: str, config: Config) -> AsyncIterator[Transport]:
+async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
     """Open a socket with the client of the running library.
 
     Raises:
@@ -163,7 +163,7 @@ class _AsyncioConnect(asyncio_connect):
 
 
 @asynccontextmanager
-async def _dial_asyncio(url: str, options: dict[str, Any]) -> AsyncIterator[Transport]:
+async def _dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
     try:
         connection = await _AsyncioConnect(url, **options)
     except (OSError, InvalidHandshake, EOFError, ImportError, ValueError) as exc:
@@ -175,7 +175,7 @@ async def _dial_asyncio(url: str, options: dict[str, Any]) -> AsyncIterator[Tran
 
 
 @asynccontextmanager
-async def _dial_trio(url: str, options: dict[str, Any]) -> AsyncIterator[Transport]:
+async def _dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
     try:
         import trio
         from websockets.trio.client import connect as trio_connect

@@ -7,7 +7,7 @@ Every client message is a JSON array of task objects, even for one task
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -39,12 +39,12 @@ def decode(data: bytes | str) -> dict[str, Any]:
         MalformedFrameError: not JSON, nested too deeply, or not an object.
     """
     try:
-        frame = orjson.loads(data)
+        frame: Any = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
         raise MalformedFrameError(f"not JSON: {exc.msg}") from None
     if type(frame) is not dict:
         raise MalformedFrameError(f"not a JSON object but {type(frame).__name__}")
-    return frame
+    return cast("dict[str, Any]", frame)
 
 
 def join(tasks: Iterable[bytes]) -> bytes:

@@ -106,7 +106,9 @@ def test_number_results_in_any_framing(frames: list[list[int]], indexed: bool) -
     for frame in frames:
         assert not record.ended
         extra: list[dict[str, Any]] = [{"resultIndex": i} if indexed else {} for i in frame]
-        bench.say({"data": [item(record, f"text {i}", **e) for i, e in zip(frame, extra, strict=True)]})
+        bench.say(
+            {"data": [item(record, f"text {i}", **e) for i, e in zip(frame, extra, strict=True)]}
+        )
     assert record.state is TaskState.DONE
     assert sorted(i["text"] for i in record.items) == ["text 0", "text 1", "text 2"]
 
