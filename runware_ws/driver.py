@@ -23,6 +23,7 @@ from runware_ws.session.core import SessionCore
 from runware_ws.session.effects import (
     Admit,
     Authenticate,
+    Close,
     Emit,
     Frame,
     Open,
@@ -69,6 +70,7 @@ class Driver:
         self._authenticate: Authenticate | None = None
         self._socket_scope: anyio.CancelScope | None = None
         self._graceful = False
+        self._given_up = 0
         self._armed = FOREVER
         # What wakes the supervisor, the writer, the timer, and whoever watches the state.
         self._open_event = anyio.Event()
@@ -136,7 +138,7 @@ class Driver:
                 self._authenticate = effect
                 self._write_event.set()
             else:
-                self._end_socket(effect.graceful)
+                self._end_socket(effect)
         if core.take_wake():
             self._write_event.set()
         if core.take_rearm() and core.next_deadline() < self._armed:
@@ -152,8 +154,10 @@ class Driver:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def _end_socket(self, graceful: bool) -> None:
-        self._graceful = graceful
+    def _end_socket(self, close: Close) -> None:
+        self._graceful = close.graceful
+        # It may not even have been opened yet: the last one may still be on its way out.
+        self._given_up = close.generation
         if self._socket_scope is not None:
             self._socket_scope.cancel()
         # A closed client has no socket to come: let the supervisor see it.
@@ -180,7 +184,7 @@ class Driver:
         loss: Loss | None = None
         with anyio.CancelScope() as scope:
             self._socket_scope = scope
-            if generation != self.core.generation or self.core.state is ConnectionState.CLOSED:
+            if generation <= self._given_up:
                 return
             try:
                 loss = await self._open_and_run(generation)

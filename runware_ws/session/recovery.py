@@ -283,8 +283,8 @@ class Recovery:
             self.schedule.forget()
         self.asking.pop(record.uuid, None)
         self.resending.pop(record.uuid, None)
-        old = record.sends > 0 and (record.disturbed or record.generation != self._generation)
-        if not old or (self.ready and self.replay_ends == FOREVER):
+        older = record.disturbed or record.generation != self._generation
+        if not record.sends or (self.ready and (not older or self.replay_ends == FOREVER)):
             return
         # Not ready yet: the replay came before the authentication's reply.
         self.replayed += answered

@@ -124,6 +124,7 @@ class Bench:
         """Let the backoff pass, and be ready again."""
         self.step(wait)
         self.ready(session)
+        self.step(0)
 
     def say(self, message: Any) -> None:
         """The peer says something."""
