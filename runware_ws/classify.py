@@ -158,7 +158,8 @@ _KINDS: dict[LossKind, Verdict] = {
     LossKind.DEAD_PEER: Verdict.RESUME,
     LossKind.INBOUND_TOO_BIG: Verdict.TOO_BIG,
     LossKind.PEER_BROKE_PROTOCOL: Verdict.PROTOCOL,
-    LossKind.AUTH_REFUSED: Verdict.KEY_REFUSED,
+    # The strike was counted when the refusal came: what is left is to dial with a fresh key.
+    LossKind.AUTH_REFUSED: Verdict.RESUME,
     LossKind.CANNOT_DIAL: Verdict.TERMINAL,
 }
 
@@ -171,6 +172,9 @@ def classify_loss(
     """The verdict on the end of a socket."""
     if loss.kind is LossKind.CLOSED:
         return classify_close(loss.code, close_codes)
-    if loss.kind in (LossKind.HTTP_REFUSED, LossKind.PROXY_REFUSED) and loss.status is not None:
+    if loss.kind is LossKind.HTTP_REFUSED:
         return classify_http(loss.status, http_statuses)
+    if loss.kind is LossKind.PROXY_REFUSED and loss.status is not None and 400 <= loss.status < 500:
+        # Whatever a proxy refuses, it is not our key.
+        return Verdict.TERMINAL
     return _KINDS.get(loss.kind, Verdict.RESUME)

@@ -12,7 +12,7 @@ import anyio
 
 from runware_ws.config import DEFAULT_URL, Config, check_url
 from runware_ws.driver import Driver
-from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
+from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed, InvalidTask
 from runware_ws.feed import EventStream
 from runware_ws.handle import TaskHandle
 from runware_ws.keys import ApiKey, KeySource
@@ -251,8 +251,14 @@ class Client:
         driver = self._running()
         valid = validate_task(task)
         seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
-        if seconds is not None and seconds <= 0:
+        if seconds is not None and not 0 < seconds < FOREVER:
             raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
+        if valid.delivery == "stream":
+            raise InvalidTask(
+                "deliveryMethod: 'stream' is not supported yet: use 'sync' or 'async'",
+                problems=("deliveryMethod: 'stream' is not supported yet",),
+                task_uuid=valid.uuid,
+            )
         now = driver.now()
         record = TaskRecord(
             valid.uuid,

@@ -39,6 +39,9 @@ __all__ = ["Driver", "Owner"]
 
 FOREVER = float("inf")
 
+BACKLOG_GRACE = 0.5
+"""How long a socket that takes no more may still be read from, in seconds."""
+
 
 class Owner(Protocol):
     """Who waits for a task: called back by the driver, must not raise or block."""
@@ -61,7 +64,7 @@ class Driver:
         self.core = SessionCore(
             config,
             draw=Backoff(config.backoff, cap=config.backoff_cap),
-            redact=keys.redact,
+            redact=keys.redact_text,
             fixed_key=keys.fixed,
         )
         self.feed = EventFeed(config.event_buffer)
@@ -69,6 +72,8 @@ class Driver:
         self._opening: deque[int] = deque()
         self._authenticate: Authenticate | None = None
         self._socket_scope: anyio.CancelScope | None = None
+        self._transport: Transport | None = None
+        self._activity: object = None
         self._graceful = False
         self._given_up = 0
         self._armed = FOREVER
@@ -108,6 +113,8 @@ class Driver:
         """End all tasks and the socket; :attr:`stopped` tells when it is done."""
         self.core.close(self.now())
         self.apply()
+        # There may be no socket to close: let the supervisor see that it is over.
+        self._open_event.set()
 
     async def wait_changed(self) -> None:
         """Wait until the connection's state changed, or a task ended while somebody waits here."""
@@ -122,6 +129,8 @@ class Driver:
             if isinstance(effect, Resolve):
                 owner: Owner | None = effect.record.owner
                 if owner is not None:
+                    # Owner and record know each other: part them, so that both can go at once.
+                    effect.record.owner = None
                     owner.on_settled()
                 if not core.pending:
                     self._notify()
@@ -160,8 +169,6 @@ class Driver:
         self._given_up = close.generation
         if self._socket_scope is not None:
             self._socket_scope.cancel()
-        # A closed client has no socket to come: let the supervisor see it.
-        self._open_event.set()
 
     # The supervisor
 
@@ -190,7 +197,7 @@ class Driver:
                 loss = await self._open_and_run(generation)
             except TransportLost as exc:
                 loss = exc.loss
-        self._socket_scope = None
+        self._socket_scope = self._transport = None
         # Where the core itself ended the socket, this report is of an old generation.
         if loss is not None:
             loss = Loss(
@@ -210,6 +217,7 @@ class Driver:
             # What it says could hold the key, so only its type is told.
             return Loss(LossKind.KEY_UNAVAILABLE, detail=f"api_key() raised {type(exc).__name__}")
         async with self._dial(self._url, self._config) as transport:
+            self._transport = transport
             try:
                 self.core.connected(generation, self.now())
                 self.apply()
@@ -231,10 +239,18 @@ class Driver:
         authentication: Callable[[str | None], bytes],
     ) -> Loss | None:
         loss: Loss | None = None
+
+        async def write() -> None:
+            nonlocal loss
+            ended = await self._write(generation, transport, authentication)
+            # What the peer said before it went is still to be read; then the reader
+            # tells how the socket ended. But a peer may close and never hang up.
+            await anyio.sleep(BACKLOG_GRACE)
+            loss = ended
+            tasks.cancel_scope.cancel()
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(
-                self._write, generation, transport, authentication, name="runware_ws writer"
-            )
+            tasks.start_soon(write, name="runware_ws writer")
             core, now, apply = self.core, self.now, self.apply
             try:
                 while True:
@@ -251,8 +267,8 @@ class Driver:
         generation: int,
         transport: Transport,
         authentication: Callable[[str | None], bytes],
-    ) -> None:
-        """Write what the core hands out. The reader reports how the socket ended."""
+    ) -> Loss:
+        """Write what the core hands out until the socket takes no more; how it ended."""
         frame: Frame | None = None
         try:
             while True:
@@ -267,13 +283,23 @@ class Driver:
                     continue
                 self.apply()
                 await transport.send(frame.data)
-        except NotSent:
+        except NotSent as exc:
             if frame is not None:
                 self.core.not_written(generation, frame)
-        except TransportLost:
-            pass
+            return exc.loss
+        except TransportLost as exc:
+            return exc.loss
 
     # The timer
+
+    def _feel_pulse(self, now: float) -> None:
+        """A large message that is still on its way proves that the peer is there."""
+        if self._transport is None:
+            return
+        activity = self._transport.activity()
+        if activity != self._activity:
+            self._activity = activity
+            self.core.heard(self.core.generation, now)
 
     async def _keep_time(self) -> None:
         core = self.core
@@ -281,6 +307,7 @@ class Driver:
             deadline = core.next_deadline()
             now = self.now()
             if deadline <= now:
+                self._feel_pulse(now)
                 core.on_deadline(now)
                 self.apply()
                 await anyio.lowlevel.checkpoint()

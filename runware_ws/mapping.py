@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from runware_ws.errors import RunwareError
+from runware_ws.errors import ClientClosed, RunwareError
 from runware_ws.handle import TaskHandle
 from runware_ws.models.results import Result
 
@@ -108,6 +108,7 @@ async def run_map(
     async def feed(stream: AsyncIterable[T], scope: anyio.CancelScope) -> None:
         # A slow source must not hold back the outcomes, so it has a task of its own.
         nonlocal feeding, broken
+        finished = False
         try:
             with scope:
                 async for task in stream:
@@ -115,9 +116,13 @@ async def run_map(
                         await room.wait()
                         room.clear()
                     run.start(task)
+            finished = True
         except Exception as exc:
             broken = exc
         finally:
+            if not finished and broken is None:
+                # Cancelled from outside: the client went away, and the rest never ran.
+                broken = ClientClosed("the client was closed before all tasks were taken")
             feeding = False
             run.wake.set()
 

@@ -34,7 +34,7 @@ class WireError:
     task_type: str | None = None
     task_uuid: str | None = None
     documentation: str | None = None
-    raw: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    raw: dict[str, Any] = field(default_factory=dict[str, Any], compare=False)
 
     @property
     def family(self) -> ErrorFamily:
@@ -116,12 +116,12 @@ def parse_errors(frame: Mapping[str, Any]) -> list[WireError]:
     """
     if "errors" not in frame and "error" not in frame:
         return []
-    errors: list[WireError] = []
+    # ``raw`` does not count: the same error may stand under both spellings of the key.
+    errors: dict[WireError, WireError] = {}
     for value in _values(frame):
         error = _error(value, frame)
-        if error not in errors:
-            errors.append(error)
-    return errors
+        errors.setdefault(error, error)
+    return list(errors)
 
 
 def parse_item_error(item: Mapping[str, Any]) -> WireError | None:

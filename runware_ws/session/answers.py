@@ -5,11 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, cast
 
-import orjson
+from runware_ws.session.record import Identity, Question, TaskRecord
 
-from runware_ws.session.record import Question, TaskRecord
-
-__all__ = ["Meaning", "archived", "copies", "meaning", "meaning_for"]
+__all__ = ["READ_ONLY", "Meaning", "archived", "fresh_items", "meaning", "meaning_for"]
 
 
 class Meaning(Enum):
@@ -35,6 +33,8 @@ ENVELOPE = frozenset(
     {"taskType", "taskUUID", "status", "progress", "deliveryMethod", "createdAt", "updatedAt"}
 )
 
+# Beside the envelope, what may be told of one result here and not there.
+INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
 
 # Observed: these only read, so whatever answers one of them is its result.
 READ_ONLY = frozenset({"getResponse", "getTaskDetails", "modelSearch", "accountManagement"})
@@ -44,22 +44,22 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     """Judge one item of ``record``."""
     means = meaning(item)
     if record.task_type in READ_ONLY and means is not Meaning.ERROR:
-        return Meaning.RESULT
+        ours = means is Meaning.ARCHIVE and record.task_type != Question.ARCHIVE.value
+        return Meaning.ARCHIVE if ours else Meaning.RESULT
     return means
 
 
 def meaning(item: dict[str, Any]) -> Meaning:
     """Judge one item that names a task."""
-    task_type = item.get("taskType")
-    if task_type == Question.ARCHIVE.value:
+    if item.get("taskType") == Question.ARCHIVE.value:
         return Meaning.ARCHIVE
     status = item.get("status")
     if status is None:
         # A result may carry an empty error field; one with content is an error.
-        if item.get("error") or item.get("errors"):
+        if _tells(item.get("error")) or _tells(item.get("errors")):
             return Meaning.ERROR
         return Meaning.RECEIPT if item.keys() <= ENVELOPE else Meaning.RESULT
-    if status in FINISHED:
+    if not isinstance(status, str) or status in FINISHED:
         return Meaning.RESULT
     if status in FAILED:
         return Meaning.ERROR
@@ -68,23 +68,35 @@ def meaning(item: dict[str, Any]) -> Meaning:
     return Meaning.RESULT
 
 
-def _identity(item: dict[str, Any]) -> object:
-    """What tells this item from the others of its task.
+def _tells(errors: Any) -> bool:
+    """Whether an item's error field holds an error."""
+    if isinstance(errors, list):
+        return any(cast("list[Any]", errors))
+    return bool(errors)
 
-    ``resultIndex`` where it is there (observed); else an id of the output
-    itself (``imageUUID`` and the like); else the whole content.
-    """
+
+def _identity(item: dict[str, Any]) -> Identity:
+    """What tells this item from the others of its task: index, ids of its output, output."""
     index = item.get("resultIndex")
-    if isinstance(index, int) and not isinstance(index, bool):
-        return index
-    for key, value in item.items():
-        if key.endswith("UUID") and key != "taskUUID" and isinstance(value, str):
-            return key, value
-    content = {k: v for k, v in item.items() if k not in ENVELOPE}
-    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    if not isinstance(index, int) or isinstance(index, bool):
+        index = None
+    ids = sorted(
+        (key, value)
+        for key, value in item.items()
+        if key.endswith("UUID") and key != "taskUUID" and isinstance(value, str)
+    )
+    return index, tuple(ids), {k: v for k, v in item.items() if k not in INCIDENTAL}
 
 
-def copies(
+def _same(one: Identity, other: Identity) -> bool:
+    if one[0] is not None and other[0] is not None:
+        return one[0] == other[0]
+    if one[1] and other[1]:
+        return one[1] == other[1]
+    return one[2] == other[2]
+
+
+def fresh_items(
     record: TaskRecord, items: list[dict[str, Any]], *, listing: bool
 ) -> list[dict[str, Any]]:
     """Return those of ``items`` that are new to ``record``, and remember them.
@@ -94,19 +106,21 @@ def copies(
     delivered twice. A ``listing`` (the archive, a poll) names all results at
     once, so what it holds twice is two results.
     """
-    keys = record.keys
-    if keys is None:
-        keys = record.keys = {}
+    known = record.known
+    if known is None:
+        known = record.known = []
+    unmatched = list(known)
     fresh: list[dict[str, Any]] = []
-    seen_here: dict[object, int] = {}
     for item in items:
-        key = _identity(item)
-        count = seen_here[key] = seen_here.get(key, 0) + 1
-        exact = isinstance(key, bytes)
-        wanted = count if listing and exact else 1
-        if keys.get(key, 0) < wanted:
-            keys[key] = wanted
+        identity = _identity(item)
+        match = next((old for old in unmatched if _same(old, identity)), None)
+        if match is None:
             fresh.append(item)
+            known.append(identity)
+            if not listing:
+                unmatched.append(identity)
+        elif listing:
+            unmatched = [old for old in unmatched if old is not match]
     return fresh
 
 
@@ -119,34 +133,28 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
     response = item.get("response")
     results: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    candidates: list[Any]
+    candidates: list[Any] = []
     if isinstance(response, dict):
         body = cast("dict[str, Any]", response)
         data = body.get("data")
         found = body.get("errors") or body.get("error")
-        if isinstance(found, list):
-            errors += [e for e in cast("list[Any]", found) if isinstance(e, dict)]
-        elif isinstance(found, dict):
-            errors.append(cast("dict[str, Any]", found))
+        told = cast("list[Any]", found) if isinstance(found, list) else [found]
+        errors += [error for error in told if isinstance(error, dict)]
         if isinstance(data, list):
             candidates = cast("list[Any]", data)
         elif isinstance(data, dict):
             candidates = [data]
-        else:
-            candidates = [] if found or "data" in body else [body]
+        elif not found and "data" not in body:
+            candidates = [body]
     elif isinstance(response, list):
         candidates = cast("list[Any]", response)
-    else:
-        candidates = []
     for candidate in candidates:
         if not isinstance(candidate, dict):
             continue
         entry = cast("dict[str, Any]", candidate)
-        match meaning(entry):
-            case Meaning.RESULT:
-                results.append(entry)
-            case Meaning.ERROR:
-                errors.append(entry)
-            case _:
-                pass
+        means = meaning(entry)
+        if means is Meaning.RESULT:
+            results.append(entry)
+        elif means is Meaning.ERROR:
+            errors.append(entry)
     return results, errors

@@ -9,6 +9,9 @@ from runware_ws.session.states import TaskState
 
 __all__ = ["Claims", "Tombstones"]
 
+MOST_ITEMS = 32
+"""Results kept of one task; no model makes more at once."""
+
 
 class Claims:
     """Results without a waiting owner. Bounded in tasks and bytes; the oldest go first."""
@@ -23,9 +26,9 @@ class Claims:
         return len(self._items)
 
     def add(self, uuid: str, item: dict[str, Any], size: int) -> bool:
-        """Keep ``item``; ``size`` is what it weighs in bytes. False where it was there already."""
+        """Keep ``item``; ``size`` is what it weighs in bytes. False where it is not kept anew."""
         items, weight = self._items.pop(uuid, ([], 0))
-        if item in items:
+        if len(items) >= MOST_ITEMS or item in items:
             self._items[uuid] = (items, weight)
             return False
         items.append(item)
@@ -34,7 +37,7 @@ class Claims:
         while len(self._items) > self._limit or self.size > self._limit_bytes:
             _, (_, dropped) = self._items.popitem(last=False)
             self.size -= dropped
-        return True
+        return uuid in self._items
 
     def take(self, uuid: str) -> list[dict[str, Any]] | None:
         """Hand out and forget what came for ``uuid``; ``None`` where nothing did."""
@@ -70,6 +73,10 @@ class Tombstones:
         """How ``uuid`` ended; ``None`` where it is not remembered."""
         found = self._ends.get(uuid)
         return None if found is None else found[0]
+
+    def forget(self, uuid: str) -> None:
+        """Drop one entry."""
+        self._ends.pop(uuid, None)
 
     def next_expiry(self) -> float:
         """When the oldest entry is to go; infinite where there is none."""

@@ -49,6 +49,11 @@ STEADY = 5.0
 FORGIVEN = 30.0
 """A connection that lived this long wipes out earlier protocol errors and key refusals."""
 
+_OVERLOADED = frozenset(
+    {ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.PROVIDER}
+)
+"""What a server says of itself, not of the key or the session."""
+
 _C = ConnectionState
 
 
@@ -86,6 +91,8 @@ class Link:
         self._previous: str | None = None
         self._ready_at = 0.0
         self._progressed = False
+        self._refusable = False
+        self.tasks_written = 0
         # What went wrong so far.
         self._redials = 0
         self._key_strikes = 0
@@ -137,6 +144,8 @@ class Link:
             return
         self._enter(_C.AUTHENTICATING)
         self._progressed = False
+        self.tasks_written = 0
+        self._refusable = True
         self._offered = self.session_uuid
         self._previous = self._offered or self._previous
         self._out.effects.append(Authenticate(generation, self._offered))
@@ -174,43 +183,43 @@ class Link:
         self._out.wake = True
 
     def authentication_refused(self, error: WireError, now: float) -> None:
-        """The server answered our authentication with an error."""
-        if self.state is not _C.AUTHENTICATING:
+        """The server answered our authentication with an error; only the first one counts."""
+        if self.state is not _C.AUTHENTICATING or not self._refusable:
             return
-        fam = error.family
-        if fam in (ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT):
-            self._drop(
-                Loss(LossKind.CLOSED, code=1013, detail=f"{error.code}: {error.message}"), now
-            )
-        elif self._offered is not None and not self._about_key(error):
-            # The session is refused, not the key: authenticate afresh, once, on this socket.
-            self._afresh()
-        elif self._offered is not None and self._key_strikes:
-            # Refused twice with a session: a new key may not own the old key's session.
-            self._afresh()
-        else:
-            self._key_refused(verdicts.refusal(error), now)
+        self._refusable = False
+        fam, words = error.family, f"{error.code}: {error.message}"
+        if fam is ErrorFamily.QUOTA:
+            self._give_up(ConnectionFailed(f"the server refuses the account: {words}"), now)
+        elif fam in _OVERLOADED:
+            self._drop(Loss(LossKind.CLOSED, code=1013, detail=words), now)
+        elif self._offered is not None and (self._key_strikes or not self._about_key(error)):
+            # The session is refused, not the key (or, refused twice, perhaps the session: a new
+            # key may not own the old key's session). Authenticate afresh on this socket, once.
+            self._enter(_C.AUTHENTICATING)
+            self._refusable = True
+            self._offered = self.session_uuid = None
+            self._out.effects.append(Authenticate(self.generation, None))
+        elif not self._strike(verdicts.refusal(error), now, sure=fam is ErrorFamily.AUTH):
+            self._drop(Loss(LossKind.AUTH_REFUSED, detail=words), now)
 
     def _about_key(self, error: WireError) -> bool:
         names = error.parameter if isinstance(error.parameter, tuple) else (error.parameter,)
         text = f"{error.code} {' '.join(n for n in names if n)}".lower()
         return "session" not in text and error.family is ErrorFamily.AUTH
 
-    def _afresh(self) -> None:
-        self._enter(_C.AUTHENTICATING)
-        self._offered = self.session_uuid = None
-        self._out.effects.append(Authenticate(self.generation, None))
+    def _strike(self, refusal: AuthenticationError, now: float, *, sure: bool = True) -> bool:
+        """Count a refusal of the key; True where it was the last, and the client has ended.
 
-    def _key_refused(self, refusal: AuthenticationError, now: float) -> None:
+        Not ``sure``: the error's code is not one of keys.
+        """
         self._key_strikes += 1
         # A key that never worked and would be fetched the same is not tried again.
-        final = self._key_strikes > 1 or (self._fixed_key and not self._was_ready)
+        hopeless = sure and self._fixed_key and not self._was_ready
+        final = self._key_strikes > 1 or hopeless
         self._out.emit(KeyRefused(at=now, reason=refusal.message, final=final))
         if final:
             self._give_up(refusal, now)
-        else:
-            loss = Loss(LossKind.AUTH_REFUSED, detail=refusal.message)
-            self._drop(loss, now)
+        return final
 
     # Ends of sockets
 
@@ -222,20 +231,30 @@ class Link:
             _C.READY,
         ):
             return
-        verdict = classify_loss(loss, self._options.close_codes, self._options.http_statuses)
-        self._ended(loss, verdict, now)
+        self._ended(loss, now)
 
-    def _drop(self, loss: Loss, now: float, *, graceful: bool = False) -> None:
+    def _drop(self, loss: Loss, now: float) -> None:
         """End the socket ourselves."""
-        self._out.effects.append(Close(self.generation, graceful))
-        verdict = classify_loss(loss, self._options.close_codes, self._options.http_statuses)
-        if loss.kind is LossKind.AUTH_REFUSED:
-            verdict = Verdict.RESUME
-        self._ended(loss, verdict, now)
+        self._out.effects.append(Close(self.generation, graceful=False))
+        self._ended(loss, now)
 
-    def _ended(self, loss: Loss, verdict: Verdict, now: float) -> None:
+    def _verdict(self, loss: Loss) -> Verdict:
+        options = self._options
+        if (
+            self._was_ready
+            and loss.kind is LossKind.HTTP_REFUSED
+            and loss.status in (400, 404)
+            and loss.status not in options.http_statuses
+        ):
+            # It worked before: a gateway in between answers for a server that is away.
+            return Verdict.BACK_OFF
+        return classify_loss(loss, options.close_codes, options.http_statuses)
+
+    def _ended(self, loss: Loss, now: float) -> None:
         self.last_loss = loss
+        verdict = self._verdict(loss)
         was_ready = self.state is _C.READY
+        asked = self._recovery.sole_question()
         if was_ready:
             self._note_end(loss, now)
         self._open_until = FOREVER
@@ -243,12 +262,8 @@ class Link:
             self._give_up(ConnectionFailed(f"the connection cannot work: {loss}"), now)
             return
         if verdict is Verdict.KEY_REFUSED:
-            self._enter(_C.BACKOFF)
-            self._key_strikes += 1
-            final = self._key_strikes > 1 or (self._fixed_key and not self._was_ready)
-            self._out.emit(KeyRefused(at=now, reason=str(loss), final=final))
-            if final:
-                self._give_up(AuthenticationError(f"the server refuses the key: {loss}"), now)
+            refusal = AuthenticationError(f"the server refuses the key: {loss}")
+            if self._strike(refusal, now):
                 return
         elif verdict is Verdict.PROTOCOL:
             self._protocol_strikes += 1
@@ -257,7 +272,7 @@ class Link:
                 self._give_up(failure, now)
                 return
         elif verdict is Verdict.TOO_BIG:
-            self._too_big(loss, now)
+            self._too_big(loss, asked, now)
         self._redial(loss, verdict, now, was_ready=was_ready)
 
     def _note_end(self, loss: Loss, now: float) -> None:
@@ -280,9 +295,9 @@ class Link:
             )
         )
 
-    def _too_big(self, loss: Loss, now: float) -> None:
+    def _too_big(self, loss: Loss, asked: TaskRecord | None, now: float) -> None:
         if loss.kind is LossKind.INBOUND_TOO_BIG:
-            culprit = self.oversize.inbound(self._recovery.last_asked())
+            culprit = self.oversize.inbound(asked)
             if self.oversize.abandon_session:
                 self.session_uuid = None
             what = f"its result is over max_frame_bytes ({self._options.max_frame_bytes})"
@@ -296,8 +311,7 @@ class Link:
             self._end_task(culprit, error, now)
 
     def _redial(self, loss: Loss, verdict: Verdict, now: float, *, was_ready: bool) -> None:
-        if self.state is not _C.BACKOFF:
-            self._enter(_C.BACKOFF)
+        self._enter(_C.BACKOFF)
         self._redials += 1
         if verdict in (Verdict.BACK_OFF, Verdict.RESUME_LATER):
             self._redials = max(self._redials, 2)
@@ -327,6 +341,7 @@ class Link:
         self._dial_at = self._open_until = FOREVER
         self.failure = failure
         self._end_all(failure, now)
+        self._recovery.stop(now)
         self._out.emit(Closed(at=now, reason=failure.message))
 
     def close(self, now: float) -> None:
@@ -341,6 +356,7 @@ class Link:
             self._out.effects.append(Close(self.generation, graceful=self.state is not _C.DIALING))
         self._enter(_C.CLOSED)
         self._dial_at = self._open_until = FOREVER
+        self._recovery.stop(now)
         if not failed:
             self._out.emit(Closed(at=now, reason=""))
 
@@ -383,6 +399,7 @@ class Link:
         counters.frames_out += 1
         counters.bytes_out += len(frame.data)
         if frame.records:
+            self.tasks_written += len(frame.records)
             self.oversize.wrote(frame, self.generation)
 
     def progress(self) -> None:

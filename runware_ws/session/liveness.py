@@ -67,6 +67,7 @@ class Liveness:
         self.last_in = now
         if self._pinged_at is not None:
             self._clear()
+            self._out.rearm = True
 
     def silent(self, now: float) -> float:
         """For how many seconds nothing came in."""

@@ -12,9 +12,12 @@ from runware_ws.session.states import TaskState, check_task
 if TYPE_CHECKING:
     from runware_ws.session.durations import Expectation
 
-__all__ = ["Question", "TaskRecord"]
+__all__ = ["Identity", "Question", "TaskRecord"]
 
 FOREVER = float("inf")
+
+Identity = tuple[int | None, tuple[tuple[str, str], ...], dict[str, Any]]
+"""What tells a result from the others of its task: index, ids of its output, output."""
 
 
 class Question(StrEnum):
@@ -56,7 +59,7 @@ class TaskRecord:
         "expected",
         "generation",
         "items",
-        "keys",
+        "known",
         "misses",
         "next_at",
         "owner",
@@ -113,7 +116,7 @@ class TaskRecord:
         self.disturbed = False
         # What came.
         self.items: list[dict[str, Any]] = []
-        self.keys: dict[object, int] | None = None
+        self.known: list[Identity] | None = None
         self.recovered_by = RecoveredBy.LIVE
         self.error: RunwareError | None = None
         # A watching handle wants to know of items and of the latest word on progress.

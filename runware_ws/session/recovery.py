@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from runware_ws.events import SessionLost, SessionResumed, TaskResent
+from runware_ws.events import SessionLost, TaskResent
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.results import RecoveredBy
 from runware_ws.models.wire_errors import WireError
 from runware_ws.session.effects import Frame
 from runware_ws.session.outbox import Outbox
 from runware_ws.session.record import FOREVER, Question, TaskRecord
+from runware_ws.session.replay import Replay
 from runware_ws.session.schedule import Schedule
 from runware_ws.session.states import TaskState
 from runware_ws.session.table import TaskTable
@@ -38,12 +39,13 @@ SWEEP = 2_000
 
 FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
-LONGEST_REPLAY = 5.0
-"""A replay that still flows after this does not hold back the questions any longer."""
 LAST_CALL = 2.0
 """One more question goes out this long before a deadline, whatever the backoff says."""
 LOST_AFTER_MISSES = 6
 """An accepted ``async`` task that the server denies this often is lost there."""
+
+_PASSING = frozenset({ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.AUTH})
+"""Answers to a question that say nothing of the task: ask again later."""
 
 
 class Recovery:
@@ -53,22 +55,17 @@ class Recovery:
         self._out = out
         self._options = out.options
         self._table = table
+        self.replay = Replay(out)
         self.schedule = Schedule(lambda record: record.next_at)
         self.asking: OrderedDict[str, TaskRecord] = OrderedDict()
         self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
-        self.in_question = 0
+        self.open: dict[str, TaskRecord] = {}
         self.window = self._options.question_window
         self.ready = False
-        self.resumed = False
         self.lost_at = 0.0
-        self.replay_ends = FOREVER
-        self.replayed = 0
+        self._resumed = False
         self._generation = 0
-        self._awaiting_replay = 0
-        self._longest_replay = 0.0
-        self._session_uuid = ""
         self._sweep: Iterator[TaskRecord] | None = None
-        self._asked_alone: TaskRecord | None = None
 
     # A socket came, a socket went
 
@@ -84,39 +81,35 @@ class Recovery:
         """Socket ``generation`` is authenticated; ``previous`` is the session before this one."""
         self.ready = True
         self._generation = generation
-        self.resumed = resumed
-        self._session_uuid = session_uuid or ""
-        at_risk = [r for r in self._table.tasks.values() if r.sends]
-        if self.resumed:
+        self._resumed = resumed
+        at_risk = [record for record in self._table.tasks.values() if record.sends]
+        if resumed:
             self._out.counters.resumes += 1
             # What ``async`` tasks answer is read by polls; only pushes are replayed.
-            self._awaiting_replay = sum(1 for record in at_risk if record.delivery != "async")
-            self.replay_ends = now + self._options.replay_grace
-            self._longest_replay = now + max(LONGEST_REPLAY, self._options.replay_grace)
-            if not self._awaiting_replay:
-                self._end_replay(now)
+            awaited = sum(1 for record in at_risk if record.delivery != "async")
+            self.replay.begin(session_uuid or "", awaited, now)
         elif at_risk or previous is not None:
             self._out.counters.sessions_lost += 1
             uuids = tuple(record.uuid for record in at_risk)
             self._out.emit(SessionLost(at=now, session_uuid=previous, at_risk=uuids))
         self._sweep = iter(at_risk) if at_risk else None
-        self.sweep(now)
+        self._sweep_on(now)
 
     def stop(self, now: float) -> None:
         """The socket is gone: every open question is void."""
         if self.ready:
             self.lost_at = now
-            if self.replay_ends != FOREVER:
-                self._end_replay(now)
+            self.replay.stop(now)
         self.ready = False
-        self.replayed = 0
-        self.in_question = 0
+        for record in self.open.values():
+            record.question = None
+        self.open.clear()
         self.asking.clear()
         self.resending.clear()
         self.schedule.clear()
         self._sweep = None
 
-    def sweep(self, now: float) -> None:
+    def _sweep_on(self, now: float) -> None:
         """Look at the next tasks that went through the cut."""
         if self._sweep is None:
             return
@@ -125,24 +118,17 @@ class Recovery:
             if record is None:
                 self._sweep = None
                 return
-            if record.ended or record.generation == 0 or not record.sends:
-                continue
-            self._recover(record, now)
+            if not record.ended and record.sends:
+                self._recover(record, now)
         self._out.rearm = True
-
-    @property
-    def sweeping(self) -> bool:
-        """Whether tasks are still to be looked at."""
-        return self._sweep is not None
 
     def _recover(self, record: TaskRecord, now: float) -> None:
         if record.state is not TaskState.RECOVERING:
             record.move(TaskState.RECOVERING)
         record.disturbed = True
-        record.question = None
         record.resend_due = False
         at = now
-        if self.resumed:
+        if self._resumed:
             at = now + self._options.replay_grace
             if record.delivery == "async" and record.confirmed:
                 at = now
@@ -151,7 +137,7 @@ class Recovery:
                 at = max(at, record.written_at + usual)
         self._ask_at(record, at, now)
 
-    # Asking
+    # Planning
 
     def watch_async(self, record: TaskRecord, now: float) -> None:
         """An ``async`` task was written or acknowledged: plan its first poll."""
@@ -167,6 +153,9 @@ class Recovery:
             self._ask_at(record, now + self._options.replay_grace, now)
 
     def _ask_at(self, record: TaskRecord, at: float, now: float) -> None:
+        if not self.ready:
+            # The sweep after the next reconnect plans for every task.
+            return
         last_call = record.deadline - LAST_CALL
         if now < last_call < at:
             at = last_call
@@ -184,9 +173,9 @@ class Recovery:
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: end the replay, sweep on, ask, send again."""
-        if now >= self.replay_ends:
-            self._end_replay(now)
-        self.sweep(now)
+        if now >= self.replay.ends:
+            self.replay.end(now)
+        self._sweep_on(now)
         for record in self.schedule.due(now):
             record.next_at = FOREVER
             if record.resend_due:
@@ -203,28 +192,28 @@ class Recovery:
             return FOREVER
         if self._sweep is not None:
             return 0.0
-        return min(self.schedule.first(), self.replay_ends)
+        return min(self.schedule.first(), self.replay.ends)
+
+    # To the wire
 
     def next_frame(self, generation: int, now: float) -> Frame | None:
         """The next frame of questions or, where none may go out, of resends."""
         return self._questions(now) or self._resends(generation, now)
 
     def _questions(self, now: float) -> Frame | None:
-        if self.replay_ends != FOREVER:
+        if self.replay.flowing:
             # What is being replayed need not be asked for.
             return None
-        room = min(self.window - self.in_question, self._options.batch_tasks)
+        room = min(self.window - len(self.open), self._options.batch_tasks)
         payloads: list[bytes] = []
         while self.asking and len(payloads) < room:
             uuid, record = self.asking.popitem(last=False)
-            if record.ended:
-                continue
             # An async task that getResponse denies again and again may be in the archive.
             poll = record.delivery == "async" and record.misses % 3 < 2
             record.question = Question.POLL if poll else Question.ARCHIVE
             record.asked_at = now
             record.asks += 1
-            self.in_question += 1
+            self.open[uuid] = record
             if poll:
                 record.polls += 1
                 self._out.counters.polls += 1
@@ -232,13 +221,7 @@ class Recovery:
                 self._out.counters.archive_questions += 1
             payloads.append(codec.question(record.question.value, uuid))
             self._ask_at(record, now + self._options.question_timeout, now)
-            self._asked_alone = record if self.window == 1 else None
         return Frame(codec.join(payloads)) if payloads else None
-
-    def last_asked(self) -> TaskRecord | None:
-        """The task in question where only one question may be open; ``None`` elsewhere."""
-        record = self._asked_alone
-        return record if record is not None and not record.ended else None
 
     def _resends(self, generation: int, now: float) -> Frame | None:
         payloads: list[bytes] = []
@@ -249,8 +232,6 @@ class Recovery:
             if records and (record.alone or size + record.size > self._options.batch_bytes):
                 break
             del self.resending[uuid]
-            if record.ended or record.confirmed:
-                continue
             self._table.written(record, generation, now)
             record.resent = True
             records.append(record)
@@ -269,12 +250,21 @@ class Recovery:
 
     # Answers
 
-    def _close_question(self, record: TaskRecord) -> None:
-        if record.question is not None:
-            record.question = None
-            self.in_question -= 1
-            if self.asking:
-                self._out.wake = True
+    def _close_question(self, record: TaskRecord) -> bool:
+        """Close the question about a task; False where none was open."""
+        if record.question is None:
+            return False
+        record.question = None
+        del self.open[record.uuid]
+        if self.asking:
+            self._out.wake = True
+        return True
+
+    def sole_question(self) -> TaskRecord | None:
+        """The one task in question while a culprit is searched; ``None`` elsewhere."""
+        if self.window == 1 and len(self.open) == 1:
+            return next(iter(self.open.values()))
+        return None
 
     def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
         """A task is about to end, ``answered`` or not: it asks nothing any more."""
@@ -283,56 +273,50 @@ class Recovery:
             self.schedule.forget()
         self.asking.pop(record.uuid, None)
         self.resending.pop(record.uuid, None)
-        older = record.disturbed or record.generation != self._generation
-        if not record.sends or (self.ready and (not older or self.replay_ends == FOREVER)):
+        if not record.sends:
             return
-        # Not ready yet: the replay came before the authentication's reply.
-        self.replayed += answered
-        if self.ready and record.delivery != "async":
-            self._awaiting_replay -= 1
-            if self._awaiting_replay <= 0:
-                self._end_replay(now)
-                return
-            flowing = min(now + self._options.replay_grace, self._longest_replay)
-            self.replay_ends = max(self.replay_ends, flowing)
-
-    def _end_replay(self, now: float) -> None:
-        self.replay_ends = FOREVER
-        self._out.wake = True
-        self._out.emit(
-            SessionResumed(at=now, session_uuid=self._session_uuid, replayed=self.replayed)
-        )
+        if not self.ready:
+            # The replay may come before the reply to the authentication.
+            if answered:
+                self.replay.early()
+            return
+        older = record.disturbed or record.generation != self._generation
+        if older and self.replay.flowing and record.delivery != "async":
+            self.replay.settled(now, answered=answered)
 
     def still_running(self, record: TaskRecord, now: float) -> None:
-        """The server says that it works on the task."""
-        was_asked = record.question is not None
-        self._close_question(record)
+        """The server proved that it has the task: a receipt, a note, some of the results."""
+        unplanned = self._close_question(record)
+        if self.resending.pop(record.uuid, None) is not None or record.resend_due:
+            record.resend_due = False
+            unplanned = True
         record.confirmed = True
         record.misses = 0
-        self.resending.pop(record.uuid, None)
-        record.resend_due = False
-        if not was_asked:
+        if not unplanned:
             return
-        if record.delivery == "async":
+        if record.delivery == "async" and record.expectation is not None:
             age = now - record.written_at
-            expected = record.expectation
-            wait = expected.next_poll(age, self._options.question_backoff_cap) if expected else 1.0
-            self._ask_at(record, now + wait, now)
+            cap = self._options.question_backoff_cap
+            self._ask_at(record, now + record.expectation.next_poll(age, cap), now)
         else:
             self._ask_later(record, now)
 
     def receipt(self, record: TaskRecord, now: float) -> None:
         """``conflictTaskUUID`` after our own resend: the task arrived before."""
         self._out.counters.receipts += 1
-        record.confirmed = True
-        record.misses = 0
-        self._close_question(record)
+        self.still_running(record, now)
         self._ask_later(record, now)
 
-    def denied(self, record: TaskRecord, error: WireError, now: float) -> bool:
-        """A question was answered with an error. True where the task is lost on the server."""
-        self._close_question(record)
-        if error.family in (ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT):
+    def denied(self, record: TaskRecord, family: ErrorFamily, now: float) -> bool:
+        """A question was not answered with the truth. True: the task is lost on the server.
+
+        ``family`` is that of the error; NOT_FOUND where there was none.
+        """
+        if not self._close_question(record):
+            # The answer to a question that was given up, or to one that was answered.
+            return False
+        if family in _PASSING and record.misses < LOST_AFTER_MISSES:
+            record.misses += family is ErrorFamily.TIMEOUT
             self._ask_later(record, now)
             return False
         record.misses += 1
@@ -364,10 +348,17 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     """Whether an error speaks of a question about the task rather than of the task itself.
 
     A question only reads, so what a provider, a safety filter or an empty
-    account say is about the task, even under the question's name.
+    account say is about the task, even under the question's name. An error
+    that does not name its type of task is a question's answer where a question
+    could have earned it; so is one that denies a task we asked about.
     """
+    fam = error.family
     if error.task_type in (Question.POLL.value, Question.ARCHIVE.value):
-        return error.family not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
-    if record.question is None or error.task_type == record.task_type:
-        return record.question is not None and error.family is ErrorFamily.NOT_FOUND
-    return error.task_type is None and error.family is ErrorFamily.NOT_FOUND
+        return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
+    denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()
+    if error.task_type is None:
+        return (denies_task and record.asks > 0) or (
+            record.question is not None and fam in _PASSING
+        )
+    # A poll may answer under the name of the task that it asks about.
+    return denies_task and record.question is Question.POLL

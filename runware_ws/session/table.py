@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import Any
 
 from runware_ws.errors import (
     InvalidTask,
     OutcomeUnknown,
     RunwareError,
-    Submitted,
     TaskTimeout,
 )
 from runware_ws.events import LateResult, UnknownTask
+from runware_ws.session.answers import READ_ONLY
 from runware_ws.session.claims import Claims, Tombstones
 from runware_ws.session.effects import Admit, Frame, Progress, Resolve
 from runware_ws.session.outbox import Outbox
@@ -25,7 +25,7 @@ from runware_ws.session.schedule import Schedule
 from runware_ws.session.states import TaskState
 from runware_ws.wire import codec
 
-__all__ = ["TaskTable"]
+__all__ = ["TaskTable", "timed_out"]
 
 _COUNTED = {
     TaskState.DONE: "answered",
@@ -37,9 +37,7 @@ _COUNTED = {
 }
 
 
-class _Facts(TypedDict):
-    task_uuid: str
-    submitted: Submitted
+_ANSWERED = frozenset({TaskState.DONE, TaskState.FAILED})
 
 
 class TaskTable:
@@ -64,9 +62,16 @@ class TaskTable:
 
         Raises:
             InvalidTask: its taskUUID is in flight, or was answered a moment ago.
+        A taskUUID that was given up without an answer may come again: the server
+        tells whether it has it, and it does not run twice.
         """
         uuid = record.uuid
-        if uuid in self.tasks or (len(self.tombstones) and self.tombstones.get(uuid) is not None):
+        end = self.tombstones.get(uuid) if self.tombstones else None
+        if end is not None and end not in _ANSWERED:
+            # The safe second try: the server may have the first one, so its conflict is a receipt.
+            record.disturbed = True
+            self.tombstones.forget(uuid)
+        if uuid in self.tasks or (end in _ANSWERED and record.task_type not in READ_ONLY):
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: it must be unique per task, for ever",
                 problems=("taskUUID: used before",),
@@ -174,9 +179,10 @@ class TaskTable:
             counters.by_source[source] = counters.by_source.get(source, 0) + 1
         if record.deadline != FOREVER:
             self.deadlines.forget()
-        if not self.tombstones:
-            self._out.rearm = True
-        self.tombstones.add(uuid, state, now)
+        if record.sends:
+            if not self.tombstones:
+                self._out.rearm = True
+            self.tombstones.add(uuid, state, now)
         if was_admitted:
             self.in_flight -= 1
             self.in_flight_bytes -= record.size
@@ -211,47 +217,33 @@ class TaskTable:
         """The next deadline of a task, or of a memory of one."""
         return min(self.deadlines.first(), self.tombstones.next_expiry())
 
-    def time_out(self, record: TaskRecord, now: float, *, in_doubt: bool, connection: str) -> None:
-        """End a task whose deadline has passed, with what is known.
 
-        ``in_doubt``: the connection broke after the task was written.
-        ``connection`` tells of the connection's state, for people.
-        """
-        waited = now - record.submitted_at
-        facts: _Facts = {"task_uuid": record.uuid, "submitted": record.submitted}
-        if record.submitted is Submitted.NO:
-            where = "waiting for room in flight" if record.state is TaskState.WAITING else "unsent"
-            self.settle(
-                record,
-                TaskState.TIMED_OUT,
-                now,
-                TaskTimeout(
-                    f"not answered in {waited:.3g} s: still {where}; {connection}", **facts
-                ),
-            )
-        elif in_doubt:
-            known = "the server has it" if record.confirmed else "it may or may not have arrived"
-            self.settle(
-                record,
-                TaskState.UNKNOWN,
-                now,
-                OutcomeUnknown(
-                    f"not answered in {waited:.3g} s, and the connection broke after the task was "
-                    f"written: {known}; {len(record.items)} of {record.expected} results came; "
-                    f"asked {record.asks} times; {connection}. A late result stays claimable; "
-                    "the same work under a new taskUUID may run twice",
-                    **facts,
-                ),
-            )
-        else:
-            self.settle(
-                record,
-                TaskState.TIMED_OUT,
-                now,
-                TaskTimeout(
-                    f"not answered in {waited:.3g} s: written, and the server may still finish it; "
-                    f"{len(record.items)} of {record.expected} results came. "
-                    "A late result stays claimable",
-                    **facts,
-                ),
-            )
+def timed_out(
+    record: TaskRecord, now: float, *, in_doubt: bool, connection: str
+) -> tuple[TaskState, RunwareError]:
+    """How a task whose deadline has passed ends, with what is known.
+
+    ``in_doubt``: the connection broke after the task was written.
+    ``connection`` tells of the connection's state, for people.
+    """
+    waited = f"not answered in {now - record.submitted_at:.3g} s"
+    came = f"{len(record.items)} of {record.expected} results came"
+    kind: type[OutcomeUnknown | TaskTimeout] = TaskTimeout
+    state = TaskState.TIMED_OUT
+    if not record.sends:
+        where = "waiting for room in flight" if record.state is TaskState.WAITING else "unsent"
+        text = f"{waited}: still {where}; {connection}"
+    elif in_doubt:
+        kind, state = OutcomeUnknown, TaskState.UNKNOWN
+        known = "the server has it" if record.confirmed else "it may or may not have arrived"
+        text = (
+            f"{waited}, and the connection broke after the task was written: {known}; {came}; "
+            f"asked {record.asks} times; {connection}. A late result stays claimable; "
+            "the same work under a new taskUUID may run twice"
+        )
+    else:
+        text = (
+            f"{waited}: written, and the server may still finish it; {came}. "
+            "A late result stays claimable"
+        )
+    return state, kind(text, task_uuid=record.uuid, submitted=record.submitted)

@@ -36,7 +36,7 @@ def task_error(error: WireError, record: TaskRecord) -> TaskError:
         items=record.items,
         task_uuid=record.uuid,
         submitted=Submitted.YES,
-        safe_to_resend=error.family in _NOT_RUN,
+        safe_to_resend=error.family in _NOT_RUN and not record.items and record.sends == 1,
     )
 
 

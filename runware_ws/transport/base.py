@@ -49,8 +49,12 @@ class Transport(Protocol):
         """Close with a closing handshake. May wait for a dead peer: the caller bounds it."""
         ...
 
-    async def abort(self) -> None:
-        """Drop the socket at once, without a word to the peer."""
+    def activity(self) -> object:
+        """A value that changes whenever bytes prove that the peer is there.
+
+        Bytes that came in do, whole message or not. Bytes that went out do
+        while :meth:`send` waits for room: then the peer is reading.
+        """
         ...
 
 

@@ -33,6 +33,7 @@ class _Wire:
         self.loss: Loss | None = None
         self.client_left: str | None = None
         self.stalled = False
+        self.activity = 0
         self._wake = anyio.Event()
 
     @property
@@ -52,7 +53,7 @@ class MemorySocket:
 
     def __init__(self) -> None:
         self._wire = _Wire()
-        self.client_side: Transport = _ClientSide(self._wire)
+        self.client_side = _ClientSide(self._wire)
 
     @property
     def open(self) -> bool:
@@ -63,6 +64,10 @@ class MemorySocket:
     def client_left(self) -> str | None:
         """How the client left: ``"closed"``, ``"aborted"``, or ``None`` while it has not."""
         return self._wire.client_left
+
+    def trickle(self) -> None:
+        """Some bytes of a message reach the client, but not the whole of it."""
+        self._wire.activity += 1
 
     def stall(self, on: bool = True) -> None:
         """Take nothing more from the client, as a peer whose buffers are full."""
@@ -136,7 +141,11 @@ class _ClientSide:
         self._leave("closed")
         await anyio.lowlevel.checkpoint()
 
-    async def abort(self) -> None:
+    def activity(self) -> object:
+        return self._wire.activity
+
+    def drop(self) -> None:
+        """Leave without a word."""
         self._leave("aborted")
 
     def _leave(self, how: str) -> None:
@@ -175,7 +184,7 @@ class MemoryNetwork:
         try:
             yield socket.client_side
         finally:
-            await socket.client_side.abort()
+            socket.client_side.drop()
 
     async def accept(self) -> MemorySocket:
         """The next connection."""

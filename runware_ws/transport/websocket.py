@@ -9,18 +9,20 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import anyio
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as asyncio_connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
     InvalidMessage,
+    InvalidProxy,
     InvalidProxyStatus,
     InvalidStatus,
+    InvalidURI,
     ProxyError,
+    WebSocketException,
 )
 from websockets.protocol import State
 
@@ -29,16 +31,19 @@ from runware_ws.classify import Loss, LossKind
 from runware_ws.transport.base import NotSent, Transport, TransportLost
 
 if TYPE_CHECKING:
-    import trio
     from websockets.trio.client import ClientConnection as TrioConnection
 
     from runware_ws.config import Config
 
-__all__ = ["dial"]
+    AnyConnection = ClientConnection | TrioConnection
+
+__all__ = ["DIAL_ERRORS", "WebSocketTransport", "dial", "dial_loss"]
 
 # Frames that wait between the socket and our reader. The reader takes all of
 # them in one go, so this bounds one read of the socket, not a backlog.
 MAX_QUEUE = 4096
+
+DIAL_ERRORS = (OSError, WebSocketException, EOFError, ImportError, ValueError)
 
 _WE_CLOSED = {
     1009: LossKind.INBOUND_TOO_BIG,
@@ -57,69 +62,61 @@ class _NoFrames(logging.LoggerAdapter[logging.Logger]):
 _LOGGER = _NoFrames(logging.getLogger("runware_ws.websockets"), {})
 
 
-class AsyncioTransport:
+class WebSocketTransport:
+    """What both clients have in common."""
+
+    def __init__(self, connection: AnyConnection) -> None:
+        self._connection = connection
+        self._sending = False
+
+    async def send(self, data: bytes) -> None:
+        if self._connection.state is not State.OPEN:
+            raise NotSent(self._end())
+        self._sending = True
+        try:
+            await self._connection.send(data, text=True)
+        except ConnectionClosed as exc:
+            raise TransportLost(loss_of(exc)) from None
+        finally:
+            self._sending = False
+
+    async def receive(self) -> bytes | str:
+        try:
+            return await self._connection.recv(decode=False)
+        except ConnectionClosed as exc:
+            raise TransportLost(loss_of(exc)) from None
+
+    def _end(self) -> Loss:
+        """How a socket is about to end that takes no more messages."""
+        said = self._connection.protocol.close_rcvd
+        if said is None:
+            return Loss(LossKind.CLOSED, detail="the socket had ended")
+        return Loss(LossKind.CLOSED, code=said.code, detail=said.reason)
+
+
+class AsyncioTransport(WebSocketTransport):
     """One socket of ``websockets.asyncio``."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-
-    async def send(self, data: bytes) -> None:
-        if self._connection.state is not State.OPEN:
-            raise NotSent(Loss(LossKind.CLOSED, detail="the socket had ended"))
-        try:
-            await self._connection.send(data, text=True)
-        except ConnectionClosed as exc:
-            raise TransportLost(loss_of(exc)) from None
-
-    async def receive(self) -> bytes | str:
-        try:
-            return await self._connection.recv(decode=False)
-        except ConnectionClosed as exc:
-            raise TransportLost(loss_of(exc)) from None
+    def __init__(self, connection: AsyncioConnection) -> None:
+        super().__init__(connection)
+        self._own = connection
 
     async def aclose(self) -> None:
-        await self._connection.close()
+        await self._own.close()
 
-    async def abort(self) -> None:
-        self._connection.transport.abort()
-
-
-class TrioTransport:
-    """One socket of ``websockets.trio``."""
-
-    def __init__(self, connection: TrioConnection) -> None:
-        self._connection = connection
-
-    async def send(self, data: bytes) -> None:
-        if self._connection.state is not State.OPEN:
-            raise NotSent(Loss(LossKind.CLOSED, detail="the socket had ended"))
-        try:
-            await self._connection.send(data, text=True)
-        except ConnectionClosed as exc:
-            raise TransportLost(loss_of(exc)) from None
-
-    async def receive(self) -> bytes | str:
-        try:
-            return await self._connection.recv(decode=False)
-        except ConnectionClosed as exc:
-            raise TransportLost(loss_of(exc)) from None
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
-
-    async def abort(self) -> None:
-        with anyio.CancelScope(shield=True):
-            await anyio.aclose_forcefully(_Closable(self._connection.stream))
+    def activity(self) -> object:
+        unsent = self._own.transport.get_write_buffer_size() if self._sending else None
+        return self._own.received, unsent
 
 
-class _Closable(anyio.abc.AsyncResource):
-    """A trio stream as a resource of anyio."""
+class AsyncioConnection(ClientConnection):
+    """Counts the bytes that come in."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
+    received = 0
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        super().data_received(data)
 
 
 def running_on_trio() -> bool:
@@ -165,11 +162,11 @@ class _AsyncioConnect(asyncio_connect):
 @asynccontextmanager
 async def _dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
     try:
-        connection = await _AsyncioConnect(url, **options)
-    except (OSError, InvalidHandshake, EOFError, ImportError, ValueError) as exc:
+        connection = await _AsyncioConnect(url, create_connection=AsyncioConnection, **options)
+    except DIAL_ERRORS as exc:
         raise TransportLost(dial_loss(exc)) from None
     try:
-        yield AsyncioTransport(connection)
+        yield AsyncioTransport(cast("AsyncioConnection", connection))
     finally:
         connection.transport.abort()
 
@@ -177,8 +174,7 @@ async def _dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Tra
 @asynccontextmanager
 async def _dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
     try:
-        import trio
-        from websockets.trio.client import connect as trio_connect
+        from runware_ws.transport.websocket_trio import dial_trio
     except ImportError:
         raise TransportLost(
             Loss(
@@ -187,28 +183,8 @@ async def _dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transp
                 "pip install 'runware-ws[trio]'",
             )
         ) from None
-
-    class TrioConnect(trio_connect):
-        def process_redirect(self, exc: Exception) -> Exception | str:
-            return exc
-
-    opened = False
-    try:
-        async with TrioConnect(url, **options) as connection:
-            opened = True
-            transport = TrioTransport(connection)
-            try:
-                yield transport
-            finally:
-                await transport.abort()
-    except (OSError, InvalidHandshake, EOFError, ImportError, ValueError) as exc:
-        if opened:
-            raise
-        raise TransportLost(dial_loss(exc)) from None
-    except trio.BrokenResourceError as exc:
-        if opened:
-            raise
-        raise TransportLost(dial_loss(exc.__cause__ or exc)) from None
+    async with dial_trio(url, options) as transport:
+        yield transport
 
 
 def loss_of(exc: ConnectionClosed) -> Loss:
@@ -237,11 +213,13 @@ def dial_loss(exc: BaseException) -> Loss:
         return Loss(LossKind.PROXY_REFUSED, detail=_words(exc))
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Loss(LossKind.TLS_FAILED, detail=exc.verify_message or _words(exc))
-    if isinstance(exc, InvalidMessage) or not isinstance(exc, InvalidHandshake):
-        if isinstance(exc, ImportError | ValueError) and not isinstance(exc, OSError):
-            return Loss(LossKind.CANNOT_DIAL, detail=_words(exc))
+    if isinstance(exc, InvalidProxy | InvalidURI | ImportError):
+        return Loss(LossKind.CANNOT_DIAL, detail=_words(exc))
+    if isinstance(exc, InvalidMessage | OSError | EOFError):
         return Loss(LossKind.DIAL_FAILED, detail=_words(exc))
-    return Loss(LossKind.PEER_BROKE_PROTOCOL, detail=_words(exc))
+    if isinstance(exc, InvalidHandshake):
+        return Loss(LossKind.PEER_BROKE_PROTOCOL, detail=_words(exc))
+    return Loss(LossKind.CANNOT_DIAL, detail=_words(exc))
 
 
 def retry_after(value: str | None) -> float | None:

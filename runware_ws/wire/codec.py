@@ -6,7 +6,7 @@ Every client message is a JSON array of task objects, even for one task
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import orjson
@@ -25,14 +25,15 @@ __all__ = [
 PING = b'{"taskType":"ping","ping":true}'
 """The application's ping, one task object (documented)."""
 
-_SAMPLE_BYTES = 120
+_SAMPLE = 120
+_DEEP = 200
 
 
 class MalformedFrameError(ValueError):
     """A frame is not a JSON object. The message says what it is instead."""
 
 
-def decode(data: bytes | str) -> dict[str, Any]:
+def decode(data: bytes) -> dict[str, Any]:
     """Decode one server message.
 
     Raises:
@@ -40,8 +41,13 @@ def decode(data: bytes | str) -> dict[str, Any]:
     """
     try:
         frame: Any = orjson.loads(data)
+        if data.count(b"[") + data.count(b"{") > _DEEP:
+            # More brackets than levels that can be written again, compared or shown.
+            orjson.dumps(frame)
     except orjson.JSONDecodeError as exc:
         raise MalformedFrameError(f"not JSON: {exc.msg}") from None
+    except TypeError:
+        raise MalformedFrameError("nested too deeply") from None
     if type(frame) is not dict:
         raise MalformedFrameError(f"not a JSON object but {type(frame).__name__}")
     return cast("dict[str, Any]", frame)
@@ -70,10 +76,8 @@ def authentication(api_key: str, session_uuid: str | None) -> bytes:
     return orjson.dumps([task])
 
 
-def sample(data: bytes | str) -> str:
-    """The head of a frame for people to read."""
-    if isinstance(data, str):
-        head = data[:_SAMPLE_BYTES]
-    else:
-        head = data[:_SAMPLE_BYTES].decode("utf-8", "backslashreplace")
-    return head if len(data) <= _SAMPLE_BYTES else f"{head}... ({len(data)} in all)"
+def sample(data: bytes, redact: Callable[[str], str]) -> str:
+    """The head of a frame for people to read, without secrets."""
+    # Redacted before it is cut: half a secret would not be recognised.
+    head = redact(data[: 8 * _SAMPLE].decode("utf-8", "backslashreplace"))
+    return head if len(head) <= _SAMPLE else f"{head[:_SAMPLE]}... ({len(data)} bytes in all)"

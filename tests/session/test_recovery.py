@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from runware_ws.errors import OutcomeUnknown, Submitted, TaskError
@@ -162,10 +164,25 @@ def test_rung_3_an_archive_without_an_answer_is_asked_again_later(shape: object)
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     ((kind, uuid),) = asked(bench)
-    bench.say({"data": [{"taskType": kind, "taskUUID": uuid, "response": shape}]})
+    known = {"taskType": kind, "taskUUID": uuid, "request": [{}], "response": shape}
+    bench.say({"data": [known]})
     assert not record.ended
+    assert record.submitted is Submitted.YES
     bench.step(3)
     assert asked(bench) == [(kind, uuid)]
+
+
+@pytest.mark.parametrize("shape", [None, {}, {"data": []}])
+def test_rung_3_an_archive_that_knows_nothing_of_the_task_denies_it(shape: object) -> None:
+    bench = Bench(resend_after=0)
+    bench.begin()
+    record = written_task(bench)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    ((kind, uuid),) = asked(bench)
+    bench.say({"data": [{"taskType": kind, "taskUUID": uuid, "request": [], "response": shape}]})
+    assert record.submitted is Submitted.MAYBE
+    assert asked(bench) == [("textInference", uuid)]
 
 
 def test_rung_3_an_archived_error_ends_the_task() -> None:
@@ -237,9 +254,9 @@ def test_rung_3_questions_about_one_task_back_off() -> None:
         for kind, _uuid in asked(bench):
             assert kind == "getTaskDetails"
             times.append(bench.now)
-            bench.say({"data": [{"taskType": kind, "taskUUID": record.uuid, "response": None}]})
+            bench.say({"data": [{"taskType": kind, "taskUUID": record.uuid, "request": [{}]}]})
         bench.step(0.1)
-    gaps = [round(b - a, 1) for a, b in zip(times, times[1:], strict=False)]
+    gaps = [round(b - a, 1) for a, b in pairwise(times)]
     assert gaps == sorted(gaps)
     assert max(gaps) == pytest.approx(8, abs=0.2)
 
@@ -255,7 +272,7 @@ def test_rung_3_one_more_question_goes_out_shortly_before_the_deadline() -> None
     while not record.ended:
         for kind, uuid in asked(bench):
             last = bench.now
-            bench.say({"data": [{"taskType": kind, "taskUUID": uuid, "response": None}]})
+            bench.say({"data": [{"taskType": kind, "taskUUID": uuid, "request": [{}]}]})
         bench.step(0.1)
     assert deadline - 2.5 < last < deadline
 
@@ -323,6 +340,61 @@ def test_rung_4_never_means_never() -> None:
     assert not failure.safe_to_resend
 
 
+def test_rung_4_a_denial_that_comes_twice_does_not_end_the_task() -> None:
+    bench = Bench(question_timeout=5, resend_after=0)
+    bench.begin()
+    record = written_task(bench)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert len(asked(bench)) == 1
+    bench.step(5)
+    assert len(asked(bench)) == 1
+    for _ in range(3):
+        bench.refuse(record, "taskNotFound")
+    assert asked(bench) == [("textInference", record.uuid)]
+    bench.refuse(record, "taskNotFound")
+    assert not record.ended
+    bench.answer(record)
+    assert record.state is TaskState.DONE
+
+
+def test_rung_4_a_receipt_before_the_resend_was_written_keeps_the_task_in_question() -> None:
+    bench = Bench(resend_after=1.5)
+    bench.begin()
+    record = written_task(bench)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    asked(bench)
+    deny(bench, record)
+    bench.step(1.5)
+    receipt(bench, record)
+    seen: list[tuple[str, str]] = []
+    for _ in range(20):
+        bench.step(1)
+        seen += asked(bench)
+    assert ("getTaskDetails", record.uuid) in seen
+    assert ("textInference", record.uuid) not in seen
+
+
+def test_a_task_that_was_given_up_can_be_sent_again_under_its_uuid() -> None:
+    bench = Bench()
+    bench.begin()
+    record = written_task(bench, timeout=5)
+    bench.cut()
+    bench.step(5)
+    assert record.state is TaskState.UNKNOWN
+    bench.ready()
+    bench.numbers -= 1
+    again = written_task(bench)
+    assert again.uuid == record.uuid
+    receipt(bench, again)
+    bench.step(3)
+    ((kind, uuid),) = asked(bench)
+    answer = {"taskType": kind, "taskUUID": uuid, "response": {"data": [item(again)]}}
+    bench.say({"data": [answer]})
+    assert again.state is TaskState.DONE
+
+
 def test_rung_4_a_server_without_an_archive_is_asked_by_sending_the_same_task() -> None:
     bench = Bench(resend_after=0)
     bench.begin()
@@ -385,7 +457,7 @@ def test_async_is_polled_until_it_is_done_and_polls_share_frames() -> None:
 def test_async_results_of_one_task_are_complete_over_several_polls() -> None:
     bench = Bench()
     bench.begin()
-    record = acked(bench, expected=3)  # type: ignore[arg-type]
+    record = acked(bench, expected=3)
     texts = ["a", "b", "b"]
     for known in (1, 2, 3):
         bench.step(5)
