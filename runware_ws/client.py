@@ -271,7 +271,7 @@ class Client:
             watched=watched,
             now=now,
         )
-        record.owner = handle = TaskHandle(record, driver.cancel, on_done)
+        record.owner = handle = TaskHandle(record, driver.cancel, driver.waiting.one_shot, on_done)
         driver.submit(record)
         return handle
 

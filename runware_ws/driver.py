@@ -33,6 +33,7 @@ from runware_ws.session.effects import (
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import ConnectionState
 from runware_ws.transport.base import Dial, NotSent, Transport, TransportLost
+from runware_ws.waiting import Waiting
 from runware_ws.wire import codec
 
 __all__ = ["Driver", "Owner"]
@@ -68,7 +69,8 @@ class Driver:
             fixed_key=keys.fixed,
         )
         self.feed = EventFeed(config.event_buffer)
-        self.now: Callable[[], float] = anyio.current_time
+        self.waiting = Waiting.current()
+        self.now = self.waiting.now
         self._opening: deque[int] = deque()
         self._authenticate: Authenticate | None = None
         self._socket_scope: anyio.CancelScope | None = None

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
-import anyio
-
 from runware_ws.errors import TaskCancelled
 from runware_ws.models.results import Result, ResultItem
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import TaskState
+from runware_ws.waiting import OneShot
 
 __all__ = ["TaskHandle"]
 
@@ -22,18 +21,21 @@ class TaskHandle:
     the handle can be awaited again. Any number of tasks may wait on it.
     """
 
-    __slots__ = ("_admitted", "_cancel", "_event", "_record", "_result", "on_done")
+    __slots__ = ("_admitted", "_cancel", "_events", "_one_shot", "_record", "_result", "on_done")
 
     def __init__(
         self,
         record: TaskRecord,
         cancel: Callable[[TaskRecord], bool],
+        one_shot: Callable[[], OneShot],
         on_done: Callable[[TaskHandle], None] | None = None,
     ) -> None:
         self._record = record
         self._cancel = cancel
-        self._event: anyio.Event | None = None
-        self._admitted: anyio.Event | None = None
+        self._one_shot = one_shot
+        # One event for each task that waits here; hardly ever more than one.
+        self._events: list[OneShot] | None = None
+        self._admitted: OneShot | None = None
         self._result: Result | None = None
         self.on_done = on_done
 
@@ -96,14 +98,17 @@ class TaskHandle:
         return self.outcome()
 
     async def _next_event(self) -> None:
-        if self._event is None:
-            self._event = anyio.Event()
-        await self._event.wait()
+        event = self._one_shot()
+        if self._events is None:
+            self._events = [event]
+        else:
+            self._events.append(event)
+        await event.wait()
 
     async def wait_admitted(self) -> None:
         """Wait until there is room for the task in flight, or until it ended."""
         if self._record.state is TaskState.WAITING:
-            self._admitted = anyio.Event()
+            self._admitted = self._one_shot()
             await self._admitted.wait()
 
     async def __aiter__(self) -> AsyncIterator[ResultItem]:
@@ -138,9 +143,10 @@ class TaskHandle:
 
     def on_progress(self) -> None:
         """Something new came (called by the driver)."""
-        event, self._event = self._event, None
-        if event is not None:
-            event.set()
+        events, self._events = self._events, None
+        if events is not None:
+            for event in events:
+                event.set()
 
     def on_settled(self) -> None:
         """The task ended (called by the driver)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from websockets.protocol import State
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind
 from runware_ws.transport.base import NotSent, Transport, TransportLost
+from runware_ws.waiting import running_on_trio
 
 if TYPE_CHECKING:
     from websockets.trio.client import ClientConnection as TrioConnection
@@ -117,12 +117,6 @@ class AsyncioConnection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
         super().data_received(data)
-
-
-def running_on_trio() -> bool:
-    """Whether the caller runs under trio (also where trio is a guest of another loop)."""
-    trio = sys.modules.get("trio")
-    return trio is not None and bool(trio.lowlevel.in_trio_task())
 
 
 @asynccontextmanager
