@@ -48,6 +48,7 @@ class TaskRecord:
 
     __slots__ = (
         "alone",
+        "ask_from",
         "asked_at",
         "asks",
         "confirmed",
@@ -57,6 +58,7 @@ class TaskRecord:
         "error",
         "expectation",
         "expected",
+        "first_resume",
         "generation",
         "items",
         "known",
@@ -122,6 +124,10 @@ class TaskRecord:
         # A watching handle wants to know of items and of the latest word on progress.
         self.watched = watched
         self.progress: dict[str, Any] | None = None
+        # Since when it may be asked for, and the socket on which it waits for the replay:
+        # neither starts anew when that socket dies too, or quick cuts would starve the task.
+        self.ask_from = 0.0
+        self.first_resume = 0
         # What is being asked.
         self.question: Question | None = None
         self.asked_at = 0.0

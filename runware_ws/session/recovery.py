@@ -62,8 +62,11 @@ class Recovery:
         self.open: dict[str, TaskRecord] = {}
         self.window = self._options.question_window
         self.ready = False
-        self.lost_at = 0.0
         self._resumed = False
+        # When the sockets ended on which pending tasks were written, by generation.
+        self._ends: dict[int, float] = {}
+        # Tasks whose answer the replay may still bring.
+        self._held: list[TaskRecord] = []
         self._generation = 0
         self._sweep: Iterator[TaskRecord] | None = None
 
@@ -83,6 +86,8 @@ class Recovery:
         self._generation = generation
         self._resumed = resumed
         at_risk = [record for record in self._table.tasks.values() if record.sends]
+        needed = {record.generation for record in at_risk}
+        self._ends = {number: at for number, at in self._ends.items() if number in needed}
         if resumed:
             self._out.counters.resumes += 1
             # What ``async`` tasks answer is read by polls; only pushes are replayed.
@@ -98,9 +103,10 @@ class Recovery:
     def stop(self, now: float) -> None:
         """The socket is gone: every open question is void."""
         if self.ready:
-            self.lost_at = now
+            self._ends[self._generation] = now
             self.replay.stop(now)
         self.ready = False
+        self._held.clear()
         for record in self.open.values():
             record.question = None
         self.open.clear()
@@ -125,17 +131,21 @@ class Recovery:
     def _recover(self, record: TaskRecord, now: float) -> None:
         if record.state is not TaskState.RECOVERING:
             record.move(TaskState.RECOVERING)
+            record.first_resume = self._generation
+            record.ask_from = self._ask_from(record, now)
         record.disturbed = True
         record.resend_due = False
-        at = now
-        if self._resumed:
-            at = now + self._options.replay_grace
-            if record.delivery == "async" and record.confirmed:
-                at = now
-            elif record.expectation is not None and record.expectation.duration is not None:
-                usual = min(2 * record.expectation.duration, self._options.question_backoff_cap)
-                at = max(at, record.written_at + usual)
-        self._ask_at(record, at, now)
+        self._ask_at(record, max(now, record.ask_from) if self._resumed else now, now)
+
+    def _ask_from(self, record: TaskRecord, now: float) -> float:
+        """When a task that just went through its first cut had better be asked for."""
+        if record.delivery == "async" and record.confirmed:
+            return now
+        at = now + self._options.replay_grace
+        if record.expectation is not None and record.expectation.duration is not None:
+            usual = min(2 * record.expectation.duration, self._options.question_backoff_cap)
+            at = max(at, record.written_at + usual)
+        return at
 
     # Planning
 
@@ -175,22 +185,41 @@ class Recovery:
         """Do what is due: end the replay, sweep on, ask, send again."""
         if now >= self.replay.ends:
             self.replay.end(now)
+        if self._held and not self.replay.flowing:
+            self._let_go()
         self._sweep_on(now)
         for record in self.schedule.due(now):
             record.next_at = FOREVER
             if record.resend_due:
                 record.resend_due = False
                 self.resending[record.uuid] = record
+            elif (
+                self.replay.flowing
+                and record.first_resume == self._generation
+                and record.delivery != "async"
+            ):
+                # What is being replayed need not be asked for.
+                self._held.append(record)
+                continue
             else:
                 self._close_question(record)
                 self.asking[record.uuid] = record
             self._out.wake = True
+
+    def _let_go(self) -> None:
+        for record in self._held:
+            if not record.ended and record.next_at == FOREVER:
+                self.asking[record.uuid] = record
+        self._held.clear()
+        self._out.wake = True
 
     def next_deadline(self) -> float:
         """When :meth:`on_deadline` is due next."""
         if not self.ready:
             return FOREVER
         if self._sweep is not None:
+            return 0.0
+        if self._held and not self.replay.flowing:
             return 0.0
         return min(self.schedule.first(), self.replay.ends)
 
@@ -201,9 +230,6 @@ class Recovery:
         return self._questions(now) or self._resends(generation, now)
 
     def _questions(self, now: float) -> Frame | None:
-        if self.replay.flowing:
-            # What is being replayed need not be asked for.
-            return None
         room = min(self.window - len(self.open), self._options.batch_tasks)
         payloads: list[bytes] = []
         while self.asking and len(payloads) < room:
@@ -322,7 +348,7 @@ class Recovery:
         record.misses += 1
         if not record.confirmed and self._options.resubmit == "same-uuid" and record.disturbed:
             # Not before the server had the time to register the first copy.
-            at = max(self.lost_at, record.written_at) + self._options.resend_after
+            at = self._ends.get(record.generation, record.written_at) + self._options.resend_after
             if now >= at:
                 self.resending[record.uuid] = record
                 self._out.wake = True

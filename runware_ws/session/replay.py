@@ -52,9 +52,9 @@ class Replay:
             self.ends = max(self.ends, min(now + self._grace, self._latest))
 
     def end(self, now: float) -> None:
-        """It is over: tell, and let the questions out."""
+        """It is over: tell."""
         self.ends = FOREVER
-        self._out.wake = True
+        self._out.rearm = True
         self._out.emit(
             SessionResumed(at=now, session_uuid=self._session_uuid, replayed=self._replayed)
         )

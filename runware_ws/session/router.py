@@ -123,6 +123,9 @@ class Router:
         if item.get("taskType") in ("authentication", "ping"):
             self._link.control_item(item, now)
             return
+        if self._table.tombstones.get(uuid) is not None:
+            # A copy of something of ours: this socket does work.
+            self._link.progress()
         means = meaning(item)
         if means is Meaning.RESULT:
             self._table.stray(uuid, item, size, now)

@@ -45,7 +45,7 @@ _C = ConnectionState
 #   straight to CLOSED.
 # * A dial that fails, an authentication that is refused or times out, and a
 #   ready socket that dies all lead to BACKOFF, never straight to DIALING: every
-#   dial is drawn from the backoff, even the first, so that thousands of clients
+#   redial is drawn from the backoff, even the first, so that thousands of clients
 #   that lose one server at once do not come back at once.
 # * AUTHENTICATING -> AUTHENTICATING: the server refused the *session* with an
 #   error and kept the socket; we authenticate afresh on the same socket, once.

@@ -186,8 +186,9 @@ class TaskTable:
         if was_admitted:
             self.in_flight -= 1
             self.in_flight_bytes -= record.size
-            if self.waiting:
-                self._admit_waiting()
+        if self.waiting:
+            # One that waits no longer makes way too: a smaller one behind it may fit.
+            self._admit_waiting()
         record.payload = b""
         self._out.effects.append(Resolve(record))
 

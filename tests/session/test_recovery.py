@@ -589,3 +589,24 @@ def test_a_reconnect_with_very_many_tasks_is_worked_off_in_pieces() -> None:
     assert sum(r.state is TaskState.RECOVERING for r in records) < 5_000
     bench.step(0.01)
     assert all(r.state is TaskState.RECOVERING for r in records)
+
+
+@pytest.mark.parametrize("life", [0.2, 0.4, 1.0])
+def test_quick_cuts_do_not_starve_a_task_that_never_arrived(life: float) -> None:
+    bench = Bench(delay=0.1)
+    bench.begin()
+    record = written_task(bench, timeout=60)
+    while not record.ended:
+        bench.cut()
+        bench.reconnect(SESSION, wait=0.1)
+        end = bench.now + life
+        while bench.now < end and not record.ended:
+            for kind, _ in asked(bench):
+                if kind == "textInference":
+                    bench.answer(record)
+                else:
+                    deny(bench, record)
+            bench.step(0.05)
+    assert record.state is TaskState.DONE
+    assert record.recovered_by is RecoveredBy.RESUBMIT
+    assert bench.now < 1000 + 6

@@ -1,0 +1,183 @@
+"""README.md and docs/ say what the code does.
+
+Every ```` ```python ```` block of README.md and docs/*.md is run, against an emulator:
+
+* a block stands for a whole program: ``Client()`` without an address connects to the emulator;
+* with ``<!-- python: inside a client -->`` on the line before, it is the body of
+  ``async with Client() as client:``. It knows every name of ``runware_ws``, and ``task`` and
+  ``tasks`` to play with;
+* with ``<!-- python: not run -->`` it is only compiled.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio import to_thread
+
+import runware_ws
+from runware_ws import Client, Config, RunwareError, errors, events
+from runware_ws.emulator import Emulator
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+KEY = "key-of-the-docs"
+
+_BLOCK = re.compile(
+    r"^(?:<!-- python: (?P<note>[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+_INSIDE = """\
+import asyncio
+from runware_ws import *
+
+async def main():
+    task = TextInference.prompt("Why?")
+    tasks = [TextInference.prompt(f"Is {{number}} prime?") for number in range(5)]
+    async with Client() as client:
+{body}
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of code: where it stands, its language, its note, its text."""
+
+    place: str
+    language: str
+    note: str
+    body: str
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    text = path.read_text(encoding="utf-8")
+    for match in _BLOCK.finditer(text):
+        place = f"{path.name}:{text.count(chr(10), 0, match.start('language')) + 1}"
+        yield Block(place, match["language"], match["note"] or "", match["body"])
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYTHON = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
+
+
+def source_of(block: Block) -> str:
+    if block.note == "inside a client":
+        return _INSIDE.format(body=textwrap.indent(block.body, "        "))
+    assert block.note in ("", "not run"), f"{block.place}: unknown note {block.note!r}"
+    return block.body
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.place)
+async def test_python_block_runs(
+    block: Block, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = compile(source_of(block), block.place, "exec")
+    if block.note == "not run":
+        return
+    printed: list[str] = []
+
+    def note(*values: object, **_: object) -> None:
+        printed.append(" ".join(map(str, values)))
+
+    async with Emulator(api_key=[KEY, "any"]) as emulator:
+
+        class Connected(Client):
+            def __init__(self, url: str = emulator.url, **options: Any) -> None:
+                super().__init__(url, **options)
+
+        monkeypatch.setenv("RUNWARE_API_KEY", KEY)
+        monkeypatch.setattr(runware_ws, "Client", Connected)
+        # Programs start an event loop of their own, so they need a thread of their own.
+        program: Callable[[], None] = lambda: builtins.exec(  # noqa: E731
+            code, {"__name__": "__main__", "print": note}
+        )
+        with anyio.fail_after(30):
+            await to_thread.run_sync(program)
+    assert printed
+
+
+def test_there_are_blocks() -> None:
+    assert len(PYTHON) >= 5
+
+
+# Tables
+
+
+def table_under(heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading of the README, without its head."""
+    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+    end = next((i for i, row in enumerate(cells[2:], 2) if set(row[0]) <= set("-: ")), None)
+    return cells[2:] if end is None else cells[2 : end - 1]
+
+
+def shown(name: str, value: object) -> str:
+    """How the options table writes a default."""
+    if name == "backoff":
+        return "full jitter"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        return repr(value)
+    if name.endswith("_bytes"):
+        mib, rest = divmod(value, 1024 * 1024)
+        return f"{mib} MiB" if not rest else f"{value // 1024} KiB"
+    return f"{value:_}"
+
+
+def test_options_table_is_complete_and_right() -> None:
+    told = {row[0].strip("`"): row[1].strip("`") for row in table_under("Options")}
+    default = Config()
+    assert told == {f.name: shown(f.name, getattr(default, f.name)) for f in fields(Config)}
+
+
+def test_errors_table_is_complete() -> None:
+    told = [row[0].strip("`") for row in table_under("Errors")]
+    exported = {name: getattr(errors, name) for name in errors.__all__}
+    classes = {name for name, kind in exported.items() if issubclass(kind, RunwareError)}
+    assert len(told) == len(set(told))
+    assert set(told) == classes
+    assert all(all(row) for row in table_under("Errors"))
+
+
+def test_events_table_is_complete() -> None:
+    told = {name for row in table_under("Events") for name in re.findall(r"`(\w+)`", row[0])}
+    assert told == set(events.__all__) - {"Event"}
+
+
+# Commands
+
+
+@pytest.mark.parametrize("heading", ["Run it", "Test it"])
+def test_one_command_line_each(heading: str) -> None:
+    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    blocks = list(_BLOCK.finditer(section))
+    assert len(blocks) == 1
+    lines = blocks[0]["body"].splitlines()
+    assert len(lines) == 1
+    assert lines[0].strip()
+
+
+def test_changelog_tells_of_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{runware_ws.__version__}]" in changelog
+
+
+def test_links_inside_the_project_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
