@@ -25,7 +25,7 @@ ROOMS: tuple[frozenset[str], ...] = (
     frozenset({"transport"}),
     frozenset({"session"}),
     frozenset({"wire"}),
-    frozenset({"models", "errors", "config", "events", "classify", "keys", "backoff", "stats"}),
+    frozenset({"models", "errors", "config", "events", "classify", "keys", "backoff", "stats", "waiting"}),
     frozenset({"_version"}),
 )
 ALOOF = "emulator"

@@ -201,6 +201,8 @@ class SessionCore:
         """Take no new task from now on. Idempotent."""
         if not self._draining:
             self._draining = True
+            if self._link.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
+                return
             self._out.emit(Draining(at=now, pending=self.pending))
 
     def close(self, now: float) -> None:
@@ -234,7 +236,10 @@ class SessionCore:
         """Time passed: dial, judge the peer, end tasks, ask questions, as is due."""
         self._link.on_deadline(now)
         doubt = self._link.state is not ConnectionState.READY
-        for record in list(self._table.expire(now)):
+        passed, near = self._table.expire(now)
+        for record in near:
+            self._recovery.last_call(record)
+        for record in passed:
             in_doubt = doubt or record.disturbed or record.generation != self._link.generation
             state, error = timed_out(
                 record, now, in_doubt=in_doubt, connection=self._link.describe(now)

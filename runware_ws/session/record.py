@@ -16,6 +16,9 @@ __all__ = ["Identity", "Question", "TaskRecord"]
 
 FOREVER = float("inf")
 
+LAST_CALL = 2.0
+"""One more question goes out this many seconds before a deadline, whatever else is planned."""
+
 Identity = tuple[int | None, tuple[tuple[str, str], ...], dict[str, Any]]
 """What tells a result from the others of its task: index, ids of its output, output."""
 
@@ -72,6 +75,7 @@ class TaskRecord:
         "recovered_by",
         "resend_due",
         "resent",
+        "reused",
         "sends",
         "size",
         "state",
@@ -79,6 +83,7 @@ class TaskRecord:
         "submitted_at",
         "task_type",
         "uuid",
+        "wake_at",
         "watched",
         "written_at",
     )
@@ -104,6 +109,8 @@ class TaskRecord:
         self.delivery = delivery
         self.expected = expected
         self.deadline = deadline
+        # Shortly before the deadline one last question goes out; then this is the deadline.
+        self.wake_at = deadline - min(LAST_CALL, 0.2 * (deadline - now))
         self.expectation = expectation
         self.owner: Any = owner
         self.state = TaskState.WAITING
@@ -113,6 +120,8 @@ class TaskRecord:
         self.written_at = 0.0
         self.sends = 0
         self.resent = False
+        # Its taskUUID was given up without an answer before, so the server may know it.
+        self.reused = False
         # What the server proved.
         self.confirmed = False
         self.disturbed = False

@@ -39,8 +39,6 @@ SWEEP = 2_000
 
 FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
-LAST_CALL = 2.0
-"""One more question goes out this long before a deadline, whatever the backoff says."""
 LOST_AFTER_MISSES = 6
 """An accepted ``async`` task that the server denies this often is lost there."""
 
@@ -162,13 +160,16 @@ class Recovery:
         if record.next_at == FOREVER:
             self._ask_at(record, now + self._options.replay_grace, now)
 
+    def last_call(self, record: TaskRecord) -> None:
+        """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
+        if self.ready and record.sends and record.question is None:
+            self.asking[record.uuid] = record
+            self._out.wake = True
+
     def _ask_at(self, record: TaskRecord, at: float, now: float) -> None:
         if not self.ready:
             # The sweep after the next reconnect plans for every task.
             return
-        last_call = record.deadline - LAST_CALL
-        if now < last_call < at:
-            at = last_call
         if record.next_at != FOREVER:
             self.schedule.forget()
         record.next_at = at
@@ -382,9 +383,7 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     if error.task_type in (Question.POLL.value, Question.ARCHIVE.value):
         return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
     denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()
-    if error.task_type is None:
-        return (denies_task and record.asks > 0) or (
-            record.question is not None and fam in _PASSING
-        )
-    # A poll may answer under the name of the task that it asks about.
-    return denies_task and record.question is Question.POLL
+    if denies_task and record.asks > 0:
+        # Also under the name of the task that it asks about, and also when it comes late.
+        return True
+    return error.task_type is None and record.question is not None and fam in _PASSING

@@ -272,7 +272,7 @@ class Router:
         """The server says an error about a task, or about a question about it."""
         self._link.progress()
         if error.family is ErrorFamily.CONFLICT and (
-            record.sends > 1 or record.disturbed or record.confirmed
+            record.sends > 1 or record.disturbed or record.confirmed or record.reused
         ):
             self._recovery.receipt(record, now)
         elif not is_answer_to_question(record, error) or self._recovery.denied(

@@ -6,7 +6,6 @@ A task ends in :meth:`TaskTable.settle` and nowhere else, exactly once.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 from runware_ws.errors import (
@@ -51,7 +50,7 @@ class TaskTable:
         self.queue: OrderedDict[str, TaskRecord] = OrderedDict()
         self.in_flight = 0
         self.in_flight_bytes = 0
-        self.deadlines = Schedule(lambda record: record.deadline)
+        self.deadlines = Schedule(lambda record: record.wake_at)
         self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
         self.tombstones = Tombstones()
 
@@ -69,7 +68,7 @@ class TaskTable:
         end = self.tombstones.get(uuid) if self.tombstones else None
         if end is not None and end not in _ANSWERED:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
-            record.disturbed = True
+            record.reused = True
             self.tombstones.forget(uuid)
         if uuid in self.tasks or (end in _ANSWERED and record.task_type not in READ_ONLY):
             raise InvalidTask(
@@ -80,9 +79,9 @@ class TaskTable:
         self.tasks[uuid] = record
         self._out.counters.submitted += 1
         if record.deadline != FOREVER:
-            if record.deadline < self.deadlines.first():
+            if record.wake_at < self.deadlines.first():
                 self._out.rearm = True
-            self.deadlines.put(record, record.deadline)
+            self.deadlines.put(record, record.wake_at)
         if not self.waiting and self._has_room(record.size):
             self._admit(record)
         else:
@@ -209,10 +208,23 @@ class TaskTable:
         event = UnknownTask if end is None else LateResult
         self._out.emit(event(at=now, task_uuid=uuid))
 
-    def expire(self, now: float) -> Iterator[TaskRecord]:
-        """Take out the tasks whose deadline has passed; the caller ends them."""
+    def expire(self, now: float) -> tuple[list[TaskRecord], list[TaskRecord]]:
+        """The tasks whose deadline has passed, and those for which it is near.
+
+        The caller ends the ones, and may ask one last time for the others.
+        """
         self.tombstones.expire(now)
-        return self.deadlines.due(now)
+        passed: list[TaskRecord] = []
+        near: list[TaskRecord] = []
+        for record in self.deadlines.due(now):
+            if record.deadline <= now:
+                passed.append(record)
+            else:
+                near.append(record)
+        for record in near:
+            record.wake_at = record.deadline
+            self.deadlines.put(record, record.deadline)
+        return passed, near
 
     def next_deadline(self) -> float:
         """The next deadline of a task, or of a memory of one."""
