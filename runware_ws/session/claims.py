@@ -74,9 +74,9 @@ class Tombstones:
         found = self._ends.get(uuid)
         return None if found is None else found[0]
 
-    def forget(self, uuid: str) -> None:
-        """Drop one entry."""
-        self._ends.pop(uuid, None)
+    def take(self, uuid: str) -> tuple[TaskState, float] | None:
+        """Drop one entry, and tell how and when it ended."""
+        return self._ends.pop(uuid, None)
 
     def next_expiry(self) -> float:
         """When the oldest entry is to go; infinite where there is none."""

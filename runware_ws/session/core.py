@@ -125,6 +125,7 @@ class SessionCore:
             "tasks": len(self._table.tasks),
             "waiting": len(self._table.waiting),
             "queue": len(self._table.queue),
+            "held": len(self._table.held),
             "in_flight": self._table.in_flight,
             "in_flight_bytes": self._table.in_flight_bytes,
             "deadlines": len(self._table.deadlines),

@@ -57,6 +57,7 @@ class TaskRecord:
         "confirmed",
         "deadline",
         "delivery",
+        "denied_at",
         "disturbed",
         "error",
         "expectation",
@@ -67,6 +68,7 @@ class TaskRecord:
         "known",
         "misses",
         "next_at",
+        "not_before",
         "owner",
         "payload",
         "polls",
@@ -121,7 +123,9 @@ class TaskRecord:
         self.sends = 0
         self.resent = False
         # Its taskUUID was given up without an answer before, so the server may know it.
+        # Until then an earlier copy may still be on its way to being registered there.
         self.reused = False
+        self.not_before = 0.0
         # What the server proved.
         self.confirmed = False
         self.disturbed = False
@@ -145,6 +149,8 @@ class TaskRecord:
         self.polls = 0
         self.misses = 0
         self.resend_due = False
+        # When the server first denied it since it was last written; 0 where it did not.
+        self.denied_at = 0.0
         # A frame that was too big for the server is sent alone, and not a third time.
         self.alone = False
         self.strikes = 0
@@ -166,7 +172,7 @@ class TaskRecord:
         """Whether the server has the task, as far as anybody here can know."""
         if self.confirmed:
             return Submitted.YES
-        return Submitted.MAYBE if self.sends else Submitted.NO
+        return Submitted.MAYBE if self.sends or self.reused else Submitted.NO
 
     def came_by(self, source: RecoveredBy) -> None:
         """Note the way an item took; the hardest one stands."""

@@ -348,8 +348,13 @@ class Recovery:
             return False
         record.misses += 1
         if not record.confirmed and self._options.resubmit == "same-uuid" and record.disturbed:
-            # Not before the server had the time to register the first copy.
-            at = self._ends.get(record.generation, record.written_at) + self._options.resend_after
+            # Not before the server had the time to register the last copy. It can have come
+            # in until its socket ended; on a socket that is still open, until the question
+            # that was written behind it was answered.
+            arrived = self._ends.get(record.generation)
+            if arrived is None:
+                arrived = record.denied_at = record.denied_at or now
+            at = arrived + self._options.resend_after
             if now >= at:
                 self.resending[record.uuid] = record
                 self._out.wake = True

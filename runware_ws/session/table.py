@@ -48,6 +48,8 @@ class TaskTable:
         self.tasks: dict[str, TaskRecord] = {}
         self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
         self.queue: OrderedDict[str, TaskRecord] = OrderedDict()
+        # Admitted, but not to be written yet: see ``not_before``.
+        self.held: dict[str, TaskRecord] = {}
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.deadlines = Schedule(lambda record: record.wake_at)
@@ -69,7 +71,8 @@ class TaskTable:
         if end is not None and end not in _ANSWERED:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.reused = True
-            self.tombstones.forget(uuid)
+            found = self.tombstones.take(uuid)
+            record.not_before = (found[1] if found else now) + self._options.resend_after
         if uuid in self.tasks or (end in _ANSWERED and record.task_type not in READ_ONLY):
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: it must be unique per task, for ever",
@@ -83,7 +86,7 @@ class TaskTable:
                 self._out.rearm = True
             self.deadlines.put(record, record.wake_at)
         if not self.waiting and self._has_room(record.size):
-            self._admit(record)
+            self._admit(record, now)
         else:
             self.waiting[uuid] = record
 
@@ -95,20 +98,31 @@ class TaskTable:
             and self.in_flight_bytes + size <= self._options.max_in_flight_bytes
         )
 
-    def _admit(self, record: TaskRecord) -> None:
+    def _admit(self, record: TaskRecord, now: float) -> None:
         record.move(TaskState.QUEUED)
         self.in_flight += 1
         self.in_flight_bytes += record.size
-        self.queue[record.uuid] = record
-        self._out.wake = True
+        if record.not_before > now:
+            self.held[record.uuid] = record
+            self._out.rearm = True
+        else:
+            self.queue[record.uuid] = record
+            self._out.wake = True
 
-    def _admit_waiting(self) -> None:
+    def _release(self, now: float) -> None:
+        for uuid, record in list(self.held.items()):
+            if record.not_before <= now:
+                del self.held[uuid]
+                self.queue[uuid] = record
+                self._out.wake = True
+
+    def _admit_waiting(self, now: float) -> None:
         while self.waiting:
             uuid, record = next(iter(self.waiting.items()))
             if not self._has_room(record.size):
                 return
             del self.waiting[uuid]
-            self._admit(record)
+            self._admit(record, now)
             self._out.effects.append(Admit(record))
 
     # To the wire
@@ -142,6 +156,7 @@ class TaskTable:
             record.move(TaskState.WRITTEN)
         record.generation = generation
         record.written_at = now
+        record.denied_at = 0.0
         record.sends += 1
 
     def not_written(self, frame: Frame) -> None:
@@ -163,7 +178,8 @@ class TaskTable:
         """End ``record``. The only place where a task ends."""
         was_admitted = record.state is not TaskState.WAITING
         if record.state is TaskState.QUEUED:
-            del self.queue[record.uuid]
+            self.queue.pop(record.uuid, None)
+            self.held.pop(record.uuid, None)
         elif not was_admitted:
             del self.waiting[record.uuid]
         record.move(state)
@@ -187,7 +203,7 @@ class TaskTable:
             self.in_flight_bytes -= record.size
         if self.waiting:
             # One that waits no longer makes way too: a smaller one behind it may fit.
-            self._admit_waiting()
+            self._admit_waiting(now)
         record.payload = b""
         self._out.effects.append(Resolve(record))
 
@@ -214,6 +230,8 @@ class TaskTable:
         The caller ends the ones, and may ask one last time for the others.
         """
         self.tombstones.expire(now)
+        if self.held:
+            self._release(now)
         passed: list[TaskRecord] = []
         near: list[TaskRecord] = []
         for record in self.deadlines.due(now):
@@ -228,7 +246,8 @@ class TaskTable:
 
     def next_deadline(self) -> float:
         """The next deadline of a task, or of a memory of one."""
-        return min(self.deadlines.first(), self.tombstones.next_expiry())
+        held = min((record.not_before for record in self.held.values()), default=FOREVER)
+        return min(self.deadlines.first(), self.tombstones.next_expiry(), held)
 
 
 def timed_out(

@@ -358,6 +358,26 @@ def test_rung_4_a_denial_that_comes_twice_does_not_end_the_task() -> None:
     assert record.state is TaskState.DONE
 
 
+def test_rung_4_a_second_resend_waits_from_the_denial_that_was_asked_behind_the_first() -> None:
+    bench = Bench(question_timeout=5, resend_after=1.5)
+    bench.begin()
+    record = written_task(bench)
+    bench.cut()
+    bench.step(2)
+    bench.reconnect(OTHER_SESSION)
+    asked(bench)
+    deny(bench, record)
+    assert asked(bench) == [("textInference", record.uuid)]
+    while not (question := asked(bench)):
+        bench.step(0.5)
+    assert question == [("getTaskDetails", record.uuid)]
+    deny(bench, record)
+    bench.step(1.4)
+    assert asked(bench) == [], "the copy may have come in just before the question"
+    bench.step(0.2)
+    assert asked(bench) == [("textInference", record.uuid)]
+
+
 def test_rung_4_a_receipt_before_the_resend_was_written_keeps_the_task_in_question() -> None:
     bench = Bench(resend_after=1.5)
     bench.begin()
@@ -385,8 +405,12 @@ def test_a_task_that_was_given_up_can_be_sent_again_under_its_uuid() -> None:
     assert record.state is TaskState.UNKNOWN
     bench.ready()
     bench.numbers -= 1
-    again = written_task(bench)
+    again = bench.task()
     assert again.uuid == record.uuid
+    assert again.submitted is Submitted.MAYBE
+    assert asked(bench) == [], "the first copy may still be on its way to being registered"
+    bench.step(1.5)
+    assert asked(bench) == [("textInference", again.uuid)]
     receipt(bench, again)
     bench.step(3)
     ((kind, uuid),) = asked(bench)
