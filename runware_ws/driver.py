@@ -294,14 +294,12 @@ class Driver:
 
     # The timer
 
-    def _feel_pulse(self, now: float) -> None:
-        """A large message that is still on its way proves that the peer is there."""
+    def _bytes_moved(self) -> bool:
+        """Whether bytes came or went since the last call, as part of a large message or so."""
         if self._transport is None:
-            return
-        activity = self._transport.activity()
-        if activity != self._activity:
-            self._activity = activity
-            self.core.heard(self.core.generation, now)
+            return False
+        before, self._activity = self._activity, self._transport.activity()
+        return before != self._activity
 
     async def _keep_time(self) -> None:
         core = self.core
@@ -309,8 +307,12 @@ class Driver:
             deadline = core.next_deadline()
             now = self.now()
             if deadline <= now:
-                self._feel_pulse(now)
+                was_probing = core.probing
+                if was_probing and self._bytes_moved():
+                    core.moving(now)
                 core.on_deadline(now)
+                if core.probing and not was_probing:
+                    self._bytes_moved()
                 self.apply()
                 await anyio.lowlevel.checkpoint()
                 continue

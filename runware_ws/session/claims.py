@@ -58,14 +58,14 @@ class Tombstones:
     def __init__(self, limit: int = 65_536, keep: float = 180.0) -> None:
         self._limit = limit
         self._keep = keep
-        self._ends: OrderedDict[str, tuple[TaskState, float]] = OrderedDict()
+        self._ends: OrderedDict[str, tuple[TaskState, float, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._ends)
 
-    def add(self, uuid: str, end: TaskState, now: float) -> None:
-        """Remember that ``uuid`` ended so at ``now``."""
-        self._ends[uuid] = (end, now)
+    def add(self, uuid: str, end: TaskState, now: float, generation: int) -> None:
+        """Remember that ``uuid`` ended so at ``now``; ``generation``: where it was last written."""
+        self._ends[uuid] = (end, now, generation)
         if len(self._ends) > self._limit:
             self._ends.popitem(last=False)
 
@@ -74,9 +74,10 @@ class Tombstones:
         found = self._ends.get(uuid)
         return None if found is None else found[0]
 
-    def take(self, uuid: str) -> tuple[TaskState, float] | None:
-        """Drop one entry, and tell how and when it ended."""
-        return self._ends.pop(uuid, None)
+    def take(self, uuid: str) -> int:
+        """Drop one entry; on which socket it was last written, 0 where it is not remembered."""
+        found = self._ends.pop(uuid, None)
+        return 0 if found is None else found[2]
 
     def next_expiry(self) -> float:
         """When the oldest entry is to go; infinite where there is none."""

@@ -125,7 +125,7 @@ class SessionCore:
             "tasks": len(self._table.tasks),
             "waiting": len(self._table.waiting),
             "queue": len(self._table.queue),
-            "held": len(self._table.held),
+            "second_tries": len(self._table.second_tries),
             "in_flight": self._table.in_flight,
             "in_flight_bytes": self._table.in_flight_bytes,
             "deadlines": len(self._table.deadlines),
@@ -228,10 +228,14 @@ class SessionCore:
         link.liveness.heard(now)
         self._router.receive(data, now)
 
-    def heard(self, generation: int, now: float) -> None:
-        """Bytes came or went on this socket, though no whole message yet: the peer is there."""
-        if generation == self._link.generation:
-            self._link.liveness.heard(now)
+    @property
+    def probing(self) -> bool:
+        """Whether a ping is out, and no whole message came since: see :meth:`moving`."""
+        return self._link.liveness.probing
+
+    def moving(self, now: float) -> None:
+        """Since the ping, bytes came or went: a large message is still on its way."""
+        self._link.liveness.moving(now)
 
     def on_deadline(self, now: float) -> None:
         """Time passed: dial, judge the peer, end tasks, ask questions, as is due."""
@@ -268,6 +272,8 @@ class SessionCore:
         link = self._link
         if link.state is not ConnectionState.READY:
             return None
+        if self._table.second_tries:
+            self._recovery.adopt(self._table.take_second_tries())
         frame = link.ping_frame(now)
         if frame is None and (self._recovery.asking or self._recovery.resending):
             frame = self._recovery.next_frame(link.generation, now)

@@ -92,6 +92,7 @@ class Link:
         self._ready_at = 0.0
         self._progressed = False
         self._refusable = False
+        self.resumed = False
         self.tasks_written = 0
         # What went wrong so far.
         self._redials = 0
@@ -169,6 +170,7 @@ class Link:
         resumed = uuid is not None and offered is not None and uuid.lower() == offered.lower()
         self._enter(_C.READY)
         self._was_ready = True
+        self.resumed = resumed
         self._open_until = FOREVER
         self._ready_at = now
         self.session_uuid = uuid

@@ -69,6 +69,19 @@ class Liveness:
             self._clear()
             self._out.rearm = True
 
+    @property
+    def probing(self) -> bool:
+        """Whether a ping is out, and no whole message came since."""
+        return self._pinged_at is not None
+
+    def moving(self, now: float) -> None:
+        """Bytes came or went since the ping, though no whole message: ping again, judge anew."""
+        if self._pinged_at is not None:
+            self._clear()
+            self._pinged_at = now
+            self._send_ping()
+            self._out.rearm = True
+
     def silent(self, now: float) -> float:
         """For how many seconds nothing came in."""
         return now - self.last_in

@@ -68,7 +68,6 @@ class TaskRecord:
         "known",
         "misses",
         "next_at",
-        "not_before",
         "owner",
         "payload",
         "polls",
@@ -123,9 +122,7 @@ class TaskRecord:
         self.sends = 0
         self.resent = False
         # Its taskUUID was given up without an answer before, so the server may know it.
-        # Until then an earlier copy may still be on its way to being registered there.
         self.reused = False
-        self.not_before = 0.0
         # What the server proved.
         self.confirmed = False
         self.disturbed = False

@@ -83,7 +83,7 @@ class Recovery:
         self.ready = True
         self._generation = generation
         self._resumed = resumed
-        at_risk = [record for record in self._table.tasks.values() if record.sends]
+        at_risk = [r for r in self._table.tasks.values() if r.state >= TaskState.WRITTEN]
         needed = {record.generation for record in at_risk}
         self._ends = {number: at for number, at in self._ends.items() if number in needed}
         if resumed:
@@ -122,7 +122,7 @@ class Recovery:
             if record is None:
                 self._sweep = None
                 return
-            if not record.ended and record.sends:
+            if not record.ended and record.state >= TaskState.WRITTEN:
                 self._recover(record, now)
         self._out.rearm = True
 
@@ -145,6 +145,12 @@ class Recovery:
             at = max(at, record.written_at + usual)
         return at
 
+    def adopt(self, records: list[TaskRecord]) -> None:
+        """Second tries: the server may know them, so they are asked for before they are sent."""
+        for record in records:
+            record.move(TaskState.RECOVERING)
+            self.asking[record.uuid] = record
+
     # Planning
 
     def watch_async(self, record: TaskRecord, now: float) -> None:
@@ -162,7 +168,7 @@ class Recovery:
 
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
-        if self.ready and record.sends and record.question is None:
+        if self.ready and record.state >= TaskState.WRITTEN and record.question is None:
             self.asking[record.uuid] = record
             self._out.wake = True
 
@@ -347,7 +353,9 @@ class Recovery:
             self._ask_later(record, now)
             return False
         record.misses += 1
-        if not record.confirmed and self._options.resubmit == "same-uuid" and record.disturbed:
+        # A second try was asked for by the caller itself.
+        may_send = record.reused or (record.disturbed and self._options.resubmit == "same-uuid")
+        if not record.confirmed and may_send:
             # Not before the server had the time to register the last copy. It can have come
             # in until its socket ended; on a socket that is still open, until the question
             # that was written behind it was answered.

@@ -287,11 +287,11 @@ class Router:
     def _only_suspect(self, error: WireError) -> TaskRecord | None:
         """The task that an error without a taskUUID provably belongs to, if there is one.
 
-        It names its type of task, and on this socket there was never anything else
-        that it can be about: one task, written once, and no question.
+        It names its type of task, and in this session there was never anything else
+        that it can be about: one socket, one task, written once, and no question.
         """
         tasks = self._table.tasks
-        if len(tasks) != 1 or self._link.tasks_written != 1:
+        if len(tasks) != 1 or self._link.tasks_written != 1 or self._link.resumed:
             return None
         record = next(iter(tasks.values()))
         mine = (

@@ -91,15 +91,18 @@ END_STATES = frozenset({_T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.UNKNO
 #   task can be answered with somebody's buffered result for the same taskUUID
 #   (the caller chose the UUID and an earlier process sent it), so DONE and FAILED
 #   are allowed from both.
-# * QUEUED -> RECOVERING does not exist: a task that was not written has nothing
-#   to recover. WRITTEN -> QUEUED does: the socket was found closed before the
-#   first byte of the frame was handed over.
+# * QUEUED -> RECOVERING is for a second try: its taskUUID was given up without an
+#   answer before, so the server may have it, and it is asked before anything is
+#   sent. WRITTEN -> QUEUED: the socket was found closed before the first byte of
+#   the frame was handed over.
 # * WRITTEN, ACKNOWLEDGED -> RECOVERING: the socket they travelled on died.
 # * RECOVERING is never left for WRITTEN: a resend does not make an old task
 #   young. It ends, or goes on recovering.
 TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _T.WAITING: frozenset({_T.QUEUED, _T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}),
-    _T.QUEUED: frozenset({_T.WRITTEN, _T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}),
+    _T.QUEUED: frozenset(
+        {_T.WRITTEN, _T.RECOVERING, _T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}
+    ),
     _T.WRITTEN: frozenset({_T.QUEUED, _T.ACKNOWLEDGED, _T.RECOVERING}) | END_STATES,
     _T.ACKNOWLEDGED: frozenset({_T.RECOVERING}) | END_STATES,
     _T.RECOVERING: END_STATES,

@@ -48,8 +48,7 @@ class TaskTable:
         self.tasks: dict[str, TaskRecord] = {}
         self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
         self.queue: OrderedDict[str, TaskRecord] = OrderedDict()
-        # Admitted, but not to be written yet: see ``not_before``.
-        self.held: dict[str, TaskRecord] = {}
+        self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.deadlines = Schedule(lambda record: record.wake_at)
@@ -71,8 +70,7 @@ class TaskTable:
         if end is not None and end not in _ANSWERED:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.reused = True
-            found = self.tombstones.take(uuid)
-            record.not_before = (found[1] if found else now) + self._options.resend_after
+            record.generation = self.tombstones.take(uuid)
         if uuid in self.tasks or (end in _ANSWERED and record.task_type not in READ_ONLY):
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: it must be unique per task, for ever",
@@ -86,7 +84,7 @@ class TaskTable:
                 self._out.rearm = True
             self.deadlines.put(record, record.wake_at)
         if not self.waiting and self._has_room(record.size):
-            self._admit(record, now)
+            self._admit(record)
         else:
             self.waiting[uuid] = record
 
@@ -98,31 +96,27 @@ class TaskTable:
             and self.in_flight_bytes + size <= self._options.max_in_flight_bytes
         )
 
-    def _admit(self, record: TaskRecord, now: float) -> None:
+    def _admit(self, record: TaskRecord) -> None:
         record.move(TaskState.QUEUED)
         self.in_flight += 1
         self.in_flight_bytes += record.size
-        if record.not_before > now:
-            self.held[record.uuid] = record
-            self._out.rearm = True
-        else:
-            self.queue[record.uuid] = record
-            self._out.wake = True
+        queue = self.second_tries if record.reused else self.queue
+        queue[record.uuid] = record
+        self._out.wake = True
 
-    def _release(self, now: float) -> None:
-        for uuid, record in list(self.held.items()):
-            if record.not_before <= now:
-                del self.held[uuid]
-                self.queue[uuid] = record
-                self._out.wake = True
+    def take_second_tries(self) -> list[TaskRecord]:
+        """Admitted tasks that the server may know already: to be asked for, not to be sent."""
+        records = list(self.second_tries.values())
+        self.second_tries.clear()
+        return records
 
-    def _admit_waiting(self, now: float) -> None:
+    def _admit_waiting(self) -> None:
         while self.waiting:
             uuid, record = next(iter(self.waiting.items()))
             if not self._has_room(record.size):
                 return
             del self.waiting[uuid]
-            self._admit(record, now)
+            self._admit(record)
             self._out.effects.append(Admit(record))
 
     # To the wire
@@ -179,7 +173,7 @@ class TaskTable:
         was_admitted = record.state is not TaskState.WAITING
         if record.state is TaskState.QUEUED:
             self.queue.pop(record.uuid, None)
-            self.held.pop(record.uuid, None)
+            self.second_tries.pop(record.uuid, None)
         elif not was_admitted:
             del self.waiting[record.uuid]
         record.move(state)
@@ -194,16 +188,16 @@ class TaskTable:
             counters.by_source[source] = counters.by_source.get(source, 0) + 1
         if record.deadline != FOREVER:
             self.deadlines.forget()
-        if record.sends:
+        if record.sends or record.reused or state in _ANSWERED:
             if not self.tombstones:
                 self._out.rearm = True
-            self.tombstones.add(uuid, state, now)
+            self.tombstones.add(uuid, state, now, record.generation)
         if was_admitted:
             self.in_flight -= 1
             self.in_flight_bytes -= record.size
         if self.waiting:
             # One that waits no longer makes way too: a smaller one behind it may fit.
-            self._admit_waiting(now)
+            self._admit_waiting()
         record.payload = b""
         self._out.effects.append(Resolve(record))
 
@@ -230,8 +224,6 @@ class TaskTable:
         The caller ends the ones, and may ask one last time for the others.
         """
         self.tombstones.expire(now)
-        if self.held:
-            self._release(now)
         passed: list[TaskRecord] = []
         near: list[TaskRecord] = []
         for record in self.deadlines.due(now):
@@ -246,8 +238,7 @@ class TaskTable:
 
     def next_deadline(self) -> float:
         """The next deadline of a task, or of a memory of one."""
-        held = min((record.not_before for record in self.held.values()), default=FOREVER)
-        return min(self.deadlines.first(), self.tombstones.next_expiry(), held)
+        return min(self.deadlines.first(), self.tombstones.next_expiry())
 
 
 def timed_out(

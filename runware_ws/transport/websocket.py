@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
+import struct
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as asyncio_connect
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     AnyConnection = ClientConnection | TrioConnection
 
-__all__ = ["DIAL_ERRORS", "WebSocketTransport", "dial", "dial_loss"]
+__all__ = ["DIAL_ERRORS", "WebSocketTransport", "dial", "dial_loss", "forget_unsent"]
 
 # Frames that wait between the socket and our reader. The reader takes all of
 # them in one go, so this bounds one read of the socket, not a backlog.
@@ -162,6 +164,8 @@ async def _dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Tra
     try:
         yield AsyncioTransport(cast("AsyncioConnection", connection))
     finally:
+        if connection.state is not State.CLOSED:
+            forget_unsent(connection.transport.get_extra_info("socket"))
         connection.transport.abort()
 
 
@@ -179,6 +183,23 @@ async def _dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transp
         ) from None
     async with dial_trio(url, options) as transport:
         yield transport
+
+
+class HasOptions(Protocol):
+    """A socket, or what stands for one."""
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> Any: ...
+
+
+def forget_unsent(sock: HasOptions | None) -> None:
+    """Let the end of this socket be a reset.
+
+    Otherwise the kernel goes on sending what is in its buffer, and a request
+    could arrive long after the socket was given up.
+    """
+    if sock is not None:
+        with suppress(OSError, NotImplementedError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def loss_of(exc: ConnectionClosed) -> Loss:

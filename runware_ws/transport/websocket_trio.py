@@ -8,10 +8,16 @@ from typing import Any, cast
 
 import trio
 from websockets.client import ClientProtocol
+from websockets.protocol import State
 from websockets.trio.client import ClientConnection, connect
 
 from runware_ws.transport.base import Transport, TransportLost
-from runware_ws.transport.websocket import DIAL_ERRORS, WebSocketTransport, dial_loss
+from runware_ws.transport.websocket import (
+    DIAL_ERRORS,
+    WebSocketTransport,
+    dial_loss,
+    forget_unsent,
+)
 
 __all__ = ["dial_trio"]
 
@@ -35,6 +41,8 @@ class TrioTransport(WebSocketTransport):
 
     async def drop(self) -> None:
         """Leave without a word."""
+        if self._own.state is not State.CLOSED:
+            forget_unsent(self._own.wire.socket_stream())
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self._own.wire)
 
@@ -46,6 +54,13 @@ class CountingStream(trio.abc.Stream):
         self._stream = stream
         self.received = 0
         self.sent = 0
+
+    def socket_stream(self) -> trio.SocketStream | None:
+        """The stream at the bottom, ``None`` where it is no socket."""
+        stream: trio.abc.Stream = self._stream
+        while isinstance(stream, trio.SSLStream):
+            stream = cast("trio.abc.Stream", stream.transport_stream)
+        return stream if isinstance(stream, trio.SocketStream) else None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from runware_ws.errors import OutcomeUnknown, Submitted, TaskError
+from runware_ws.errors import InvalidTask, OutcomeUnknown, Submitted, TaskError
 from runware_ws.events import SessionLost, SessionResumed, TaskResent
 from runware_ws.models.results import RecoveredBy
 from runware_ws.session import TaskRecord, TaskState
@@ -408,15 +408,33 @@ def test_a_task_that_was_given_up_can_be_sent_again_under_its_uuid() -> None:
     again = bench.task()
     assert again.uuid == record.uuid
     assert again.submitted is Submitted.MAYBE
-    assert asked(bench) == [], "the first copy may still be on its way to being registered"
-    bench.step(1.5)
-    assert asked(bench) == [("textInference", again.uuid)]
-    receipt(bench, again)
-    bench.step(3)
     ((kind, uuid),) = asked(bench)
+    assert kind == "getTaskDetails", "the server may have it: it is asked first"
     answer = {"taskType": kind, "taskUUID": uuid, "response": {"data": [item(again)]}}
     bench.say({"data": [answer]})
     assert again.state is TaskState.DONE
+
+
+def test_a_second_try_that_the_server_does_not_know_is_sent() -> None:
+    bench = Bench(resend_after=1.5, resubmit="never")
+    bench.begin()
+    record = written_task(bench, timeout=5)
+    bench.step(5)
+    asked(bench)
+    bench.numbers -= 1
+    again = bench.task()
+    assert asked(bench) == [("getTaskDetails", again.uuid)]
+    deny(bench, again)
+    bench.step(1.4)
+    assert asked(bench) == [], "the first copy may have come in just before the question"
+    bench.step(0.2)
+    assert asked(bench) == [("textInference", again.uuid)]
+    bench.answer(again)
+    assert again.state is TaskState.DONE
+    assert record.state is TaskState.TIMED_OUT
+    bench.numbers -= 1
+    with pytest.raises(InvalidTask):
+        bench.task()
 
 
 def test_rung_4_a_server_without_an_archive_is_asked_by_sending_the_same_task() -> None:

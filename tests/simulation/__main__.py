@@ -1,0 +1,87 @@
+"""``python -m tests.simulation``: replay one seed, or run many."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.simulation.batch import Batch, run_seeds
+from tests.simulation.coverage import missing, table
+from tests.simulation.play import play
+from tests.simulation.scenario import Scenario, draw
+from tests.simulation.shrink import kind_of, shrink
+
+ENOUGH = 2_000
+"""From so many seeds on, a state that never happened is a failure."""
+
+
+def _describe(scenario: Scenario) -> str:
+    lines = [
+        f"options   {scenario.options}",
+        f"server    {scenario.traits}",
+        f"key       {scenario.key}; latency {scenario.latency} s; "
+        f"{'quick' if scenario.quick_backoff else 'default'} backoff",
+    ]
+    lines += [f"task      {plan}" for action in scenario.actions for plan in action.plans]
+    return "\n".join(lines)
+
+
+def one(seed: int, *, whole: bool, smallest: bool) -> int:
+    """Replay one seed. On a failure, tell the story of the smallest run that breaks the same."""
+    scenario = draw(seed)
+    report = play(scenario)
+    if report.problems and smallest:
+        kind = kind_of(report.problems[0])
+        scenario, report = shrink(scenario, kind)
+        print(f"seed {seed} breaks {kind}; the smallest run that still does:\n")
+    if report.problems or whole:
+        print(_describe(scenario))
+        print(report.story.text())
+    for problem in report.problems:
+        print(f"BROKEN: {problem}")
+    print(
+        f"seed {seed}: {'BROKEN' if report.problems else 'ok'}, story {report.story.digest()[:16]}"
+    )
+    return 1 if report.problems else 0
+
+
+def many(start: int, count: int, jobs: int) -> int:
+    """Run many seeds; print progress, failures and the table of what happened."""
+    whole = Batch()
+    began = told = time.monotonic()
+    for batch in run_seeds(start, count, jobs=jobs):
+        whole.add(batch)
+        for seed, problems in batch.failures.items():
+            print(f"seed {seed}: {problems[0]}", flush=True)
+        now = time.monotonic()
+        if now - told > 10:
+            told = now
+            rate = whole.seeds / (now - began)
+            print(f"{whole.seeds:,} seeds, {len(whole.failures)} failed, {rate:.0f}/s", flush=True)
+    print(table(whole.seen))
+    never = missing(whole.seen) if count >= ENOUGH else []
+    rate = whole.seeds / (time.monotonic() - began)
+    print(
+        f"{whole.seeds:,} seeds, {rate:.0f}/s, {len(whole.failures)} failed; never: {never or '-'}"
+    )
+    return 1 if whole.failures or never else 0
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay this seed")
+    parser.add_argument("--story", action="store_true", help="print the story of a good run too")
+    parser.add_argument("--whole", action="store_true", help="do not make a failing run smaller")
+    parser.add_argument("--seeds", type=int, default=2_000, help="how many seeds to run")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    options = parser.parse_args()
+    if options.seed is not None:
+        return one(options.seed, whole=options.story, smallest=not options.whole)
+    return many(options.start, options.seeds, options.jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

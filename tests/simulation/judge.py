@@ -1,0 +1,175 @@
+"""The end of each task, and the end of a run: was it allowed, honest, and in time?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+from runware_ws.config import Config
+from runware_ws.errors import (
+    AuthenticationError,
+    ClientClosed,
+    ConnectionFailed,
+    OutcomeUnknown,
+    ProtocolError,
+    RunwareError,
+    Submitted,
+    TaskCancelled,
+    TaskError,
+    TaskTimeout,
+)
+from runware_ws.models.results import Result
+from runware_ws.session.record import FOREVER
+from tests.simulation.invariants import EPSILON, Sent, Watch
+from tests.simulation.keys import Keys
+from tests.simulation.scenario import LONGEST, Scenario
+from tests.simulation.server import Server
+from tests.simulation.story import Story, short
+from tests.simulation.traits import Plan
+from tests.simulation.works import Work
+
+__all__ = ["Judge", "ladder", "settled_by"]
+
+REPLAY = 5.0
+"""A replay holds questions back for at most this long."""
+
+LAST_CALL = 2.0
+"""One more question goes out this long before a deadline."""
+
+
+def settled_by(scenario: Scenario, config: Config) -> float:
+    """I14: how long after the last fault a task without a deadline can take at most."""
+    notice = config.ping_after + config.ping_timeout + 0.5 + (9.0 if scenario.suspends else 0.0)
+    dial = 2 * (config.backoff_cap + config.open_timeout + 1.0) + config.retry_after_cap
+    waves = ceil(len(scenario.plans) / config.max_in_flight)
+    questions = ceil(len(scenario.plans) / config.question_window) * 2.0
+    one = LONGEST + 1.0 + 2 * config.question_backoff_cap + 2 * config.question_timeout + questions
+    return notice + dial + REPLAY + config.resend_after + waves * (one + LONGEST) + 10.0
+
+
+def ladder(scenario: Scenario, config: Config) -> float:
+    """I4: in calm weather this is enough to get an answer that the server holds."""
+    rounds = ceil(len(scenario.plans) / config.question_window)
+    return REPLAY + 2 * LAST_CALL + (rounds + 2) * 4 * scenario.latency + 0.5
+
+
+@dataclass(slots=True)
+class Judge:
+    """Looks at ends with the eyes of the server, which knows what was true."""
+
+    scenario: Scenario
+    config: Config
+    watch: Watch
+    server: Server
+    story: Story
+    calm_at: float = FOREVER
+    cancelled: set[str] = field(default_factory=set[str])
+
+    def ended(self, sent: Sent, result: Result | None, error: RunwareError | None) -> None:
+        """A task ended for its caller."""
+        plan = self.scenario.plans[sent.record.uuid]
+        fail = self.watch.fail
+        name = short(plan.uuid)
+        if result is not None:
+            self._result(plan, result)
+            return
+        assert error is not None
+        text = f"{error!r} {error} {error.args} {error.message}"
+        if Keys.in_text(text):
+            fail(f"I13: the key in the error of {name}: {type(error).__name__}")
+        self._honest(sent, error)
+        self.story.count(f"end: {type(error).__name__}, submitted {error.submitted.value}")
+        failure = self.watch.core.failure
+        match error:
+            case TaskError():
+                known = self.server.errors_sent.get(plan.uuid, set())
+                if error.code not in known:
+                    fail(f"I1: {name} ended with {error.code}, which was not said about it")
+                if error.code == "conflictTaskUUID" and len(sent.written) > 1:
+                    fail(f"I1: {name} failed of its own receipt")
+            case TaskTimeout() | OutcomeUnknown():
+                self._late(sent, plan, error)
+            case TaskCancelled():
+                if plan.uuid not in self.cancelled:
+                    fail(f"I12: {name} was cancelled, and nobody gave it up")
+            case ClientClosed():
+                if not self.watch.closed:
+                    fail(f"I1: {name} ended ClientClosed, and nobody closed")
+            case AuthenticationError() | ConnectionFailed():
+                if failure is None:
+                    fail(f"I1: {name} ended with {error!r}, and the client goes on")
+            case ProtocolError():
+                limited = self.server.traits.limit_in or self.config.max_frame_bytes < 5000
+                if failure is None and not limited:
+                    fail(f"I1: {name} ended with {error!r} without cause")
+            case _:
+                fail(f"I1: {name} ended with {error!r}")
+
+    def _result(self, plan: Plan, result: Result) -> None:
+        fail, name = self.watch.fail, short(plan.uuid)
+        self.story.count(f"end: result by {result.recovered_by.value}")
+        self.check_items(plan, result.raw)
+        if len(result.raw) != plan.number:
+            fail(f"I1: {name} ended with {len(result.raw)} of {plan.number} items")
+        work = self.server.works.get(plan.uuid)
+        if work is None or len(work.items) < plan.number:
+            fail(f"I2: {name} ended with a result that the server never made")
+
+    def check_items(self, plan: Plan, items: list[dict[str, Any]]) -> None:
+        """I2, I3: the items are this task's, and each is there once."""
+        texts = [str(item.get("text", "")).rstrip("x") for item in items]
+        for text in texts:
+            if not text.startswith(plan.uuid + "#"):
+                self.watch.fail(f"I2: {short(plan.uuid)} got {text!r}")
+        if not plan.twins and len(set(texts)) != len(texts):
+            self.watch.fail(f"I3: {short(plan.uuid)} got an item twice")
+
+    def _honest(self, sent: Sent, error: RunwareError) -> None:
+        """What an error says of ``submitted`` is true."""
+        uuid, fail = sent.record.uuid, self.watch.fail
+        arrived = uuid in self.server.received
+        if error.submitted is Submitted.YES and not arrived:
+            fail(f"honesty: {short(uuid)} says submitted=yes, and it never arrived")
+        if error.submitted is Submitted.NO and (arrived or sent.written):
+            fail(f"honesty: {short(uuid)} says submitted=no, and it was written")
+        if error.task_uuid != uuid:
+            fail(f"I1: the error of {short(uuid)} names {error.task_uuid}")
+        if error.safe_to_resend and error.submitted is not Submitted.NO:
+            fail_if = bool(sent.given) or isinstance(error, OutcomeUnknown | TaskTimeout)
+            if fail_if:
+                fail(f"honesty: {short(uuid)} says safe_to_resend, and results of it came")
+
+    def _late(self, sent: Sent, plan: Plan, error: RunwareError) -> None:
+        record, fail, name = sent.record, self.watch.fail, short(plan.uuid)
+        if sent.ended_at < record.deadline - EPSILON:
+            fail(f"I8: {name} timed out {record.deadline - sent.ended_at:.3f} s too early")
+        broken = bool(sent.written) and any(
+            at >= sent.written[0] for at in self.watch.breaks[: sent.breaks]
+        )
+        # A second try is in doubt from its beginning: the first one may have arrived.
+        if isinstance(error, OutcomeUnknown) and not broken and not sent.tried_before:
+            fail(f"honesty: {name} ended OutcomeUnknown without a break")
+        if isinstance(error, TaskTimeout) and broken and not sent.tried_before:
+            fail(
+                f"honesty: {name} ended TaskTimeout, and the connection broke after it was written"
+            )
+        since = self._held_since(plan)
+        if since is None or self.watch.ready_since is None or not sent.written:
+            return
+        calm = max(since, self.calm_at, self.watch.ready_since, record.submitted_at)
+        if sent.ended_at - calm >= ladder(self.scenario, self.config):
+            fail(
+                f"I4: {name} ended {type(error).__name__}, and the server held its answer for "
+                f"{sent.ended_at - calm:.3f} s of calm connection"
+            )
+
+    def _held_since(self, plan: Plan) -> float | None:
+        """Since when the server could have answered a question about the task."""
+        work: Work | None = self.server.works.get(plan.uuid)
+        traits = self.server.traits
+        if work is None or work.finished_at is None or plan.padding:
+            return None
+        if plan.delivery == "async":
+            return work.finished_at
+        return work.finished_at + traits.archive_delay if traits.archive else None

@@ -1,0 +1,425 @@
+"""Runs one scenario: the real client against the model server, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from random import Random
+from typing import Any, cast
+
+import anyio
+import tenacity
+from anyio.abc import TaskGroup
+
+from runware_ws import Client, Config
+from runware_ws.backoff import Wait, default_wait
+from runware_ws.classify import Loss, LossKind
+from runware_ws.driver import Driver
+from runware_ws.errors import ClientClosed, InvalidTask, RunwareError
+from runware_ws.session.record import FOREVER
+from runware_ws.session.states import TaskState
+from tests.simulation.faults import Faults
+from tests.simulation.invariants import EPSILON, Watch
+from tests.simulation.judge import Judge, settled_by
+from tests.simulation.keys import Keys
+from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run
+from tests.simulation.scenario import CALM, Action, Scenario
+from tests.simulation.server import Server
+from tests.simulation.story import START, Story, short
+from tests.simulation.traits import Plan
+from tests.simulation.weather import Weather
+from tests.simulation.wire import Wire
+
+__all__ = ["Report", "play"]
+
+URL = "wss://model.invalid/v1"
+
+ANSWERED = (TaskState.DONE, TaskState.FAILED)
+
+REMEMBERED = 170.0
+"""So long after its end a taskUUID is refused for sure."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run went: ``problems`` is empty where all invariants held."""
+
+    problems: tuple[str, ...]
+    story: Story
+    seen: Counter[str]
+
+
+def play(scenario: Scenario) -> Report:
+    """Run it."""
+    loop = VirtualLoop(START)
+    stage = _Stage(scenario, loop)
+    problems: list[str] = []
+
+    def crashed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        problems.append(f"crash: {context['message']}: {context.get('exception')!r}")
+
+    loop.set_exception_handler(crashed)
+    try:
+        run(stage.main(), loop)
+    except (Deadlock, BusyLoop) as exc:
+        problems.append(f"I8: {type(exc).__name__}: {exc}")
+    except BaseExceptionGroup as exc:
+        problems.append(f"crash: {_leaf(exc)!r}")
+    except Exception as exc:
+        problems.append(f"crash: {exc!r}")
+    watch = stage.watch
+    if watch is not None:
+        problems = watch.problems + problems
+    problems = stage.server.problems + stage.wire.problems + problems
+    return Report(tuple(problems), stage.story, stage.story.seen)
+
+
+def _leaf(exc: BaseException) -> BaseException:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
+    return exc
+
+
+class _Stage:
+    """Everything that one run needs."""
+
+    def __init__(self, scenario: Scenario, loop: VirtualLoop) -> None:
+        self.scenario = scenario
+        self.loop = loop
+        self.story = Story(loop.time)
+        self.weather = Weather()
+        self.keys = Keys(self.weather)
+        rng = Random(scenario.seed ^ 0x5EED)
+        random.seed(scenario.seed)
+        self.wire = Wire(loop, rng, self.weather, self.story, latency=scenario.latency)
+        self.server = Server(
+            loop,
+            rng,
+            self.wire,
+            self.weather,
+            scenario.traits,
+            self.story,
+            scenario.plans,
+            self.keys.valid,
+        )
+        self.wire.peer = self.server
+        self.faults = Faults(loop, rng, self.wire, self.weather, self.server, self.story, self.keys)
+        self.draws: list[float] = []
+        wait = tenacity.wait_random(0, 0.4) if scenario.quick_backoff else default_wait()
+        self.config = Config(**scenario.options, backoff=self._recorded(wait))
+        if scenario.traits.echoes_key:
+            self.wire.echo = f"key {self.keys.current}"
+        self.watch: Watch | None = None
+        self.judge: Judge
+        self.client: Client
+        self.driver: Driver
+        self.tasks: TaskGroup
+        self.busy = 0
+        self.over = anyio.Event()
+
+    def _recorded(self, wait: Wait) -> Wait:
+        def draw(state: tenacity.RetryCallState) -> float:
+            delay = wait(state)
+            self.draws.append(delay)
+            return delay
+
+        return draw
+
+    # The run
+
+    async def main(self) -> None:
+        """Actions and faults, then calm, then the end."""
+        self.client = Client(
+            URL, api_key=self.keys.given(self.scenario.key), config=self.config, dial=self.wire.dial
+        )
+        async with self.client as client:
+            self.driver = driver = cast("Any", client)._driver
+            self.watch = watch = Watch(
+                driver,
+                self.config,
+                self.wire,
+                self.server,
+                self.story,
+                self.scenario.plans,
+                self.keys.in_text,
+            )
+            watch.draws = self.draws
+            watch.suspended = self.faults.suspended
+            watch.foreign = self.faults.foreign
+            self.judge = Judge(self.scenario, self.config, watch, self.server, self.story)
+            async with anyio.create_task_group() as tasks:
+                self.tasks = tasks
+                for fault in self.scenario.faults:
+                    self.loop.call_at(START + fault.at, self.faults.strike, fault)
+                tasks.start_soon(self._watch_frozen)
+                for action in self.scenario.actions:
+                    self.busy += 1
+                    tasks.start_soon(self._act, action)
+                await anyio.sleep_until(START + CALM)
+                self.faults.end()
+                self.judge.calm_at = self.loop.now
+                await self._wait_calm()
+                tasks.cancel_scope.cancel()
+            self._claims()
+            await self._close()
+        self._last_checks()
+
+    async def _wait_calm(self) -> None:
+        with anyio.move_on_after(settled_by(self.scenario, self.config)):
+            await self._idle()
+        if not self.busy:
+            return
+        left = [short(uuid) for uuid in self.driver.core.pending_uuids()]
+        live = [sent.record for sent in self._watched().tasks.values() if not sent.record.ended]
+        if all(record.deadline == FOREVER for record in live):
+            self._watched().fail(f"I14: not over so long after the last fault: {left}")
+            return
+        with anyio.move_on_after(200):
+            await self._idle()
+        if self.busy:
+            self._watched().fail(f"I14: not over at all: {left}")
+
+    async def _idle(self) -> None:
+        """Until every action is over."""
+        while self.busy:
+            self.over = anyio.Event()
+            await self.over.wait()
+
+    def _watched(self) -> Watch:
+        assert self.watch is not None
+        return self.watch
+
+    async def _watch_frozen(self) -> None:
+        """I10: a silent peer is found in time."""
+        config = self.config
+        limit = config.ping_after + config.ping_timeout + 0.5 + EPSILON
+        limit += config.open_timeout + 9.0 if self.scenario.suspends else 0.0
+        while True:
+            await anyio.sleep(1.0)
+            socket = self.wire.current
+            if socket is None or socket.frozen_at is None or socket.cut_at is not None:
+                continue
+            ready = self._watched().ready_since
+            if ready is None:
+                continue
+            since = max(socket.frozen_at, ready)
+            since += sum(end - begin for begin, end in self.faults.suspended if end > since)
+            if self.loop.now - since > limit + 1.0:
+                self._watched().fail("I10: a silent peer was not found in time")
+                return
+
+    # Actions
+
+    async def _act(self, action: Action) -> None:
+        await anyio.sleep_until(START + action.at)
+        self.story.tell("action", str(action))
+        self.story.count(f"action: {action.kind}")
+        act = getattr(self, "_" + action.kind)
+        try:
+            await act(action)
+        finally:
+            self.busy -= 1
+            self.over.set()
+
+    def _task(self, plan: Plan) -> dict[str, Any]:
+        task: dict[str, Any] = {
+            "taskType": "textInference",
+            "taskUUID": plan.uuid,
+            "model": "model:1@1",
+            "numberResults": plan.number,
+        }
+        if plan.delivery != "sync":
+            task["deliveryMethod"] = plan.delivery
+        if plan.size:
+            task["padding"] = "p" * plan.size
+        return task
+
+    def _over(self, plan: Plan, result: Any, error: RunwareError | None) -> None:
+        """A task ended for its caller, or was refused before the wire."""
+        watch = self._watched()
+        sent = watch.try_of(plan.uuid, result, error)
+        if sent is not None:
+            if sent.ends != 1:
+                watch.fail(f"I1: {short(plan.uuid)} came back after {sent.ends} ends")
+            limit = watch.late_until(sent.record.deadline) + EPSILON
+            if self.loop.now > limit:
+                watch.fail(f"I8: {short(plan.uuid)} came back {self.loop.now - limit:.3f} s late")
+            self.judge.ended(sent, result, error)
+        elif not isinstance(error, InvalidTask | ClientClosed) and self.driver.core.failure is None:
+            watch.fail(f"I1: {short(plan.uuid)} was refused with {error!r}")
+
+    async def _run(self, action: Action) -> None:
+        (plan,) = action.plans
+        with anyio.CancelScope() as scope:
+            self._cancel_later(action, scope.cancel)
+            try:
+                result = await self.client.run(self._task(plan), timeout=action.timeout)
+            except RunwareError as exc:
+                self._over(plan, None, exc)
+            else:
+                self._over(plan, result, None)
+
+    async def _submit(self, action: Action) -> None:
+        await self._submitted(action, iterate=False)
+
+    async def _iterate(self, action: Action) -> None:
+        await self._submitted(action, iterate=True)
+
+    async def _submitted(self, action: Action, *, iterate: bool) -> None:
+        (plan,) = action.plans
+        try:
+            handle = await self.client.submit(self._task(plan), timeout=action.timeout)
+            self._cancel_later(action, handle.cancel)
+            if iterate:
+                items = [item async for item in handle if item.status != "processing"]
+                self.judge.check_items(plan, [item.raw for item in items])
+                if len(items) != plan.number:
+                    self._watched().fail(f"I3: {short(plan.uuid)} yielded {len(items)} items")
+            result = await handle
+        except RunwareError as exc:
+            self._over(plan, None, exc)
+        else:
+            self._over(plan, result, None)
+
+    def _cancel_later(self, action: Action, cancel: Callable[[], object]) -> None:
+        if action.cancel_after is not None:
+            self.tasks.start_soon(self._cancel, action, action.cancel_after, cancel)
+
+    async def _cancel(self, action: Action, after: float, cancel: Callable[[], object]) -> None:
+        await anyio.sleep(after)
+        self.story.tell("action", f"cancel {short(action.plans[0].uuid)}")
+        self.judge.cancelled.add(action.plans[0].uuid)
+        cancel()
+
+    async def _map(self, action: Action) -> None:
+        plans = {plan.uuid: plan for plan in action.plans}
+        tasks = [self._task(plan) for plan in action.plans]
+        concurrency = max(1, action.number)
+        came = 0
+        async with aclosing(
+            cast("Any", self.client.map(tasks, concurrency=concurrency, timeout=action.timeout))
+        ) as outcomes:
+            async for outcome in outcomes:
+                came += 1
+                self._over(plans[outcome.task["taskUUID"]], outcome.result, outcome.error)
+                if came == action.cancel_after:
+                    return
+        if came != len(tasks):
+            self._watched().fail(f"I1: map yielded {came} of {len(tasks)} outcomes")
+
+    async def _drain(self, action: Action) -> None:
+        if self.driver.core.state.value not in ("ready", "closed", "failed"):
+            self.story.count("drain during a reconnect")
+        begin = self.loop.now
+        report = await self.client.drain(action.timeout)
+        if action.timeout is not None:
+            limit = self._watched().late_until(begin + action.timeout) + EPSILON
+            if self.loop.now > limit:
+                self._watched().fail("I8: drain outlived its timeout")
+        if report.clean and self.driver.core.pending:
+            self._watched().fail("drain says clean, and tasks are pending")
+
+    async def _close(self, action: Action | None = None) -> None:
+        begin = self.loop.now
+        socket = self.wire.current
+        if socket is not None and (socket.cut_at is not None or socket.frozen_up):
+            self.story.count("close with a dead peer")
+        await self.client.aclose()
+        limit = self._watched().late_until(begin + self.config.close_timeout) + EPSILON
+        if self.loop.now > limit:
+            self._watched().fail(f"I8: aclose took {self.loop.now - begin:.3f} s")
+
+    async def _reuse(self, action: Action) -> None:
+        """The same taskUUID again: refused while it is in flight or was answered."""
+        watch = self._watched()
+        known = list(watch.tasks)
+        if not known:
+            return
+        uuid = known[action.number % len(known)]
+        await self._again(self.scenario.plans[uuid], 1.0 + action.number)
+
+    async def _retry(self, action: Action) -> None:
+        """A program that gives up soon, and tries the same task once more."""
+        (plan,) = action.plans
+        await self._again(plan, action.timeout or 1.0)
+        await anyio.sleep(action.number * 0.3)
+        await self._again(plan, 60.0)
+
+    async def _again(self, plan: Plan, timeout: float) -> None:
+        watch = self._watched()
+        before = watch.tasks.get(plan.uuid)
+        state = None if before is None else before.record.state
+        if before is not None and before.ends and self.loop.now > before.ended_at + REMEMBERED:
+            return
+        try:
+            result = await self.client.run(self._task(plan), timeout=timeout)
+        except (InvalidTask, ClientClosed) as exc:
+            if watch.tasks.get(plan.uuid) is not before:
+                self._over(plan, None, exc)
+            return
+        except RunwareError as exc:
+            error: RunwareError | None = exc
+            result = None
+        else:
+            error = None
+        if watch.tasks.get(plan.uuid) is before:
+            return
+        if state is not None and (state < TaskState.DONE or state in ANSWERED):
+            watch.fail(f"I5: {short(plan.uuid)} was {state.name}, and was taken in again")
+        self._over(plan, result, error)
+
+    async def _claim(self, _action: Action) -> None:
+        self._claims()
+
+    def _claims(self) -> None:
+        for uuid, sent in self._watched().tasks.items():
+            if sent.record.ended and (found := self.client.claim(uuid)) is not None:
+                self.story.count("claimed")
+                self.judge.check_items(self.scenario.plans[uuid], found.raw)
+
+    async def _ghost(self, action: Action) -> None:
+        """I7: what an old socket says late."""
+        core, watch = self.driver.core, self._watched()
+        old = core.generation - 1 - action.number % 2
+        now = self.loop.now
+        deadline = core.next_deadline()
+        before = (watch.picture(), deadline)
+        pending = core.pending_uuids()
+        uuid = pending[0] if pending else "no task"
+        item = f'{{"data": [{{"taskType": "textInference", "taskUUID": "{uuid}", "text": "old"}}]}}'
+        core.receive(old, item.encode(), now)
+        core.connected(old, now)
+        core.lost(old, Loss(LossKind.CLOSED, code=1008), now)
+        if (watch.picture(), core.next_deadline()) != before or core.take_effects():
+            watch.fail("I7: an old generation changed something")
+
+    # The end
+
+    def _last_checks(self) -> None:
+        watch, core = self._watched(), self.driver.core
+        core.next_deadline()
+        for name, size in core.sizes().items():
+            if size and name not in ("claims", "tombstones"):
+                watch.fail(f"I9: {size} {name} are left at the end")
+        left = [task for task in asyncio.all_tasks(self.loop) if task is not asyncio.current_task()]
+        if left:
+            watch.fail(f"I9: tasks are left: {sorted(task.get_name() for task in left)}")
+        if self.wire.current is not None or self.wire.dialing:
+            watch.fail("I9: a socket is left open")
+        for sent in [*watch.tasks.values(), *watch.past]:
+            if sent.ends != 1:
+                watch.fail(f"I1: {short(sent.record.uuid)} has {sent.ends} ends")
+        stats = self.client.stats()
+        ends = stats.answered + stats.failed + stats.timed_out + stats.cancelled
+        if ends + stats.unknown + stats.closed != stats.submitted:
+            watch.fail("I1: the counts of ends do not add up to the tasks submitted")
+        if self.keys.in_text(
+            f"{stats!r} {self.client!r} {self.config!r} {self.driver.core.failure}"
+        ):
+            watch.fail("I13: the key in stats, repr or failure")
+        if not watch.closed:
+            watch.fail("I15: no Closed at the end")

@@ -1,0 +1,281 @@
+"""A run, drawn from its seed: options, a kind of server, actions of the client, faults.
+
+Every random choice about a task or a fault is made here and kept in its
+action, so that a run can be made smaller by leaving actions out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.simulation.traits import Plan, Traits, draw_traits
+
+__all__ = ["CALM", "Action", "Fault", "Scenario", "draw"]
+
+CALM = 75.0
+"""Seconds after the start: no fault is at work any more."""
+
+LONGEST = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What the program around the client does ``at`` seconds after the start."""
+
+    at: float
+    kind: str
+    plans: tuple[Plan, ...] = ()
+    timeout: float | None = None
+    cancel_after: float | None = None
+    number: int = 0
+
+    def __str__(self) -> str:
+        parts = [self.kind, *(plan.uuid[:8] for plan in self.plans)]
+        if self.plans:
+            parts.append(f"timeout={self.timeout}")
+        if self.cancel_after is not None:
+            parts.append(f"cancelled after {self.cancel_after:.3f}")
+        if self.number:
+            parts.append(f"number={self.number}")
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong ``at`` seconds after the start, for ``lasts`` seconds."""
+
+    at: float
+    kind: str
+    lasts: float = 0.0
+    value: float = 0.0
+    what: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.kind, self.what, f"value={self.value:.6g}" if self.value else ""]
+        parts.append(f"for {self.lasts:.3f} s" if self.lasts else "")
+        return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run."""
+
+    seed: int
+    options: dict[str, Any]
+    traits: Traits
+    actions: tuple[Action, ...]
+    faults: tuple[Fault, ...]
+    key: str = "fixed"
+    quick_backoff: bool = False
+    latency: float = 0.02
+    plans: dict[str, Plan] = field(default_factory=dict[str, Plan])
+
+    @property
+    def suspends(self) -> bool:
+        """Whether the clock jumps while nobody runs."""
+        return any(fault.kind == "suspend" for fault in self.faults)
+
+
+class _Uuids:
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    def __call__(self) -> str:
+        text = f"{self._rng.getrandbits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+
+CODES = (
+    "inferenceError",
+    "contentPolicyViolation",
+    "invalidSeed",
+    "providerTimeout",
+    "rateLimitExceeded",
+    "insufficientCredits",
+    "internalServerError",
+)
+
+
+def _plan(rng: Random, uuid: str, *, big: bool) -> Plan:
+    number = rng.choice((1, 1, 1, 1, 2, 3, 4))
+    scale = rng.choice((0.0, 0.1, 1.0, 3.0, 10.0, LONGEST))
+    indexed = rng.random() < 0.7
+    return Plan(
+        uuid=uuid,
+        number=number,
+        delivery="async" if rng.random() < 0.25 else "sync",
+        register=rng.choice((0.0, 0.2 * rng.random(), rng.random(), 1.0)),
+        takes=tuple(scale * rng.random() for _ in range(number)),
+        ends=rng.choice(("ok",) * 8 + ("error", "partial")),
+        code=rng.choice(CODES),
+        loses=rng.random() < 0.03,
+        doubles=rng.random() < 0.05,
+        indexed=indexed,
+        joined=rng.random() < 0.4,
+        twins=not indexed and number > 1 and rng.random() < 0.3,
+        anonymous=rng.random() < 0.1,
+        padding=rng.choice((0, 0, 0, 5000)) if big else 0,
+        size=rng.choice((0, 0, 200, 3000, 7000)) if big else 0,
+    )
+
+
+def _timeout(rng: Random, plan: Plan, *, certain: bool) -> float | None:
+    certain = certain and not (plan.loses or plan.anonymous or plan.twins)
+    if certain and rng.random() < 0.2:
+        return None
+    return round(rng.choice((0.5, 3.0, 10.0, 30.0, 60.0, 120.0)) * (0.5 + rng.random()), 3)
+
+
+def _actions(rng: Random, *, certain: bool, big: bool) -> list[Action]:
+    uuids = _Uuids(rng)
+    actions: list[Action] = []
+    span = rng.choice((1.0, 20.0, 60.0))
+    for _ in range(rng.choice((1, 2, 6, 12, 20))):
+        at = span * rng.random()
+        plan = _plan(rng, uuids(), big=big)
+        kind = rng.choice(("run", "run", "submit", "iterate"))
+        cancel = None
+        if rng.random() < 0.12:
+            cancel = rng.choice((0.0, 0.05, 1.0, 20.0)) * rng.random()
+        actions.append(Action(at, kind, (plan,), _timeout(rng, plan, certain=certain), cancel))
+    if rng.random() < 0.35:
+        plans = tuple(_plan(rng, uuids(), big=big) for _ in range(rng.randint(2, 12)))
+        leave = rng.randint(1, len(plans)) if rng.random() < 0.2 else 0
+        timeout = rng.choice((5.0, 40.0, 90.0))
+        actions.append(
+            Action(
+                span * rng.random(), "map", plans, timeout, float(leave) or None, rng.randint(1, 8)
+            )
+        )
+    if rng.random() < 0.3:
+        plan = _plan(rng, uuids(), big=big)
+        soon = rng.choice((0.3, 1.0, 5.0))
+        actions.append(Action(span * rng.random(), "retry", (plan,), soon, None, rng.randint(0, 9)))
+    for kind, chance in (("reuse", 0.3), ("claim", 0.3), ("ghost", 0.6), ("ghost", 0.6)):
+        if rng.random() < chance:
+            actions.append(Action(CALM * rng.random(), kind, number=rng.randint(0, 9)))
+    if rng.random() < 0.2:
+        limit = rng.choice((None, 0.0, 5.0, 40.0))
+        for _ in range(rng.choice((1, 1, 2))):
+            at = CALM * rng.random()
+            actions.append(Action(at, "drain", timeout=limit))
+    if rng.random() < 0.12:
+        for _ in range(rng.choice((1, 1, 2))):
+            at = CALM * rng.random()
+            actions.append(Action(at, "close"))
+    return actions
+
+
+CLOSE_CODES = (1000, 1001, 1005, 1006, 1008, 1011, 1012, 1013, 1002, 4000)
+REFUSALS = ("oserror", "oserror", "429", "503", "500")
+FATAL = ("401", "403", "tls", "407")
+GARBAGE = (
+    "not json",
+    "array",
+    "deep",
+    "binary",
+    "giant",
+    "foreign",
+    "stray error",
+    "echo",
+    "nothing",
+    "odd items",
+    "late pong",
+)
+WINDOWED = ("refuse", "refuse", "hang", "stall", "lag-up", "lag-down", "mute-pong", "mute-auth")
+
+
+def _fault(rng: Random) -> Fault:
+    at = CALM * 0.85 * rng.random()
+    kind = rng.choice(
+        ("cut",) * 8
+        + ("close",) * 2
+        + ("freeze",) * 2
+        + ("trap",) * 3
+        + ("garbage",) * 3
+        + WINDOWED
+        + (
+            "forget",
+            "suspend",
+            "refuse-key",
+            "lag-resend",
+            "busy-auth",
+            "rotate",
+            "break-key",
+            "cut-burst",
+        )
+    )
+    lasts = min(rng.choice((0.3, 3.0, 12.0, 30.0)) * rng.random(), CALM - at)
+    value, what = rng.random(), ""
+    if kind == "close":
+        value = float(rng.choice(CLOSE_CODES))
+        if value in (1008, 1002) and rng.random() < 0.6:
+            value = 1006.0
+    elif kind == "freeze":
+        what = rng.choice(("both", "down", "up"))
+    elif kind == "trap":
+        what = rng.choice(("replay", "auth", "send", "question"))
+    elif kind == "garbage":
+        what = rng.choice(GARBAGE)
+    elif kind == "refuse":
+        what = rng.choice(REFUSALS if rng.random() < 0.75 else FATAL)
+    elif kind in ("lag-up", "lag-down"):
+        value = rng.choice((0.5, 2.0, 8.0, 12.0)) * rng.random()
+    elif kind == "suspend":
+        value = rng.choice((0.4, 5.0, 25.0, 150.0)) * rng.random()
+    elif kind == "refuse-key":
+        value = float(rng.choice((1, 1, 1, 2, 5)))
+    return Fault(at, kind, lasts, value, what)
+
+
+def _options(rng: Random, *, big: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "batch_tasks": rng.choice((1, 3, 64)),
+        "batch_bytes": rng.choice((300, 64 * 1024)),
+        "max_in_flight": rng.choice((1, 3, 10_000, 10_000)),
+        "resubmit": rng.choice(("same-uuid", "same-uuid", "never")),
+        "question_window": rng.choice((1, 2, 256, 256)),
+        "question_timeout": rng.choice((4.0, 10.0)),
+        "question_backoff_cap": rng.choice((4.0, 30.0)),
+        "open_timeout": rng.choice((4.0, 15.0)),
+        "close_timeout": rng.choice((0.5, 5.0)),
+        "ping_after": rng.choice((3.0, 10.0)),
+        "ping_timeout": rng.choice((3.0, 9.0)),
+        "keepalive": rng.choice((15.0, 60.0)),
+        "retry_after_cap": rng.choice((10.0, 300.0)),
+        "replay_grace": rng.choice((0.0, 0.5, 0.5)),
+        "claim_limit": rng.choice((1, 1000)),
+        "event_buffer": rng.choice((2, 1024)),
+    }
+    if big and rng.random() < 0.5:
+        options["max_frame_bytes"] = 4000
+    return options
+
+
+def draw(seed: int) -> Scenario:
+    """The run of this seed."""
+    rng = Random(seed)
+    traits = draw_traits(rng)
+    big = traits.limit_in is not None or rng.random() < 0.06
+    options = _options(rng, big=big)
+    certain = (
+        traits.reliable
+        and not traits.anonymous_conflicts
+        and options["resubmit"] == "same-uuid"
+        and "max_frame_bytes" not in options
+    )
+    actions = sorted(_actions(rng, certain=certain, big=big), key=lambda action: action.at)
+    faults = [_fault(rng) for _ in range(rng.choice((0, 1, 2, 4, 8, 14)))]
+    return Scenario(
+        seed=seed,
+        options=options,
+        traits=traits,
+        actions=tuple(actions),
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        key=rng.choice(("fixed", "fetched", "fetched-async")),
+        quick_backoff=rng.random() < 0.5,
+        latency=rng.choice((0.0, 0.01, 0.05, 0.2)),
+        plans={plan.uuid: plan for action in actions for plan in action.plans},
+    )

@@ -1,0 +1,402 @@
+"""A small model server: sessions, replay, execution, questions.
+
+Written from the facts about the wire alone: it shares nothing with the
+client's core, nor with the emulator. All of it runs in callbacks of the
+virtual loop. It counts how often each task was executed: a request whose
+first copy is not registered yet would run twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.story import Story, short
+from tests.simulation.traits import Plan, Traits
+from tests.simulation.weather import Weather
+from tests.simulation.wire import Push, Socket, Wire
+from tests.simulation.works import Work, details, error_frame, responses
+
+__all__ = ["Server"]
+
+BUFFER = 120.0
+"""Documented: what could not be delivered is kept this long; and an idle socket lives so long."""
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    uuid: str
+    key: str
+    socket: Socket | None = None
+    buffer: list[tuple[float, Push]] = field(default_factory=list[tuple[float, Push]])
+    left_at: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _End:
+    """The server's end of a socket."""
+
+    session: _Session | None = None
+    spoke_at: float = 0.0
+
+
+class Server:
+    """``plans`` tells what is to become of each task; ``keys``: what a valid key is now."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        rng: Random,
+        wire: Wire,
+        weather: Weather,
+        traits: Traits,
+        story: Story,
+        plans: Mapping[str, Plan],
+        valid_key: Callable[[str], bool],
+    ) -> None:
+        self._loop = loop
+        self._rng = rng
+        self._wire = wire
+        self._weather = weather
+        self.traits = traits
+        self._story = story
+        self._plans = plans
+        self._valid_key = valid_key
+        self.works: dict[str, Work] = {}
+        self.sessions: dict[str, _Session] = {}
+        self.ends: dict[Socket, _End] = {}
+        self.received: dict[str, list[float]] = {}
+        self.problems: list[str] = []
+        self.errors_sent: dict[str, set[str]] = {}
+
+    # The wire's calls
+
+    def opened(self, socket: Socket) -> None:
+        """A client connected."""
+        self.ends[socket] = _End(spoke_at=self._loop.now)
+        self._loop.call_later(BUFFER, self._idle, socket)
+
+    def ended(self, socket: Socket) -> None:
+        """The server sees that a socket is gone."""
+        end = self.ends.pop(socket, None)
+        if end is not None and end.session is not None and end.session.socket is socket:
+            self._detach(end.session)
+
+    def heard(self, socket: Socket, data: bytes) -> None:
+        """A message came in."""
+        limit = self.traits.limit_in
+        if limit is not None and len(data) > limit:
+            self._story.count("fault: oversize out")
+            self._story.tell("server", f"closes {socket.number} with 1009: {len(data)} bytes")
+            self.ended(socket)
+            socket.hang_up(1009)
+            return
+        end = self.ends.get(socket)
+        if end is None:
+            return
+        end.spoke_at = self._loop.now
+        answers: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
+        for task in json.loads(data):
+            kind = task["taskType"]
+            if kind == "authentication":
+                self._authenticate(socket, end, task)
+            elif end.session is None:
+                self.problems.append("a task before the authentication")
+            elif kind == "ping":
+                if not self._weather.mute_pong:
+                    self._say(socket, {"data": [{"taskType": "ping", "pong": True}]})
+            elif kind in ("getResponse", "getTaskDetails"):
+                items, failed = self._answer(kind, task["taskUUID"])
+                answers += items
+                errors += failed
+            else:
+                self._task(socket, end.session, task)
+        if answers or errors:
+            self._wire.happened("question", socket)
+        self._say_answers(socket, answers, errors)
+
+    # Authentication and sessions
+
+    def _authenticate(self, socket: Socket, end: _End, task: dict[str, Any]) -> None:
+        self._wire.happened("auth", socket)
+        if self._weather.mute_auth:
+            self._story.count("fault: authentication unanswered")
+            return
+        key = task["apiKey"]
+        if self._weather.auth_busy:
+            self._story.count("fault: authentication busy")
+            self._say(socket, {"errors": [self._auth_error("rateLimitExceeded", "busy")]})
+            return
+        if self._weather.key_refused or not self._valid_key(key):
+            self._refuse_key(socket, key)
+            return
+        wanted = task.get("connectionSessionUUID")
+        session = self.sessions.get(wanted) if wanted is not None else None
+        if wanted is not None and not self._resumable(session, key):
+            if session is not None:
+                self._forget(session)
+            self._story.count(f"session refused by {self.traits.refuses_by}")
+            if self.traits.refuses_by == "error":
+                code = "sessionExpired"
+            elif self.traits.refuses_by == "error-session":
+                code = "invalidConnectionSessionUUID"
+            else:
+                code = None
+            if code is not None:
+                self._say(socket, {"errors": [self._auth_error(code, "no such session")]})
+                return
+            session = None
+        resumed = session is not None
+        if session is None:
+            uuid = self._uuid()
+            session = self.sessions[uuid] = _Session(uuid, key)
+        elif session.socket is not None:
+            self._take_over(session)
+        end.session = session
+        session.socket = socket
+        self._story.tell(
+            "server", f"socket {socket.number}: session {short(session.uuid)}, {resumed=}"
+        )
+        reply = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
+        replay = self._take_buffer(session)
+        if self.traits.replay_first:
+            self._replay(session, socket, replay)
+        self._say(socket, {"data": [reply]})
+        if not self.traits.replay_first:
+            self._replay(session, socket, replay)
+
+    def _resumable(self, session: _Session | None, key: str) -> bool:
+        if session is None or session.key != key:
+            return False
+        if session.socket is None and self._loop.now > session.left_at + BUFFER:
+            return False
+        return self._rng.random() < self.traits.resumes
+
+    def _auth_error(self, code: str, message: str) -> dict[str, Any]:
+        return {"code": code, "message": message, "taskType": "authentication"}
+
+    def _refuse_key(self, socket: Socket, key: str) -> None:
+        self._story.tell("server", f"refuses the key on socket {socket.number}")
+        echo = f"the key {key} is bad" if self.traits.echoes_key else "the key is bad"
+        if self.traits.auth_style == "old":
+            old = {"error": True, "errorId": 19, "errorMessageContentId": 1212}
+            self._say(socket, {**old, "errorMessage": echo})
+        elif self.traits.auth_style == "code":
+            self._say(socket, {"errors": [self._auth_error("invalidApiKey", echo)]})
+        self.ended(socket)
+        if self.traits.auth_style == "close" or self._rng.random() < 0.5:
+            socket.hang_up(1008)
+
+    def _take_over(self, session: _Session) -> None:
+        """The client is back before we saw that its socket died."""
+        old = session.socket
+        assert old is not None
+        self.ends.pop(old, None)
+        self._detach(session)
+        old.forget()
+
+    def _detach(self, session: _Session) -> None:
+        socket = session.socket
+        assert socket is not None
+        session.socket = None
+        session.left_at = now = self._loop.now
+        again: list[Push] = []
+        if self.traits.dying != "lost":
+            again += socket.not_arrived()
+        if self.traits.dying == "again":
+            again = socket.just_arrived() + again
+        session.buffer += [(now + BUFFER, push) for push in again]
+
+    def _forget(self, session: _Session) -> None:
+        self.sessions.pop(session.uuid, None)
+        session.buffer.clear()
+
+    def forget_all(self) -> None:
+        """A restart: no session is known any more, and no socket."""
+        for socket in list(self.ends):
+            self.ended(socket)
+            socket.hang_up(1012)
+        for session in list(self.sessions.values()):
+            self._forget(session)
+
+    def _take_buffer(self, session: _Session) -> list[Push]:
+        now = self._loop.now
+        kept = [push for expires, push in session.buffer if expires >= now]
+        session.buffer.clear()
+        return kept
+
+    def _replay(self, session: _Session, socket: Socket, pushes: list[Push]) -> None:
+        if not pushes:
+            return
+        self._story.tell("server", f"replays {len(pushes)} frames on socket {socket.number}")
+        self._story.count("replay")
+        if len(pushes) > len({json.dumps(push.content) for push in pushes}):
+            self._story.count("replay duplicated")
+        self._wire.happened("replay", socket)
+        if self.traits.replay_shuffled:
+            self._rng.shuffle(pushes)
+        if self.traits.replay_batched:
+            frame: dict[str, Any] = {}
+            for push in pushes:
+                for key, value in push.content.items():
+                    frame.setdefault(key, []).extend(value if isinstance(value, list) else [value])
+            pushes = [Push(frame)]
+        gap = 0.0 if self.traits.replay_first else self.traits.replay_gap
+        for number, push in enumerate(pushes):
+            if number and gap:
+                self._loop.call_later(number * gap, self._push, session, push)
+            else:
+                self._push(session, push)
+
+    # Tasks
+
+    def _task(self, socket: Socket, session: _Session, task: dict[str, Any]) -> None:
+        uuid = task["taskUUID"]
+        now = self._loop.now
+        self.received.setdefault(uuid, []).append(now)
+        work = self.works.get(uuid)
+        if work is not None and now >= work.registered_at:
+            self._story.tell("server", f"conflict {short(uuid)}")
+            self._story.count("conflict")
+            error = {"code": "conflictTaskUUID", "message": "used before", "taskUUID": uuid}
+            if self.traits.anonymous_conflicts:
+                del error["taskUUID"]
+            self.errors_sent.setdefault(uuid, set()).add("conflictTaskUUID")
+            self._say(socket, error_frame([error], self.traits.error_key))
+            return
+        if work is not None:
+            work.executions += 1
+            self.problems.append(
+                f"I5: {short(uuid)} is executed twice: it came at {work.received_at:.3f}, and "
+                f"again at {now:.3f}, before it was registered"
+            )
+            return
+        plan = self._plans[uuid]
+        self._story.tell("server", f"received {short(uuid)}")
+        work = Work(plan, task["taskType"], session.uuid, now, now + plan.register)
+        self.works[uuid] = work
+        if plan.delivery == "async":
+            self._say(socket, {"data": [{"taskType": work.task_type, "taskUUID": uuid}]})
+        self._loop.call_later(plan.register, self._start, work)
+
+    def _start(self, work: Work) -> None:
+        work.running = True
+        for index, takes in enumerate(work.plan.takes):
+            self._loop.call_later(takes, self._produce, work, index)
+
+    def _produce(self, work: Work, index: int) -> None:
+        if work.finished_at is not None:
+            return
+        plan = work.plan
+        left = plan.number - len(work.items)
+        fails = plan.ends == "error" or (plan.ends == "partial" and left == 1)
+        if fails:
+            work.error = work.failure(anonymous=plan.anonymous)
+            self.errors_sent.setdefault(plan.uuid, set()).add(plan.code)
+            work.finished_at = self._loop.now
+        else:
+            work.items.append(work.item(index, upper=self.traits.upper))
+            if left == 1:
+                work.finished_at = self._loop.now
+        if plan.delivery == "async":
+            return
+        done = work.finished_at is not None
+        frame: dict[str, Any] = {}
+        if plan.joined and not done:
+            return
+        if plan.joined:
+            frame["data"] = list(work.items)
+        elif not fails:
+            frame["data"] = work.items[-1:]
+        if work.error is not None:
+            frame.update(error_frame([work.error], self.traits.error_key))
+        if not frame.get("data", True):
+            del frame["data"]
+        self._story.tell("server", f"answers {short(plan.uuid)} #{index}")
+        if plan.loses:
+            self._story.count("fault: result lost")
+            return
+        session = self.sessions.get(work.session)
+        if session is None:
+            return
+        for _ in range(2 if plan.doubles else 1):
+            self._push(session, Push(frame))
+
+    def _push(self, session: _Session, push: Push) -> None:
+        if session.socket is not None and session.socket.alive:
+            self._say(session.socket, push.content, push)
+        else:
+            session.buffer.append((self._loop.now + BUFFER, push))
+
+    # Questions
+
+    def _answer(self, kind: str, uuid: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        work = self.works.get(uuid)
+        ask = responses if kind == "getResponse" else details
+        items, errors = ask(work, uuid, self.traits, self._loop.now)
+        if work is not None and work.error is not None:
+            self.errors_sent.setdefault(uuid, set()).add(work.plan.code)
+        for error in errors:
+            self.errors_sent.setdefault(uuid, set()).add(error["code"])
+        return items, errors
+
+    def _say_answers(
+        self, socket: Socket, items: list[dict[str, Any]], errors: list[dict[str, Any]]
+    ) -> None:
+        if self.traits.answers_joined and items and errors:
+            frame = {"data": items, **error_frame(errors, self.traits.error_key)}
+            self._say(socket, frame)
+            return
+        if self.traits.answers_joined:
+            frames = [{"data": items}] if items else []
+            if errors:
+                frames.append(error_frame(errors, self.traits.error_key))
+        else:
+            by_task: dict[str, list[dict[str, Any]]] = {}
+            for item in items:
+                by_task.setdefault(item["taskUUID"], []).append(item)
+            frames = [{"data": group} for group in by_task.values()]
+            frames += [error_frame([error], self.traits.error_key) for error in errors]
+        for frame in frames:
+            self._say(socket, frame)
+
+    # To the wire
+
+    def _say(self, socket: Socket, frame: dict[str, Any], push: Push | None = None) -> None:
+        end = self.ends.get(socket)
+        if end is not None:
+            end.spoke_at = self._loop.now
+        socket.say(json.dumps(frame).encode(), push)
+
+    def _idle(self, socket: Socket) -> None:
+        end = self.ends.get(socket)
+        if end is None:
+            return
+        left = end.spoke_at + BUFFER - self._loop.now
+        if left > 0:
+            self._loop.call_later(left, self._idle, socket)
+            return
+        self._story.count("fault: idle close")
+        self.ended(socket)
+        socket.hang_up(1000)
+
+    def knows(self, socket: Socket) -> bool:
+        """Whether this socket was authenticated."""
+        end = self.ends.get(socket)
+        return end is not None and end.session is not None
+
+    def close_all(self, code: int) -> None:
+        """Close what is open, with a code."""
+        for socket in list(self.ends):
+            self.ended(socket)
+            socket.hang_up(code)
+
+    def _uuid(self) -> str:
+        bits = (self._rng.getrandbits(128) & ~(0xF000 << 64) & ~(0xC << 60)) | 0x8 << 60
+        text = f"{bits | 0x4000 << 64:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,84 @@
+"""Ten thousand clients lose one server in the same moment: do they come back at once?"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from heapq import heapify, heappop, heappush
+
+from runware_ws.backoff import Backoff, default_wait
+from runware_ws.classify import Loss, LossKind
+from runware_ws.config import Config
+from runware_ws.session import SessionCore
+from runware_ws.session.effects import Open
+from runware_ws.session.states import ConnectionState
+
+CLIENTS = 10_000
+MINUTES = 2.5
+WINDOW = 0.1
+REFUSED_AFTER = 0.02
+REPLY = b'{"data":[{"taskType":"authentication","connectionSessionUUID":"s"}]}'
+DOWN = Loss(LossKind.DIAL_FAILED, detail="connection refused")
+
+
+def _herd(config: Config) -> list[SessionCore]:
+    """Clients that were connected for a while, and lose their server at 0."""
+    backoff = Backoff(default_wait(), cap=config.backoff_cap)
+    cores: list[SessionCore] = []
+    for _ in range(CLIENTS):
+        core = SessionCore(config, draw=backoff)
+        core.start(-60.0)
+        core.connected(1, -60.0)
+        core.receive(1, REPLY, -60.0)
+        assert core.state is ConnectionState.READY
+        core.take_effects()
+        core.lost(1, Loss(LossKind.CLOSED), 0.0)
+        core.take_effects()
+        cores.append(core)
+    return cores
+
+
+def _dials(cores: list[SessionCore], until: float) -> list[list[float]]:
+    """When each client dials while the server stays down."""
+    dials: list[list[float]] = [[] for _ in cores]
+    timers = [(core.next_deadline(), number) for number, core in enumerate(cores)]
+    heapify(timers)
+    while timers and timers[0][0] <= until:
+        now, number = heappop(timers)
+        core = cores[number]
+        core.on_deadline(now)
+        if any(isinstance(effect, Open) for effect in core.take_effects()):
+            dials[number].append(now)
+            core.lost(core.generation, DOWN, now + REFUSED_AFTER)
+            core.take_effects()
+        heappush(timers, (core.next_deadline(), number))
+    return dials
+
+
+def _most_in_a_window(times: list[float]) -> int:
+    """The largest number of dials in any window, wherever it begins."""
+    times = sorted(times)
+    most = first = 0
+    for last, at in enumerate(times):
+        while at - times[first] > WINDOW:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def test_from_the_third_attempt_on_at_most_one_in_a_hundred_dial_within_100_ms() -> None:
+    random.seed(20)
+    dials = _dials(_herd(Config()), until=MINUTES * 60)
+    assert all(len(mine) >= 3 for mine in dials), "somebody gave up"
+    late = [at for mine in dials for at in mine[2:]]
+    assert _most_in_a_window(late) <= CLIENTS // 100
+
+
+def test_the_herd_does_not_fall_into_step() -> None:
+    """Long after the loss the dials of each second are spread evenly."""
+    random.seed(21)
+    dials = _dials(_herd(Config()), until=MINUTES * 60)
+    end = int(MINUTES * 60)
+    seconds = Counter(int(at) for mine in dials for at in mine if at > end - 30)
+    busiest = max(seconds.values())
+    assert busiest <= 2 * CLIENTS * 1.0 / 20

@@ -1,0 +1,100 @@
+"""What the model server does where nobody outside knows: drawn once for each seed.
+
+The sources are the facts about the wire; what they leave open is open here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+__all__ = ["Plan", "Traits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the server will do with one task. Times in seconds after the registration."""
+
+    uuid: str
+    number: int = 1
+    delivery: str = "sync"
+    register: float = 0.0
+    takes: tuple[float, ...] = (1.0,)
+    ends: str = "ok"
+    code: str = "inferenceError"
+    loses: bool = False
+    doubles: bool = False
+    indexed: bool = True
+    joined: bool = False
+    twins: bool = False
+    anonymous: bool = False
+    padding: int = 0
+    size: int = 0
+
+    @property
+    def longest(self) -> float:
+        """From the receipt to the last item."""
+        return self.register + max(self.takes)
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """One kind of server."""
+
+    replay_first: bool = False
+    """Replayed results come before the authentication's reply."""
+    replay_batched: bool = False
+    replay_shuffled: bool = False
+    replay_gap: float = 0.0
+    resumes: float = 1.0
+    """The probability that a session that is still known is resumed."""
+    refuses_by: str = "new"
+    """A session that is not resumed: ``new`` UUID, or an ``error``."""
+    dying: str = "again"
+    """Results written into a dying socket: buffered ``again`` (they may come twice),
+    ``exact``-ly what did not arrive, or ``lost``."""
+    archive: bool = True
+    archive_delay: float = 0.0
+    details_running: str = "not-found"
+    """``getTaskDetails`` of a running task: ``not-found`` or ``processing``."""
+    answers_joined: bool = False
+    answers_typed: str = "question"
+    """What a not-found calls the task type: the ``question``, the ``task``, or ``none``."""
+    error_key: str = "errors"
+    upper: bool = False
+    """UUIDs come back in capitals."""
+    anonymous_conflicts: bool = False
+    limit_in: int | None = None
+    """The largest frame that the server takes; it closes with 1009."""
+    auth_style: str = "code"
+    """A refused key: an error with a ``code``, the ``old`` style, or a close with 1008."""
+    echoes_key: bool = False
+
+    @property
+    def reliable(self) -> bool:
+        """Whether every answer can be had in the end, whatever happens to sockets."""
+        return self.archive and self.limit_in is None
+
+
+def draw_traits(rng: Random) -> Traits:
+    """One kind of server, from ``rng``."""
+    return Traits(
+        replay_first=rng.random() < 0.4,
+        replay_batched=rng.random() < 0.4,
+        replay_shuffled=rng.random() < 0.4,
+        replay_gap=rng.choice((0.0, 0.0, 0.02, 0.2, 0.45)),
+        resumes=rng.choice((1.0, 1.0, 1.0, 0.8, 0.5, 0.0)),
+        refuses_by=rng.choice(("new", "error", "error-session")),
+        dying=rng.choice(("again", "again", "exact", "lost")),
+        archive=rng.random() < 0.85,
+        archive_delay=rng.choice((0.0, 0.0, 0.5, 2.0)),
+        details_running=rng.choice(("not-found", "processing")),
+        answers_joined=rng.random() < 0.5,
+        answers_typed=rng.choice(("question", "task", "none")),
+        error_key=rng.choice(("errors", "errors", "error", "error-one")),
+        upper=rng.random() < 0.1,
+        anonymous_conflicts=rng.random() < 0.05,
+        limit_in=6_000 if rng.random() < 0.06 else None,
+        auth_style=rng.choice(("code", "code", "old", "close")),
+        echoes_key=rng.random() < 0.2,
+    )

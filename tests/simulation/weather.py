@@ -1,0 +1,35 @@
+"""The state of the network and of the server's door at this moment. Faults change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runware_ws.classify import Loss
+
+__all__ = ["Weather"]
+
+
+@dataclass(slots=True)
+class Weather:
+    """All calm by default. Counts, not flags, where two faults may overlap."""
+
+    refusal: Loss | None = None
+    """Dials end so."""
+    hanging: int = 0
+    """Dials never end."""
+    lag_up: float = 0.0
+    """Seconds that messages to the server take longer."""
+    lag_down: float = 0.0
+    lag_resend: float = 0.0
+    """As ``lag_up``, for the next task that is sent again."""
+    stalled: int = 0
+    """The client's sends do not get away."""
+    mute_pong: int = 0
+    mute_auth: int = 0
+    key_refused: int = 0
+    auth_busy: int = 0
+    """Authentication is answered with an error of the server's load."""
+    key_broken: int = 0
+    """The function that fetches the key raises."""
+    traps: list[str] = field(default_factory=list[str])
+    """The socket is cut when this happens next: ``replay``, ``auth``, ``send``, ``question``."""
