@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
 from runware_ws.config import DEFAULT_URL, Config, check_url
 from runware_ws.driver import Driver
@@ -92,6 +93,7 @@ class Client:
         self._driver: Driver | None = None
         self._stack = AsyncExitStack()
         self._entered = False
+        self._left = False
 
     # Life
 
@@ -115,6 +117,7 @@ class Client:
             await self.aclose()
         finally:
             driver.close()
+            self._left = True
             self._tasks.cancel_scope.cancel()
             await self._stack.__aexit__(None, None, None)
 
@@ -126,7 +129,11 @@ class Client:
         """
         driver = self._running()
         driver.close()
-        await driver.stopped.wait()
+        try:
+            await driver.stopped.wait()
+        except BaseException:
+            driver.abort()
+            raise
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take no new task, and wait for those in flight, over reconnects too.
@@ -163,7 +170,7 @@ class Client:
         with anyio.move_on_after(timeout):
             while core.state is not ConnectionState.READY:
                 if core.failure is not None:
-                    raise core.failure
+                    raise core.failure.with_traceback(None)
                 if core.state is ConnectionState.CLOSED:
                     raise ClientClosed("the client is closed")
                 await driver.wait_changed()
@@ -181,8 +188,8 @@ class Client:
             timeout: seconds, wall to wall over admission, dial, resend and
                 polls; ``None``: no limit; by default the client's own.
 
-        Cancelled, it gives the task up: the server may still run it, and a
-        late result waits for :meth:`claim`.
+        Cancelled, it gives the task up: the server may still run it, and its
+        result waits for :meth:`claim`.
 
         Raises:
             InvalidTask: refused before the wire.
@@ -194,10 +201,12 @@ class Client:
         """
         handle = self._start(task, timeout, watched=False)
         try:
-            return await handle
-        finally:
-            if not handle.done:
-                handle.cancel()
+            await handle.wait()
+        except BaseException:
+            # The answer may have met the cancellation half-way: then nobody else has it.
+            handle.cancel_or_keep()
+            raise
+        return handle.outcome()
 
     async def submit(self, task: Task, *, timeout: float | _Unset | None = UNSET) -> TaskHandle:
         """Hand a task over; returns once there is room for it in flight.
@@ -220,7 +229,7 @@ class Client:
         *,
         concurrency: int = 100,
         timeout: float | _Unset | None = UNSET,
-    ) -> AsyncIterator[Outcome[T]]:
+    ) -> AsyncGenerator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
         A task that is refused or fails is an outcome with ``error``, and the
@@ -238,7 +247,7 @@ class Client:
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
             return self._start(task, timeout, watched=False, on_done=on_done)
 
-        return run_map(tasks, concurrency, submit, self._tasks)
+        return run_map(tasks, concurrency, submit, self._open_group)
 
     def _start(
         self,
@@ -271,7 +280,7 @@ class Client:
             watched=watched,
             now=now,
         )
-        record.owner = handle = TaskHandle(record, driver.cancel, driver.waiting.one_shot, on_done)
+        record.owner = handle = TaskHandle(record, driver, on_done)
         driver.submit(record)
         return handle
 
@@ -338,6 +347,10 @@ class Client:
             malformed=counts.malformed,
             notices=counts.notices,
         )
+
+    def _open_group(self) -> TaskGroup | None:
+        """The task group, ``None`` once it is closed."""
+        return None if self._left else self._tasks
 
     def _running(self) -> Driver:
         if self._driver is None:

@@ -13,7 +13,7 @@ from runware_ws.backoff import Wait, default_wait
 from runware_ws.classify import Verdict
 from runware_ws.errors import ConfigurationError
 
-__all__ = ["DEFAULT_URL", "Config", "check_url"]
+__all__ = ["DEFAULT_URL", "Config", "check_url", "is_loopback"]
 
 DEFAULT_URL = "wss://ws-api.runware.ai/v1"
 """The service's socket (documented)."""
@@ -92,7 +92,8 @@ class Config:
     ssl: ssl.SSLContext | None = None
     """TLS settings; ``None``: the system's trust store, verification on."""
     proxy: str | Literal[True] | None = True
-    """``True``: the system's proxy settings; ``None``: no proxy; or the proxy's address."""
+    """``True``: the system's proxy settings, except to loopback; ``None``: no proxy; or the
+    proxy's address."""
     user_agent: str | None = None
     """The ``User-Agent`` header; ``None``: this library's name and version."""
 
@@ -173,17 +174,17 @@ def check_url(url: str, *, allow_insecure: bool) -> str:
             ``ws://`` beyond loopback without ``allow_insecure=True``.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise ConfigurationError(f"url must look like {DEFAULT_URL!r}, not {url!r}")
     if parts.username or parts.password:
         raise ConfigurationError("url must not carry credentials: pass the key as api_key=")
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ConfigurationError(f"url must look like {DEFAULT_URL!r}, not {url!r}")
     try:
         port = parts.port
     except ValueError:
         port = 0
     if port == 0:
         raise ConfigurationError(f"url has a port that is no port: {url!r}")
-    if parts.scheme == "ws" and not allow_insecure and not _is_loopback(parts.hostname):
+    if parts.scheme == "ws" and not allow_insecure and not is_loopback(parts.hostname):
         raise ConfigurationError(
             f"url {url!r} would send the API key in clear over the network: "
             "use wss://, or pass allow_insecure=True if you mean it"
@@ -191,7 +192,8 @@ def check_url(url: str, *, allow_insecure: bool) -> str:
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this name or address is the machine itself."""
     if host == "localhost":
         return True
     try:

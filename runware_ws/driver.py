@@ -75,6 +75,7 @@ class Driver:
         self._authenticate: Authenticate | None = None
         self._socket_scope: anyio.CancelScope | None = None
         self._transport: Transport | None = None
+        self._farewell: anyio.CancelScope | None = None
         self._activity: object = None
         self._graceful = False
         self._given_up = 0
@@ -117,6 +118,15 @@ class Driver:
         self.apply()
         # There may be no socket to close: let the supervisor see that it is over.
         self._open_event.set()
+
+    def keep(self, record: TaskRecord) -> None:
+        """Nobody took the result of a task that is done: keep it for a claim."""
+        self.core.keep(record)
+
+    def abort(self) -> None:
+        """Wait no longer for a closing handshake."""
+        if self._farewell is not None:
+            self._farewell.cancel()
 
     async def wait_changed(self) -> None:
         """Wait until the connection's state changed, or a task ended while somebody waits here."""
@@ -228,10 +238,8 @@ class Driver:
                 )
             finally:
                 if self._graceful:
-                    with (
-                        anyio.CancelScope(shield=True),
-                        anyio.move_on_after(self._config.close_timeout),
-                    ):
+                    with anyio.move_on_after(self._config.close_timeout, shield=True) as scope:
+                        self._farewell = scope
                         await transport.aclose()
 
     async def _run_socket(

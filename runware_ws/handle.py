@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any
 
 from runware_ws.errors import TaskCancelled
 from runware_ws.models.results import Result, ResultItem
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import TaskState
 from runware_ws.waiting import OneShot
+
+if TYPE_CHECKING:
+    from runware_ws.driver import Driver
 
 __all__ = ["TaskHandle"]
 
@@ -21,18 +24,16 @@ class TaskHandle:
     the handle can be awaited again. Any number of tasks may wait on it.
     """
 
-    __slots__ = ("_admitted", "_cancel", "_events", "_one_shot", "_record", "_result", "on_done")
+    __slots__ = ("_admitted", "_driver", "_events", "_record", "_result", "on_done")
 
     def __init__(
         self,
         record: TaskRecord,
-        cancel: Callable[[TaskRecord], bool],
-        one_shot: Callable[[], OneShot],
+        driver: Driver,
         on_done: Callable[[TaskHandle], None] | None = None,
     ) -> None:
         self._record = record
-        self._cancel = cancel
-        self._one_shot = one_shot
+        self._driver = driver
         # One event for each task that waits here; hardly ever more than one.
         self._events: list[OneShot] | None = None
         self._admitted: OneShot | None = None
@@ -67,7 +68,12 @@ class TaskHandle:
         (documented): a task that was written still runs and is billed, and its
         late result waits for ``client.claim(uuid)``.
         """
-        return self._cancel(self._record)
+        return self._driver.cancel(self._record)
+
+    def cancel_or_keep(self) -> None:
+        """Give the task up; where its result is here already, keep it for ``client.claim``."""
+        if not self.cancel() and self._record.state is TaskState.DONE:
+            self._driver.keep(self._record)
 
     def outcome(self) -> Result:
         """The result of a task that is done.
@@ -79,7 +85,7 @@ class TaskHandle:
         record = self._record
         if self._result is None:
             if record.error is not None:
-                raise record.error
+                raise record.error.with_traceback(None)
             if record.state is TaskState.CANCELLED:
                 raise TaskCancelled(
                     "the caller gave the task up", task_uuid=record.uuid, submitted=record.submitted
@@ -90,15 +96,19 @@ class TaskHandle:
         return self._result
 
     def __await__(self) -> Generator[Any, Any, Result]:
-        return self._wait().__await__()
+        return self._outcome().__await__()
 
-    async def _wait(self) -> Result:
-        while not self._record.ended:
-            await self._next_event()
+    async def _outcome(self) -> Result:
+        await self.wait()
         return self.outcome()
 
+    async def wait(self) -> None:
+        """Wait until the task has ended, in whichever way; see :meth:`outcome`. Cancel-safe."""
+        while not self._record.ended:
+            await self._next_event()
+
     async def _next_event(self) -> None:
-        event = self._one_shot()
+        event = self._driver.waiting.one_shot()
         if self._events is None:
             self._events = [event]
         else:
@@ -108,31 +118,17 @@ class TaskHandle:
     async def wait_admitted(self) -> None:
         """Wait until there is room for the task in flight, or until it ended."""
         if self._record.state is TaskState.WAITING:
-            self._admitted = self._one_shot()
+            self._admitted = self._driver.waiting.one_shot()
             await self._admitted.wait()
 
-    async def __aiter__(self) -> AsyncIterator[ResultItem]:
+    def __aiter__(self) -> AsyncIterator[ResultItem]:
         """Items as they arrive, and the server's notes on progress in between.
 
         A note has ``status`` ``"processing"`` and ``progress``; only the latest
         is kept, so a slow reader misses notes, never items. Ends when all items
         came; raises what awaiting raises where the task ends without.
         """
-        record = self._record
-        seen = 0
-        note: dict[str, Any] | None = None
-        while True:
-            while seen < len(record.items):
-                seen += 1
-                yield ResultItem(record.items[seen - 1])
-            if record.ended:
-                self.outcome()
-                return
-            if record.progress is not note and record.progress is not None:
-                note = record.progress
-                yield ResultItem(note)
-                continue
-            await self._next_event()
+        return _Items(self, self._record, self._next_event)
 
     # The driver's calls
 
@@ -157,3 +153,34 @@ class TaskHandle:
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.uuid} {self.state.name.lower()}>"
+
+
+class _Items:
+    """One pass over the items of a task."""
+
+    def __init__(
+        self, handle: TaskHandle, record: TaskRecord, next_event: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._handle = handle
+        self._record = record
+        self._next_event = next_event
+        self._seen = 0
+        self._note: dict[str, Any] | None = None
+
+    def __aiter__(self) -> _Items:
+        return self
+
+    async def __anext__(self) -> ResultItem:
+        record = self._record
+        while True:
+            if self._seen < len(record.items):
+                self._seen += 1
+                return ResultItem(record.items[self._seen - 1])
+            if record.ended:
+                self._handle.outcome()
+                raise StopAsyncIteration
+            note = record.progress
+            if note is not None and note is not self._note:
+                self._note = note
+                return ResultItem(note)
+            await self._next_event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +17,9 @@ from runware_ws.models.results import Result
 __all__ = ["Outcome", "run_map"]
 
 T = TypeVar("T")
+
+CLOSE_SOURCE = 5.0
+"""How long a source that is left early may take to close, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class _Run(Generic[T]):
         self._submit = submit
         self._concurrency = concurrency
         self._count = 0
+        self.broken: Exception | None = None
+        self.room = _Signal()
         self.running: dict[TaskHandle, tuple[int, T]] = {}
         self.done: deque[Outcome[T]] = deque()
         self.wake = anyio.Event()
@@ -64,6 +69,19 @@ class _Run(Generic[T]):
     def full(self) -> bool:
         # What the reader has not taken counts too: a slow reader slows the map down.
         return len(self.running) + len(self.done) >= self._concurrency
+
+    def fill(self, source: Iterator[T]) -> None:
+        """Start as many tasks of ``source`` as there is room for."""
+        while not self.full and self.broken is None:
+            try:
+                task = next(source)
+            except StopIteration:
+                return
+            except Exception as exc:
+                # What was started ends first; then this is raised.
+                self.broken = exc
+                return
+            self.start(task)
 
     def start(self, task: T) -> None:
         index, self._count = self._count, self._count + 1
@@ -97,61 +115,71 @@ async def run_map(
     tasks: Iterable[T] | AsyncIterable[T],
     concurrency: int,
     submit: Callable[[T, Callable[[TaskHandle], None]], TaskHandle],
-    group: TaskGroup,
-) -> AsyncIterator[Outcome[T]]:
+    open_group: Callable[[], TaskGroup | None],
+) -> AsyncGenerator[Outcome[T]]:
     """Yield the outcome of each task as it comes; at most ``concurrency`` at once."""
     run: _Run[T] = _Run(submit, concurrency)
-    source: Iterator[T] | None = None
-    feeding = True
-    broken: Exception | None = None
-
-    async def feed(stream: AsyncIterable[T], scope: anyio.CancelScope) -> None:
-        # A slow source must not hold back the outcomes, so it has a task of its own.
-        nonlocal feeding, broken
-        finished = False
-        try:
-            with scope:
-                async for task in stream:
-                    while run.full:
-                        await room.wait()
-                        room.clear()
-                    run.start(task)
-            finished = True
-        except Exception as exc:
-            broken = exc
-        finally:
-            if not finished and broken is None:
-                # Cancelled from outside: the client went away, and the rest never ran.
-                broken = ClientClosed("the client was closed before all tasks were taken")
-            feeding = False
-            run.wake.set()
-
-    room = _Signal()
-    scope = anyio.CancelScope()
+    feeder: _Feeder[T] | None = None
+    source: Iterator[T] = iter(())
     if isinstance(tasks, AsyncIterable):
-        group.start_soon(feed, tasks, scope, name="runware_ws map source")
+        feeder = _Feeder(run, tasks)
+        group = open_group()
+        if group is None:
+            await feeder.feed()
+        else:
+            group.start_soon(feeder.feed, name="runware_ws map source")
     else:
         source = iter(tasks)
     try:
         while True:
-            while source is not None and not run.full:
-                try:
-                    run.start(next(source))
-                except StopIteration:
-                    source, feeding = None, False
+            run.fill(source)
             if run.done:
                 outcome = run.done.popleft()
-                room.set()
+                run.room.set()
                 yield outcome
-            elif feeding or run.running:
+            elif run.running or (feeder is not None and not feeder.finished):
                 await run.wait()
-            elif broken is not None:
-                raise broken
+            elif run.broken is not None:
+                raise run.broken
             else:
                 return
     finally:
-        scope.cancel()
+        if feeder is not None:
+            feeder.scope.cancel()
         run.cancel()
+
+
+class _Feeder(Generic[T]):
+    """Reads an async source: a slow one must not hold back the outcomes."""
+
+    def __init__(self, run: _Run[T], stream: AsyncIterable[T]) -> None:
+        self._run = run
+        self._stream = stream
+        self.scope = anyio.CancelScope()
+        self.finished = False
+
+    async def feed(self) -> None:
+        run, source = self._run, aiter(self._stream)
+        whole = False
+        try:
+            with self.scope:
+                async for task in source:
+                    while run.full:
+                        await run.room.wait()
+                        run.room.clear()
+                    run.start(task)
+                whole = True
+        except Exception as exc:
+            run.broken = exc
+        finally:
+            if not whole and run.broken is None:
+                # Cancelled from outside: the client went away, and the rest never ran.
+                run.broken = ClientClosed("the client was closed before all tasks were taken")
+            self.finished = True
+            run.wake.set()
+            if isinstance(source, AsyncGenerator):
+                with anyio.move_on_after(CLOSE_SOURCE, shield=True):
+                    await source.aclose()
 
 
 class _Signal:

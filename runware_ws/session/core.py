@@ -194,6 +194,11 @@ class SessionCore:
         self._end(record, TaskState.CANCELLED, now)
         return True
 
+    def keep(self, record: TaskRecord) -> None:
+        """Nobody took the result of a task that is done: keep it for :meth:`claim`."""
+        for item in record.items:
+            self._table.claims.add(record.uuid, item, codec.weight(item))
+
     def claim(self, uuid: str) -> list[dict[str, Any]] | None:
         """Hand out what came too late, or for nobody, under ``uuid``; ``None``: nothing did."""
         return self._table.claims.take(uuid.lower())

@@ -156,6 +156,7 @@ class Router:
             self._archive(record, item, now)
         elif means is Meaning.ERROR:
             # Where only the status says so, the item itself is all there is to tell.
+            item = _redacted(item, self._redact)
             error = parse_item_error(item) or parse_item_error({**item, "status": "error"})
             assert error is not None
             if error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
@@ -239,7 +240,8 @@ class Router:
                 # It names the task and knows nothing of it.
                 self._recovery.denied(record, ErrorFamily.NOT_FOUND, now)
         if errors and not record.ended:
-            error = parse_item_error({"taskUUID": record.uuid, "errors": errors})
+            told = {"taskUUID": record.uuid, "errors": errors}
+            error = parse_item_error(_redacted(told, self._redact))
             if error is not None:
                 self._fail_task(record, error, now)
 

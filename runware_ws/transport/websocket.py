@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, cast
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as asyncio_connect
@@ -29,6 +30,7 @@ from websockets.protocol import State
 
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind
+from runware_ws.config import is_loopback
 from runware_ws.transport.base import NotSent, Transport, TransportLost
 from runware_ws.waiting import running_on_trio
 
@@ -128,9 +130,13 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
     Raises:
         TransportLost: it cannot be opened.
     """
+    proxy = config.proxy
+    if proxy is True and is_loopback(urlsplit(url).hostname or ""):
+        # What goes to this machine goes to no other, and the key with it.
+        proxy = None
     options: dict[str, Any] = {
         "compression": None,
-        "proxy": config.proxy,
+        "proxy": proxy,
         "user_agent_header": config.user_agent or f"runware-ws/{__version__}",
         # One deadline stands over dial, TLS and authentication, and one
         # liveness over the socket: both are the core's.

@@ -20,6 +20,7 @@ __all__ = [
     "join",
     "question",
     "sample",
+    "weight",
 ]
 
 PING = b'{"taskType":"ping","ping":true}'
@@ -61,6 +62,11 @@ def join(tasks: Iterable[bytes]) -> bytes:
 def frame_size(payload: bytes) -> int:
     """The size in bytes of the smallest message that carries this task object."""
     return len(payload) + 2
+
+
+def weight(item: dict[str, Any]) -> int:
+    """What an item weighs on the wire, in bytes."""
+    return len(orjson.dumps(item))
 
 
 def question(task_type: str, task_uuid: str) -> bytes:
