@@ -20,8 +20,8 @@ from runware_ws.keys import ApiKey, KeySource
 from runware_ws.mapping import Outcome, run_map
 from runware_ws.models import RecoveredBy, Result, TextInference, validate_task
 from runware_ws.session.durations import Durations
-from runware_ws.session.record import FOREVER, TaskRecord
-from runware_ws.session.states import ConnectionState
+from runware_ws.session.record import FOREVER, SOURCE_RANK, TaskRecord
+from runware_ws.session.states import ConnectionState, TaskState
 from runware_ws.stats import Stats
 from runware_ws.transport.base import Dial
 from runware_ws.transport.websocket import dial as websocket_dial
@@ -317,13 +317,17 @@ class Client:
         counts = core.counters
         return Stats(
             submitted=counts.submitted,
-            answered=counts.answered,
-            failed=counts.task_errors,
-            timed_out=counts.timed_out,
-            cancelled=counts.cancelled,
-            unknown=counts.unknown,
-            closed=counts.closed,
-            recovered_by=dict(counts.by_source),
+            answered=counts.ends[TaskState.DONE],
+            failed=counts.ends[TaskState.FAILED],
+            timed_out=counts.ends[TaskState.TIMED_OUT],
+            cancelled=counts.ends[TaskState.CANCELLED],
+            unknown=counts.ends[TaskState.UNKNOWN],
+            closed=counts.ends[TaskState.CLOSED],
+            recovered_by={
+                source.value: counts.sources[rank]
+                for source, rank in SOURCE_RANK.items()
+                if counts.sources[rank]
+            },
             pending=core.pending,
             in_flight=core.in_flight,
             state=core.state.value,

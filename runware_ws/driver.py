@@ -137,6 +137,8 @@ class Driver:
     def apply(self) -> None:
         """Perform what the core wants done."""
         core = self.core
+        if core.idle:
+            return
         for effect in core.take_effects():
             if isinstance(effect, Resolve):
                 owner: Owner | None = effect.record.owner
@@ -265,7 +267,10 @@ class Driver:
             try:
                 while True:
                     data = await transport.receive()
-                    core.receive(generation, data, now())
+                    at = now()
+                    core.receive(generation, data, at)
+                    for more in transport.take_ready():
+                        core.receive(generation, more, at)
                     apply()
             except TransportLost as exc:
                 loss = exc.loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from runware_ws.errors import TaskCancelled
@@ -104,16 +104,16 @@ class TaskHandle:
 
     async def wait(self) -> None:
         """Wait until the task has ended, in whichever way; see :meth:`outcome`. Cancel-safe."""
-        while not self._record.ended:
-            await self._next_event()
+        while self._record.state < TaskState.DONE:
+            await self._subscribe().wait()
 
-    async def _next_event(self) -> None:
+    def _subscribe(self) -> OneShot:
         event = self._driver.waiting.one_shot()
         if self._events is None:
             self._events = [event]
         else:
             self._events.append(event)
-        await event.wait()
+        return event
 
     async def wait_admitted(self) -> None:
         """Wait until there is room for the task in flight, or until it ended."""
@@ -128,7 +128,7 @@ class TaskHandle:
         is kept, so a slow reader misses notes, never items. Ends when all items
         came; raises what awaiting raises where the task ends without.
         """
-        return _Items(self, self._record, self._next_event)
+        return _Items(self, self._record, self._subscribe)
 
     # The driver's calls
 
@@ -159,11 +159,11 @@ class _Items:
     """One pass over the items of a task."""
 
     def __init__(
-        self, handle: TaskHandle, record: TaskRecord, next_event: Callable[[], Awaitable[None]]
+        self, handle: TaskHandle, record: TaskRecord, subscribe: Callable[[], OneShot]
     ) -> None:
         self._handle = handle
         self._record = record
-        self._next_event = next_event
+        self._subscribe = subscribe
         self._seen = 0
         self._note: dict[str, Any] | None = None
 
@@ -183,4 +183,4 @@ class _Items:
             if note is not None and note is not self._note:
                 self._note = note
                 return ResultItem(note)
-            await self._next_event()
+            await self._subscribe().wait()

@@ -249,7 +249,8 @@ class Connection:
                 order, self._then = self._then, None
                 self.engine.stats.cuts += 1
                 self._order = order
-                self._strike(order)
+                # Half of a frame went out already where the order wants that.
+                self._strike(order, half_written=True)
             elif last:
                 scope.cancel()
                 return
@@ -374,10 +375,10 @@ class Connection:
         if self._scope is not None:
             self.engine.timers.after(seconds, self._scope.cancel)
 
-    def _strike(self, order: CutOrder) -> None:
+    def _strike(self, order: CutOrder, *, half_written: bool = False) -> None:
         if self.ended or self._close_sent:
             return
-        if order.mid_frame and self._then is None and not self._sending:
+        if order.mid_frame and not half_written and self._then is None and not self._sending:
             self._last_words = self._half_frame()
         self.detach()
         self._outbox.clear()

@@ -43,7 +43,7 @@ READ_ONLY = frozenset({"getResponse", "getTaskDetails", "modelSearch", "accountM
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     """Judge one item of ``record``."""
     means = meaning(item)
-    if record.task_type in READ_ONLY and means is not Meaning.ERROR:
+    if means is not Meaning.RESULT and record.task_type in READ_ONLY and means is not Meaning.ERROR:
         ours = means is Meaning.ARCHIVE and record.task_type != Question.ARCHIVE.value
         return Meaning.ARCHIVE if ours else Meaning.RESULT
     return means
@@ -56,9 +56,12 @@ def meaning(item: dict[str, Any]) -> Meaning:
     status = item.get("status")
     if status is None:
         # A result may carry an empty error field; one with content is an error.
-        if _tells(item.get("error")) or _tells(item.get("errors")):
+        if ("error" in item and _tells(item["error"])) or (
+            "errors" in item and _tells(item["errors"])
+        ):
             return Meaning.ERROR
-        return Meaning.RECEIPT if item.keys() <= ENVELOPE else Meaning.RESULT
+        bare = len(item) <= len(ENVELOPE) and item.keys() <= ENVELOPE
+        return Meaning.RECEIPT if bare else Meaning.RESULT
     if not isinstance(status, str) or status in FINISHED:
         return Meaning.RESULT
     if status in FAILED:

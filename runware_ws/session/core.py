@@ -137,6 +137,12 @@ class SessionCore:
             "tombstones": len(self._table.tombstones),
         }
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do for the driver."""
+        out = self._out
+        return not (out.effects or out.wake or out.rearm)
+
     def take_effects(self) -> list[Effect]:
         """Hand out the queued effects, oldest first."""
         out = self._out

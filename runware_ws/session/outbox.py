@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from runware_ws.models.results import RecoveredBy
 from runware_ws.session.effects import Effect, Emit
+from runware_ws.session.states import TaskState
 
 if TYPE_CHECKING:
     from runware_ws.config import Config
@@ -19,12 +21,6 @@ class Counters:
     """Plain counts since the client started."""
 
     submitted: int = 0
-    answered: int = 0
-    task_errors: int = 0
-    timed_out: int = 0
-    cancelled: int = 0
-    unknown: int = 0
-    closed: int = 0
     frames_in: int = 0
     frames_out: int = 0
     bytes_in: int = 0
@@ -42,7 +38,10 @@ class Counters:
     malformed: int = 0
     strays: int = 0
     notices: int = 0
-    by_source: dict[str, int] = field(default_factory=dict[str, int])
+    ends: list[int] = field(default_factory=lambda: [0] * len(TaskState))
+    """Ended tasks, by their last :class:`TaskState`."""
+    sources: list[int] = field(default_factory=lambda: [0] * len(RecoveredBy))
+    """Answered tasks, by the rank of the way that their result took."""
 
 
 class Outbox:

@@ -173,7 +173,8 @@ class TaskRecord:
 
     def came_by(self, source: RecoveredBy) -> None:
         """Note the way an item took; the hardest one stands."""
-        if SOURCE_RANK[source] > SOURCE_RANK[self.recovered_by]:
+        known = self.recovered_by
+        if source is not known and SOURCE_RANK[source] > SOURCE_RANK[known]:
             self.recovered_by = source
 
     def __repr__(self) -> str:

@@ -122,8 +122,12 @@ def check_connection(old: ConnectionState, new: ConnectionState) -> ConnectionSt
     return new
 
 
+# The same table as bits, for every task passes here several times.
+_TASK_BITS = tuple(sum(1 << new for new in TASK_TRANSITIONS[old]) for old in TaskState)
+
+
 def check_task(old: TaskState, new: TaskState) -> TaskState:
     """Return ``new`` where ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
-    if new not in TASK_TRANSITIONS[old]:
+    if not _TASK_BITS[old] >> new & 1:
         raise IllegalTransition(f"task: {old.name} -> {new.name} is not in the table")
     return new

@@ -19,21 +19,12 @@ from runware_ws.session.answers import READ_ONLY
 from runware_ws.session.claims import Claims, Tombstones
 from runware_ws.session.effects import Admit, Frame, Progress, Resolve
 from runware_ws.session.outbox import Outbox
-from runware_ws.session.record import FOREVER, TaskRecord
+from runware_ws.session.record import FOREVER, SOURCE_RANK, TaskRecord
 from runware_ws.session.schedule import Schedule
 from runware_ws.session.states import TaskState
 from runware_ws.wire import codec
 
 __all__ = ["TaskTable", "timed_out"]
-
-_COUNTED = {
-    TaskState.DONE: "answered",
-    TaskState.FAILED: "task_errors",
-    TaskState.TIMED_OUT: "timed_out",
-    TaskState.CANCELLED: "cancelled",
-    TaskState.UNKNOWN: "unknown",
-    TaskState.CLOSED: "closed",
-}
 
 
 _ANSWERED = frozenset({TaskState.DONE, TaskState.FAILED})
@@ -181,11 +172,9 @@ class TaskTable:
         uuid = record.uuid
         del self.tasks[uuid]
         counters = self._out.counters
-        counted = _COUNTED[state]
-        setattr(counters, counted, getattr(counters, counted) + 1)
+        counters.ends[state] += 1
         if state is TaskState.DONE:
-            source = record.recovered_by.value
-            counters.by_source[source] = counters.by_source.get(source, 0) + 1
+            counters.sources[SOURCE_RANK[record.recovered_by]] += 1
         if record.deadline != FOREVER:
             self.deadlines.forget()
         if record.sends or record.reused or state in _ANSWERED:

@@ -1,7 +1,8 @@
-"""The seam between the driver and a socket: four methods, and the way to get one."""
+"""The seam between the driver and a socket: five methods, and the way to get one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,6 +44,10 @@ class Transport(Protocol):
         Raises:
             TransportLost: the socket ended; all messages before that were handed out.
         """
+        ...
+
+    def take_ready(self) -> Iterable[bytes | str]:
+        """More messages that came in with the last one; may be none. Does not wait."""
         ...
 
     async def aclose(self) -> None:

@@ -8,7 +8,7 @@ in virtual time, for nothing here sleeps.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,10 @@ class _ClientSide:
                 raise TransportLost(wire.loss)
             await wire.wait()
         return wire.to_client.popleft()
+
+    def take_ready(self) -> Iterable[bytes | str]:
+        messages, self._wire.to_client = self._wire.to_client, deque()
+        return messages
 
     async def aclose(self) -> None:
         self._leave("closed")

@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 import struct
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as asyncio_connect
+from websockets.client import ClientProtocol
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -26,26 +27,21 @@ from websockets.exceptions import (
     ProxyError,
     WebSocketException,
 )
-from websockets.protocol import State
+from websockets.frames import Frame
+from websockets.protocol import Event, State
 
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import is_loopback
 from runware_ws.transport.base import NotSent, Transport, TransportLost
-from runware_ws.waiting import running_on_trio
+from runware_ws.transport.inbox import Inbox
+from runware_ws.waiting import Waiting, running_on_trio
 
 if TYPE_CHECKING:
-    from websockets.trio.client import ClientConnection as TrioConnection
-
     from runware_ws.config import Config
-
-    AnyConnection = ClientConnection | TrioConnection
+    from runware_ws.transport.websocket_trio import TrioConnection
 
 __all__ = ["DIAL_ERRORS", "WebSocketTransport", "dial", "dial_loss", "forget_unsent"]
-
-# Frames that wait between the socket and our reader. The reader takes all of
-# them in one go, so this bounds one read of the socket, not a backlog.
-MAX_QUEUE = 4096
 
 DIAL_ERRORS = (OSError, WebSocketException, EOFError, ImportError, ValueError)
 
@@ -69,7 +65,7 @@ _LOGGER = _NoFrames(logging.getLogger("runware_ws.websockets"), {})
 class WebSocketTransport:
     """What both clients have in common."""
 
-    def __init__(self, connection: AnyConnection) -> None:
+    def __init__(self, connection: AsyncioConnection | TrioConnection) -> None:
         self._connection = connection
         self._sending = False
 
@@ -85,10 +81,13 @@ class WebSocketTransport:
             self._sending = False
 
     async def receive(self) -> bytes | str:
-        try:
-            return await self._connection.recv(decode=False)
-        except ConnectionClosed as exc:
-            raise TransportLost(loss_of(exc)) from None
+        message = await self._connection.inbox.get()
+        if message is None:
+            raise TransportLost(loss_of(self._connection.close_exc))
+        return message
+
+    def take_ready(self) -> Iterable[bytes | str]:
+        return self._connection.inbox.take()
 
     def _end(self) -> Loss:
         """How a socket is about to end that takes no more messages."""
@@ -114,13 +113,25 @@ class AsyncioTransport(WebSocketTransport):
 
 
 class AsyncioConnection(ClientConnection):
-    """Counts the bytes that come in."""
+    """Counts the bytes that come in, and puts messages down whole."""
 
-    received = 0
+    def __init__(self, protocol: ClientProtocol, **options: Any) -> None:
+        super().__init__(protocol, **options)
+        self.received = 0
+        self.inbox = Inbox(Waiting.current().one_shot)
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
         super().data_received(data)
+
+    def process_event(self, event: Event) -> None:
+        # The first event is the handshake's response.
+        if self.response is None or not isinstance(event, Frame) or not self.inbox.put(event):
+            super().process_event(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.inbox.end()
 
 
 @asynccontextmanager
@@ -144,7 +155,6 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
         "ping_interval": None,
         "close_timeout": config.close_timeout,
         "max_size": config.max_frame_bytes,
-        "max_queue": MAX_QUEUE,
         "logger": _LOGGER,
     }
     if config.ssl is not None:

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 import trio
 from websockets.client import ClientProtocol
-from websockets.protocol import State
+from websockets.frames import Frame
+from websockets.protocol import Event, State
 from websockets.trio.client import ClientConnection, connect
 
 from runware_ws.transport.base import Transport, TransportLost
+from runware_ws.transport.inbox import Inbox
 from runware_ws.transport.websocket import (
     DIAL_ERRORS,
     WebSocketTransport,
@@ -82,7 +84,7 @@ class CountingStream(trio.abc.Stream):
 
 
 class TrioConnection(ClientConnection):
-    """Counts the bytes that come and go."""
+    """Counts the bytes that come and go, and puts messages down whole."""
 
     def __init__(
         self,
@@ -92,7 +94,17 @@ class TrioConnection(ClientConnection):
         **options: Any,
     ) -> None:
         self.wire = CountingStream(stream)
+        self.inbox = Inbox(trio.Event)
         super().__init__(nursery, self.wire, protocol, **options)
+
+    def process_event(self, event: Event) -> None:
+        # The first event is the handshake's response.
+        if self.response is None or not isinstance(event, Frame) or not self.inbox.put(event):
+            super().process_event(event)
+
+    async def close_stream(self) -> None:
+        await super().close_stream()
+        self.inbox.end()
 
 
 class _TrioConnect(connect):

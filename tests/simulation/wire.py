@@ -9,7 +9,7 @@ server after a cut.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -111,6 +111,10 @@ class Socket:
             self._server_sees_end()
             raise TransportLost(Loss(LossKind.INBOUND_TOO_BIG, detail="frame over the limit"))
         return data
+
+    def take_ready(self) -> Iterable[bytes | str]:
+        """One message at a time: each is an event of its own."""
+        return ()
 
     async def aclose(self) -> None:
         """Close with a handshake; a dead peer never answers."""

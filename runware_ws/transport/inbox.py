@@ -1,0 +1,72 @@
+"""Whole messages as the socket's read brings them, without a queue per frame.
+
+``websockets`` hands each frame through an assembler and a future of its own.
+Here all messages of one read of the socket are put down at once, and the
+reader is woken once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from websockets.frames import Frame, Opcode
+
+from runware_ws.waiting import OneShot
+
+__all__ = ["Inbox"]
+
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+class Inbox:
+    """Messages that came in and were not read yet. One reader."""
+
+    __slots__ = ("_messages", "_one_shot", "_parts", "_waiter", "ended")
+
+    def __init__(self, one_shot: Callable[[], OneShot]) -> None:
+        self._one_shot = one_shot
+        self._messages: deque[bytes] = deque()
+        self._parts: list[bytes] = []
+        self._waiter: OneShot | None = None
+        self.ended = False
+
+    def put(self, frame: Frame) -> bool:
+        """Take a frame of a message; False where it is a control frame."""
+        if frame.opcode not in _DATA:
+            return False
+        data = frame.data
+        if not frame.fin or self._parts:
+            # The library checks the order of fragments and the size of the whole.
+            self._parts.append(bytes(data))
+            if not frame.fin:
+                return True
+            data = b"".join(self._parts)
+            self._parts.clear()
+        self._messages.append(data if isinstance(data, bytes) else bytes(data))
+        self._wake()
+        return True
+
+    def end(self) -> None:
+        """The socket is gone: what came before is still to be read."""
+        self.ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.set()
+
+    async def get(self) -> bytes | None:
+        """The next message; ``None`` once the socket is gone and all was read. Cancel-safe."""
+        while not self._messages:
+            if self.ended:
+                return None
+            self._waiter = self._one_shot()
+            await self._waiter.wait()
+        return self._messages.popleft()
+
+    def take(self) -> deque[bytes]:
+        """All messages that are here already; may be none."""
+        messages, self._messages = self._messages, deque()
+        return messages
