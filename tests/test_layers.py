@@ -20,7 +20,9 @@ PACKAGE = Path(runware_ws.__file__).parent
 ROOMS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
+    frozenset({"probe"}),
     frozenset({"client", "handle", "mapping"}),
+    frozenset({"messages"}),
     frozenset({"driver", "feed"}),
     frozenset({"transport"}),
     frozenset({"session"}),

@@ -89,6 +89,10 @@ class WebSocketTransport:
     def take_ready(self) -> Iterable[bytes | str]:
         return self._connection.inbox.take()
 
+    async def ping(self) -> None:
+        """Send a ping of the WebSocket protocol; its pong is not waited for."""
+        await self._connection.ping()
+
     def _end(self) -> Loss:
         """How a socket is about to end that takes no more messages."""
         said = self._connection.protocol.close_rcvd

@@ -1,0 +1,435 @@
+"""Experiments about tasks: their delivery, questions about them, the same one twice."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from runware_ws.classify import Loss
+from runware_ws.models import WireError
+from runware_ws.probe.lab import Bench, Muddle, Socket, has_output, long_task, short_task
+from runware_ws.probe.verdict import Experiment, Verdict, unclear
+
+__all__ = ["BAD_KEY", "BAD_TASK", "QUESTIONS", "REGISTRATION", "REPEAT", "SEVERAL", "STREAM"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a question about a task: ``item`` or ``error``; neither: none came."""
+
+    item: dict[str, Any] | None = None
+    error: WireError | None = None
+
+    @property
+    def words(self) -> str:
+        """The answer in short."""
+        if self.error is not None:
+            return self.error.code
+        if self.item is None:
+            return "silence"
+        return f"status {self.item['status']!r}" if "status" in self.item else "an answer"
+
+
+async def _ask(socket: Socket, kind: str, uuid: str, limit: float) -> Reply:
+    """Ask about a task. Its own result, which may come in between, is no answer."""
+    done = bool(socket.results(uuid))
+    start = len(socket.frames)
+    await socket.send({"taskType": kind, "taskUUID": uuid})
+
+    def answer() -> Reply:
+        for seen in socket.frames[start:]:
+            for item in seen.of(uuid):
+                if kind == "getTaskDetails":
+                    mine = item.get("taskType") == kind
+                else:
+                    mine = done or "status" in item or not has_output(item)
+                if mine:
+                    return Reply(item=item)
+            error = seen.error_of(uuid)
+            if error is not None:
+                return Reply(error=error)
+        return Reply()
+
+    await socket.listen(limit, lambda: answer() != Reply())
+    return answer()
+
+
+# Questions about a sync task
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Answers about a task while it ran, and after.
+
+    ``ran``: whether it was running still when the first two came. ``archived_after``: seconds
+    from the result to the archive's answer.
+    """
+
+    ran: bool
+    poll_running: Reply
+    details_running: Reply
+    poll_done: Reply
+    details_done: Reply
+    archived_after: float
+
+
+async def _questions(bench: Bench) -> Questions:
+    task, pace = long_task(), bench.pace
+    uuid: str = task["taskUUID"]
+    async with bench.signed_in() as (socket, _):
+        await socket.send(task)
+        await socket.ping()
+        refusal = socket.error_of(uuid)
+        if refusal is not None:
+            raise Muddle(f"the server refuses the task: {refusal.code}")
+        poll_running = await _ask(socket, "getResponse", uuid, pace.answer)
+        details_running = await _ask(socket, "getTaskDetails", uuid, pace.answer)
+        ran = not socket.results(uuid)
+        await bench.result(socket, uuid, start=len(socket.frames))
+        done = bench.now()
+        poll_done = await _ask(socket, "getResponse", uuid, pace.answer)
+        while True:
+            details_done = await _ask(socket, "getTaskDetails", uuid, pace.answer)
+            if details_done.error is None or bench.now() - done > pace.answer:
+                break
+            await socket.listen(pace.step)
+        return Questions(
+            ran, poll_running, details_running, poll_done, details_done, bench.now() - done
+        )
+
+
+QUESTIONS = Experiment("questions", _questions, lambda pace: 8 * pace.answer + pace.task, long=1)
+
+
+def judge_poll(facts: Questions) -> Verdict:
+    """Does getResponse answer for a sync task?"""
+    running = f"while it ran: {facts.poll_running.words}" if facts.ran else ""
+    if facts.poll_done.error is not None:
+        return Verdict("refused", ", ".join(filter(None, (facts.poll_done.error.code, running))))
+    if facts.poll_done.item is None:
+        return Verdict("silence", running)
+    return Verdict("answers", running)
+
+
+def judge_details_running(facts: Questions) -> Verdict:
+    """What does getTaskDetails say of a task that runs?"""
+    if not facts.ran:
+        return unclear("the task ended too soon")
+    reply = facts.details_running
+    if reply.error is not None:
+        return Verdict("not-found", reply.error.code)
+    if reply.item is None:
+        return Verdict("silence")
+    return Verdict("processing", reply.words)
+
+
+def judge_details_done(facts: Questions) -> Verdict:
+    """What does getTaskDetails say of a task that has ended?"""
+    reply = facts.details_done
+    if reply.error is not None:
+        return Verdict("not-found", reply.error.code)
+    if reply.item is None:
+        return Verdict("silence")
+    whole = "with the response" if reply.item.get("response") else "without a response"
+    return Verdict("archived", f"{facts.archived_after:.1f} s after the result, {whole}")
+
+
+# When a fresh task is known
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """``asked``: how many questions it took; ``after``: seconds; ``None``: it never was known."""
+
+    asked: int
+    after: float | None
+    acknowledged: bool
+
+
+async def _registration(bench: Bench) -> Registration:
+    task, pace = short_task(deliveryMethod="async"), bench.pace
+    uuid: str = task["taskUUID"]
+    async with bench.signed_in() as (socket, _):
+        began = bench.now()
+        await socket.send(task)
+        asked = 0
+        known: float | None = None
+        acknowledged = False
+        while known is None and bench.now() - began < pace.answer:
+            asked, moment = asked + 1, bench.now()
+            reply = await _ask_by_status(socket, uuid, pace.answer)
+            acknowledged = acknowledged or _acknowledged(socket, uuid)
+            if reply.item is not None:
+                known = moment - began
+            else:
+                await socket.listen(pace.step)
+        return Registration(asked, known, acknowledged)
+
+
+async def _ask_by_status(socket: Socket, uuid: str, limit: float) -> Reply:
+    """Poll an async task; the acknowledgement, which carries no status, is no answer."""
+    start = len(socket.frames)
+    await socket.send({"taskType": "getResponse", "taskUUID": uuid})
+
+    def answer() -> Reply:
+        for seen in socket.frames[start:]:
+            for item in seen.of(uuid):
+                if "status" in item or has_output(item):
+                    return Reply(item=item)
+            error = seen.error_of(uuid)
+            if error is not None:
+                return Reply(error=error)
+        return Reply()
+
+    await socket.listen(limit, lambda: answer() != Reply())
+    return answer()
+
+
+def _acknowledged(socket: Socket, uuid: str) -> bool:
+    return any("status" not in item for seen in socket.frames for item in seen.of(uuid))
+
+
+REGISTRATION = Experiment("registration", _registration, lambda pace: 4 * pace.answer, short=1)
+
+
+def judge_registration(facts: Registration) -> Verdict:
+    """How long until a fresh task is known to questions?"""
+    ack = "acknowledged" if facts.acknowledged else "not acknowledged"
+    if facts.after is None:
+        return unclear(f"never known, {facts.asked} questions; {ack}")
+    if facts.asked == 1:
+        return Verdict("at-once", ack)
+    return Verdict("later", f"after about {facts.after:.2f} s; {ack}")
+
+
+# The same taskUUID again
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What came for a taskUUID that was sent twice at once, and a third time when it was done."""
+
+    conflict_at_once: str
+    texts_at_once: list[str]
+    conflict_later: str
+    texts_later: list[str]
+
+
+async def _repeat(bench: Bench) -> Repeat:
+    task, pace = short_task(), bench.pace
+    uuid: str = task["taskUUID"]
+    async with bench.signed_in() as (socket, _):
+        await socket.send(task)
+        await socket.send(task)
+        await bench.result(socket, uuid, despite="conflict")
+        await socket.listen(max(pace.quiet, pace.away / 2))
+        at_once = _conflict(socket, uuid, 0), _texts(socket, uuid, 0)
+        start = len(socket.frames)
+        await socket.send(task)
+        await socket.listen(
+            pace.answer, lambda: bool(socket.results(uuid, start) or socket.error_of(uuid, start))
+        )
+        await socket.listen(pace.quiet)
+        later = _conflict(socket, uuid, start), _texts(socket, uuid, start)
+        return Repeat(*at_once, *later)
+
+
+def _conflict(socket: Socket, uuid: str, start: int) -> str:
+    error = socket.error_of(uuid, start)
+    return "" if error is None else error.code
+
+
+def _texts(socket: Socket, uuid: str, start: int) -> list[str]:
+    return [str(item["text"]) for item in socket.results(uuid, start)]
+
+
+REPEAT = Experiment(
+    "repeat", _repeat, lambda pace: 3 * pace.answer + pace.task + pace.away + pace.quiet, short=3
+)
+
+
+def judge_repeat_at_once(facts: Repeat) -> Verdict:
+    """What comes for a taskUUID that is sent again at once?"""
+    if len(set(facts.texts_at_once)) > 1:
+        return Verdict("ran-twice", "two different results")
+    if facts.conflict_at_once:
+        return Verdict("conflict", facts.conflict_at_once)
+    count = len(facts.texts_at_once)
+    return Verdict("result", f"no error; the result came {count} time{'s' * (count > 1)}")
+
+
+def judge_repeat_later(facts: Repeat) -> Verdict:
+    """What comes for a taskUUID that is sent again when it is done?"""
+    if facts.conflict_later:
+        return Verdict("conflict", facts.conflict_later)
+    if not facts.texts_later:
+        return Verdict("silence")
+    if set(facts.texts_later) <= set(facts.texts_at_once):
+        return Verdict("result", "the same result again")
+    return Verdict("ran-twice", "another result")
+
+
+# Several results
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Two results of one task, and one of another.
+
+    ``frames``: how many results of the first each frame held.
+    """
+
+    frames: list[int]
+    indexes: list[Any]
+    lone_index: bool
+
+
+async def _several(bench: Bench) -> Several:
+    many, lone = short_task(numberResults=2), short_task()
+    uuid, other = str(many["taskUUID"]), str(lone["taskUUID"])
+    async with bench.signed_in() as (socket, _):
+        await socket.send(many, lone)
+
+        def complete() -> bool:
+            return len(socket.results(uuid)) > 1 and bool(socket.results(other))
+
+        if not await socket.listen(bench.pace.task, complete):
+            error = socket.error_of(uuid) or socket.error_of(other)
+            raise Muddle("not all results came" + (f": {error.code}" if error else ""))
+        frames = [len([i for i in seen.of(uuid) if has_output(i)]) for seen in socket.frames]
+        return Several(
+            [count for count in frames if count],
+            [item.get("resultIndex") for item in socket.results(uuid)],
+            any("resultIndex" in item for item in socket.results(other)),
+        )
+
+
+SEVERAL = Experiment("several", _several, lambda pace: pace.answer + pace.task, short=3)
+
+
+def judge_results_framing(facts: Several) -> Verdict:
+    """Do several results of one task come in one frame?"""
+    if len(facts.frames) == 1:
+        return Verdict("together")
+    return Verdict("separate", f"in {len(facts.frames)} frames")
+
+
+def judge_result_index(facts: Several) -> Verdict:
+    """Do results carry resultIndex?"""
+    if facts.indexes.count(None) == len(facts.indexes):
+        return Verdict("never")
+    told = f"numberResults 2: {', '.join(map(str, facts.indexes))}"
+    if None in facts.indexes:
+        return unclear(told)
+    return Verdict("always" if facts.lone_index else "many", told)
+
+
+# A stream
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """``deltas``: how many items with a ``delta`` came; ``whole``: whether a text came."""
+
+    deltas: int
+    whole: bool
+    error: WireError | None
+
+
+async def _stream(bench: Bench) -> Stream:
+    task = short_task(deliveryMethod="stream")
+    uuid: str = task["taskUUID"]
+    async with bench.signed_in() as (socket, _):
+        await socket.send(task)
+
+        def items() -> list[dict[str, Any]]:
+            return [item for seen in socket.frames for item in seen.of(uuid)]
+
+        def ended() -> bool:
+            return socket.settled(uuid) or any("finishReason" in item for item in items())
+
+        await socket.listen(bench.pace.task, ended)
+        await socket.listen(bench.pace.quiet)
+        deltas = sum("delta" in item for item in items())
+        return Stream(deltas, bool(socket.results(uuid)), socket.error_of(uuid))
+
+
+STREAM = Experiment("stream", _stream, lambda pace: pace.answer + pace.task + pace.quiet, short=1)
+
+
+def judge_stream(facts: Stream) -> Verdict:
+    """Does deliveryMethod "stream" push deltas over the socket?"""
+    if facts.deltas:
+        tail = ", then the whole text" if facts.whole else ""
+        return Verdict("deltas", f"{facts.deltas} of them{tail}")
+    if facts.error is not None:
+        return Verdict("error", facts.error.code)
+    return Verdict("whole", "as a sync task") if facts.whole else Verdict("silence")
+
+
+# How refusals are spelled
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The frame that refused, the error in it, and how the socket ended; ``None``: it did not."""
+
+    frame: dict[str, Any]
+    error: WireError | None
+    loss: Loss | None
+    accepted: bool = False
+
+
+def _spelling(frame: dict[str, Any]) -> str:
+    if "errors" in frame:
+        return "errors"
+    value = frame.get("error")
+    if value is True:
+        return "legacy"
+    return "error-list" if isinstance(value, list) else "error"
+
+
+async def _bad_key(bench: Bench) -> Refusal:
+    async with bench.socket() as socket:
+        greeting = await socket.authenticate(api_key=f"made-up-{secrets.token_hex(8)}")
+        if greeting.error is None:
+            return Refusal({}, None, socket.loss, accepted=greeting.accepted)
+        await socket.listen(bench.pace.quiet)
+        return Refusal(socket.frames[greeting.place].frame, greeting.error, socket.loss)
+
+
+BAD_KEY = Experiment("bad-key", _bad_key, lambda pace: pace.answer + pace.quiet)
+
+
+def judge_bad_key(facts: Refusal) -> Verdict:
+    """How is a bad key refused?"""
+    if facts.accepted:
+        return Verdict("accepted", "any key will do here")
+    end = "the socket stays open"
+    if facts.loss is not None:
+        end = f"the socket is closed with {facts.loss.code or 'no close frame'}"
+    if facts.error is None:
+        return Verdict("closed", end) if facts.loss is not None else unclear("no reply")
+    return Verdict(_spelling(facts.frame), f"{facts.error.code}; {end}")
+
+
+async def _bad_task(bench: Bench) -> Refusal:
+    uuid = str(uuid4())
+    async with bench.signed_in() as (socket, _):
+        await socket.send({"taskType": "noSuchTaskType", "taskUUID": uuid})
+        await socket.listen(bench.pace.answer, lambda: socket.error_of(uuid) is not None)
+        refusals = [seen.frame for seen in socket.frames if seen.errors]
+        return Refusal(refusals[0] if refusals else {}, socket.error_of(uuid), socket.loss)
+
+
+BAD_TASK = Experiment("bad-task", _bad_task, lambda pace: 2 * pace.answer)
+
+
+def judge_bad_task(facts: Refusal) -> Verdict:
+    """How is an impossible task refused?"""
+    if facts.error is None:
+        return unclear("no reply") if facts.loss is None else Verdict("closed", str(facts.loss))
+    whose = "names the task" if facts.error.task_uuid else "does not name the task"
+    return Verdict(_spelling(facts.frame), f"{facts.error.code}; {whose}")
