@@ -39,8 +39,10 @@ from runware_ws.models import (
     Usage,
     data_uri,
 )
+from runware_ws.models.delta import Delta, ToolCallPiece
 from runware_ws.session.states import ConnectionState, TaskState
 from runware_ws.stats import Stats
+from runware_ws.streams import TaskStream
 
 __all__ = [
     "DEFAULT_URL",
@@ -53,6 +55,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionState",
+    "Delta",
     "DrainReport",
     "ErrorFamily",
     "EventStream",
@@ -76,10 +79,12 @@ __all__ = [
     "TaskError",
     "TaskHandle",
     "TaskState",
+    "TaskStream",
     "TaskTimeout",
     "TextInference",
     "Tool",
     "ToolCall",
+    "ToolCallPiece",
     "ToolChoice",
     "Usage",
     "Verdict",

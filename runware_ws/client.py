@@ -18,11 +18,14 @@ from runware_ws.feed import EventStream
 from runware_ws.handle import TaskHandle
 from runware_ws.keys import ApiKey, KeySource
 from runware_ws.mapping import Outcome, run_map
+from runware_ws.messages import Messages
 from runware_ws.models import RecoveredBy, Result, TextInference, validate_task
 from runware_ws.session.durations import Durations
+from runware_ws.session.pieces import Pieces
 from runware_ws.session.record import FOREVER, SOURCE_RANK, TaskRecord
 from runware_ws.session.states import ConnectionState, TaskState
 from runware_ws.stats import Stats
+from runware_ws.streams import TaskStream
 from runware_ws.transport.base import Dial
 from runware_ws.transport.websocket import dial as websocket_dial
 
@@ -32,6 +35,12 @@ Task = TextInference | Mapping[str, Any]
 """What can be run: a request model, or a plain dict in the wire's spelling."""
 
 T = TypeVar("T", bound=Task)
+
+
+def _as_stream(task: Task) -> Task:
+    if isinstance(task, TextInference):
+        return task.model_copy(update={"delivery_method": "stream"})
+    return {**task, "deliveryMethod": "stream"}
 
 
 class _Unset:
@@ -223,6 +232,28 @@ class Client:
             raise
         return handle
 
+    def stream(self, task: Task, *, timeout: float | _Unset | None = UNSET) -> TaskStream:
+        """Run one task and read its answer as it is made.
+
+        Use it as ``async with client.stream(task) as stream``, and iterate
+        ``stream`` for :class:`Delta` pieces; ``await stream.result()`` is the whole.
+        ``deliveryMethod`` is set to ``"stream"``. A server that answers with one
+        whole result yields it as one delta. Arguments and exceptions are those of
+        :meth:`run`, and :class:`StreamInterrupted`.
+        """
+
+        def start() -> tuple[TaskHandle, Pieces]:
+            pieces = Pieces()
+            wanted = _as_stream(task)
+            return self._start(wanted, timeout, watched=True, pieces=pieces), pieces
+
+        return TaskStream(start)
+
+    @property
+    def messages(self) -> Messages:
+        """The Messages shape of Anthropic: ``await client.messages.create(...)``."""
+        return Messages(self)
+
     def map(
         self,
         tasks: Iterable[T] | AsyncIterable[T],
@@ -256,16 +287,17 @@ class Client:
         *,
         watched: bool,
         on_done: Callable[[TaskHandle], None] | None = None,
+        pieces: Pieces | None = None,
     ) -> TaskHandle:
         driver = self._running()
         valid = validate_task(task)
         seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
         if seconds is not None and not 0 < seconds < FOREVER:
             raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
-        if valid.delivery == "stream":
+        if valid.delivery == "stream" and pieces is None:
             raise InvalidTask(
-                "deliveryMethod: 'stream' is not supported yet: use 'sync' or 'async'",
-                problems=("deliveryMethod: 'stream' is not supported yet",),
+                "deliveryMethod: a stream is read with client.stream(task)",
+                problems=("deliveryMethod: 'stream' needs client.stream",),
                 task_uuid=valid.uuid,
             )
         now = driver.now()
@@ -280,6 +312,7 @@ class Client:
             watched=watched,
             now=now,
         )
+        record.pieces = pieces
         record.owner = handle = TaskHandle(record, driver, on_done)
         driver.submit(record)
         return handle

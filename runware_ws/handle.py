@@ -51,6 +51,11 @@ class TaskHandle:
         return self._record.state
 
     @property
+    def submitted_at(self) -> float:
+        """When the task was handed over, by the driver's clock, in seconds."""
+        return self._record.submitted_at
+
+    @property
     def done(self) -> bool:
         """Whether the task has ended, in whichever way."""
         return self._record.ended
@@ -105,6 +110,11 @@ class TaskHandle:
     async def wait(self) -> None:
         """Wait until the task has ended, in whichever way; see :meth:`outcome`. Cancel-safe."""
         while self._record.state < TaskState.DONE:
+            await self._subscribe().wait()
+
+    async def wait_news(self) -> None:
+        """Wait until something new came, or the task ended. Cancel-safe."""
+        if self._record.state < TaskState.DONE:
             await self._subscribe().wait()
 
     def _subscribe(self) -> OneShot:

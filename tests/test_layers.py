@@ -21,7 +21,7 @@ ROOMS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"probe"}),
-    frozenset({"client", "handle", "mapping"}),
+    frozenset({"client", "handle", "mapping", "streams"}),
     frozenset({"messages"}),
     frozenset({"driver", "feed"}),
     frozenset({"transport"}),

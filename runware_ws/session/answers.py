@@ -18,6 +18,7 @@ class Meaning(Enum):
     PROGRESS = "progress"
     RECEIPT = "receipt"
     ARCHIVE = "archive"
+    PIECE = "piece"
 
 
 # Documented: processing, success, error. The others are what servers of this kind
@@ -53,6 +54,8 @@ def meaning(item: dict[str, Any]) -> Meaning:
     """Judge one item that names a task."""
     if item.get("taskType") == Question.ARCHIVE.value:
         return Meaning.ARCHIVE
+    if "delta" in item:
+        return Meaning.PIECE
     status = item.get("status")
     if status is None:
         # A result may carry an empty error field; one with content is an error.

@@ -11,6 +11,7 @@ from runware_ws.session.states import TaskState, check_task
 
 if TYPE_CHECKING:
     from runware_ws.session.durations import Expectation
+    from runware_ws.session.pieces import Pieces
 
 __all__ = ["Identity", "Question", "TaskRecord"]
 
@@ -52,6 +53,7 @@ class TaskRecord:
     __slots__ = (
         "alone",
         "ask_from",
+        "ask_only",
         "asked_at",
         "asks",
         "confirmed",
@@ -70,6 +72,7 @@ class TaskRecord:
         "next_at",
         "owner",
         "payload",
+        "pieces",
         "polls",
         "progress",
         "question",
@@ -123,6 +126,8 @@ class TaskRecord:
         self.resent = False
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False
+        # It went another way than over our socket: we may ask for it, never send it.
+        self.ask_only = False
         # What the server proved.
         self.confirmed = False
         self.disturbed = False
@@ -134,6 +139,8 @@ class TaskRecord:
         # A watching handle wants to know of items and of the latest word on progress.
         self.watched = watched
         self.progress: dict[str, Any] | None = None
+        # Only a stream has pieces.
+        self.pieces: Pieces | None = None
         # Since when it may be asked for, and the socket on which it waits for the replay:
         # neither starts anew when that socket dies too, or quick cuts would starve the task.
         self.ask_from = 0.0

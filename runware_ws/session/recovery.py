@@ -23,6 +23,7 @@ from runware_ws.events import SessionLost, TaskResent
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.results import RecoveredBy
 from runware_ws.models.wire_errors import WireError
+from runware_ws.session.answers import READ_ONLY
 from runware_ws.session.effects import Frame
 from runware_ws.session.outbox import Outbox
 from runware_ws.session.record import FOREVER, Question, TaskRecord
@@ -165,6 +166,11 @@ class Recovery:
         """Something about this task is not clear; ask once the dust has settled."""
         if record.next_at == FOREVER:
             self._ask_at(record, now + self._options.replay_grace, now)
+
+    def ask_now(self, record: TaskRecord, now: float) -> None:
+        """There is an answer to be had by asking."""
+        if record.question is None:
+            self._ask_at(record, now, now)
 
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
@@ -354,7 +360,9 @@ class Recovery:
             return False
         record.misses += 1
         # A second try was asked for by the caller itself.
-        may_send = record.reused or (record.disturbed and self._options.resubmit == "same-uuid")
+        may_send = not record.ask_only and (
+            record.reused or (record.disturbed and self._options.resubmit == "same-uuid")
+        )
         if not record.confirmed and may_send:
             # Not before the server had the time to register the last copy. It can have come
             # in until its socket ended; on a socket that is still open, until the question
@@ -393,6 +401,9 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     could have earned it; so is one that denies a task we asked about.
     """
     fam = error.family
+    if error.task_type == record.task_type and record.task_type in READ_ONLY:
+        # The task is such a question itself: this is its answer.
+        return False
     if error.task_type in (Question.POLL.value, Question.ARCHIVE.value):
         return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
     denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from runware_ws.errors import RunwareError
+from runware_ws.errors import RunwareError, StreamInterrupted
 from runware_ws.events import MalformedFrame, ServerNotice
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.results import RecoveredBy
@@ -154,6 +154,8 @@ class Router:
             self._results(record, [item], now, polled=record.question is not None)
         elif means is Meaning.ARCHIVE:
             self._archive(record, item, now)
+        elif means is Meaning.PIECE:
+            self._piece(record, item, now)
         elif means is Meaning.ERROR:
             # Where only the status says so, the item itself is all there is to tell.
             item = _redacted(item, self._redact)
@@ -172,11 +174,34 @@ class Router:
         self._recovery.still_running(record, now)
         if record.state is TaskState.WRITTEN:
             record.move(TaskState.ACKNOWLEDGED)
-        if first and record.delivery != "sync":
+        if first and record.delivery not in ("sync", "stream"):
             self._recovery.watch_async(record, now)
         if means is Meaning.PROGRESS and item != record.progress:
             record.progress = item
             self._table.note(record)
+
+    def _piece(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+        """The next piece of a stream."""
+        self._link.progress()
+        self._recovery.still_running(record, now)
+        if record.state is TaskState.WRITTEN:
+            record.move(TaskState.ACKNOWLEDGED)
+        pieces = record.pieces
+        if pieces is None:
+            # Nobody asked for pieces: a sign of life.
+            return
+        if record.disturbed or record.generation != self._link.generation:
+            pieces.suspended = True
+        last = pieces.add(item, now)
+        if pieces.suspended:
+            if last:
+                # It is done there, so the archive has the whole of it, now or in a moment.
+                self._recovery.ask_now(record, now)
+            return
+        self._table.note(record)
+        if last:
+            record.items.append(pieces.whole())
+            self._end(record, TaskState.DONE, now)
 
     def _results(
         self, record: TaskRecord, items: list[dict[str, Any]], now: float, *, polled: bool
@@ -199,6 +224,15 @@ class Router:
     ) -> None:
         """Take the items that are new; the task ends when all of its results are here."""
         self._link.progress()
+        if record.pieces is not None and not record.pieces.complete(items[0], now):
+            text = record.pieces.text()
+            error = StreamInterrupted(
+                "the stream was cut, and the whole answer does not begin with what had arrived",
+                text=text,
+                task_uuid=record.uuid,
+            )
+            self._end(record, TaskState.FAILED, now, error)
+            return
         if record.expected == 1:
             fresh = items[:1]
         else:

@@ -1,0 +1,35 @@
+"""The ``runware-ws`` command.
+
+Exit codes:
+
+* 0: every line has a result (``run``); nothing lost, doubled or wrong (``demo``)
+* 1: some lines ended with an error; or the demo found a fault
+* 2: wrong usage, bad input, or an output that cannot be written
+* 3: the server refuses the API key
+* 4: the server cannot be reached
+* 130: ended by Ctrl-C (SIGINT)
+* 143: ended by SIGTERM
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_EXTRA = ("typer", "rich")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        from runware_ws.cli.app import run_app
+    except ModuleNotFoundError as exc:
+        # Only what the extra brings: a missing module of our own is a bug, and must be seen.
+        if (exc.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        sys.stderr.write(
+            f"runware-ws: the command line needs {exc.name}: pip install 'runware-ws[cli]'\n"
+        )
+        sys.exit(2)
+    run_app()

@@ -1,0 +1,285 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from runware_ws import __version__
+from runware_ws.cli.demo import DemoOptions, run_demo
+from runware_ws.cli.emulate import describe, parse_options, run_emulator
+from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.probe import ProbeOptions, describe_questions, run_probe
+from runware_ws.cli.run import Target, run_lines
+from runware_ws.cli.runner import RunOptions
+from runware_ws.cli.screen import say
+from runware_ws.emulator import parse_duration
+
+__all__ = ["app", "run_app"]
+
+app = typer.Typer(
+    name="runware-ws",
+    no_args_is_help=True,
+    add_completion=False,
+    # Errors are plain lines: a box around them breaks in narrow terminals and in logs.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run_app() -> None:
+    """Run the command line and exit."""
+    app(prog_name="runware-ws")
+
+
+def _finish(action: Callable[[], int]) -> NoReturn:
+    try:
+        code = int(action())
+    except Stop as exc:
+        say(exc.message)
+        code = int(exc.code)
+    except KeyboardInterrupt:
+        code = int(ExitCode.INTERRUPTED)
+    raise typer.Exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"runware-ws {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Thousands of tasks over one socket to Runware: nothing lost, nothing run twice.
+
+    Try first, without a key or a network:
+
+    \b
+      runware-ws demo
+      echo '{"prompt": "Why is the sky blue?"}' | runware-ws run - -o - --emulate
+
+    The API key comes from the environment variable RUNWARE_API_KEY, or from a
+    file (run --api-key-file).
+
+    \b
+    Exit codes:
+      0    every line has a result; the demo found nothing wrong
+      1    some lines ended with an error; the demo found a fault
+      2    wrong usage, bad input, or an output that cannot be written
+      3    the server refuses the API key
+      4    the server cannot be reached
+      130  ended by Ctrl-C (143: by SIGTERM)
+    """
+
+
+@app.command(short_help="See the promise kept on a wire that is cut again and again.")
+def demo(
+    tasks: Annotated[int, typer.Option(min=1, metavar="N", help="How many tasks.")] = 1000,
+    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="How many at once.")] = 200,
+    cuts: Annotated[
+        str,
+        typer.Option(metavar="PAUSE", help="Time between two cuts of the wire; 0 for none."),
+    ] = "300ms",
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="All choices of the demo come from it.")
+    ] = 1,
+) -> None:
+    """Run tasks against a built-in server while the wire is cut again and again.
+
+    No key and no network are needed. The table at the end tells how each answer
+    came home, and whether one was lost, run twice, or given to a wrong question.
+    """
+
+    def action() -> int:
+        try:
+            pause = parse_duration(cuts)
+        except ValueError as exc:
+            raise Stop(ExitCode.USAGE, f"--cuts: {exc}") from None
+        return run_demo(DemoOptions(tasks, concurrency, seed, pause))
+
+    _finish(action)
+
+
+@app.command(short_help="Run a file of tasks, one JSON object on each line.")
+def run(
+    source: Annotated[
+        str, typer.Argument(metavar="IN.jsonl", help="One JSON object on each line; - for stdin.")
+    ],
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="OUT.jsonl", help="Where answers go; - for stdout."),
+    ],
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Use a built-in server: no key, no cost.")
+    ] = False,
+    url: Annotated[
+        str | None, typer.Option(help="Another server, ws:// or wss://. [default: Runware]")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Read the API key from this file.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many tasks at once.")
+    ] = 100,
+    timeout: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="Limit for each task.")
+    ] = 300.0,
+    connect_timeout: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="Limit for the first connection.")
+    ] = 15.0,
+    grace: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="For tasks in flight after Ctrl-C.")
+    ] = 5.0,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Try again every line with an error.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no summary.")
+    ] = False,
+) -> None:
+    """Run a file of tasks, one JSON object on each line.
+
+    \b
+    A line is one of:
+      {"prompt": "…"}       also system, max_tokens, stop_sequences, model
+      {"messages": […]}     a task in Runware's spelling; taskType, taskUUID
+                            and, for Claude Haiku 4.5, model may be missing
+      {"custom_id": "…", "params": {"model": "claude-haiku-4-5", …}}
+                            a batch line in the Anthropic style
+
+    A line's id is its custom_id, id or task_id. Each line of the output carries
+    it, the line's number, and a "result" or an "error", in the order in which
+    tasks end. A file with a line that is not JSON is refused before anything is
+    run; any other bad line gets an error of its own.
+
+    The same command again does only what is missing: lines without a result,
+    and errors that may pass (an error's "retryable": timeouts, a busy server).
+    Definite errors stay, unless --retry-errors. An edited line is done again;
+    the old answer moves to OUT.jsonl.stale.
+
+    OUT.jsonl.journal holds the taskUUIDs of tasks in flight. After a crash the
+    next run asks the server for their answers, and sends them again only under
+    the same taskUUID, so no task is run twice. It is removed at the end.
+
+    Ctrl-C (or SIGTERM) takes no new line and gives tasks in flight a short
+    grace; a second one ends at once.
+
+    \b
+    Exit codes: 0 all lines have a result, 1 some have an error, 2 bad input or
+    output, 3 key refused, 4 server unreachable, 130 Ctrl-C, 143 SIGTERM.
+    """
+    if emulate and url is not None:
+        _finish(lambda: _refuse("--emulate and --url exclude each other: use one of them"))
+    _finish(
+        lambda: run_lines(
+            source,
+            output,
+            Target(url, emulate, api_key_file),
+            RunOptions(concurrency, timeout, grace, connect_timeout),
+            retry_errors=retry_errors,
+            quiet=quiet,
+        )
+    )
+
+
+def _refuse(message: str) -> NoReturn:
+    raise Stop(ExitCode.USAGE, message)
+
+
+@app.command(short_help="Run a local server that speaks Runware's protocol.")
+def emulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free one.")] = 0,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="A made-up key, the only one accepted. [default: any]"),
+    ] = None,
+    latency: Annotated[
+        str, typer.Option(help="50ms, 10ms-200ms, exp:50ms or lognormal:50ms,0.5.")
+    ] = "0",
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="ORDER", help="Like cut-every=1s; repeatable.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Like replay=before-auth; repeatable."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="All choices of the emulator come from it.")
+    ] = 0,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Permit a host beyond loopback.")
+    ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="List all faults and settings, and end.")
+    ] = False,
+) -> None:
+    """Run a local server that speaks Runware's protocol, with faults on order.
+
+    Prints "listening on URL" when it is ready. Ctrl-C or SIGTERM is its normal
+    end (exit code 0); it then prints its counters on stderr, as JSON.
+    """
+    if list_all:
+        typer.echo(describe())
+        raise typer.Exit
+    _finish(
+        lambda: run_emulator(
+            api_key,
+            host=host,
+            port=port,
+            latency=latency,
+            faults=fault or (),
+            options=parse_options(setting or ()),
+            seed=seed,
+            allow_remote=allow_remote,
+        )
+    )
+
+
+@app.command(short_help="Ask a live server what its documentation leaves open.")
+def probe(
+    url: Annotated[
+        str | None, typer.Option(help="Another server, ws:// or wss://. [default: Runware]")
+    ] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Read the API key from this file.")
+    ] = None,
+    emulate: Annotated[
+        bool, typer.Option("--emulate", help="Ask a built-in server: no key, no cost.")
+    ] = False,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="With --emulate: another choice of its."),
+    ] = None,
+    only: Annotated[str, typer.Option(metavar="NAME,NAME", help="These questions only.")] = "",
+    slow: Annotated[
+        bool, typer.Option("--slow", help="Also the questions that must wait for minutes.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before tasks that cost money.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the whole evidence.")
+    ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="List all questions, and end.")] = False,
+) -> None:
+    """Ask a live server what its documentation leaves open, with the cheapest tasks.
+
+    It says beforehand how many tasks it will run and what they cost at most, and
+    asks. At the end it prints a table of verdicts. The key never shows.
+    """
+    if list_all:
+        typer.echo(describe_questions())
+        raise typer.Exit
+    options = ProbeOptions(url, api_key_file, emulate, only, yes, slow, json, setting or ())
+    _finish(lambda: run_probe(options))

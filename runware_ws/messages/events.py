@@ -1,0 +1,261 @@
+"""Pieces of an answer become the events of a Messages stream. Pure: no I/O, no waiting.
+
+The order is that of the shape: ``message_start``; for each block ``content_block_start``,
+``content_block_delta``, ``content_block_stop``; ``message_delta`` with the stop reason and the
+counts; ``message_stop``. Only one block is open at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from runware_ws.errors import ProtocolError
+from runware_ws.messages.objects import (
+    ContentBlock,
+    JsonObject,
+    Message,
+    MessageEvent,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    Usage,
+)
+from runware_ws.messages.request import DEFAULT_MODEL
+from runware_ws.messages.response import message_id, stop_reason, usage_of
+from runware_ws.messages.tools import tool_id
+from runware_ws.models.delta import Delta, ToolCallPiece
+from runware_ws.models.jsonable import is_object
+from runware_ws.models.results import Result
+from runware_ws.models.usage import Usage as RunwareUsage
+
+__all__ = ["Delta", "EventBuilder", "ToolCallPiece", "delta_of", "events_of", "events_of_result"]
+
+
+def delta_of(result: Result) -> Delta:
+    """A whole result as one piece."""
+    return Delta(
+        text=result.text,
+        reasoning=result.reasoning_content,
+        tool_calls=tuple(
+            ToolCallPiece(number, call.id, call.name, orjson.dumps(call.arguments).decode("utf-8"))
+            for number, call in enumerate(result.tool_calls or ())
+        ),
+        finish_reason=result.finish_reason,
+        usage=result.usage,
+    )
+
+
+@dataclass(slots=True)
+class _Tool:
+    """A tool call that is on its way. ``held`` are pieces that could not go out yet."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    held: list[str] = field(default_factory=list[str])
+    closed: bool = False
+
+
+class EventBuilder:
+    """Turns pieces into events, and keeps the message that they make.
+
+    Feed it with :meth:`feed`, then call :meth:`finish` once; both return the events that follow.
+    ``message()`` is the answer so far, and the whole answer after the end. A stream that was cut
+    is simply not finished.
+    """
+
+    def __init__(self, task_uuid: str, model: str = DEFAULT_MODEL) -> None:
+        self._task_uuid = task_uuid
+        self._model = model
+        self._started = False
+        self._finished = False
+        self._content: list[ContentBlock] = []
+        self._pieces: list[str] = []
+        self._open: Literal["text", "thinking", "tool_use"] | None = None
+        self._tool: _Tool | None = None
+        self._tools: dict[int, _Tool] = {}
+        self._finish_reason: str | None = None
+        self._usage: RunwareUsage | None = None
+
+    def feed(self, delta: Delta) -> list[MessageEvent]:
+        """The events that one piece makes; the first call also starts the message.
+
+        Raises:
+            ProtocolError: a piece of a tool call whose block is closed.
+            RuntimeError: the message is finished.
+        """
+        if self._finished:
+            raise RuntimeError("the message is finished")
+        events = self._start()
+        if delta.reasoning:
+            events += self._flow("thinking", delta.reasoning)
+        if delta.text:
+            events += self._flow("text", delta.text)
+        for piece in delta.tool_calls:
+            events += self._tool_piece(piece)
+        self._finish_reason = delta.finish_reason or self._finish_reason
+        self._usage = delta.usage or self._usage
+        return events
+
+    def finish(self) -> list[MessageEvent]:
+        """The events that end the message.
+
+        Raises:
+            RuntimeError: the message is finished already.
+        """
+        if self._finished:
+            raise RuntimeError("the message is finished")
+        events = [*self._start(), *self._flush_tools(), *self._close()]
+        self._finished = True
+        message = self.message()
+        end = {"stop_reason": message.stop_reason, "stop_sequence": None}
+        return [
+            *events,
+            MessageEvent(type="message_delta", delta=JsonObject(end), usage=message.usage),
+            MessageEvent(type="message_stop"),
+        ]
+
+    def message(self) -> Message:
+        """The message that the events so far make. It has no ``runware``."""
+        tools = any(block["type"] == "tool_use" for block in self._content)
+        content = list(self._content)
+        if self._open is not None:
+            content[-1] = self._whole(content[-1])
+        return Message(
+            id=message_id(self._task_uuid),
+            type="message",
+            role="assistant",
+            content=content,
+            model=self._model,
+            stop_reason=stop_reason(self._finish_reason, tool_calls=tools)
+            if self._finished
+            else None,
+            stop_sequence=None,
+            usage=usage_of(self._usage),
+        )
+
+    # Blocks
+
+    def _start(self) -> list[MessageEvent]:
+        if self._started:
+            return []
+        self._started = True
+        message = self.message()
+        message["usage"] = Usage(input_tokens=0, output_tokens=0)  # told at the end
+        return [MessageEvent(type="message_start", message=message)]
+
+    def _begin(self, block: ContentBlock) -> list[MessageEvent]:
+        events = self._close()
+        self._content.append(block)
+        self._open = block["type"]
+        # A copy, with an input of its own: whoever accumulates events writes into the block.
+        first = JsonObject(block) if block["type"] != "tool_use" else JsonObject(block, input={})
+        return [
+            *events,
+            MessageEvent(
+                type="content_block_start", index=len(self._content) - 1, content_block=first
+            ),
+        ]
+
+    def _delta(self, kind: str, key: str, piece: str) -> MessageEvent:
+        self._pieces.append(piece)
+        return MessageEvent(
+            type="content_block_delta",
+            index=len(self._content) - 1,
+            delta=JsonObject({"type": kind, key: piece}),
+        )
+
+    def _close(self) -> list[MessageEvent]:
+        if self._open is None:
+            return []
+        self._content[-1] = self._whole(self._content[-1])
+        self._pieces.clear()
+        self._open = None
+        if self._tool is not None:
+            self._tool.closed = True
+            self._tool = None
+        return [MessageEvent(type="content_block_stop", index=len(self._content) - 1)]
+
+    def _whole(self, block: ContentBlock) -> ContentBlock:
+        text = "".join(self._pieces)
+        if block["type"] == "text":
+            return TextBlock(block, text=text)
+        if block["type"] == "thinking":
+            return ThinkingBlock(block, thinking=text)
+        return ToolUseBlock(block, input=_input(text))
+
+    # Text and reasoning
+
+    def _flow(self, kind: Literal["text", "thinking"], piece: str) -> list[MessageEvent]:
+        events: list[MessageEvent] = []
+        if self._open != kind:
+            events += self._flush_tools()
+            if kind == "text":
+                events += self._begin(TextBlock(type="text", text=""))
+            else:
+                events += self._begin(ThinkingBlock(type="thinking", thinking="", signature=""))
+        return [*events, self._delta(f"{kind}_delta", kind, piece)]
+
+    # Tool calls. Pieces of several calls may come mixed, and only one block is open at a time: the
+    # first call flows, and the others are held back until it is over, which is known by the end of
+    # all calls only.
+
+    def _tool_piece(self, piece: ToolCallPiece) -> list[MessageEvent]:
+        tool = self._tools.setdefault(piece.index, _Tool(piece.index))
+        if tool.closed:
+            raise ProtocolError(
+                "a piece of a tool call came after other content", task_uuid=self._task_uuid
+            )
+        tool.id = piece.id or tool.id
+        tool.name = piece.name if tool.name is None else tool.name
+        tool.held += [piece.arguments] if piece.arguments else []
+        return self._release(tool) if self._tool in (None, tool) else []
+
+    def _release(self, tool: _Tool) -> list[MessageEvent]:
+        """Send what is held of a call, and open its block first where needed."""
+        if tool.name is None:
+            return []
+        events: list[MessageEvent] = []
+        if self._tool is not tool:
+            identity = tool.id or tool_id(self._task_uuid, tool.index)
+            events += self._begin(
+                ToolUseBlock(type="tool_use", id=identity, name=tool.name, input={})
+            )
+            self._tool = tool
+        held, tool.held = tool.held, []
+        return events + [self._delta("input_json_delta", "partial_json", piece) for piece in held]
+
+    def _flush_tools(self) -> list[MessageEvent]:
+        """End all calls; one whose name never came is left out, as in a whole result."""
+        events = self._close() if self._tool is not None else []
+        for tool in self._tools.values():
+            if not tool.closed and tool.name is not None:
+                events += [*self._release(tool), *self._close()]
+        return events
+
+
+def _input(text: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return {}
+    return value if is_object(value) else {}
+
+
+def events_of(
+    deltas: Iterable[Delta], task_uuid: str, model: str = DEFAULT_MODEL
+) -> Iterator[MessageEvent]:
+    """The whole stream of events of an answer in pieces. Raises what ``EventBuilder`` raises."""
+    builder = EventBuilder(task_uuid, model)
+    for delta in deltas:
+        yield from builder.feed(delta)
+    yield from builder.finish()
+
+
+def events_of_result(result: Result, model: str = DEFAULT_MODEL) -> Iterator[MessageEvent]:
+    """The stream of events of a whole result: for whoever must answer a stream and has it all."""
+    return events_of([delta_of(result)], result.task_uuid, model)

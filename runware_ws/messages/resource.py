@@ -1,0 +1,193 @@
+"""``client.messages``: the Messages shape over a client's connection."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Any, Literal, Protocol, Required, Self, TypedDict, Unpack, overload
+
+from runware_ws.messages.events import EventBuilder
+from runware_ws.messages.objects import Message, MessageEvent
+from runware_ws.messages.request import DEFAULT_MODEL, ThinkingLevel, Unsupported, to_task
+from runware_ws.messages.response import to_message
+from runware_ws.models.delta import Delta
+from runware_ws.models.results import Result
+from runware_ws.models.text_inference import TextInference
+
+__all__ = ["MessageParams", "MessageStream", "Messages", "Runner"]
+
+
+class _ClientsOwn:
+    def __repr__(self) -> str:
+        return "the client's own"
+
+
+_CLIENTS_OWN = _ClientsOwn()
+
+
+class MessageParams(TypedDict, total=False):
+    """The Messages shape's own parameters. The last three are refused by name."""
+
+    max_tokens: Required[int]
+    messages: Required[Sequence[Mapping[str, Any]]]
+    model: str | None
+    system: str | Sequence[Any] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: Mapping[str, Any] | None
+    stop_sequences: Sequence[str] | None
+    metadata: Mapping[str, Any] | None
+    thinking: Mapping[str, Any] | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+
+
+class _Timeout(TypedDict, total=False):
+    timeout: float | None
+
+
+class Runner(Protocol):
+    """What is needed of a client."""
+
+    async def run(self, task: TextInference, *, timeout: float | None = ...) -> Result:
+        """Run one task."""
+        ...
+
+    def stream(
+        self, task: TextInference, *, timeout: float | None = ...
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
+        """Run one task and read its answer as it is made."""
+        ...
+
+
+class MessageStream:
+    """The events of one message as they come: ``async for event in stream``.
+
+    ``async with stream`` gives the message up where the block is left early, and
+    so does :meth:`aclose`. A stream that is cut and cannot be completed raises
+    ``StreamInterrupted``; ``message_stop`` comes only at the true end.
+    """
+
+    def __init__(
+        self, deltas: AbstractAsyncContextManager[AsyncIterator[Delta]], builder: EventBuilder
+    ) -> None:
+        self._deltas = deltas
+        self._builder = builder
+        self._stack = AsyncExitStack()
+        self._source: AsyncIterator[Delta] | None = None
+        self._ready: deque[MessageEvent] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> MessageEvent:
+        while not self._ready:
+            if self._ended:
+                raise StopAsyncIteration
+            if self._source is None:
+                self._source = await self._stack.enter_async_context(self._deltas)
+            try:
+                self._ready.extend(self._builder.feed(await anext(self._source)))
+            except StopAsyncIteration:
+                self._ended = True
+                self._ready.extend(self._builder.finish())
+                await self.aclose()
+        return self._ready.popleft()
+
+    def message(self) -> Message:
+        """The message so far; the whole of it once the events ended."""
+        return self._builder.message()
+
+    async def aclose(self) -> None:
+        """Give up what has not come yet. Idempotent."""
+        await self._stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class Messages:
+    """Messages requests over one client. Stateless: make as many as you like."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Runner) -> None:
+        self._client = client
+
+    @overload
+    async def create(
+        self,
+        *,
+        stream: Literal[True],
+        unsupported: Unsupported = ...,
+        thinking_level: ThinkingLevel | None = ...,
+        include_cost: bool | None = ...,
+        task_uuid: str | None = ...,
+        timeout: float | _ClientsOwn | None = ...,
+        **request: Unpack[MessageParams],
+    ) -> MessageStream: ...
+
+    @overload
+    async def create(
+        self,
+        *,
+        stream: Literal[False] | None = ...,
+        unsupported: Unsupported = ...,
+        thinking_level: ThinkingLevel | None = ...,
+        include_cost: bool | None = ...,
+        task_uuid: str | None = ...,
+        timeout: float | _ClientsOwn | None = ...,
+        **request: Unpack[MessageParams],
+    ) -> Message: ...
+
+    async def create(
+        self,
+        *,
+        stream: bool | None = None,
+        unsupported: Unsupported = "error",
+        thinking_level: ThinkingLevel | None = None,
+        include_cost: bool | None = None,
+        task_uuid: str | None = None,
+        timeout: float | _ClientsOwn | None = _CLIENTS_OWN,
+        **request: Unpack[MessageParams],
+    ) -> Message | MessageStream:
+        """Ask for a message; return the whole of it or, with ``stream=True``, its events.
+
+        The parameters are those of the Messages shape; ``None`` is as good as not given. What
+        this model does not take (``temperature``, ``top_p``, ``top_k``, unknown parameters and
+        blocks) is refused by name, or left out with a warning where ``unsupported="drop"``.
+        ``unsupported``, ``thinking_level``, ``include_cost`` and ``task_uuid`` are told in
+        :func:`to_task`, ``timeout`` in ``Client.run``.
+
+        Cancelled, it gives the task up, as ``Client.run`` does.
+
+        Raises:
+            InvalidTask: refused before the wire.
+            TaskError: the server's verdict; and all else that ``Client.run`` raises.
+        """
+        given: dict[str, Any] = {"model": DEFAULT_MODEL, **request, "stream": stream}
+        task = to_task(
+            {name: value for name, value in given.items() if value is not None},
+            unsupported=unsupported,
+            thinking_level=thinking_level,
+            include_cost=include_cost,
+            task_uuid=task_uuid,
+            stacklevel=2,
+        )
+        model = given["model"] or DEFAULT_MODEL
+        own: _Timeout = {} if isinstance(timeout, _ClientsOwn) else {"timeout": timeout}
+        if stream:
+            builder = EventBuilder(task.task_uuid, model)
+            return MessageStream(self._client.stream(task, **own), builder)
+        return to_message(await self._client.run(task, **own), model)

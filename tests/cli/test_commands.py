@@ -1,0 +1,143 @@
+"""The other commands, and the frame around them all."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runware_ws import __version__
+from runware_ws.cli.demo import DemoOptions, run_demo
+from runware_ws.cli.emulate import describe, parse_options
+from runware_ws.cli.exits import Stop
+from runware_ws.cli.tally import Tally
+from runware_ws.emulator import KNOWN_ORDERS, EmulatorOptions
+from tests.cli.conftest import ROOT, TOO_LONG, Ended, start
+
+Cli = Callable[..., Ended]
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").out == f"runware-ws {__version__}\n"
+    assert "Exit codes" in cli("--help").out
+    assert "A line is one of" in cli("run", "--help").out
+    assert cli("run", "in").code == 2
+
+
+def test_demo_keeps_the_promise(cli: Cli) -> None:
+    ended = cli("demo", "--tasks", "300", "--seed", "3")
+    assert ended.code == 0
+    told = dict(line.split(": ") for line in ended.out.splitlines() if ": " in line)
+    assert (told["submitted"], told["answered"]) == ("300", "300")
+    assert (told["lost"], told["run twice"], told["wrong answers"]) == ("0", "0", "0")
+    assert int(told["cuts of the wire"]) >= 3
+    assert int(told["reconnects"]) >= 3
+    assert int(told["  live"]) < 300
+
+
+def test_demo_without_cuts(cli: Cli) -> None:
+    ended = cli("demo", "--tasks", "20", "--cuts", "0")
+    assert ended.code == 0
+    assert "reconnects: 0" in ended.out
+    assert cli("demo", "--cuts", "often").code == 2
+
+
+def test_demo_tells_a_broken_promise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*_: object) -> Tally:
+        return Tally(submitted=2, answered=2, run_twice=1)
+
+    monkeypatch.setattr("runware_ws.cli.demo._demo", broken)
+    assert run_demo(DemoOptions(2, 1, 1, 0.0)) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_a_tally_counts_shares() -> None:
+    tally = Tally(submitted=4, answered=3, latencies=[3.0, 1.0, 2.0])
+    assert (tally.lost, tally.clean) == (1, False)
+    assert (tally.latency(0.5), tally.latency(0.99)) == (2.0, 3.0)
+    assert Tally().latency(0.5) == 0.0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_emulate_serves_until_a_signal(cli: Cli, tmp_path: Path) -> None:
+    with start("emulate", "--api-key", "made-up", "--latency", "1ms", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().strip()
+        assert line.startswith("listening on ws://127.0.0.1:")
+        url = line.removeprefix("listening on ")
+        (tmp_path / "in").write_text('{"prompt": "x"}')
+        (tmp_path / "key").write_text("made-up")
+        assert cli("run", "in", "-o", "out", "--url", url, "--api-key-file", "key").code == 0
+        port = url.removesuffix("/v1").rpartition(":")[2]
+        taken = cli("emulate", "--port", port)
+        assert taken.code == 2
+        assert f"cannot listen on 127.0.0.1:{port}" in taken.said
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=TOO_LONG)
+        assert process.returncode == 0
+        assert json.loads(said)["executed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--fault", "nope"), "unknown fault 'nope'"),
+        (("--latency", "soon"), "not a latency"),
+        (("--host", "0.0.0.0"), "use --allow-remote"),
+        (("--set", "nope=1"), "names: archive_limit"),
+        (("--set", "replay=sometimes"), "must be after-auth or before-auth"),
+        (("--set", "merge_limit=0"), "merge_limit must be at least 1"),
+    ],
+)
+def test_emulate_refuses(cli: Cli, args: tuple[str, ...], said: str) -> None:
+    ended = cli("emulate", *args)
+    assert ended.code == 2
+    assert said in ended.said
+    assert len(ended.said.splitlines()) == 1
+
+
+def test_settings_of_all_kinds() -> None:
+    options = parse_options(
+        [
+            "replay=before-auth",
+            "buffer-seconds=2m",
+            "idle_seconds=none",
+            "shuffle=on",
+            "merge_limit=7",
+            "idle_close_code=1001",
+        ]
+    )
+    assert options == EmulatorOptions(
+        replay="before-auth",
+        buffer_seconds=120.0,
+        idle_seconds=None,
+        shuffle=True,
+        merge_limit=7,
+        idle_close_code=1001,
+    )
+    with pytest.raises(Stop, match="on or off"):
+        parse_options(["shuffle=maybe"])
+
+
+def test_everything_is_listed(cli: Cli) -> None:
+    listed = cli("emulate", "--list").out
+    assert listed == describe() + "\n"
+    for usage in KNOWN_ORDERS.values():
+        assert usage in listed
+
+
+def test_without_the_extra(tmp_path: Path) -> None:
+    hide = "import sys; sys.modules['typer'] = None; from runware_ws.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", hide], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "pip install 'runware-ws[cli]'" in ended.stderr

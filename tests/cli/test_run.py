@@ -1,0 +1,309 @@
+"""``run``: what it writes, what it refuses, what it does when it is called again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import KEY, Ended, Server, read_lines, texts, write_lines
+
+Cli = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(cli: Cli, server: Server) -> Cli:
+    """``run`` against the server, with short limits."""
+
+    def invoke(*args: str, stdin: str | None = None) -> Ended:
+        return cli("run", *args, "--url", server.url, "--connect-timeout", "5", stdin=stdin)
+
+    return invoke
+
+
+def prompts(*names: str) -> list[dict[str, Any]]:
+    return [{"id": name, "prompt": f"ask {name}"} for name in names]
+
+
+def test_each_line_gets_one_line(run: Cli, server: Server, tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "ask c"}]
+    params = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": messages}
+    batch = {"custom_id": "c", "params": params}
+    write_lines(tmp_path / "in", *prompts("a"), {"prompt": "ask b"}, batch)
+    ended = run("in", "-o", "out")
+    assert ended.code == 0, ended.said
+    assert texts(tmp_path / "out") == {1: "ask a", 2: "ask b", 3: "ask c"}
+    by_line = {entry["line"]: entry for entry in read_lines(tmp_path / "out")}
+    assert by_line[1]["id"] == "a"
+    assert by_line[3]["custom_id"] == "c"
+    result = by_line[1]["result"]
+    assert result["finish_reason"] == "stop"
+    assert result["recovered_by"] == "live"
+    assert result["cost"] > 0
+    assert result["usage"]["totalTokens"] > 0
+    assert result["raw"][0]["taskUUID"] == result["task_uuid"]
+    assert "3 done, 0 errors, $0.0" in ended.said
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_stdin_to_stdout(run: Cli) -> None:
+    ended = run("-", "-o", "-", "--quiet", stdin='\ufeff{"prompt": "ask"}\r\n\n{"prompt": "b"}')
+    assert (ended.code, ended.said) == (0, "")
+    assert {json.loads(line)["line"] for line in ended.out.splitlines()} == {1, 3}
+
+
+def test_emulate_needs_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNWARE_API_KEY")
+    write_lines(tmp_path / "in", *prompts("a"))
+    assert cli("run", "in", "-o", "out", "--emulate").code == 0
+    assert texts(tmp_path / "out") == {1: "ask a"}
+
+
+def test_a_bad_line_harms_no_other(run: Cli, server: Server, tmp_path: Path) -> None:
+    too_many = {"id": "z", "prompt": "x", "max_tokens": 10**6}
+    write_lines(tmp_path / "in", [1], *prompts("a"), {"prompt": "x", "top_p": 1}, too_many)
+    ended = run("in", "-o", "out")
+    assert ended.code == 1
+    assert texts(tmp_path / "out") == {2: "ask a"}
+    errors = {e["line"]: e["error"] for e in read_lines(tmp_path / "out") if "error" in e}
+    assert "must be a JSON object" in errors[1]["message"]
+    assert "top_p" in errors[3]["message"]
+    assert "settings.maxTokens" in errors[4]["message"]
+    assert {error["type"] for error in errors.values()} == {"InvalidTask"}
+    assert {(e["submitted"], e["retryable"]) for e in errors.values()} == {("no", False)}
+    assert server.emulator.stats.executed == 1
+
+
+def test_again_does_nothing(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a", "b"))
+    run("in", "-o", "out")
+    before = (tmp_path / "out").read_bytes()
+    ended = run("in", "-o", "out")
+    assert ended.code == 0
+    assert "2 already there" in ended.said
+    assert (tmp_path / "out").read_bytes() == before
+    assert server.emulator.stats.executed == 2
+
+
+def test_more_lines_and_another_order(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a", "b"))
+    run("in", "-o", "out")
+    write_lines(tmp_path / "in", *prompts("c", "b", "a"))
+    assert run("in", "-o", "out").code == 0
+    assert [entry["id"] for entry in read_lines(tmp_path / "out")][2] == "c"
+    assert server.emulator.stats.executed == 3
+
+
+def test_an_edited_line_is_done_again(run: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a", "b"))
+    run("in", "-o", "out")
+    write_lines(tmp_path / "in", *prompts("a"), {"id": "b", "prompt": "edited"})
+    ended = run("in", "-o", "out")
+    assert ended.code == 0
+    assert "out.stale" in ended.said
+    assert texts(tmp_path / "out") == {1: "ask a", 2: "edited"}
+    assert texts(tmp_path / "out.stale") == {2: "ask b"}
+
+
+def test_a_torn_line_is_done_again(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a", "b"))
+    run("in", "-o", "out")
+    whole = (tmp_path / "out").read_bytes()
+    (tmp_path / "out").write_bytes(whole[:-20])
+    ended = run("in", "-o", "out")
+    assert ended.code == 0
+    assert "cut off" in ended.said
+    assert len(texts(tmp_path / "out")) == 2
+    # A last line that only lacks its line end was paid for, and stays.
+    (tmp_path / "out").write_bytes((tmp_path / "out").read_bytes()[:-1])
+    assert run("in", "-o", "out").code == 0
+    assert len(texts(tmp_path / "out")) == 2
+    assert server.emulator.stats.executed == 3
+
+
+def test_which_errors_are_tried_again(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a"))
+    server.fault("inject_error", "providerError", times=1)
+    ended = run("in", "-o", "out")
+    assert ended.code == 1
+    assert "1 errors may pass" in ended.said
+    assert read_lines(tmp_path / "out")[0]["error"]["retryable"] is True
+
+    server.fault("inject_error", "contentPolicyViolation", times=1)
+    ended = run("in", "-o", "out")
+    assert ended.code == 1
+    assert read_lines(tmp_path / "out")[0]["error"]["code"] == "contentPolicyViolation"
+
+    ended = run("in", "-o", "out")  # A definite error stays
+    assert ended.code == 1
+    assert "(1 of them errors)" in ended.said
+    assert server.emulator.stats.executed == 0
+
+    assert run("in", "-o", "out", "--retry-errors").code == 0  # until it is asked for.
+    assert texts(tmp_path / "out") == {1: "ask a"}
+    assert len(read_lines(tmp_path / "out")) == 1
+
+
+def test_a_timeout_is_asked_for_and_not_run_twice(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", {"prompt": "hold a"})
+    assert run("in", "-o", "out", "--timeout", "0.3").code == 1
+    error = read_lines(tmp_path / "out")[0]["error"]
+    assert (error["type"], error["retryable"]) == ("TaskTimeout", True)
+    server.release()
+    ended = run("in", "-o", "out")
+    assert ended.code == 0, ended.said
+    assert texts(tmp_path / "out") == {1: "hold a"}
+    assert server.emulator.stats.executed == 1
+
+
+def test_ids_that_are_not_unique(run: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a", "a"))
+    ended = run("in", "-o", "out")
+    assert ended.code == 0
+    assert "known by their numbers" in ended.said
+    assert len(texts(tmp_path / "out")) == 2
+    assert "2 already there" in run("in", "-o", "out").said
+
+
+def test_a_line_with_its_own_task_uuid(run: Cli, server: Server, tmp_path: Path) -> None:
+    uuid = "7f3d7a52-3a0f-4d59-9f0e-0d6a3f1b2c4d"
+    write_lines(
+        tmp_path / "in",
+        {"taskUUID": uuid, "messages": [{"role": "user", "content": "x"}]},
+    )
+    run("in", "-o", "out")
+    assert read_lines(tmp_path / "out")[0]["result"]["task_uuid"] == uuid
+    question = {"taskType": "getTaskDetails", "taskUUID": uuid}
+    write_lines(tmp_path / "in2", question, {"taskType": "getTaskDetails"})
+    assert run("in2", "-o", "out2").code == 1
+    found = {entry["line"]: entry for entry in read_lines(tmp_path / "out2")}
+    assert found[1]["result"]["raw"][0]["request"][0]["taskUUID"] == uuid
+    assert "taskUUID: is required" in found[2]["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("args", "files", "said"),
+    [
+        (("nope", "-o", "out"), {}, "nope: cannot be read: No such file"),
+        ((".", "-o", "out"), {}, ".: cannot be read: Is a directory"),
+        (("in", "-o", "out"), {"in": ""}, "in: is empty"),
+        (("in", "-o", "out"), {"in": '{"prompt": "x"}\n{"a":}\n'}, "in:2: not JSON"),
+        (("in", "-o", "out"), {"in": "\xff"}, "in:1: not JSON"),
+        (("in", "-o", "in"), {"in": "{}"}, "in: is the input too"),
+        (("in", "-o", "."), {"in": "{}"}, ".: cannot be written: Is a directory"),
+        (("in", "-o", "no/out"), {"in": "{}"}, "no/out: cannot be written: No such file"),
+        (("in", "-o", "out"), {"in": "{}", "out": "mine\n"}, "out:1: was not written by this"),
+        (
+            ("in", "-o", "out"),
+            {"in": "{}", "out": '{"line":1,"key":"00","result":{}}\n'},
+            "out: none of its lines belongs to in",
+        ),
+        (("in", "-o", "out", "--url", "http://x"), {"in": "{}"}, "--url: url must look like"),
+        (("in", "-o", "out", "--url", "ws://example.com/v1"), {"in": "{}"}, "use wss://"),
+        (("in", "-o", "out", "--url", "ws://x", "--emulate"), {"in": "{}"}, "exclude each other"),
+        (("in", "-o", "out", "--api-key-file", "no"), {"in": "{}"}, "no: the key cannot be read"),
+        (("in", "-o", "out", "--api-key-file", "k"), {"in": "{}", "k": "\n"}, "k: is empty"),
+    ],
+)
+def test_what_is_refused_before_anything_is_run(
+    cli: Cli, tmp_path: Path, args: tuple[str, ...], files: dict[str, str], said: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, "latin-1")
+    before = (tmp_path / "out").read_text() if "out" in files else None
+    ended = cli("run", *args)
+    assert ended.code == 2
+    assert said in ended.said
+    assert len(ended.said.splitlines()) == 1
+    assert not (tmp_path / "out.journal").exists()
+    if before is not None:
+        assert (tmp_path / "out").read_text() == before
+
+
+def test_no_key(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNWARE_API_KEY")
+    write_lines(tmp_path / "in", *prompts("a"))
+    ended = cli("run", "in", "-o", "out")
+    assert ended.code == 2
+    assert "set RUNWARE_API_KEY" in ended.said
+
+
+def test_the_key_comes_from_a_file(
+    run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNWARE_API_KEY")
+    write_lines(tmp_path / "in", *prompts("a"))
+    (tmp_path / "key").write_text(KEY + "\n")
+    assert run("in", "-o", "out", "--api-key-file", "key").code == 0
+
+
+def test_a_refused_key(run: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNWARE_API_KEY", "another-key")
+    write_lines(tmp_path / "in", *prompts("a"))
+    ended = run("in", "-o", "out")
+    assert ended.code == 3
+    assert "refuses the API key" in ended.said
+    assert "another-key" not in ended.said
+
+
+def test_a_key_that_is_refused_later_loses_nothing(
+    run: Cli, server: Server, tmp_path: Path
+) -> None:
+    write_lines(tmp_path / "in", *prompts("a", "b", "c"), {"id": "d", "prompt": "hold d"})
+
+    async def refuse_after_three() -> None:
+        await server.when(lambda: server.held == 1 and server.emulator.stats.results_sent == 3)
+        server.emulator.faults.reject_upgrades(401, times=None)
+        server.emulator.faults.cut()
+
+    server.portal.start_task_soon(refuse_after_three)
+    ended = run("in", "-o", "out")
+    assert ended.code == 3, ended.said
+    assert "1 lines are left" in ended.said
+    assert len(texts(tmp_path / "out")) == 3
+    server.fault("heal")
+    server.release()
+    assert run("in", "-o", "out").code == 0
+    assert len(texts(tmp_path / "out")) == 4
+    assert server.emulator.stats.executed == 4
+
+
+def test_a_server_that_is_away(cli: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a"))
+    url = "ws://127.0.0.1:1/v1"
+    ended = cli("run", "in", "-o", "out", "--url", url, "--connect-timeout", "0.1")
+    assert ended.code == 4
+    assert f"no connection to {url}" in ended.said
+    assert not (tmp_path / "out.journal").exists()
+
+
+def test_cuts_lose_nothing(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts(*map(str, range(60))))
+    server.fault("cut_after", results=20, times=2)
+    ended = run("in", "-o", "out", "--concurrency", "10")
+    assert ended.code == 0, ended.said
+    assert "2 reconnects" in ended.said
+    assert len(texts(tmp_path / "out")) == 60
+    assert server.emulator.stats.executed == 60
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_an_output_that_takes_nothing(run: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a"))
+    ended = run("in", "-o", "/dev/full")
+    assert ended.code == 2
+    assert "/dev/full: cannot be written: No space left" in ended.said
+
+
+def test_the_output_may_be_a_link(run: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a", "b"))
+    os.symlink("real", tmp_path / "out")
+    run("in", "-o", "out")
+    (tmp_path / "real").write_bytes((tmp_path / "real").read_bytes()[:-9])
+    assert run("in", "-o", "out").code == 0
+    assert (tmp_path / "out").is_symlink()
+    assert len(texts(tmp_path / "real")) == 2

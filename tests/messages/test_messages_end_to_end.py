@@ -1,0 +1,130 @@
+"""``Messages.create`` over a client and the emulator."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import anyio
+import pytest
+
+from runware_ws import Client, InvalidTask, TaskTimeout
+from runware_ws.emulator import Emulator, Request
+from runware_ws.messages import Messages, UnsupportedWarning, parse_tool_text
+
+from .support import KEY, UUID, request, validator
+
+pytestmark = pytest.mark.anyio
+
+SEED = validator("response")
+TOOL = {
+    "name": "get_weather",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+async def test_create() -> None:
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+        message = await Messages(client).create(
+            **request(), task_uuid=UUID, include_cost=True, timeout=5, metadata={"user_id": "7"}
+        )
+        SEED.validate(message)
+        assert message.content[0].type == "text"
+        assert message.stop_reason == "end_turn"
+        assert message.usage.output_tokens > 0
+        assert message.runware.task_uuid == UUID
+        assert message.runware.cost is not None
+        other = await Messages(client).create(**request(), model="anthropic:claude@haiku-4.5")
+        assert other.model == "anthropic:claude@haiku-4.5"
+        assert other.id != message.id
+    assert emulator.stats.executions[UUID] == 1
+
+
+async def test_a_loop_of_tools() -> None:
+    seen: list[list[dict[str, Any]]] = []
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+
+        @emulator.reply("textInference")
+        def model(request: Request) -> dict[str, Any]:
+            seen.append(
+                [block for m in request.task["messages"] for block in parse_tool_text(m["content"])]
+            )
+            results = [block for block in seen[-1] if block["type"] == "tool_result"]
+            if results:
+                return {"text": f"It is {results[-1]['content']}.", "finishReason": "stop"}
+            call = {"id": "call-1", "name": "get_weather", "arguments": {"city": "Oslo"}}
+            return {"text": "I will look.", "toolCalls": [call], "finishReason": "tool_calls"}
+
+        turns: list[dict[str, Any]] = [{"role": "user", "content": "How cold is it in Oslo?"}]
+        api = Messages(client)
+        while True:
+            message = await api.create(
+                max_tokens=99, messages=turns, tools=[TOOL], tool_choice={"type": "auto"}
+            )
+            SEED.validate(message)
+            if message.stop_reason != "tool_use":
+                break
+            turns.append({"role": "assistant", "content": message.content})
+            turns.append(
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": block.id, "content": "-3 °C"}
+                        for block in message.content
+                        if block.type == "tool_use"
+                    ],
+                }
+            )
+    assert message.content == [{"type": "text", "text": "It is -3 °C."}]
+    assert seen[1] == [
+        {"type": "text", "text": "How cold is it in Oslo?"},
+        {"type": "text", "text": "I will look."},
+        {"type": "tool_use", "id": "call-1", "name": "get_weather", "input": {"city": "Oslo"}},
+        {"type": "tool_result", "tool_use_id": "call-1", "content": "-3 °C"},
+    ]
+
+
+async def test_what_is_refused_never_reaches_the_wire() -> None:
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+        api = Messages(client)
+        with pytest.raises(InvalidTask, match=r"^temperature: .*; top_k: "):
+            await api.create(**request(), temperature=0.3, top_k=5)
+        assert client.stats().submitted == 0
+        with pytest.warns(UnsupportedWarning, match=": temperature$") as warned:
+            await api.create(**request(), temperature=0.3, unsupported="drop")
+        assert warned[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            await api.create(**request(), temperature=None, stream=False, system=None)
+        assert client.stats().submitted == 2
+
+
+async def test_a_stream_gives_the_events_of_the_same_message() -> None:
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+        stream = await client.messages.create(**request(), stream=True)
+        kinds: list[str] = []
+        async with stream:
+            async for event in stream:
+                kinds.append(event["type"])
+        assert kinds[0] == "message_start"
+        assert kinds[-1] == "message_stop"
+        whole = stream.message()
+        assert whole.stop_reason == "end_turn"
+        assert whole.content[0]["text"]
+        left_early = await client.messages.create(**request(), stream=True)
+        async with left_early:
+            await anext(left_early)
+        assert client.stats().pending == 0
+
+
+async def test_timeout_and_cancellation() -> None:
+    async with (
+        Emulator(KEY, latency="10s") as emulator,
+        Client(emulator.url, api_key=KEY) as client,
+    ):
+        with pytest.raises(TaskTimeout):
+            await Messages(client).create(**request(), timeout=0.1)
+        with anyio.move_on_after(0.1) as scope:
+            await Messages(client).create(**request(), timeout=None)
+        assert scope.cancelled_caught
+        assert client.stats().pending == 0
