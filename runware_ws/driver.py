@@ -73,7 +73,10 @@ class Driver:
         self.now = self.waiting.now
         self._opening: deque[int] = deque()
         self._authenticate: Authenticate | None = None
+        # The one stands around a socket from its dial to its end, the other around its use: a
+        # closing handshake must not be cancelled along with the use.
         self._socket_scope: anyio.CancelScope | None = None
+        self._use_scope: anyio.CancelScope | None = None
         self._transport: Transport | None = None
         self._farewell: anyio.CancelScope | None = None
         self._activity: object = None
@@ -181,8 +184,9 @@ class Driver:
         self._graceful = close.graceful
         # It may not even have been opened yet: the last one may still be on its way out.
         self._given_up = close.generation
-        if self._socket_scope is not None:
-            self._socket_scope.cancel()
+        scope = self._use_scope or self._socket_scope
+        if scope is not None:
+            scope.cancel()
 
     # The supervisor
 
@@ -233,12 +237,17 @@ class Driver:
         async with self._dial(self._url, self._config) as transport:
             self._transport = transport
             try:
-                self.core.connected(generation, self.now())
-                self.apply()
-                return await self._run_socket(
-                    generation, transport, lambda s: codec.authentication(key.get_secret_value(), s)
-                )
+                with anyio.CancelScope() as self._use_scope:
+                    self.core.connected(generation, self.now())
+                    self.apply()
+                    return await self._run_socket(
+                        generation,
+                        transport,
+                        lambda session: codec.authentication(key.get_secret_value(), session),
+                    )
+                return None
             finally:
+                self._use_scope = None
                 if self._graceful:
                     with anyio.move_on_after(self._config.close_timeout, shield=True) as scope:
                         self._farewell = scope

@@ -9,6 +9,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from runware_ws import __version__
+from runware_ws.cli.chaos import run_chaos
+from runware_ws.cli.chaos_faults import FAULTS, find_faults
 from runware_ws.cli.demo import DemoOptions, run_demo
 from runware_ws.cli.emulate import describe, parse_options, run_emulator
 from runware_ws.cli.exits import ExitCode, Stop
@@ -19,6 +21,8 @@ from runware_ws.cli.screen import say
 from runware_ws.emulator import parse_duration
 
 __all__ = ["app", "run_app"]
+
+FAULT_NAMES = ", ".join(fault.name for fault in FAULTS)
 
 app = typer.Typer(
     name="runware-ws",
@@ -84,7 +88,10 @@ def main(
 
 @app.command(short_help="See the promise kept on a wire that is cut again and again.")
 def demo(
-    tasks: Annotated[int, typer.Option(min=1, metavar="N", help="How many tasks.")] = 1000,
+    tasks: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="How many tasks. [default: 1000; 3000 a fault]"),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="How many at once.")] = 200,
     cuts: Annotated[
         str,
@@ -93,19 +100,37 @@ def demo(
     seed: Annotated[
         int, typer.Option(metavar="N", help="All choices of the demo come from it.")
     ] = 1,
+    faults: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help=f"A run under each fault: all, or of {FAULT_NAMES}."),
+    ] = "",
+    choices: Annotated[
+        bool,
+        typer.Option("--choices", help="With --faults: over all that a server may choose, too."),
+    ] = False,
 ) -> None:
     """Run tasks against a built-in server while the wire is cut again and again.
 
     No key and no network are needed. The table at the end tells how each answer
     came home, and whether one was lost, run twice, or given to a wrong question.
+    With --faults the server runs in a process of its own, and there is a tally for
+    each fault.
     """
 
     def action() -> int:
+        if faults:
+            try:
+                wanted = find_faults(faults)
+            except ValueError as exc:
+                raise Stop(ExitCode.USAGE, f"--faults: {exc}") from None
+            return run_chaos(
+                wanted, tasks=tasks or 3000, concurrency=concurrency, seed=seed, choices=choices
+            )
         try:
             pause = parse_duration(cuts)
         except ValueError as exc:
             raise Stop(ExitCode.USAGE, f"--cuts: {exc}") from None
-        return run_demo(DemoOptions(tasks, concurrency, seed, pause))
+        return run_demo(DemoOptions(tasks or 1000, concurrency, seed, pause))
 
     _finish(action)
 

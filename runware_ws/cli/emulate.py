@@ -69,7 +69,8 @@ def _choices(kind: Any) -> str:
         return " or ".join(
             "none" if each is NoneType else _choices(each) for each in get_args(kind)
         )
-    return {bool: "on or off", float: "a duration, like 50ms", int: "a number"}[kind]
+    kinds = {bool: "on or off", float: "a duration, like 50ms", int: "a number", str: "a text"}
+    return kinds[kind]
 
 
 def describe() -> str:

@@ -370,7 +370,7 @@ class Recovery:
             arrived = self._ends.get(record.generation)
             if arrived is None:
                 arrived = record.denied_at = record.denied_at or now
-            at = arrived + self._options.resend_after
+            at = arrived + self._options.resend_after * (1 + _spread(record))
             if now >= at:
                 self.resending[record.uuid] = record
                 self._out.wake = True
@@ -390,6 +390,15 @@ class Recovery:
         if record.disturbed or record.generation != generation:
             return RecoveredBy.REPLAY
         return RecoveredBy.LIVE
+
+
+def _spread(record: TaskRecord) -> float:
+    """A part of 0-1, its own for each task, from the second resend on.
+
+    Without it, resends of many tasks could fall in step with a wire that is cut
+    at regular times, each into the next cut.
+    """
+    return int(record.uuid[-4:], 16) / 0x10000 * record.resent
 
 
 def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:

@@ -22,7 +22,7 @@ def line(value: Any, number: int = 1) -> Line:
 
 
 def batch(**params: Any) -> dict[str, Any]:
-    whole = {"model": "claude-haiku-4-5", "messages": ASKED, **params}
+    whole = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": ASKED, **params}
     return {"custom_id": "a", "params": whole}
 
 
@@ -39,18 +39,18 @@ def batch(**params: Any) -> dict[str, Any]:
             {"messages": ASKED, "model": "anthropic/claude-haiku-4.5", "id": 4},
             {**HAIKU, "messages": ASKED},
         ),
-        (batch(), {**HAIKU, "messages": ASKED}),
+        (batch(), {**HAIKU, "messages": ASKED, "settings": {"maxTokens": 9}}),
         (
             batch(model=HAIKU_MODEL, stream=False, stop_sequences=["x"], max_tokens=9),
             {**HAIKU, "messages": ASKED, "settings": {"stopSequences": ["x"], "maxTokens": 9}},
         ),
         (
             batch(system=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
-            {**HAIKU, "messages": ASKED, "settings": {"systemPrompt": "a\nb"}},
+            {**HAIKU, "messages": ASKED, "settings": {"systemPrompt": "a\nb", "maxTokens": 9}},
         ),
         (
             batch(messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}]),
-            {**HAIKU, "messages": ASKED},
+            {**HAIKU, "messages": ASKED, "settings": {"maxTokens": 9}},
         ),
         (
             batch(
@@ -61,6 +61,7 @@ def batch(**params: Any) -> dict[str, Any]:
             {
                 **HAIKU,
                 "messages": ASKED,
+                "settings": {"maxTokens": 9},
                 "tools": [
                     {
                         "type": "function",
@@ -112,16 +113,17 @@ def test_what_the_line_says_about_costs_stays() -> None:
         (batch(temperature=0.5), "params.temperature"),
         (batch(top_p=0.5), "params.top_p"),
         (batch(top_k=5), "params.top_k"),
+        ({"custom_id": "a", "params": {"model": HAIKU_MODEL, "messages": ASKED}}, "max_tokens"),
         (batch(stream=True), "params.stream"),
         (batch(thinking={"type": "enabled", "budget_tokens": 1024}), "params.thinking"),
-        (batch(model="claude-opus-4-5"), "params.model: 'claude-opus-4-5'"),
+        (batch(model="claude-opus-4-5"), "params.model: must be"),
         (batch(system=5), "params.system"),
-        (batch(messages="hi"), "params.messages: must be a list"),
+        (batch(messages="hi"), "params.messages: must be an array"),
         (batch(messages=["hi"]), "params.messages[0]: must be an object"),
         (batch(messages=[{"role": "user", "content": "x", "name": "y"}]), "messages[0].name"),
         (
             batch(messages=[{"role": "user", "content": [{"type": "image"}]}]),
-            "params.messages[0].content[0]: blocks of type 'image'",
+            "params.messages[0].content[0].source: must be an object",
         ),
         (
             batch(system=[{"type": "text", "text": "a", "cache_control": {}}]),

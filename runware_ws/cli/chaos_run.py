@@ -1,0 +1,299 @@
+"""One chaos run: many tasks, one fault, and each answer held to its question."""
+
+from __future__ import annotations
+
+import gc
+import secrets
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+
+from runware_ws import AuthenticationError, Client, Outcome, OutcomeUnknown, TextInference
+from runware_ws.cli.chaos_faults import Fault
+from runware_ws.emulator import EmulatorOptions, EmulatorProcess, expected_text
+
+__all__ = ["ChaosTally", "Pace", "run_fault"]
+
+_SAMPLES = 5
+_SETTLE = 5.0
+_MOST_KEPT_BLOCKS = 1_500
+"""Blocks of memory that may stay after a run: what caches of libraries hold, not one per task."""
+_TOMBSTONE_BLOCKS = 7
+"""An open client knows a taskUUID that ended for three minutes (bounded): so many blocks for it."""
+_MOST_REFUSALS = 3
+"""A refused key is fetched once more, and tried once more with a new session; that is all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a run goes. ``pause``: seconds between two strikes of a fault.
+
+    ``latency`` is that of each generation; many tasks should be in flight at each strike.
+    ``client`` are options of the client. ``timeout``: seconds for each task. ``patience``:
+    seconds for the whole run; tasks that have not ended by then hang.
+    """
+
+    latency: str = "300ms-1s"
+    pause: float = 1.0
+    timeout: float = 60.0
+    patience: float = 180.0
+    client: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(slots=True)
+class ChaosTally:
+    """What became of the tasks under one fault.
+
+    ``lost``: ended without an answer although the server had run them (those of a revoked key do
+    not count). ``duplicated``: run twice, or an item delivered twice. ``unexpected``: wrong
+    answers, other exceptions than the fault allows, items for nobody, a dial loop. ``unknown``:
+    ended with ``OutcomeUnknown``. ``refused``: ended with ``AuthenticationError`` under a fault
+    that must end so. ``hung``: never ended. ``latencies``: seconds, of the answered ones.
+    ``idle_tasks`` and ``idle_blocks`` are what the idle client had more of after the run than
+    before, ``kept_tasks`` and ``kept_blocks`` what stayed after it was closed.
+    """
+
+    fault: Fault
+    attempted: int = 0
+    answered: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    unexpected: int = 0
+    unknown: int = 0
+    refused: int = 0
+    hung: int = 0
+    reconnects: int = 0
+    seconds: float = 0.0
+    idle_tasks: int = 0
+    idle_blocks: int = 0
+    kept_tasks: int = 0
+    kept_blocks: int = 0
+    recovered_by: Counter[str] = field(default_factory=Counter[str])
+    counters: dict[str, int] = field(default_factory=dict[str, int])
+    problems: list[str] = field(default_factory=list[str])
+    latencies: array[float] = field(default_factory=lambda: array("d"))
+
+    @property
+    def complaints(self) -> list[str]:
+        """All that must not be, for people; empty where the promise was kept."""
+        found = [
+            f"{getattr(self, name)} {name}"
+            for name in ("lost", "duplicated", "unexpected", "unknown", "hung")
+            if getattr(self, name)
+        ]
+        open_ends = self.attempted - self.answered - self.refused
+        if open_ends and not found:
+            found.append(f"{open_ends} without an end")
+        idle = [name for name in self.fault.proof if not self.counters.get(name)]
+        if idle:
+            found.append(f"the fault never struck: {', '.join(idle)} 0")
+        tasks = self.idle_tasks + self.kept_tasks
+        if tasks:
+            found.append(f"{tasks} tasks left behind")
+        if self.idle_blocks > _MOST_KEPT_BLOCKS + _TOMBSTONE_BLOCKS * self.attempted:
+            found.append(f"{self.idle_blocks} blocks of memory held by the idle client")
+        if self.kept_blocks > _MOST_KEPT_BLOCKS:
+            found.append(f"{self.kept_blocks} blocks of memory left behind")
+        return found
+
+    @property
+    def clean(self) -> bool:
+        """Whether the promise was kept."""
+        return not self.complaints
+
+    def latency(self, share: float) -> float:
+        """The latency that this share (0 to 1) of the answers did not exceed; 0 without any."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+    def note(self, problem: str) -> None:
+        """Keep a few of the problems, for people."""
+        if len(self.problems) < _SAMPLES:
+            self.problems.append(problem)
+
+
+def _question(number: int) -> TextInference:
+    """Most tasks are plain; some are ``async``, some have three results, some are both."""
+    kind = number % 8
+    return TextInference.prompt(
+        f"Question {number}: {'why? ' * (number % 7 + 1)}",
+        include_usage=True,
+        include_cost=True,
+        delivery_method="async" if kind in (3, 7) else None,
+        number_results=3 if kind in (5, 7) else None,
+    )
+
+
+class _Run:
+    """The tally while it grows."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.tally = ChaosTally(fault)
+        self.unanswered: list[str] = []
+        self._started: list[float] = []
+
+    def questions(self, tasks: int) -> Iterator[TextInference]:
+        for number in range(tasks):
+            self._started.append(anyio.current_time())
+            self.tally.attempted += 1
+            yield _question(number)
+
+    def take(self, outcome: Outcome[TextInference]) -> None:
+        tally, task = self.tally, outcome.task
+        if outcome.result is None:
+            self._without_answer(outcome)
+            return
+        tally.answered += 1
+        tally.recovered_by[outcome.result.recovered_by.value] += 1
+        tally.latencies.append(anyio.current_time() - self._started[outcome.index])
+        prompt = task.messages[-1].content
+        wanted = [
+            expected_text(prompt, task.task_uuid, index)
+            for index in range(task.number_results or 1)
+        ]
+        came = [str(item.text) for item in outcome.result.items]
+        if sorted(came) != sorted(wanted):
+            doubled = set(came) == set(wanted)
+            tally.duplicated += doubled
+            tally.unexpected += not doubled
+            tally.note(f"{task.task_uuid}: {len(came)} items {came}, not {wanted}")
+
+    def _without_answer(self, outcome: Outcome[TextInference]) -> None:
+        tally, error = self.tally, outcome.error
+        if tally.fault.ends_client and isinstance(error, AuthenticationError):
+            tally.refused += 1
+            return
+        self.unanswered.append(outcome.task.task_uuid)
+        if isinstance(error, OutcomeUnknown):
+            tally.unknown += 1
+        else:
+            tally.unexpected += 1
+        tally.note(f"{outcome.task.task_uuid}: {type(error).__name__}: {error}")
+
+    async def judge(self, client: Client, emulator: EmulatorProcess) -> None:
+        """What only the server knows, and the client's counters of odd things."""
+        tally, theirs, ours = self.tally, await emulator.stats(), client.stats()
+        ran = await emulator.executions(self.unanswered)
+        tally.lost = sum(count > 0 for count in ran.values())
+        tally.duplicated += theirs["executed_twice"]
+        tally.reconnects = ours.reconnects
+        tally.hung = ours.pending
+        tally.counters = theirs | {
+            "resends": ours.resends,
+            "duplicates": ours.duplicates,
+            "sessions_lost": ours.sessions_lost,
+            "archive_questions": ours.archive_questions,
+            "receipts": ours.receipts,
+            "client_dials": ours.dials,
+            "client_pings": ours.pings,
+        }
+        odd = {
+            "strays": ours.strays,
+            "malformed": ours.malformed,
+            "session_takeovers": theirs["session_takeovers"],
+            "invalid_messages": theirs["invalid_messages"],
+            "refusals": max(0, theirs["refused"] - _MOST_REFUSALS),
+        }
+        for name, count in odd.items():
+            tally.unexpected += count
+            if count:
+                tally.note(f"{count} {name}")
+
+
+async def run_fault(
+    fault: Fault,
+    *,
+    tasks: int,
+    concurrency: int,
+    pace: Pace | None = None,
+    options: EmulatorOptions | None = None,
+    seed: int = 1,
+    on_step: Callable[[ChaosTally], None] | None = None,
+) -> ChaosTally:
+    """Run so many tasks through an emulator in its own process, under one fault; and count.
+
+    ``on_step`` is called after each task.
+    """
+    pace = pace or Pace()
+    key = secrets.token_hex(16)
+    choices = replace(options or EmulatorOptions(), **fault.server)
+    run = _Run(fault)
+    tally = run.tally
+    async with (
+        EmulatorProcess(key, options=choices, latency=pace.latency, seed=seed) as emulator,
+        _OldHeapAside(),
+    ):
+        settings: dict[str, Any] = {"timeout": pace.timeout, **pace.client, **fault.client}
+        # What is imported and cached at first use is no part of the baseline.
+        async with Client(emulator.url, api_key=key, **settings) as client:
+            await client.run(_question(0))
+        tasks_before, blocks_before = _running_tasks(), _blocks()
+        async with Client(emulator.url, api_key=key, **settings) as client:
+            await client.ready(pace.timeout)
+            tasks_idle, blocks_idle = _running_tasks(), _blocks()
+            began = anyio.current_time()
+            await emulator.order(*fault.orders)
+            if fault.steps:
+                await emulator.repeat(
+                    fault.steps,
+                    first=pace.pause,
+                    every=fault.every or pace.pause,
+                    times=fault.times,
+                )
+            with anyio.move_on_after(pace.patience):
+                async for outcome in client.map(run.questions(tasks), concurrency=concurrency):
+                    run.take(outcome)
+                    del outcome  # the last one would count as kept memory
+                    if on_step is not None:
+                        on_step(tally)
+            tally.seconds = anyio.current_time() - began
+            await emulator.rest()
+            await emulator.order("heal")
+            await run.judge(client, emulator)
+            if not fault.ends_client:
+                await _connected_again(client)
+                tally.idle_tasks = await _settled(tasks_idle)
+                tally.idle_blocks = _blocks() - blocks_idle
+        del client, run
+        tally.kept_tasks = await _settled(tasks_before)
+        tally.kept_blocks = _blocks() - blocks_before
+    return tally
+
+
+async def _connected_again(client: Client) -> None:
+    with anyio.move_on_after(_SETTLE):
+        await client.ready()
+
+
+async def _settled(baseline: int) -> int:
+    """How many tasks run beyond the baseline, once what is about to end has ended."""
+    with anyio.move_on_after(_SETTLE):
+        while _running_tasks() > baseline:  # noqa: ASYNC110 - the end of a task has no event
+            await anyio.sleep(0.02)
+    return max(0, _running_tasks() - baseline)
+
+
+def _running_tasks() -> int:
+    return len(anyio.get_running_tasks())
+
+
+class _OldHeapAside:
+    """Keeps what lives already out of each collection: it would take most of the time."""
+
+    async def __aenter__(self) -> None:
+        gc.collect()
+        gc.freeze()
+
+    async def __aexit__(self, *_: object) -> None:
+        gc.unfreeze()
+
+
+def _blocks() -> int:
+    """Blocks of memory that are in use: exact, where the size of a process is not."""
+    gc.collect()
+    return sys.getallocatedblocks()
