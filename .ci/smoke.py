@@ -17,7 +17,9 @@ async def main() -> None:
         emulator.faults.cut_after(results=1)
         first = await client.run(TextInference.prompt("one"), timeout=10)
         second = await client.run(TextInference.prompt("two"), timeout=10)
-    assert first.text and second.text and not emulator.stats.executed_twice
+    assert first.text
+    assert second.text
+    assert not emulator.stats.executed_twice
     extras = {"typer", "rich", "trio", "uvloop", "pytest"} & set(sys.modules)
     assert not extras, f"the core imported extras: {extras}"
     print("core dependencies alone: works")

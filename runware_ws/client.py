@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from runware_ws.config import DEFAULT_URL, Config, check_url
+from runware_ws.config import Config, check_url, default_url
 from runware_ws.driver import Driver
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed, InvalidTask
 from runware_ws.feed import EventStream
@@ -87,7 +87,7 @@ class Client:
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
+        url: str | None = None,
         *,
         api_key: ApiKey = None,
         config: Config | None = None,
@@ -95,7 +95,9 @@ class Client:
         **options: Any,
     ) -> None:
         self._config = Config.build(config, options)
-        self._url = check_url(url, allow_insecure=self._config.allow_insecure)
+        self._url = check_url(
+            default_url() if url is None else url, allow_insecure=self._config.allow_insecure
+        )
         self._keys = KeySource(api_key)
         self._dial = dial or websocket_dial
         self._durations = Durations()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -17,6 +18,9 @@ __all__ = ["DEFAULT_URL", "Config", "check_url", "is_loopback"]
 
 DEFAULT_URL = "wss://ws-api.runware.ai/v1"
 """The service's socket (documented)."""
+
+URL_ENV = "RUNWARE_WS_URL"
+"""The environment variable of the socket's address."""
 
 MIB = 1024 * 1024
 
@@ -164,6 +168,11 @@ _COUNTS = (
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def default_url() -> str:
+    """Where a client connects that was told nothing: ``RUNWARE_WS_URL``, else the service."""
+    return os.environ.get(URL_ENV) or DEFAULT_URL
 
 
 def check_url(url: str, *, allow_insecure: bool) -> str:

@@ -1,4 +1,6 @@
-"""A local server that speaks Runware's WebSocket protocol, with faults on order.
+"""A local server that speaks Runware's protocol, with faults on order.
+
+It takes tasks over a WebSocket, and over HTTP on the same port where ``h11`` is installed.
 
 It shares no code with the client, so that a wrong idea cannot hide in both. ::
 
@@ -10,6 +12,7 @@ It shares no code with the client, so that a wrong idea cannot hide in both. ::
 
 :class:`EmulatorOptions` has one entry for each thing about the real server that nobody
 outside can know; :class:`Faults` has one method for each thing that can go wrong.
+:class:`EmulatorProcess` runs one in a process of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from .faults import Faults
 from .latency import Latency, parse_duration, parse_latency
 from .options import EmulatorOptions
 from .orders import KNOWN_ORDERS, apply_fault_order
+from .process import EmulatorProcess
 from .replies import ReplyError, Request, expected_text
 from .running import serve
 from .server import Emulator
@@ -27,6 +31,7 @@ __all__ = [
     "KNOWN_ORDERS",
     "Emulator",
     "EmulatorOptions",
+    "EmulatorProcess",
     "Faults",
     "Latency",
     "ReplyError",

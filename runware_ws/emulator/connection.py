@@ -25,6 +25,7 @@ from .faults import CutOrder
 from .quiet import QUIET
 from .sessions import Session
 from .units import Envelope, Kind, Unit, close_frame, data_frame, pack
+from .web import HALF_AN_EVENT, WebSide
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -49,6 +50,7 @@ class Connection:
         self._protocol = ServerProtocol(max_size=engine.options.max_frame_bytes, logger=QUIET)
         self._scope: anyio.CancelScope | None = None
         self._wake = anyio.Event()
+        self._healed = anyio.Event()
         self._outbox: deque[Envelope | bytes | None] = deque()  # None: end of the stream
         self._inflight: list[Unit] = []
         self._recent: deque[tuple[float, list[Unit]]] = deque()
@@ -68,6 +70,9 @@ class Connection:
         self._reset = False
         self._results = 0
         self._frames = 0
+        self._deltas = 0
+        self._fresh = True
+        self._web: WebSide | None = None  # it began with another method than GET
         self._last_heard = 0.0
 
     # -- life ----------------------------------------------------------------------------
@@ -119,6 +124,10 @@ class Connection:
             except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return
             self.engine.stats.bytes_in += len(data)
+            if self._is_web(data):
+                self._web = WebSide(self.engine, self, self._stream)
+                await self._web.run(data)
+                return
             hole = self.engine.faults.hole
             if hole == "drop":
                 self._robbed = True
@@ -128,6 +137,11 @@ class Connection:
                 self._feed(data)
             if self._protocol_done() and hole is None:
                 return
+
+    def _is_web(self, data: bytes) -> bool:
+        """Whether a connection begins with a request that cannot be a handshake."""
+        first, self._fresh = self._fresh, False
+        return first and not b"GET ".startswith(data[:4])
 
     def _feed(self, data: bytes) -> None:
         self._protocol.receive_data(data)
@@ -258,6 +272,9 @@ class Connection:
     def _note_sent(self, size: int) -> None:
         self.engine.stats.bytes_out += size
         now = anyio.current_time()
+        for unit in self._inflight:
+            if unit.stream is not None:
+                unit.stream.wrote(unit.number)
         if self._inflight:
             self._recent.append((now, self._inflight))
             self._inflight = []
@@ -294,18 +311,26 @@ class Connection:
                 envelope = following
             units = merged
         frame = data_frame(pack(units, self.engine.options.error_spelling))
-        self._count(units, replay=envelope.replay)
-        self._inflight.extend(unit for unit in units if unit.kind is not Kind.CONTROL)
+        self.count(units, replay=envelope.replay)
         if envelope.then_cut:
             self._then = CutOrder()
-        order = self.engine.cut_due(self._results, self._frames)
+        order = self.cut_due()
+        half = order is not None and order.mid_frame
+        self._inflight.extend(
+            unit
+            for unit in units
+            if unit.kind is not Kind.CONTROL and not (half and unit.stream is not None)
+        )
         if order is not None:
             self._then = order
-            if order.mid_frame:
-                return frame[: len(frame) // 2]
-        return frame
+        return frame[: len(frame) // 2] if half else frame
 
-    def _count(self, units: list[Unit] | Any, *, replay: bool) -> None:
+    def cut_due(self) -> CutOrder | None:
+        """The order that ends this socket now, for what it has written."""
+        return self.engine.cut_due(self._results, self._frames, self._deltas)
+
+    def count(self, units: list[Unit] | Any, *, replay: bool) -> None:
+        """Count what one frame, or one event of a stream over HTTP, carries."""
         stats = self.engine.stats
         stats.frames_out += 1
         self._frames += 1
@@ -315,7 +340,10 @@ class Connection:
                 self._results += 1
             if kind is Kind.CONTROL:
                 continue
-            if replay:
+            if kind is Kind.DELTA:
+                self._deltas += 1
+                stats.deltas_sent += 1
+            elif replay:
                 stats.replayed += 1
             elif kind is Kind.RESULT:
                 stats.results_sent += 1
@@ -325,8 +353,8 @@ class Connection:
                 stats.acks_sent += 1
 
     def restart_count(self) -> None:
-        """Count results and frames from zero again."""
-        self._results = self._frames = 0
+        """Count results, frames and deltas from zero again."""
+        self._results = self._frames = self._deltas = 0
 
     def _shuffle(self) -> None:
         places = [
@@ -334,7 +362,7 @@ class Connection:
             for index, entry in enumerate(self._outbox)
             if isinstance(entry, Envelope)
             and not entry.then_cut
-            and all(unit.kind is not Kind.CONTROL for unit in entry.units)
+            and all(u.kind is not Kind.CONTROL and u.stream is None for u in entry.units)
         ]
         if len(places) > 1:
             entries = [self._outbox[index] for index in places]
@@ -344,7 +372,7 @@ class Connection:
 
     # -- the end -------------------------------------------------------------------------
 
-    def cut(self, order: CutOrder) -> bool:
+    def cut(self, order: CutOrder, *, half_written: bool = False) -> bool:
         """Cut by order of a fault. ``False`` if the socket is at its end already."""
         if self.ended or self._order is not None or self._close_sent:
             return False
@@ -357,7 +385,7 @@ class Connection:
             self._lose_requests = lose_requests
             self.engine.timers.after(window, lambda: self._strike(order))
         else:
-            self._strike(order)
+            self._strike(order, half_written=half_written)
         return True
 
     def close(self, code: int | None, reason: str = "") -> None:
@@ -379,11 +407,11 @@ class Connection:
         if self.ended or self._close_sent:
             return
         if order.mid_frame and not half_written and self._then is None and not self._sending:
-            self._last_words = self._half_frame()
+            self._last_words = self._half_frame() if self._web is None else HALF_AN_EVENT
         self.detach()
         self._outbox.clear()
         self._reset = order.reset
-        if order.code is not None:
+        if order.code is not None and self._web is None:
             self._dying = False
             self.close(order.code, order.reason)
         else:
@@ -416,7 +444,7 @@ class Connection:
             for entry in self._outbox
             if isinstance(entry, Envelope)
             for unit in entry.units
-            if unit.kind is not Kind.CONTROL
+            if unit.kind is not Kind.CONTROL and unit.stream is None
         ]
         lost = 0
         if self._dying and self._lose_results:
@@ -440,10 +468,18 @@ class Connection:
 
         self.engine.timers.after(self.engine.options.takeover_grace, judge)
 
+    async def healed(self, *, robbed: bool) -> None:
+        """Wait for the end of a blackhole, which may have taken bytes that were read."""
+        self._robbed = self._robbed or robbed
+        while self.engine.faults.hole is not None:
+            await self._healed.wait()
+
     def end_blackhole(self, *, broken: bool) -> None:
         """A blackhole is over."""
         if self.ended:
             return
+        self._healed.set()
+        self._healed = anyio.Event()
         if broken and self._robbed:
             self._strike(CutOrder(reset=True))
             return

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import orjson
 from anyio.abc import TaskGroup
 
+from .executing import Executor, outcome
 from .faults import CutOrder, Faults
 from .keys import KeyRing
 from .latency import Latency
 from .options import EmulatorOptions
 from .questions import details_unit, poll_units
-from .replies import Answer, Reply, ReplyError, Request, default_text, generated_item
-from .sessions import Session, SessionStore
+from .replies import Reply, default_text
+from .sessions import Outlet, Session, SessionStore
 from .stats import Stats
+from .streams import Stream, cut_streams, resume_streams
 from .tasks import TaskRecord, TaskStore
 from .timers import Timers
 from .units import Envelope, Kind, Unit
-from .validation import BrokenRuleError, check_task, is_list, is_uuid, task_error
+from .validation import (
+    BrokenRuleError,
+    check_stream,
+    check_task,
+    is_list,
+    is_uuid,
+    task_error,
+)
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -49,6 +58,7 @@ class Engine:
         self.faults = Faults(self, random.Random(f"{seed}/faults"))
         self.replies: dict[str, Reply] = {"textInference": default_text}
         self.group: TaskGroup | None = None
+        self.executor = Executor(self)
         self._connections: dict[Connection, None] = {}
 
     # -- sockets -------------------------------------------------------------------------
@@ -75,11 +85,12 @@ class Engine:
             return 404, None
         return None
 
-    def cut_due(self, results: int, frames: int) -> CutOrder | None:
+    def cut_due(self, results: int, frames: int, deltas: int) -> CutOrder | None:
         """The order that ends a socket which has written so much, used up by one."""
         orders = self.faults.cut_orders
+        written = {"results": results, "frames": frames, "deltas": deltas}
         for order in orders:
-            if (results if order.what == "results" else frames) >= order.number:
+            if written[order.what] >= order.number:
                 if order.times is not None:
                     order.times -= 1
                     if order.times <= 0:
@@ -107,8 +118,9 @@ class Engine:
     # -- sessions ------------------------------------------------------------------------
 
     def detached(self, session: Session, units: Sequence[Unit]) -> None:
-        """A session lost its socket; ``units`` were not delivered."""
-        self._keep(session, units)
+        """A session lost its socket; ``units`` were not delivered, as far as TCP knows."""
+        cut_streams(session, units)
+        self._keep(session, [unit for unit in units if unit.stream is None])
         if not session.forgotten:
             session.expiry = self.timers.after(
                 self.options.buffer_seconds, lambda: self._expire(session)
@@ -185,23 +197,29 @@ class Engine:
             self._receive_auth(connection, task)
         elif session is None:
             self._fail(connection, task_error("unauthorized", "Authenticate first.", task))
-        elif kind == "ping":
+        else:
+            self.perform(connection, session, task)
+
+    def perform(self, outlet: Outlet, session: Session, task: dict[str, Any]) -> None:
+        """Do what one task object of an authenticated client says."""
+        kind = task.get("taskType")
+        if kind == "ping":
             self.stats.pings += 1
-            self._answer(connection, {"taskType": "ping", "pong": True})
+            self._answer(outlet, {"taskType": "ping", "pong": True})
         elif kind == "getResponse":
             self.stats.polls += 1
-            connection.push(Envelope(poll_units(self, session.key_id, task)))
+            outlet.push(Envelope(poll_units(self, session.key_id, task)))
         elif kind == "getTaskDetails":
             self.stats.details += 1
-            connection.push(Envelope([details_unit(self, session.key_id, task)]))
+            outlet.push(Envelope([details_unit(self, session.key_id, task)]))
         else:
-            self._submit(connection, session, task)
+            self._submit(session, task)
 
-    def _fail(self, connection: Connection, error: dict[str, Any]) -> None:
-        connection.push(Envelope([Unit(Kind.CONTROL, error, is_error=True)]))
+    def _fail(self, outlet: Outlet, error: dict[str, Any]) -> None:
+        outlet.push(Envelope([Unit(Kind.CONTROL, error, is_error=True)]))
 
-    def _answer(self, connection: Connection, item: dict[str, Any]) -> None:
-        connection.push(Envelope([Unit(Kind.CONTROL, item)]))
+    def _answer(self, outlet: Outlet, item: dict[str, Any]) -> None:
+        outlet.push(Envelope([Unit(Kind.CONTROL, item)]))
 
     # -- authentication ------------------------------------------------------------------
 
@@ -251,6 +269,12 @@ class Engine:
         self._attach(connection, session)
 
     def _refuse(self, connection: Connection) -> None:
+        connection.send_body(self.refusal())
+        if self.options.close_after_refusal:
+            connection.close(self.options.refusal_close_code, "invalid key")
+
+    def refusal(self) -> bytes:
+        """The body that refuses a key."""
         message = "Invalid API key."
         style = self.options.bad_key
         if style == "legacy":
@@ -266,9 +290,7 @@ class Engine:
             body = {"errors": [error]} if style == "errors" else {"error": error}
             if style == "error-list":
                 body = {"error": [error]}
-        connection.send_body(orjson.dumps(body))
-        if self.options.close_after_refusal:
-            connection.close(self.options.refusal_close_code, "invalid key")
+        return orjson.dumps(body)
 
     def _refuse_session(self, connection: Connection) -> None:
         error = task_error(
@@ -299,6 +321,8 @@ class Engine:
         envelopes = replay + welcome if first_replay and not dies else welcome + replay
         if dies:
             envelopes[-1].then_cut = True
+        else:
+            envelopes += resume_streams(session)
         for envelope in envelopes:
             connection.push(envelope)
 
@@ -317,9 +341,12 @@ class Engine:
 
     # -- tasks ---------------------------------------------------------------------------
 
-    def _submit(self, connection: Connection, session: Session, task: dict[str, Any]) -> None:
+    def _submit(self, session: Session, task: dict[str, Any]) -> None:
         kind = task.get("taskType")
-        error = self._objection(kind, task)
+        way = (
+            self.options.stream_over_http if session.over_http else self.options.stream_over_socket
+        )
+        error = self._objection(kind, task, way)
         if error is not None:
             # A refused task is an outcome as well: it outlives the socket.
             self.deliver(session, Envelope([Unit(Kind.ERROR, error, is_error=True)]))
@@ -335,11 +362,13 @@ class Engine:
         self.stats.executions[record.uuid] += 1
         if record.method == "async":
             self._acknowledge(session, task)
+        elif record.method == "stream" and way == "deltas":
+            record.stream = Stream(self, record)
         for index in range(len(record.generations)):
-            self._start(record, index)
+            self.executor.start(record, index)
 
-    def _objection(self, kind: object, task: dict[str, Any]) -> dict[str, Any] | None:
-        if not isinstance(kind, str) or self._reply_for(kind) is None:
+    def _objection(self, kind: object, task: dict[str, Any], way: str) -> dict[str, Any] | None:
+        if not isinstance(kind, str) or self.executor.reply_for(kind) is None:
             return task_error(
                 "unsupportedTaskType",
                 "This task type is not supported.",
@@ -348,6 +377,7 @@ class Engine:
             )
         try:
             check_task(task)
+            check_stream(task, supported=way != "error")
         except BrokenRuleError as problem:
             return task_error(problem.code, problem.message, task, parameter=problem.parameter)
         injection = self.faults.injected(task, "accept") if self.faults.injections else None
@@ -356,9 +386,6 @@ class Engine:
                 return dict(injection.error)
             return task_error(task=task, **injection.error)
         return None
-
-    def _reply_for(self, kind: str) -> Reply | None:
-        return self.replies.get(kind) or self.replies.get("*")
 
     def _acknowledge(self, session: Session, task: dict[str, Any]) -> None:
         item = {"taskType": task["taskType"], "taskUUID": task["taskUUID"]}
@@ -369,98 +396,15 @@ class Engine:
         self.stats.conflicts += 1
         record = self.tasks.find(session.key_id, task["taskUUID"])
         if self.options.repeated_uuid == "result" and record is not None:
+            if record.stream is not None:
+                record.stream.move(session)
             record.session = session
             if record.method == "async":
                 self._acknowledge(session, task)
             elif record.done:
-                self.deliver(session, Envelope(_outcome(record)))
+                self.deliver(session, Envelope(outcome(record)))
             return
         error = task_error(
             "conflictTaskUUID", "This taskUUID was used before.", task, parameter="taskUUID"
         )
         self.deliver(session, Envelope([Unit(Kind.ERROR, error, is_error=True)]))
-
-    def _start(self, record: TaskRecord, index: int) -> None:
-        generation = record.generations[index]
-        generation.started = record.accepted_at
-        delay = self.latency.sample(self.rng)
-        generation.due = record.accepted_at + delay
-        if delay > 0:
-            self.timers.after(delay, lambda: self._execute(record, index))
-        else:
-            self._execute(record, index)
-
-    def _execute(self, record: TaskRecord, index: int) -> None:
-        injection = self.faults.injected(record.task, "execute") if self.faults.injections else None
-        if injection is not None:
-            if injection.anonymous:
-                self._failed(record, index, dict(injection.error))
-            else:
-                self._failed(record, index, task_error(task=record.task, **injection.error))
-            return
-        reply = self._reply_for(record.task["taskType"])
-        request = Request(record.task, index, record.execution)
-        try:
-            answer = reply(request) if reply is not None else ""
-        except Exception as exc:
-            self._failed(record, index, self._reply_problem(record, exc))
-            return
-        if isinstance(answer, (str, dict)):
-            self._succeeded(record, request, answer)
-        elif self.group is not None:
-            self.group.start_soon(self._await_reply, record, request, answer)
-
-    async def _await_reply(
-        self, record: TaskRecord, request: Request, pending: Awaitable[Answer]
-    ) -> None:
-        try:
-            answer = await pending
-        except Exception as exc:
-            self._failed(record, request.index, self._reply_problem(record, exc))
-            return
-        self._succeeded(record, request, answer)
-
-    def _reply_problem(self, record: TaskRecord, exc: Exception) -> dict[str, Any]:
-        if isinstance(exc, ReplyError):
-            return task_error(exc.code, exc.message, record.task, **exc.fields)
-        self.stats.reply_failures += 1
-        message = f"The registered reply raised {type(exc).__name__}: {exc}"
-        return task_error("internalServerError", message, record.task)
-
-    def _succeeded(self, record: TaskRecord, request: Request, answer: Answer) -> None:
-        style = self.options.result_index
-        many = len(record.generations) > 1
-        item = generated_item(
-            request, answer, with_index=style == "always" or (style == "many" and many)
-        )
-        if self.faults.giants.take():
-            item["text"] = str(item.get("text", "")).ljust(self.faults.giant_bytes, "x")
-        record.generations[request.index].item = item
-        self._ended(record, Unit(Kind.RESULT, item))
-
-    def _failed(self, record: TaskRecord, index: int, error: dict[str, Any]) -> None:
-        record.generations[index].error = error
-        self._ended(record, Unit(Kind.ERROR, error, is_error=True))
-
-    def _ended(self, record: TaskRecord, unit: Unit) -> None:
-        record.pending -= 1
-        if record.done:
-            self.tasks.finish(record, self.options.archive_limit)
-        if record.method == "async":
-            return
-        framing = self.faults.framing or self.options.results_framing
-        if framing == "separate" or len(record.generations) == 1:
-            self.deliver(record.session, Envelope([unit]))
-        elif record.done:
-            self.deliver(record.session, Envelope(_outcome(record)))
-
-
-def _outcome(record: TaskRecord) -> list[Unit]:
-    """All items and errors of an ended task."""
-    units: list[Unit] = []
-    for generation in record.generations:
-        if generation.item is not None:
-            units.append(Unit(Kind.RESULT, generation.item))
-        elif generation.error is not None:
-            units.append(Unit(Kind.ERROR, generation.error, is_error=True))
-    return units

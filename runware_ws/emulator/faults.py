@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .timers import Timer
 from .units import Envelope, Kind, Unit, data_frame
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 __all__ = ["CutOrder", "Faults", "Injection"]
+
+What: TypeAlias = Literal["results", "frames", "deltas"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Injection:
 class CutAfter:
     """A cut of every socket that wrote so much. Counted per socket, from the order on."""
 
-    what: Literal["results", "frames"]
+    what: What
     number: int
     times: int | None
     order: CutOrder
@@ -109,6 +111,9 @@ class Faults:
         self.rejections = Countdown()
         self.reject_status = 503
         self.reject_retry_after: float | None = None
+        self.post_rejections = Countdown()
+        self.post_status = 503
+        self.post_retry_after: float | None = None
 
     def heal(self) -> None:
         """End every fault that goes on or waits. Revoked keys stay revoked.
@@ -150,25 +155,29 @@ class Faults:
         *,
         results: int | None = None,
         frames: int | None = None,
+        deltas: int | None = None,
         times: int | None = 1,
         code: int | None = None,
         mid_frame: bool = False,
         reset: bool = False,
     ) -> None:
-        """Cut a socket that has written so many ``results`` or ``frames`` from now on.
+        """Cut a socket that has written so many ``results``, ``frames`` or ``deltas`` from now on.
 
         Counted for each socket by itself; ``times`` sockets are cut in all. With
-        ``mid_frame`` the last of them is written by half only.
+        ``mid_frame`` the last of them is written by half only. A connection that carries HTTP
+        counts as well; its frames are the events of its streams.
 
         Raises:
-            ValueError: not exactly one of the two was given, or it is below 1.
+            ValueError: not exactly one of the three was given, or it is below 1.
         """
-        number = results if results is not None else frames
-        if number is None or number < 1 or (results is not None and frames is not None):
-            raise ValueError("give either results or frames, at least 1")
+        whats: list[tuple[What, int | None]]
+        whats = [("results", results), ("frames", frames), ("deltas", deltas)]
+        given: dict[What, int] = {what: number for what, number in whats if number is not None}
+        if len(given) != 1 or min(given.values()) < 1:
+            raise ValueError("give either results, frames or deltas, at least 1")
         order = CutOrder(None if code == 1006 else code, "", mid_frame, reset)
-        what: Literal["results", "frames"] = "frames" if results is None else "results"
-        self.cut_orders.append(CutAfter(what, number, times, order))
+        for what, number in given.items():
+            self.cut_orders.append(CutAfter(what, number, times, order))
         for connection in self._engine.connections():
             connection.restart_count()
 
@@ -225,6 +234,16 @@ class Faults:
         self.reject_retry_after = retry_after
         self.rejections.left = times
 
+    def reject_posts(
+        self, status: int = 503, retry_after: float | None = None, times: int | None = 1
+    ) -> None:
+        """Answer the next ``times`` HTTP requests with a status (and ``Retry-After``)."""
+        if not 300 <= status <= 599:
+            raise ValueError("status must be from 300 to 599")
+        self.post_status = status
+        self.post_retry_after = retry_after
+        self.post_rejections.left = times
+
     def send_raw(self, message: bytes | str) -> int:
         """Send a message body as it is to all authenticated sockets; returns how many.
 
@@ -266,6 +285,10 @@ class Faults:
         for connection in self._engine.connections() if close else []:
             if connection.session is not None and connection.session.key_id == key_id:
                 connection.cut(CutOrder(1008))
+
+    def revoke_all_keys(self) -> None:
+        """Refuse every key from now on, until :meth:`accept_key`. Live sockets go on."""
+        self._engine.keys.revoke_all()
 
     def accept_key(self, key: str) -> None:
         """Accept a key from now on."""

@@ -39,6 +39,10 @@ class KeyRing:
         """Refuse this key from now on."""
         self._revoked.add(key)
 
+    def revoke_all(self) -> None:
+        """Refuse every key from now on."""
+        self._accepted = set()
+
     def accept(self, key: str) -> None:
         """Accept this key from now on."""
         self._revoked.discard(key)

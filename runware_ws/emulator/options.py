@@ -64,6 +64,28 @@ class EmulatorOptions:
         merge_limit: most items in one frame. 1: tasks never share a frame.
         merge_window: how long to collect items before writing.
         error_spelling: ``errors`` list, singular ``error`` object, or ``error`` list.
+
+    Streams (``deliveryMethod: "stream"``):
+        stream_over_socket: over the socket ``"deltas"`` come, or the ``"whole"`` result, or an
+            ``"error"``.
+        stream_over_http: the same over HTTP. ``"whole"`` and ``"error"`` are plain JSON then.
+        stream_resume: what a resumed session gets of a stream that a cut interrupted:
+            ``"continue"``: the deltas from the first one that TCP had not taken (what a TCP reset
+            takes back is a gap then); ``"overlap"``: those written within ``dying_window`` before
+            the end come again as well; ``"restart"``: all deltas from the first one; ``"whole"``:
+            the whole result once it is done, no delta; ``"lost"``: nothing, it is in the archive.
+        stream_finish: the finish reason, usage and cost come ``"with-last"`` delta, or
+            ``"alone"`` with an empty one. A script of deltas has them alone, or as it says.
+        stream_tool_calls: calls come in ``"pieces"`` with an ``index``, or each list ``"whole"``.
+        delta_sequence: the name of a field that numbers the deltas from 0. ``None``: none.
+        token_rate: tokens per second. ``None``: see ``token_pause``.
+        token_pause: seconds between two deltas. An asynchronous script keeps its own time.
+        tokens_per_delta: how many tokens, of four characters each, a delta carries.
+
+    HTTP:
+        sse_framing: an event is the ``"bare"`` item, or ``"enveloped"`` as in a frame.
+        sse_done: a stream ends with ``data: [DONE]``.
+        http_error_status: the status where every task was refused or failed.
     """
 
     unknown_session: Literal["new", "error"] = "new"
@@ -102,11 +124,40 @@ class EmulatorOptions:
     merge_window: float = 0.0
     error_spelling: Literal["errors", "error", "error-list"] = "errors"
 
+    stream_over_socket: Literal["deltas", "whole", "error"] = "deltas"
+    stream_over_http: Literal["deltas", "whole", "error"] = "deltas"
+    stream_resume: Literal["continue", "overlap", "restart", "whole", "lost"] = "continue"
+    stream_finish: Literal["with-last", "alone"] = "with-last"
+    stream_tool_calls: Literal["pieces", "whole"] = "pieces"
+    delta_sequence: str | None = None
+    token_rate: float | None = None
+    token_pause: float = 0.0
+    tokens_per_delta: int = 1
+
+    sse_framing: Literal["bare", "enveloped"] = "bare"
+    sse_done: bool = True
+    http_error_status: int = 400
+
     def __post_init__(self) -> None:
         """Refuse values that make no sense. Raises ``ValueError``."""
-        for name in ("buffer_seconds", "dying_window", "registration_delay", "merge_window"):
+        for name in (
+            "buffer_seconds",
+            "dying_window",
+            "registration_delay",
+            "merge_window",
+            "token_pause",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
-        for name in ("merge_limit", "replay_batch"):
+        for name in ("merge_limit", "replay_batch", "tokens_per_delta"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.token_rate is not None and (self.token_rate <= 0 or self.token_pause > 0):
+            raise ValueError("token_rate must be positive, and excludes token_pause")
+
+    @property
+    def delta_pause(self) -> float:
+        """Seconds between two deltas."""
+        if self.token_rate is None:
+            return self.token_pause
+        return self.tokens_per_delta / self.token_rate

@@ -39,11 +39,25 @@ def _cut_every(faults: Faults, text: str) -> None:
     faults.cut_every(parse_duration(pause), jitter=float(jitter or "0"))
 
 
+def _cut(faults: Faults, text: str) -> None:
+    if text in ("", "abort"):
+        faults.cut()
+    elif text in ("reset", "mid-frame"):
+        faults.cut(reset=text == "reset", mid_frame=text == "mid-frame")
+    else:
+        code = _number(text)
+        if code > 0xFFFF:
+            raise ValueError("a close code has 16 bits")
+        faults.cut(code)
+
+
 def _cut_after(what: str) -> Callable[[Faults, str], None]:
     def order(faults: Faults, text: str) -> None:
         number, _, times = text.partition(",")
         if what == "frames":
             faults.cut_after(frames=_number(number), times=_times(times or "1"))
+        elif what == "deltas":
+            faults.cut_after(deltas=_number(number), times=_times(times or "1"))
         else:
             faults.cut_after(results=_number(number), times=_times(times or "1"))
 
@@ -56,6 +70,10 @@ def _blackhole(faults: Faults, text: str) -> None:
     faults.blackhole("drop" if text == "drop" else "hold")
 
 
+def _forget_sessions(faults: Faults, _: str) -> None:
+    faults.forget_sessions()
+
+
 def _inject(faults: Faults, text: str) -> None:
     code, *rest = text.split(",")
     if not code:
@@ -66,11 +84,18 @@ def _inject(faults: Faults, text: str) -> None:
     faults.inject_error(code, times=None, probability=probability)
 
 
-def _reject(faults: Faults, text: str) -> None:
+def _refusal(text: str) -> tuple[int, float | None, int | None]:
     status, *rest = text.split(",")
     times = _times(rest[0]) if rest else 1
-    retry_after = parse_duration(rest[1]) if len(rest) > 1 else None
-    faults.reject_upgrades(int(status), retry_after, times)
+    return int(status), parse_duration(rest[1]) if len(rest) > 1 else None, times
+
+
+def _reject(faults: Faults, text: str) -> None:
+    faults.reject_upgrades(*_refusal(text))
+
+
+def _reject_posts(faults: Faults, text: str) -> None:
+    faults.reject_posts(*_refusal(text))
 
 
 def _giant(faults: Faults, text: str) -> None:
@@ -85,9 +110,11 @@ def _merge(faults: Faults, text: str) -> None:
 
 _Order = Callable[[Faults, str], None]
 _ORDERS: dict[str, tuple[str, _Order]] = {
+    "cut": ("cut, cut=1001 (close code), cut=reset or cut=mid-frame: once, now", _cut),
     "cut-every": ("cut-every=1s or cut-every=1s,0.5 (jitter)", _cut_every),
     "cut-after-results": ("cut-after-results=100 or =100,always", _cut_after("results")),
     "cut-after-frames": ("cut-after-frames=100 or =100,always", _cut_after("frames")),
+    "cut-after-deltas": ("cut-after-deltas=3 or =3,always", _cut_after("deltas")),
     "lose-results": (
         "lose-results or lose-results=50ms (window)",
         lambda f, t: f.lose_results_on_cut(True, _window(t)),
@@ -97,6 +124,12 @@ _ORDERS: dict[str, tuple[str, _Order]] = {
         lambda f, t: f.lose_requests_on_cut(True, _window(t)),
     ),
     "blackhole": ("blackhole, blackhole=hold or blackhole=drop", _blackhole),
+    "heal": ("heal: end every fault that goes on, now", lambda f, _: f.heal()),
+    "revoke-keys": ("revoke-keys: refuse every key from now on", lambda f, _: f.revoke_all_keys()),
+    "forget-sessions": (
+        "forget-sessions: all that are known now",
+        _forget_sessions,
+    ),
     "refuse-sessions": ("refuse-sessions", lambda f, t: f.refuse_sessions(_switch(t))),
     "duplicate-replay": ("duplicate-replay", lambda f, t: f.duplicate_replay(_switch(t))),
     "duplicate-results": ("duplicate-results", lambda f, t: f.duplicate_results(_switch(t))),
@@ -105,6 +138,7 @@ _ORDERS: dict[str, tuple[str, _Order]] = {
     "merge": ("merge, merge=100 or merge=100,5ms (window)", _merge),
     "inject-error": ("inject-error=CODE or inject-error=CODE,0.1 (probability)", _inject),
     "reject-upgrades": ("reject-upgrades=503,3,2s (status, times, Retry-After)", _reject),
+    "reject-posts": ("reject-posts=429,3,2s (status, times, Retry-After)", _reject_posts),
     "ignore-auth": ("ignore-auth or ignore-auth=2", lambda f, t: f.ignore_auth(_times(t))),
     "delay-auth": ("delay-auth=2s", lambda f, t: f.delay_auth(parse_duration(t))),
     "close-before-auth-reply": (

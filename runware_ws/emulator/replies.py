@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -44,7 +44,10 @@ class Request:
 
 
 Answer: TypeAlias = dict[str, Any] | str
-Reply: TypeAlias = Callable[[Request], Answer | Awaitable[Answer]]
+Reply: TypeAlias = Callable[
+    [Request], Answer | Awaitable[Answer] | Iterator[Answer] | AsyncIterator[Answer]
+]
+"""The answer, or a promise of it, or a script of its deltas."""
 
 
 class ReplyError(Exception):

@@ -36,7 +36,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Emulator:
-    """A local server that speaks Runware's WebSocket protocol.
+    """A local server that speaks Runware's WebSocket protocol, and HTTP on the same port.
 
     Use it with ``async with``; it listens from then on, and leaves no task behind. It runs
     on asyncio and on trio. Call its methods, and those of :attr:`faults`, from the event
@@ -49,7 +49,7 @@ class Emulator:
         options: how the server behaves where nobody can know.
         latency: duration of each generation; see :func:`parse_latency`.
         seed: all choices come from it. Session UUIDs do not.
-        path: the path of the WebSocket; others get HTTP 404.
+        path: the path of the WebSocket and of HTTP; others get HTTP 404.
         allow_remote: permit other hosts. The key travels in clear.
 
     Raises:
@@ -96,6 +96,11 @@ class Emulator:
         return f"ws://{host}:{self._port}{self._path}"
 
     @property
+    def http_url(self) -> str:
+        """Where a client posts, which needs ``h11``."""
+        return self.url.replace("ws://", "http://", 1)
+
+    @property
     def stats(self) -> Stats:
         """What happened so far."""
         return self._engine.stats
@@ -139,6 +144,10 @@ class Emulator:
         It is called once for each generation, after the latency. It returns fields of the
         result item, or text; it raises :class:`ReplyError` for a server error. ``"*"``
         answers every type that has no reply of its own.
+
+        A streamed task gets the answer cut into deltas. An iterator, sync or async, scripts them
+        instead: text, fields of a delta (``text``, ``reasoningContent``, ``toolCalls``), or
+        ``{"delta": …, "finishReason": …}``.
         """
 
         def register(reply: ReplyT) -> ReplyT:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from .timers import Timer
 from .units import Envelope, Unit
+
+if TYPE_CHECKING:
+    from .streams import Stream
 
 __all__ = ["Outlet", "Session", "SessionStore"]
 
@@ -29,13 +32,27 @@ class Outlet(Protocol):
 
 
 class Session:
-    """One authenticated session. It outlives its sockets."""
+    """One authenticated session. It outlives its sockets.
 
-    __slots__ = ("_buffer", "expiry", "forgotten", "key_id", "socket", "uuid")
+    An HTTP request has one for itself, which nobody can resume.
+    """
 
-    def __init__(self, uuid: str, key_id: int) -> None:
+    __slots__ = (
+        "_buffer",
+        "expiry",
+        "forgotten",
+        "key_id",
+        "over_http",
+        "socket",
+        "streams",
+        "uuid",
+    )
+
+    def __init__(self, uuid: str, key_id: int, *, over_http: bool = False) -> None:
         self.uuid = uuid
         self.key_id = key_id
+        self.over_http = over_http
+        self.streams: dict[Stream, None] = {}
         self.socket: Outlet | None = None
         self.expiry: Timer | None = None
         self.forgotten = False
@@ -85,6 +102,8 @@ class SessionStore:
         """Drop a session. Returns the number of buffered items that go with it."""
         self._sessions.pop(session.uuid, None)
         session.forgotten = True
+        for stream in list(session.streams):
+            stream.forget()
         return len(session.take())
 
     def all(self) -> list[Session]:

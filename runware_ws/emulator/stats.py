@@ -17,7 +17,9 @@ class Stats:
     the TCP connections on the event loop's clock, in seconds. Results and errors of tasks
     are counted in items: ``results_sent`` and ``errors_sent`` when written live, ``replayed``
     when written after a resume, ``buffered`` when kept for an absent socket, ``lost_results``
-    when lost with a dying socket, ``expired_results`` when their session was gone.
+    when lost with a dying socket, ``expired_results`` when their session was gone. Deltas are
+    counted in ``deltas_sent`` only, again when they come again. ``posts`` are HTTP requests with
+    an accepted key.
     """
 
     connections: int = 0
@@ -31,6 +33,10 @@ class Stats:
     results_sent: int = 0
     errors_sent: int = 0
     acks_sent: int = 0
+    deltas_sent: int = 0
+    streams: int = 0
+    posts: int = 0
+    posts_rejected: int = 0
     replayed: int = 0
     buffered: int = 0
     lost_results: int = 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .sessions import Session
+
+if TYPE_CHECKING:
+    from .streams import Stream
 
 __all__ = ["Generation", "TaskRecord", "TaskStore"]
 
@@ -47,6 +50,7 @@ class TaskRecord:
         "method",
         "pending",
         "session",
+        "stream",
         "task",
         "uuid",
     )
@@ -62,6 +66,7 @@ class TaskRecord:
         count = task.get("numberResults") or 1
         self.generations = [Generation() for _ in range(count)]
         self.pending = count  # generations that have not ended
+        self.stream: Stream | None = None  # while deltas of it can still go out
 
     @property
     def done(self) -> bool:

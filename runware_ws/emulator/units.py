@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from .streams import Stream
 
 __all__ = ["Envelope", "Kind", "Unit", "close_frame", "data_frame", "pack"]
 
@@ -16,18 +19,24 @@ class Kind(Enum):
 
     RESULT = "result"
     ERROR = "error"
+    DELTA = "delta"  # its stream knows what a resumed session gets
     ACK = "ack"
     CONTROL = "control"  # answers to questions; a dead socket takes them with it
 
 
 class Unit:
-    """One item of a ``data`` or ``errors`` list, serialised."""
+    """One item of a ``data`` or ``errors`` list, serialised.
 
-    __slots__ = ("body", "is_error", "kind")
+    ``stream`` and ``number`` are set where it is a part of a stream: nothing else buffers it then.
+    """
+
+    __slots__ = ("body", "is_error", "kind", "number", "stream")
 
     def __init__(self, kind: Kind, item: dict[str, Any], *, is_error: bool = False) -> None:
         self.kind = kind
         self.is_error = is_error
+        self.stream: Stream | None = None
+        self.number = 0
         self.body = orjson.dumps(item)
 
 

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeGuard, cast
 from uuid import UUID
 
-__all__ = ["HAIKU", "BrokenRuleError", "check_task", "is_list", "is_uuid", "task_error"]
+__all__ = [
+    "HAIKU",
+    "BrokenRuleError",
+    "check_stream",
+    "check_task",
+    "is_list",
+    "is_uuid",
+    "task_error",
+]
 
 HAIKU = "anthropic:claude@haiku-4.5"
 DOCUMENTATION = "https://runware.ai/docs/models/anthropic-claude-haiku-4-5"
@@ -261,3 +269,18 @@ def check_task(task: dict[str, Any]) -> None:
         if name in task:
             limit = _integer(1, 20) if name == "numberResults" else check
             limit(task[name], name)
+
+
+def check_stream(task: dict[str, Any], *, supported: bool) -> None:
+    """Check what holds for a streamed task only.
+
+    Raises:
+        BrokenRuleError: the first rule that it breaks.
+    """
+    if task.get("deliveryMethod") != "stream":
+        return
+    if not supported:
+        message = "Streaming is not supported here."
+        raise BrokenRuleError("unsupportedDeliveryMethod", message, "deliveryMethod")
+    if (task.get("numberResults") or 1) != 1:
+        raise _invalid("numberResults", "must be 1 for a streamed task")

@@ -41,6 +41,9 @@ def find_non_finite(value: Any, place: str = "") -> str | None:
     return None
 
 
+_SMALL = 2048
+
+
 def dump_json(value: Any) -> bytes:
     """Return ``value`` as JSON. Raises ``ValueError`` with the reason, never with the value.
 
@@ -56,7 +59,9 @@ def dump_json(value: Any) -> bytes:
         place = find_non_finite(value)
         if place is not None:
             raise ValueError(f"{place or 'value'}: NaN and infinity cannot be written as JSON")
-    return payload
+    # A payload is kept as long as its task, and orjson's own bytes keep all of the 4 KiB or so that
+    # it writes into. A copy of a small one is far cheaper.
+    return bytes(memoryview(payload)) if len(payload) < _SMALL else payload
 
 
 def json_object_snapshot(value: Any) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from typing import Any, cast
 
 from runware_ws.session.record import Identity, Question, TaskRecord
 
-__all__ = ["READ_ONLY", "Meaning", "archived", "fresh_items", "meaning", "meaning_for"]
+__all__ = [
+    "ABOUT_OTHERS",
+    "READ_ONLY",
+    "Meaning",
+    "archived",
+    "fresh_items",
+    "meaning",
+    "meaning_for",
+]
 
 
 class Meaning(Enum):
@@ -38,7 +46,8 @@ ENVELOPE = frozenset(
 INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
 
 # Observed: these only read, so whatever answers one of them is its result.
-READ_ONLY = frozenset({"getResponse", "getTaskDetails", "modelSearch", "accountManagement"})
+ABOUT_OTHERS = frozenset(question.value for question in Question)
+READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 
 
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:

@@ -15,7 +15,7 @@ from runware_ws.errors import (
     TaskTimeout,
 )
 from runware_ws.events import LateResult, UnknownTask
-from runware_ws.session.answers import READ_ONLY
+from runware_ws.session.answers import ABOUT_OTHERS
 from runware_ws.session.claims import Claims, Tombstones
 from runware_ws.session.effects import Admit, Frame, Progress, Resolve
 from runware_ws.session.outbox import Outbox
@@ -57,12 +57,14 @@ class TaskTable:
         tells whether it has it, and it does not run twice.
         """
         uuid = record.uuid
-        end = self.tombstones.get(uuid) if self.tombstones else None
+        # A task that asks about another bears its taskUUID: it neither uses it up nor tries again.
+        own = record.task_type not in ABOUT_OTHERS
+        end = self.tombstones.get(uuid) if self.tombstones and own else None
         if end is not None and end not in _ANSWERED:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.reused = True
             record.generation = self.tombstones.take(uuid)
-        if uuid in self.tasks or (end in _ANSWERED and record.task_type not in READ_ONLY):
+        if uuid in self.tasks or end in _ANSWERED:
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: it must be unique per task, for ever",
                 problems=("taskUUID: used before",),
@@ -177,7 +179,9 @@ class TaskTable:
             counters.sources[SOURCE_RANK[record.recovered_by]] += 1
         if record.deadline != FOREVER:
             self.deadlines.forget()
-        if record.sends or record.reused or state in _ANSWERED:
+        if record.task_type not in ABOUT_OTHERS and (
+            record.sends or record.reused or state in _ANSWERED
+        ):
             if not self.tombstones:
                 self._out.rearm = True
             self.tombstones.add(uuid, state, now, record.generation)

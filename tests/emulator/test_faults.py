@@ -352,6 +352,8 @@ ORDERS = [
     *("merge", "merge=10,5ms", "inject-error=providerError,0.1", "reject-upgrades=503,3,2s"),
     *("ignore-auth", "delay-auth=1s", "close-before-auth-reply=2", "die-during-replay=3"),
     *("drop-requests", "drop-requests=5", "giant-result=1000,2", "break-uniqueness"),
+    *("cut-after-deltas=3", "reject-posts=429,3,2s"),
+    *("cut", "cut=1001", "cut=reset", "cut=mid-frame", "forget-sessions", "heal"),
 ]
 
 
@@ -359,7 +361,8 @@ async def test_orders_as_text() -> None:
     async with Emulator(api_key=KEY) as emulator:
         for order in ORDERS:
             apply_fault_order(emulator.faults, order)
-        assert {order.partition("=")[0] for order in ORDERS} == set(KNOWN_ORDERS)
+        given = {order.partition("=")[0] for order in ORDERS} | {"revoke-keys"}
+        assert given == set(KNOWN_ORDERS)
         emulator.faults.heal()
         async with ready(emulator) as (wire, _):
             await wire.send(text_task())
@@ -369,6 +372,21 @@ async def test_orders_as_text() -> None:
                 apply_fault_order(emulator.faults, bad)
             assert bad in str(refused.value)
             assert "cut-every" in str(refused.value) or bad in ("shuffle=maybe", "merge=0")
+
+
+async def test_orders_that_strike_at_once() -> None:
+    async with Emulator(api_key=KEY) as emulator:
+        async with ready(emulator) as (wire, session):
+            apply_fault_order(emulator.faults, "cut=4001")
+            assert await wire.closed() == 4001
+        apply_fault_order(emulator.faults, "forget-sessions")
+        async with ready(emulator, session):
+            pass
+        assert emulator.stats.resumes_refused == 1
+        apply_fault_order(emulator.faults, "revoke-keys")
+        async with raw(emulator) as wire:
+            await wire.send({"taskType": "authentication", "apiKey": KEY})
+            assert (await wire.error())["code"] == "invalidApiKey"
 
 
 async def test_serve() -> None:

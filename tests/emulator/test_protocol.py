@@ -243,8 +243,9 @@ async def test_archive_limit() -> None:
         assert (await wire.error())["code"] == "conflictTaskUUID"
 
 
-async def test_stream_gives_one_whole_result() -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+async def test_stream_can_give_one_whole_result() -> None:
+    options = EmulatorOptions(stream_over_socket="whole")
+    async with Emulator(api_key=KEY, options=options) as emulator, ready(emulator) as (wire, _):
         task = text_task(deliveryMethod="stream")
         await wire.send(task)
         assert (await wire.item())["text"] == expected_text("hello", task["taskUUID"])

@@ -10,7 +10,7 @@ import pytest
 
 from runware_ws import Client, InvalidTask, TaskTimeout
 from runware_ws.emulator import Emulator, Request
-from runware_ws.messages import Messages, UnsupportedWarning, parse_tool_text
+from runware_ws.messages import Message, Messages, UnsupportedWarning, parse_tool_text
 
 from .support import KEY, UUID, request, validator
 
@@ -25,7 +25,7 @@ TOOL = {
 
 async def test_create() -> None:
     async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
-        message = await Messages(client).create(
+        message: Message = await Messages(client).create(
             **request(), task_uuid=UUID, include_cost=True, timeout=5, metadata={"user_id": "7"}
         )
         SEED.validate(message)
@@ -34,7 +34,8 @@ async def test_create() -> None:
         assert message.usage.output_tokens > 0
         assert message.runware.task_uuid == UUID
         assert message.runware.cost is not None
-        other = await Messages(client).create(**request(), model="anthropic:claude@haiku-4.5")
+        model = "anthropic:claude@haiku-4.5"
+        other: Message = await Messages(client).create(**request(), model=model)
         assert other.model == "anthropic:claude@haiku-4.5"
         assert other.id != message.id
     assert emulator.stats.executions[UUID] == 1
@@ -102,10 +103,8 @@ async def test_what_is_refused_never_reaches_the_wire() -> None:
 async def test_a_stream_gives_the_events_of_the_same_message() -> None:
     async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
         stream = await client.messages.create(**request(), stream=True)
-        kinds: list[str] = []
         async with stream:
-            async for event in stream:
-                kinds.append(event["type"])
+            kinds = [event["type"] async for event in stream]
         assert kinds[0] == "message_start"
         assert kinds[-1] == "message_stop"
         whole = stream.message()

@@ -170,7 +170,8 @@ def test_a_read_only_task_is_not_answered_by_our_own_question_about_it() -> None
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     bench.written()
-    reply = {"taskType": "getTaskDetails", "taskUUID": record.uuid, "request": [], "response": {}}
+    reply: dict[str, object] = {"taskType": "getTaskDetails", "taskUUID": record.uuid}
+    reply |= {"request": [], "response": {}}
     bench.say({"data": [reply]})
     assert not record.ended
 

@@ -207,6 +207,22 @@ def test_the_same_uuid_twice_is_refused_before_the_wire() -> None:
         bench.task()
 
 
+def test_a_question_of_the_caller_gets_its_own_answer_and_does_not_use_up_the_uuid() -> None:
+    bench = Bench()
+    bench.begin()
+    question = bench.task()
+    question.task_type = "getTaskDetails"
+    bench.written()
+    bench.refuse(question, "taskNotFound", taskType="getTaskDetails")
+    failure = ended(question, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert failure.code == "taskNotFound"
+    bench.numbers -= 1
+    record = bench.task()
+    assert record.uuid == question.uuid
+    assert [task["taskUUID"] for task in bench.written()] == [record.uuid]
+
+
 def test_an_error_without_a_task_is_never_broadcast() -> None:
     bench = Bench()
     bench.begin()

@@ -1,0 +1,282 @@
+"""HTTP on the emulator's port: ``POST`` of task arrays, answered with JSON or with events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+import anyio
+import orjson
+from anyio.abc import ByteStream
+
+from .sessions import Session
+from .tasks import TaskRecord
+from .units import Envelope, Kind, Unit, pack
+from .validation import is_list, task_error
+
+if TYPE_CHECKING:
+    import h11
+
+    from .connection import Connection
+    from .engine import Engine
+
+__all__ = ["HALF_AN_EVENT", "WebSide"]
+
+HALF_AN_EVENT = b'40\r\ndata: {"taskType":"textInfer'
+"""What is written of an event, or of anything, before a cut in its middle."""
+
+_NO_H11 = b"The emulator answers HTTP only where h11 is installed: pip install 'runware-ws[sse]'\n"
+_JSON = "application/json"
+_Headers = Sequence[tuple[str, str]]
+
+
+class _Exchange:
+    """One request: the outlet of a session that nobody can resume."""
+
+    def __init__(self, engine: Engine, key_id: int) -> None:
+        self.session = Session(str(uuid4()), key_id, over_http=True)
+        self.session.socket = self
+        self.streamed = False
+        self._engine = engine
+        self._records: list[TaskRecord] = []
+        self._units: deque[Unit] = deque()
+        self._wake = anyio.Event()
+
+    def perform(self, tasks: Iterable[dict[str, Any]]) -> None:
+        """Do what the task objects say."""
+        session = self.session
+        for task in tasks:
+            self._engine.perform(self, session, task)
+            record = self._engine.tasks.find(session.key_id, task.get("taskUUID"))
+            if record is not None and record.session is session and record not in self._records:
+                self._records.append(record)
+        streamed = [each for each in session.streams if not each.deltas_are_over]
+        self.streamed = bool(streamed) or any(unit.stream is not None for unit in self._units)
+
+    def push(self, envelope: Envelope) -> None:
+        """Take units for the answer."""
+        self._units.extend(envelope.units)
+        self._wake.set()
+
+    def detach(self) -> None:
+        """The request is over: what comes now stays in the archive."""
+        self.session.socket = None
+        self.session.forgotten = True
+        for stream in list(self.session.streams):
+            stream.forget()
+
+    def supersede(self) -> None:
+        """Never called: nobody can resume this session."""
+
+    async def next(self) -> Unit | None:
+        """The next unit of the answer; ``None`` when it is complete."""
+        while not self._units:
+            if all(each.done or each.method == "async" for each in self._records):
+                return None
+            self._wake = anyio.Event()
+            await self._wake.wait()
+        return self._units.popleft()
+
+
+class WebSide:
+    """The HTTP requests of one TCP connection."""
+
+    def __init__(self, engine: Engine, connection: Connection, stream: ByteStream) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._stream = stream
+        self._http: h11.Connection | None = None
+
+    async def run(self, data: bytes) -> None:
+        """Serve the connection, whose first bytes these are, until it ends."""
+        data = await self._heard(data)
+        try:
+            import h11
+        except ImportError:
+            head = f"HTTP/1.1 501 Not Implemented\r\nContent-Length: {len(_NO_H11)}\r\n"
+            await self._write(head.encode() + b"Connection: close\r\n\r\n" + _NO_H11)
+            return
+        self._http = http = h11.Connection(h11.SERVER)
+        http.receive_data(data)
+        try:
+            while (request := await self._request(http)) is not None:
+                await self._serve(*request)
+                if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+                    return
+                http.start_next_cycle()
+        except h11.RemoteProtocolError as problem:
+            if http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await self._refuse(problem.error_status_hint, "invalidRequest", "This is no HTTP.")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return
+
+    # -- bytes ---------------------------------------------------------------------------
+
+    async def _heard(self, data: bytes) -> bytes:
+        while (hole := self._engine.faults.hole) is not None:
+            await self._connection.healed(robbed=hole == "drop")
+        return data
+
+    async def _read(self) -> bytes:
+        try:
+            data = await self._stream.receive(65536)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return b""
+        self._engine.stats.bytes_in += len(data)
+        return await self._heard(data)
+
+    async def _write(self, data: bytes) -> None:
+        while self._engine.faults.hole is not None:
+            await self._connection.healed(robbed=False)
+        await self._stream.send(data)
+        self._engine.stats.bytes_out += len(data)
+
+    async def _request(self, http: h11.Connection) -> tuple[h11.Request, bytes] | None:
+        import h11
+
+        request: h11.Request | None = None
+        body = bytearray()
+        limit = self._engine.options.max_frame_bytes
+        while True:
+            event = http.next_event()
+            if event is h11.NEED_DATA:
+                if http.they_are_waiting_for_100_continue:
+                    await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+                http.receive_data(await self._read())
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if limit is not None and len(body) > limit:
+                    await self._refuse(413, "invalidRequest", "The request is too large.")
+                    return None
+            elif isinstance(event, h11.EndOfMessage) and request is not None:
+                return request, bytes(body)
+            else:
+                return None
+
+    async def _send(self, *events: h11.Event) -> None:
+        assert self._http is not None
+        await self._write(b"".join(self._http.send(event) or b"" for event in events))
+
+    async def _reply(
+        self, status: int, body: bytes, kind: str = _JSON, headers: _Headers = ()
+    ) -> None:
+        import h11
+
+        fields = [("Content-Type", kind), ("Content-Length", str(len(body))), *headers]
+        head = h11.Response(status_code=status, headers=fields)
+        await self._send(head, h11.Data(data=body), h11.EndOfMessage())
+
+    async def _refuse(
+        self, status: int, code: str, message: str, *headers: tuple[str, str]
+    ) -> None:
+        error = Unit(Kind.CONTROL, task_error(code, message), is_error=True)
+        body = pack([error], self._engine.options.error_spelling)
+        await self._reply(status, body, headers=headers)
+
+    # -- requests ------------------------------------------------------------------------
+
+    async def _serve(self, request: h11.Request, body: bytes) -> None:
+        engine = self._engine
+        if request.target.partition(b"?")[0].rstrip(b"/") != engine.path.rstrip("/").encode():
+            await self._refuse(404, "notFound", "There is nothing here.")
+        elif request.method != b"POST":
+            await self._refuse(405, "invalidRequest", "Post an array.", ("Allow", "GET, POST"))
+        elif engine.faults.post_rejections.take():
+            engine.stats.posts_rejected += 1
+            after = engine.faults.post_retry_after
+            headers = [] if after is None else [("Retry-After", f"{after:g}")]
+            message = "The emulator refuses this request."
+            await self._refuse(engine.faults.post_status, "serviceUnavailable", message, *headers)
+        else:
+            await self._tasks(dict(request.headers), body)
+
+    async def _tasks(self, headers: dict[bytes, bytes], body: bytes) -> None:
+        engine = self._engine
+        tasks = _task_objects(body)
+        if tasks is None:
+            engine.stats.invalid_messages += 1
+            message = "The body must be a JSON array of task objects."
+            await self._refuse(400, "invalidRequest", message)
+            return
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        given: object = key.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
+        if tasks and tasks[0].get("taskType") == "authentication":
+            first = tasks.pop(0).get("apiKey")
+            given = first if given is None else given
+        key_id = engine.keys.check(given)
+        if key_id is None:
+            engine.stats.refused += 1
+            await self._reply(401, engine.refusal())
+            return
+        engine.stats.posts += 1
+        exchange = _Exchange(engine, key_id)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._watch, group.cancel_scope)
+                exchange.perform(tasks)
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    await (self._events(exchange) if exchange.streamed else self._whole(exchange))
+                group.cancel_scope.cancel()
+        finally:
+            exchange.detach()
+
+    async def _watch(self, scope: anyio.CancelScope) -> None:
+        """Notice that the client went away; keep what it sends ahead."""
+        assert self._http is not None
+        while data := await self._read():
+            self._http.receive_data(data)
+        self._http.receive_data(b"")
+        scope.cancel()
+
+    async def _whole(self, exchange: _Exchange) -> None:
+        units: list[Unit] = []
+        while (unit := await exchange.next()) is not None:
+            units.append(unit)
+        self._connection.count(units, replay=False)
+        failed = bool(units) and all(unit.is_error for unit in units)
+        options = self._engine.options
+        status = options.http_error_status if failed else 200
+        await self._reply(status, pack(units, options.error_spelling) if units else b'{"data":[]}')
+
+    async def _events(self, exchange: _Exchange) -> None:
+        import h11
+
+        assert self._http is not None
+        fields = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-cache")]
+        await self._send(h11.Response(status_code=200, headers=fields))
+        while (unit := await exchange.next()) is not None:
+            event = h11.Data(data=b"data: " + self._event(unit) + b"\n\n")
+            self._connection.count([unit], replay=False)
+            order = self._connection.cut_due()
+            if order is not None and order.mid_frame:
+                chunk = self._http.send(event) or b""
+                await self._write(chunk[: len(chunk) // 2])
+            else:
+                await self._send(event)
+            if order is not None:
+                self._connection.cut(order, half_written=order.mid_frame)
+                await anyio.sleep_forever()
+        if self._engine.options.sse_done:
+            await self._send(h11.Data(data=b"data: [DONE]\n\n"))
+        await self._send(h11.EndOfMessage())
+
+    def _event(self, unit: Unit) -> bytes:
+        options = self._engine.options
+        if unit.is_error or options.sse_framing == "enveloped":
+            return pack([unit], options.error_spelling)
+        return unit.body
+
+
+def _task_objects(body: bytes) -> list[dict[str, Any]] | None:
+    try:
+        message: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not is_list(message) or not all(isinstance(task, dict) for task in message):
+        return None
+    return cast("list[dict[str, Any]]", message)

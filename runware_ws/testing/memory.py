@@ -1,0 +1,132 @@
+"""A scripted server without sockets, which also runs in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+from websockets.client import ClientProtocol
+from websockets.uri import parse_uri
+
+from runware_ws import Client
+from runware_ws.emulator import Emulator, Faults, Stats
+from runware_ws.emulator.connection import Connection
+from runware_ws.emulator.quiet import QUIET
+from runware_ws.testing.pipes import MemoryTransport, stream_pair
+from runware_ws.testing.scripted import Scripted
+from runware_ws.transport.base import Transport
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteStream
+
+    from runware_ws.config import Config
+
+__all__ = ["MemoryServer", "virtual_time"]
+
+URL = "ws://localhost/v1"
+
+
+class MemoryServer(Scripted):
+    """The emulator on streams in memory: ``async with MemoryServer() as server``.
+
+    It speaks the same protocol, bytes and frames included, and obeys the same fault orders, in the
+    event loop of the test. All waiting is the loop's, so under trio's ``MockClock`` an outage of
+    ten minutes takes milliseconds. Leaving the block without an error calls :meth:`verify`. The
+    arguments are those of :class:`Scripted`.
+    """
+
+    _emulator: _SocketlessEmulator
+
+    def _make(self, **options: Any) -> Emulator:
+        return _SocketlessEmulator(**options)
+
+    def client(self, **options: Any) -> Client:
+        """A client of this server, for ``async with``, with the default options.
+
+        ``options`` are those of :class:`~runware_ws.Client`.
+        """
+        key = options.pop("api_key", self.api_key)
+        return Client(URL, api_key=key, dial=self.dial, **options)
+
+    @asynccontextmanager
+    async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
+        """Connect: pass it as ``Client(dial=server.dial)`` where the code makes its own client.
+
+        Raises:
+            TransportLost: the server refuses the upgrade.
+        """
+        protocol = ClientProtocol(parse_uri(url), max_size=config.max_frame_bytes, logger=QUIET)
+        ours, theirs = stream_pair()
+        transport = MemoryTransport(ours, protocol)
+        try:
+            self._emulator.accept(theirs)
+            await transport.handshake()
+            yield transport
+        finally:
+            transport.drop()
+
+    @property
+    def faults(self) -> Faults:
+        """All fault orders of the emulator."""
+        return self._emulator.faults
+
+    @property
+    def stats(self) -> Stats:
+        """What the server counted so far."""
+        return self._emulator.stats
+
+    async def __aenter__(self) -> Self:
+        await self._emulator.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        swallowed = await self._emulator.__aexit__(exc_type, exc, traceback)
+        if exc_type is None:
+            self.verify()
+        return swallowed
+
+
+class _SocketlessEmulator(Emulator):
+    """An emulator that is handed its connections."""
+
+    async def __aenter__(self) -> Emulator:
+        self._group = self._engine.group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._group.start_soon(self._engine.timers.run)
+        return self
+
+    def accept(self, stream: ByteStream) -> None:
+        """Serve a new connection."""
+        if self._group is None:
+            raise RuntimeError("the server does not run: use async with MemoryServer()")
+        connection = Connection(self._engine, stream)
+        self._engine.opened(connection)
+        self._group.start_soon(self._talk, connection)
+
+    async def _talk(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        finally:
+            self._engine.closed(connection)
+
+
+def virtual_time() -> tuple[str, dict[str, Any]]:
+    """A back-end for the ``anyio_backend`` fixture: trio, with a clock that jumps.
+
+    Whenever every task waits, the clock goes to the next deadline at once. Nothing in the test
+    may wait for the outer world then: no sockets, no threads. Make one for each test.
+
+    Raises:
+        ImportError: trio is not installed.
+    """
+    from trio.testing import MockClock
+
+    return "trio", {"clock": MockClock(autojump_threshold=0)}

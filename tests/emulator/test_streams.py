@@ -1,0 +1,527 @@
+"""Streams, seen from a raw socket and from raw HTTP."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from runware_ws.emulator import Emulator, EmulatorOptions, ReplyError, Request, expected_text
+
+from .wire import KEY, Wire, details, poll, ready, text_task, until
+
+pytestmark = pytest.mark.anyio
+
+
+def stream_task(prompt: str = "hello streams", **fields: Any) -> dict[str, Any]:
+    return text_task(prompt, deliveryMethod="stream", **fields)
+
+
+def expected(task: dict[str, Any]) -> str:
+    return expected_text(task["messages"][-1]["content"], task["taskUUID"])
+
+
+def text_of(items: list[dict[str, Any]]) -> str:
+    return "".join(item["delta"].get("text", "") for item in items)
+
+
+async def read_stream(wire: Wire, before: int = 0) -> list[dict[str, Any]]:
+    """The deltas up to the last one, or the first ones."""
+    items: list[dict[str, Any]] = []
+    while not items or ("finishReason" not in items[-1] and len(items) != before):
+        items += await wire.items(1)
+    return items
+
+
+# Over the socket
+
+
+async def test_deltas_over_the_socket() -> None:
+    async with Emulator(KEY) as emulator, ready(emulator) as (wire, _):
+        task = stream_task(includeUsage=True, includeCost=True)
+        await wire.send(task)
+        items = await read_stream(wire)
+        assert all(len(each["delta"]["text"]) <= 4 for each in items)
+        assert text_of(items) == expected(task)
+        assert {each["taskUUID"] for each in items} == {task["taskUUID"]}
+        assert {each["taskType"] for each in items} == {"textInference"}
+        assert all(set(each) == {"taskType", "taskUUID", "delta"} for each in items[:-1])
+        last = items[-1]
+        assert last["finishReason"] == "stop"
+        assert last["usage"]["completionTokens"] == len(items)
+        assert last["cost"] > 0
+        await wire.silence()
+        assert emulator.stats.executions[task["taskUUID"]] == 1
+        assert (emulator.stats.streams, emulator.stats.deltas_sent) == (1, len(items))
+        await wire.send(details(task))
+        (whole,) = (await wire.item())["response"]["data"]
+        assert whole["text"] == expected(task)
+        assert whole["usage"] == last["usage"]
+
+
+async def test_usage_only_where_asked_and_the_reason_alone() -> None:
+    options = EmulatorOptions(stream_finish="alone", tokens_per_delta=3, delta_sequence="number")
+    async with Emulator(KEY, options=options) as emulator, ready(emulator) as (wire, _):
+        await wire.send(stream_task())
+        items = await read_stream(wire)
+        assert items[-1]["delta"] == {}
+        assert not {"usage", "cost"} & set(items[-1])
+        assert [each["number"] for each in items] == list(range(len(items)))
+        assert all(len(each["delta"]["text"]) == 12 for each in items[:-2])
+
+
+async def test_what_the_socket_does_instead() -> None:
+    options = EmulatorOptions(stream_over_socket="whole")
+    async with Emulator(KEY, options=options) as emulator, ready(emulator) as (wire, _):
+        task = stream_task()
+        await wire.send(task)
+        assert (await wire.item())["text"] == expected(task)
+        emulator.options = EmulatorOptions(stream_over_socket="error")
+        await wire.send(stream_task())
+        error = await wire.error()
+        assert (error["code"], error["parameter"]) == (
+            "unsupportedDeliveryMethod",
+            "deliveryMethod",
+        )
+        emulator.options = EmulatorOptions()
+        await wire.send(stream_task(numberResults=2))
+        assert (await wire.error())["code"] == "invalidNumberResults"
+
+
+@pytest.mark.parametrize(
+    "options", [EmulatorOptions(token_rate=200.0), EmulatorOptions(token_pause=0.005)]
+)
+async def test_pacing(options: EmulatorOptions) -> None:
+    async with (
+        Emulator(KEY, options=options, latency=0.02) as emulator,
+        ready(emulator) as (wire, _),
+    ):
+        began = anyio.current_time()
+        task = stream_task("x" * 60)
+        await wire.send(task, poll(task))
+        assert (await wire.item())["status"] == "processing"
+        first = await wire.item()
+        assert anyio.current_time() - began >= 0.02
+        rest = await read_stream(wire)
+        assert anyio.current_time() - began >= 0.02 + 0.005 * len(rest)
+        assert text_of([first, *rest]) == expected(task)
+    with pytest.raises(ValueError, match="token_rate"):
+        EmulatorOptions(token_rate=1.0, token_pause=1.0)
+
+
+async def test_scripts() -> None:
+    async with Emulator(KEY) as emulator, ready(emulator) as (wire, _):
+
+        @emulator.reply("textInference")
+        def script(request: Request) -> Iterator[dict[str, Any] | str]:
+            yield {"reasoningContent": "hm, "}
+            yield "one "
+            yield {"delta": {"text": "two"}}
+            yield {"toolCalls": [{"index": 0, "id": "c1", "name": "look", "arguments": ""}]}
+            yield {"toolCalls": [{"index": 0, "arguments": '{"at":1}'}]}
+            if request.prompt == "fail":
+                raise ReplyError("providerError", "It broke.")
+            yield {"delta": {}, "finishReason": "tool_use"}
+
+        await wire.send(stream_task())
+        items = await read_stream(wire)
+        assert len(items) == 6
+        assert text_of(items) == "one two"
+        assert items[-1]["finishReason"] == "tool_use"
+        await wire.send(plain := text_task())
+        whole = await wire.item()
+        assert (whole["text"], whole["reasoningContent"]) == ("one two", "hm, ")
+        assert whole["toolCalls"] == [{"id": "c1", "name": "look", "arguments": '{"at":1}'}]
+        assert whole["taskUUID"] == plain["taskUUID"]
+        await wire.send(failing := stream_task("fail"))
+        assert text_of(await wire.items(5)) == "one two"
+        error = await wire.error()
+        assert (error["code"], error["taskUUID"]) == ("providerError", failing["taskUUID"])
+
+
+async def test_an_asynchronous_script_and_a_whole_answer_with_tools() -> None:
+    async with Emulator(KEY) as emulator, ready(emulator) as (wire, _):
+
+        @emulator.reply("textInference")
+        async def slowly(_: Request) -> AsyncIterator[str]:
+            for word in ("a ", "b ", "c"):
+                await anyio.sleep(0.002)
+                yield word
+
+        await wire.send(stream_task(includeUsage=True, includeCost=True))
+        items = await read_stream(wire)
+        assert [each["delta"].get("text") for each in items] == ["a ", "b ", "c", None]
+        assert items[-1]["usage"]["completionTokens"] == 2
+
+        calls = [{"id": "c1", "name": "look", "arguments": {"at": [1, 2, 3]}}]
+
+        @emulator.reply("textInference")
+        async def whole(_: Request) -> dict[str, Any]:
+            return {"toolCalls": calls, "finishReason": "tool_use", "extra": 1}
+
+        await wire.send(stream_task())
+        items = await read_stream(wire)
+        pieces = [each["delta"]["toolCalls"][0] for each in items]
+        assert pieces[0] == {"id": "c1", "name": "look", "index": 0, "arguments": ""}
+        assert json.loads("".join(each["arguments"] for each in pieces)) == {"at": [1, 2, 3]}
+        assert (items[-1]["finishReason"], items[-1]["extra"]) == ("tool_use", 1)
+        emulator.options = EmulatorOptions(stream_tool_calls="whole")
+        await wire.send(stream_task())
+        (item,) = await read_stream(wire)
+        assert item["delta"]["toolCalls"] == calls
+
+
+async def test_injected_errors_and_a_repeated_task() -> None:
+    options = EmulatorOptions(token_pause=0.01)
+    async with Emulator(KEY, options=options) as emulator, ready(emulator) as (wire, _):
+        emulator.faults.inject_error("providerError", stage="execute")
+        await wire.send(stream_task())
+        assert (await wire.error())["code"] == "providerError"
+        await wire.send(task := stream_task())
+        await wire.send(task)
+        message: dict[str, Any] = {}
+        while "errors" not in message:
+            message = await wire.recv()
+        assert message["errors"][0]["code"] == "conflictTaskUUID"
+        assert "finishReason" in (await read_stream(wire))[-1]
+        assert emulator.stats.executed_twice == []
+
+
+# Cuts
+
+
+@asynccontextmanager
+async def cut_stream(
+    emulator: Emulator, *, mid_frame: bool = False, deltas: int = 3
+) -> AsyncGenerator[tuple[dict[str, Any], list[dict[str, Any]], Wire], None]:
+    """A stream that was cut after some deltas, and a socket that resumed its session."""
+    emulator.faults.cut_after(deltas=deltas, mid_frame=mid_frame)
+    async with ready(emulator) as (wire, session):
+        task = stream_task("a somewhat longer question")
+        await wire.send(task)
+        before = await wire.items(deltas - mid_frame)
+        assert await wire.closed() == 1006
+    async with ready(emulator, session) as (wire, again):
+        assert again == session
+        yield task, before, wire
+
+
+def resuming(how: Any, **fields: Any) -> EmulatorOptions:
+    return EmulatorOptions(stream_resume=how, token_pause=0.002, **fields)
+
+
+@pytest.mark.parametrize("mid_frame", [False, True])
+@pytest.mark.parametrize("pause", [0.0, 0.002])
+async def test_continue(mid_frame: bool, pause: float) -> None:
+    options = EmulatorOptions(token_pause=pause, delta_sequence="n")
+    async with Emulator(KEY, options=options) as emulator:
+        async with cut_stream(emulator, mid_frame=mid_frame) as (task, before, wire):
+            after = await read_stream(wire)
+            assert [each["n"] for each in before + after] == list(range(len(before + after)))
+            assert text_of(before + after) == expected(task)
+            await wire.silence()
+        assert emulator.stats.executions[task["taskUUID"]] == 1
+
+
+async def test_restart() -> None:
+    async with (
+        Emulator(KEY, options=resuming("restart")) as emulator,
+        cut_stream(emulator) as (task, before, wire),
+    ):
+        after = await read_stream(wire)
+        assert after[: len(before)] == before
+        assert text_of(after) == expected(task)
+
+
+async def test_overlap() -> None:
+    options = resuming("overlap", dying_window=0.004)
+    async with (
+        Emulator(KEY, options=options) as emulator,
+        cut_stream(emulator, deltas=5) as (task, before, wire),
+    ):
+        after = await read_stream(wire)
+        doubled = text_of(before + after)
+        # The last one was written in the last moment; the first one was not.
+        assert before[-1] in after
+        assert before[0] not in after
+        assert doubled != expected(task)
+        kept = before[: before.index(after[0])] + after
+        assert text_of(kept) == expected(task)
+
+
+@pytest.mark.parametrize("pause", [0.002, 0.0])
+async def test_whole(pause: float) -> None:
+    options = EmulatorOptions(stream_resume="whole", token_pause=pause)
+    async with Emulator(KEY, options=options) as emulator, cut_stream(emulator) as (task, _, wire):
+        item = await wire.item()
+        assert (item["text"], "delta" in item) == (expected(task), False)
+        await wire.silence()
+
+
+async def test_lost() -> None:
+    async with Emulator(KEY, options=resuming("lost")) as emulator:
+        async with cut_stream(emulator) as (task, _, wire):
+            await wire.silence(0.1)
+            await wire.send(details(task))
+            (whole,) = (await wire.item())["response"]["data"]
+            assert whole["text"] == expected(task)
+        assert emulator.stats.executions[task["taskUUID"]] == 1
+
+
+@pytest.mark.parametrize("how", ["continue", "whole"])
+async def test_an_error_that_ends_a_cut_stream(how: Any) -> None:
+    async with Emulator(KEY, options=resuming(how)) as emulator:
+
+        @emulator.reply("textInference")
+        def script(_: Request) -> Iterator[str]:
+            yield from "abcdefg"
+            raise ReplyError("providerError")
+
+        async with cut_stream(emulator) as (task, _, wire):
+            if how == "continue":
+                assert text_of(await wire.items(4)) == "defg"
+            error = await wire.error()
+            assert (error["code"], error["taskUUID"]) == ("providerError", task["taskUUID"])
+
+
+async def test_a_new_session_gets_nothing_of_a_stream() -> None:
+    async with Emulator(KEY, options=resuming("continue")) as emulator:
+        emulator.faults.cut_after(deltas=2)
+        emulator.faults.refuse_sessions()
+        async with ready(emulator) as (wire, session):
+            await wire.send(task := stream_task())
+            assert await wire.closed() == 1006
+        async with ready(emulator, session) as (wire, other):
+            assert other != session
+            await wire.silence(0.05)
+            await wire.send(details(task))
+            assert (await wire.item())["response"]["data"][0]["text"] == expected(task)
+
+
+async def test_a_repeat_elsewhere_gets_the_whole_result() -> None:
+    options = resuming("continue", repeated_uuid="result")
+    async with Emulator(KEY, options=options) as emulator:
+        async with ready(emulator) as (first, _), ready(emulator) as (second, _):
+            await first.send(task := stream_task())
+            await first.items(2)
+            await second.send(task)
+            assert (await second.item())["text"] == expected(task)
+        assert emulator.stats.executions[task["taskUUID"]] == 1
+
+
+# Over HTTP
+
+
+class Http:
+    """One HTTP connection, by hand."""
+
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self.stream = stream
+        self._read = BufferedByteReceiveStream(stream)
+
+    async def send(self, body: Any, *headers: str, method: str = "POST", path: str = "/v1") -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        lines = (f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(data)}", *headers)
+        await self.stream.send("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+
+    async def post(self, *tasks: Any, key: str = KEY) -> tuple[int, dict[str, str]]:
+        await self.send(tasks, f"Authorization: Bearer {key}")
+        return await self.head()
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        with anyio.fail_after(5):
+            lines = (await self._read.receive_until(b"\r\n\r\n", 10_000)).decode().split("\r\n")
+        headers = [line.partition(": ") for line in lines[1:]]
+        return int(lines[0].split()[1]), {name.lower(): value for name, _, value in headers}
+
+    async def json(self, headers: dict[str, str]) -> Any:
+        return json.loads(await self.body(headers))
+
+    async def body(self, headers: dict[str, str]) -> bytes:
+        return await self._read.receive_exactly(int(headers["content-length"]))
+
+    async def chunk(self) -> bytes:
+        with anyio.fail_after(5):
+            size = int(await self._read.receive_until(b"\r\n", 100), 16)
+            return (await self._read.receive_exactly(size + 2))[:-2]
+
+    async def events(self) -> list[str]:
+        """Every event up to the proper end."""
+        whole = b""
+        while chunk := await self.chunk():
+            whole += chunk
+        events = whole.decode().split("\n\n")
+        assert events.pop() == ""
+        assert all(event.startswith("data: ") for event in events)
+        return [event.removeprefix("data: ") for event in events]
+
+
+@asynccontextmanager
+async def http(emulator: Emulator) -> AsyncGenerator[Http, None]:
+    async with await anyio.connect_tcp("127.0.0.1", emulator.port) as stream:
+        yield Http(stream)
+
+
+async def test_events_and_json_on_one_connection() -> None:
+    async with Emulator(KEY) as emulator, http(emulator) as wire:
+        assert emulator.http_url == f"http://127.0.0.1:{emulator.port}/v1"
+        for _ in range(2):
+            status, headers = await wire.post(
+                task := stream_task(includeUsage=True, includeCost=True)
+            )
+            assert (status, headers["content-type"]) == (200, "text/event-stream")
+            *items, done = await wire.events()
+            assert done == "[DONE]"
+            found = [json.loads(item) for item in items]
+            assert text_of(found) == expected(task)
+            assert found[-1]["finishReason"] == "stop"
+            assert {"usage", "cost"} <= set(found[-1])
+            status, headers = await wire.post(details(task))
+            answer = await wire.json(headers)
+            assert answer["data"][0]["response"]["data"][0]["text"] == expected(task)
+        status, headers = await wire.post(plain := text_task(), text_task(numberResults=2))
+        assert (status, headers["content-type"]) == (200, "application/json")
+        data = (await wire.json(headers))["data"]
+        assert data[0]["text"] == expected(plain)
+        assert len(data) == 3
+        assert emulator.stats.posts == 5
+        assert emulator.stats.connections == 1
+        assert emulator.stats.executed_twice == []
+
+
+async def test_choices_over_http() -> None:
+    options = EmulatorOptions(sse_done=False, sse_framing="enveloped")
+    async with Emulator(KEY, options=options) as emulator, http(emulator) as wire:
+        await wire.post(task := stream_task())
+        items = [json.loads(event)["data"][0] for event in await wire.events()]
+        assert text_of(items) == expected(task)
+        emulator.options = EmulatorOptions(stream_over_http="whole")
+        _, headers = await wire.post(task := stream_task())
+        assert (await wire.json(headers))["data"][0]["text"] == expected(task)
+        emulator.options = EmulatorOptions(stream_over_http="error", http_error_status=422)
+        status, headers = await wire.post(stream_task())
+        assert (await wire.json(headers))["errors"][0]["code"] == "unsupportedDeliveryMethod"
+        assert status == 422
+
+
+async def test_authentication_over_http() -> None:
+    async with Emulator(KEY) as emulator, http(emulator) as wire:
+        status, headers = await wire.post(stream_task(), key="wrong")
+        assert status == 401
+        assert (await wire.json(headers))["errors"][0]["code"] == "invalidApiKey"
+        await wire.send([text_task()])
+        status, headers = await wire.head()
+        assert (status, (await wire.json(headers)).keys()) == (401, {"errors"})
+        await wire.send([{"taskType": "authentication", "apiKey": KEY}, text_task()])
+        status, headers = await wire.head()
+        assert (status, len((await wire.json(headers))["data"])) == (200, 1)
+        assert emulator.stats.refused == 2
+
+
+async def test_refusals_over_http() -> None:
+    async with Emulator(KEY, options=EmulatorOptions(max_frame_bytes=500)) as emulator:
+        async with http(emulator) as wire:
+            for body in (b"[", b"{}", b"[1]"):
+                await wire.send(body, f"Authorization: Bearer {KEY}")
+                status, headers = await wire.head()
+                assert (status, "errors" in await wire.json(headers)) == (400, True)
+            for method, path, expected_status in (("POST", "/v2", 404), ("PUT", "/v1", 405)):
+                await wire.send([], method=method, path=path)
+                status, headers = await wire.head()
+                await wire.json(headers)
+                assert status == expected_status
+            emulator.faults.reject_posts(429, 2.5)
+            status, headers = await wire.post(stream_task())
+            await wire.json(headers)
+            assert (status, headers["retry-after"]) == (429, "2.5")
+            status, headers = await wire.post(stream_task(numberResults=2))
+            await wire.json(headers)
+            assert status == 400
+            assert emulator.stats.posts_rejected == 1
+            status, _ = await wire.post(text_task("x" * 600))
+            assert status == 413
+        async with http(emulator) as wire:
+            await wire.stream.send(b"NONSENSE\r\n\r\n")
+            assert (await wire.head())[0] == 400
+
+
+@pytest.mark.parametrize("mid_frame", [False, True])
+async def test_cut_of_events(mid_frame: bool) -> None:
+    options = EmulatorOptions(token_pause=0.002)
+    async with Emulator(KEY, options=options) as emulator:
+        emulator.faults.cut_after(deltas=3, mid_frame=mid_frame)
+        async with http(emulator) as wire:
+            await wire.post(task := stream_task())
+            await wire.chunk()
+            await wire.chunk()
+            if not mid_frame:
+                await wire.chunk()
+            with pytest.raises((anyio.IncompleteRead, anyio.DelimiterNotFound)):
+                await wire.chunk()
+        await until(lambda: emulator.live_sockets == 0)
+        async with ready(emulator) as (socket, _):
+            await anyio.sleep(0.05)
+            await socket.send(details(task))
+            assert (await socket.item())["response"]["data"][0]["text"] == expected(task)
+        assert emulator.stats.executions[task["taskUUID"]] == 1
+
+
+async def test_a_client_that_goes_away_and_cuts_on_order() -> None:
+    options = EmulatorOptions(token_pause=0.005)
+    async with Emulator(KEY, options=options) as emulator:
+        async with http(emulator) as wire:
+            await wire.post(stream_task())
+            await wire.chunk()
+        await until(lambda: emulator.live_sockets == 0)
+        async with http(emulator) as wire:
+            await wire.post(stream_task())
+            await wire.chunk()
+            assert emulator.faults.cut(1012, mid_frame=True) == 1
+            with pytest.raises((anyio.IncompleteRead, anyio.DelimiterNotFound)):
+                await wire.events()
+        await until(lambda: emulator.live_sockets == 0)
+
+
+async def test_errors_inside_a_stream_of_events() -> None:
+    async with Emulator(KEY) as emulator, http(emulator) as wire:
+
+        @emulator.reply("textInference")
+        def script(_: Request) -> Iterator[str]:
+            yield "so "
+            raise ReplyError("providerError", "It broke.")
+
+        await wire.post(stream_task())
+        first, second, done = await wire.events()
+        assert json.loads(first)["delta"] == {"text": "so "}
+        assert json.loads(second)["errors"][0]["code"] == "providerError"
+        assert done == "[DONE]"
+
+
+async def test_a_blackhole_holds_http_as_well() -> None:
+    async with Emulator(KEY) as emulator, http(emulator) as wire:
+        emulator.faults.blackhole("hold")
+        await wire.send([text_task()], f"Authorization: Bearer {KEY}")
+        with anyio.move_on_after(0.05) as scope:
+            await wire.head()
+        assert scope.cancelled_caught
+        emulator.faults.heal()
+        assert (await wire.head())[0] == 200
+
+
+async def test_http_without_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h11", None)
+    async with Emulator(KEY) as emulator:
+        async with http(emulator) as wire:
+            status, headers = await wire.post(text_task())
+            assert status == 501
+            body = await wire.body(headers)
+            assert b"pip install 'runware-ws[sse]'" in body
+        async with ready(emulator) as (socket, _):
+            await socket.send(text_task())
+            await socket.item()
