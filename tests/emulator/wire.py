@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect as connect_asyncio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect as connect_trio
 
-from runware_ws.emulator import Emulator
+from runware_ws.emulator import Emulator, expected_text
 
 KEY = "a-key-for-tests"
 MODEL = "anthropic:claude@haiku-4.5"
@@ -115,6 +115,21 @@ def text_task(prompt: str = "hello", **fields: Any) -> dict[str, Any]:
         "messages": [{"role": "user", "content": prompt}],
         **fields,
     }
+
+
+def stream_task(prompt: str = "hello streams", **fields: Any) -> dict[str, Any]:
+    """A valid text task that is to be streamed."""
+    return text_task(prompt, deliveryMethod="stream", **fields)
+
+
+def expected(task: dict[str, Any]) -> str:
+    """The default answer to a task."""
+    return expected_text(task["messages"][-1]["content"], task["taskUUID"])
+
+
+def text_of(items: list[dict[str, Any]]) -> str:
+    """The text that deltas make."""
+    return "".join(item["delta"].get("text", "") for item in items)
 
 
 def poll(task: dict[str, Any]) -> dict[str, Any]:

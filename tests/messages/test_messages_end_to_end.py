@@ -25,7 +25,8 @@ TOOL = {
 
 async def test_create() -> None:
     async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
-        message: Message = await Messages(client).create(
+        api: Any = Messages(client)
+        message: Message = await api.create(
             **request(), task_uuid=UUID, include_cost=True, timeout=5, metadata={"user_id": "7"}
         )
         SEED.validate(message)
@@ -35,7 +36,7 @@ async def test_create() -> None:
         assert message.runware.task_uuid == UUID
         assert message.runware.cost is not None
         model = "anthropic:claude@haiku-4.5"
-        other: Message = await Messages(client).create(**request(), model=model)
+        other: Message = await api.create(**request(), model=model)
         assert other.model == "anthropic:claude@haiku-4.5"
         assert other.id != message.id
     assert emulator.stats.executions[UUID] == 1

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-import pytest_runware_ws
+import pytest_runware_ws  # pyright: ignore[reportMissingTypeStubs]
 
 from .support import run
 
