@@ -22,10 +22,10 @@ ROOMS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"testing"}),
     frozenset({"probe"}),
-    frozenset({"client", "handle", "mapping", "streams", "sse"}),
+    frozenset({"client", "handle", "mapping", "streams"}),
     frozenset({"messages"}),
     frozenset({"driver", "feed"}),
-    frozenset({"transport"}),
+    frozenset({"transport", "sse"}),
     frozenset({"session"}),
     frozenset({"wire"}),
     frozenset(
@@ -241,6 +241,10 @@ _BLOCKED = [
     "pytest",
     "starlette",
     "httpx",
+    "httpx2",
+    "h11",
+    "anthropic",
+    "picows",
     "uvicorn",
 ]
 _PROGRAM = f"""

@@ -84,7 +84,8 @@ CHOICES: list[tuple[str, str, dict[str, Any], str]] = [
     ("expired-result", "replayed", {"buffer_seconds": 30.0}, ""),
     ("running-task", "delivered", {}, "after the resume"),
     ("running-task", "lost", {"buffer_seconds": 0.0}, "'new'"),
-    ("stream", "whole", {}, ""),
+    ("stream", "deltas", {"stream_over_socket": "deltas"}, ""),
+    ("stream", "whole", {"stream_over_socket": "whole"}, ""),
     ("ping", "pong", {}, "ms"),
     ("resume", "same", {}, ""),
 ]
@@ -128,6 +129,18 @@ def test_every_option_that_can_be_asked_for_is_tried() -> None:
         "shuffle",  # order carries no meaning anyway
         "merge_limit",
         "merge_window",
+        # Of a stream only the carrier is asked for; how it goes on after a cut cannot be told apart.
+        "stream_over_http",
+        "stream_resume",
+        "stream_finish",
+        "stream_tool_calls",
+        "delta_sequence",
+        "token_rate",
+        "token_pause",
+        "tokens_per_delta",
+        "sse_framing",
+        "sse_done",
+        "http_error_status",
     }
     assert set(EmulatorOptions.__slots__) == tried | not_asked
 
@@ -156,7 +169,7 @@ async def test_a_session_that_is_never_resumed() -> None:
 
 @pytest.mark.anyio
 async def test_deltas_are_recognised() -> None:
-    async with emulator() as server:
+    async with emulator(stream_over_socket="whole") as server:
 
         @server.reply("textInference")
         async def stream(request: Request) -> dict[str, Any]:
