@@ -129,7 +129,7 @@ def test_every_option_that_can_be_asked_for_is_tried() -> None:
         "shuffle",  # order carries no meaning anyway
         "merge_limit",
         "merge_window",
-        # Of a stream only the carrier is asked for; how it goes on after a cut cannot be told apart.
+        # Of a stream only the carrier is asked for, not how it goes on after a cut.
         "stream_over_http",
         "stream_resume",
         "stream_finish",
