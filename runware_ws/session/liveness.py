@@ -67,6 +67,8 @@ class Liveness:
         self.last_in = now
         if self._pinged_at is not None:
             self._clear()
+            # Not written yet: then it is not needed any more.
+            self.ping_due = False
             self._out.rearm = True
 
     @property

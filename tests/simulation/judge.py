@@ -27,6 +27,7 @@ from tests.simulation.scenario import LONGEST, Scenario
 from tests.simulation.server import Server
 from tests.simulation.story import Story, short
 from tests.simulation.traits import Plan
+from tests.simulation.wire import Wire
 from tests.simulation.works import Work
 
 __all__ = ["Judge", "ladder", "settled_by"]
@@ -62,6 +63,7 @@ class Judge:
     config: Config
     watch: Watch
     server: Server
+    wire: Wire
     story: Story
     calm_at: float = FOREVER
     cancelled: set[str] = field(default_factory=set[str])
@@ -156,6 +158,9 @@ class Judge:
             )
         since = self._held_since(plan)
         if since is None or self.watch.ready_since is None or not sent.written:
+            return
+        if any(at >= self.watch.ready_since for at in self.wire.freezes):
+            # The socket is half-open since before the calm: how soon that is found is I10.
             return
         calm = max(since, self.calm_at, self.watch.ready_since, record.submitted_at)
         if sent.ended_at - calm >= ladder(self.scenario, self.config):

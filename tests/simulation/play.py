@@ -150,7 +150,9 @@ class _Stage:
             watch.draws = self.draws
             watch.suspended = self.faults.suspended
             watch.foreign = self.faults.foreign
-            self.judge = Judge(self.scenario, self.config, watch, self.server, self.story)
+            self.judge = Judge(
+                self.scenario, self.config, watch, self.server, self.wire, self.story
+            )
             async with anyio.create_task_group() as tasks:
                 self.tasks = tasks
                 for fault in self.scenario.faults:

@@ -198,6 +198,7 @@ class Socket:
 
     def freeze(self, *, up: bool, down: bool) -> None:
         """Nothing arrives any more, and nobody is told."""
+        self.wire.freezes.append(self.wire.now)
         self.frozen_up |= up
         self.frozen_down |= down
         if down and self.frozen_at is None:
@@ -301,6 +302,7 @@ class Wire:
     def __init__(
         self, loop: VirtualLoop, rng: Random, weather: Weather, story: Story, *, latency: float
     ) -> None:
+        self.freezes: list[float] = []
         self.loop = loop
         self.rng = rng
         self.weather = weather
