@@ -19,13 +19,14 @@ from runware_ws.handle import TaskHandle
 from runware_ws.keys import ApiKey, KeySource
 from runware_ws.mapping import Outcome, run_map
 from runware_ws.messages import Messages
-from runware_ws.models import RecoveredBy, Result, TextInference, validate_task
+from runware_ws.models import RecoveredBy, Result, TextInference, ValidatedTask, validate_task
 from runware_ws.session.durations import Durations
 from runware_ws.session.pieces import Pieces
 from runware_ws.session.record import FOREVER, SOURCE_RANK, TaskRecord
 from runware_ws.session.states import ConnectionState, TaskState
+from runware_ws.sse import SseCarrier, http_url_of, sse_available
 from runware_ws.stats import Stats
-from runware_ws.streams import TaskStream
+from runware_ws.streams import Carrier, StreamPlan, TaskStream
 from runware_ws.transport.base import Dial
 from runware_ws.transport.websocket import dial as websocket_dial
 
@@ -105,6 +106,7 @@ class Client:
         self._stack = AsyncExitStack()
         self._entered = False
         self._left = False
+        self._sse: SseCarrier | None = None
 
     # Life
 
@@ -234,22 +236,54 @@ class Client:
             raise
         return handle
 
-    def stream(self, task: Task, *, timeout: float | _Unset | None = UNSET) -> TaskStream:
+    def stream(
+        self,
+        task: Task,
+        *,
+        carrier: Carrier = "auto",
+        timeout: float | _Unset | None = UNSET,
+    ) -> TaskStream:
         """Run one task and read its answer as it is made.
 
         Use it as ``async with client.stream(task) as stream``, and iterate
         ``stream`` for :class:`Delta` pieces; ``await stream.result()`` is the whole.
         ``deliveryMethod`` is set to ``"stream"``. A server that answers with one
-        whole result yields it as one delta. Arguments and exceptions are those of
-        :meth:`run`, and :class:`StreamInterrupted`.
+        whole result yields it as one delta. Other arguments and exceptions are those
+        of :meth:`run`, and :class:`StreamInterrupted`.
+
+        Args:
+            carrier: ``"sse"``: server-sent events over HTTP, which is what Runware
+                documents (needs the extra ``sse``; ``http_url`` tells where).
+                ``"socket"``: deltas pushed over the socket; whether the service does
+                that is unsure. ``"auto"``: ``"sse"`` where the extra is installed.
+                ``stream.carrier`` says which it is.
         """
+        driver = self._running()
+        valid = validate_task(_as_stream(task))
+        seconds = self._seconds(timeout)
+        deadline = FOREVER if seconds is None else driver.now() + seconds
+        over_http = carrier == "sse" or (carrier == "auto" and sse_available())
 
-        def start() -> tuple[TaskHandle, Pieces]:
-            pieces = Pieces()
-            wanted = _as_stream(task)
-            return self._start(wanted, timeout, watched=True, pieces=pieces), pieces
+        def start(pieces: Pieces, ask_only: bool) -> TaskHandle:
+            return self._begin(valid, deadline, pieces=pieces, ask_only=ask_only)
 
-        return TaskStream(start)
+        sse = self._sse_carrier() if over_http else None
+        return TaskStream(StreamPlan(valid, deadline, driver.now, start, sse, self._keys.fetch))
+
+    def _sse_carrier(self) -> SseCarrier:
+        if self._sse is None:
+            config = self._config
+            self._sse = SseCarrier(
+                config.http_url or http_url_of(self._url),
+                open_timeout=config.open_timeout,
+                max_event_bytes=config.max_frame_bytes,
+                allow_insecure=config.allow_insecure,
+                ssl=config.ssl,
+                proxy=config.proxy,
+                user_agent=config.user_agent,
+            )
+            self._stack.push_async_callback(self._sse.aclose)
+        return self._sse
 
     @property
     def messages(self) -> Messages:
@@ -289,32 +323,49 @@ class Client:
         *,
         watched: bool,
         on_done: Callable[[TaskHandle], None] | None = None,
-        pieces: Pieces | None = None,
     ) -> TaskHandle:
-        driver = self._running()
+        self._running()
         valid = validate_task(task)
-        seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
-        if seconds is not None and not 0 < seconds < FOREVER:
-            raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
-        if valid.delivery == "stream" and pieces is None:
+        if valid.delivery == "stream":
             raise InvalidTask(
                 "deliveryMethod: a stream is read with client.stream(task)",
                 problems=("deliveryMethod: 'stream' needs client.stream",),
                 task_uuid=valid.uuid,
             )
-        now = driver.now()
+        seconds = self._seconds(timeout)
+        deadline = FOREVER if seconds is None else self._running().now() + seconds
+        return self._begin(valid, deadline, watched=watched, on_done=on_done)
+
+    def _seconds(self, timeout: float | _Unset | None) -> float | None:
+        seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
+        if seconds is not None and not 0 < seconds < FOREVER:
+            raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
+        return seconds
+
+    def _begin(
+        self,
+        valid: ValidatedTask,
+        deadline: float,
+        *,
+        watched: bool = True,
+        on_done: Callable[[TaskHandle], None] | None = None,
+        pieces: Pieces | None = None,
+        ask_only: bool = False,
+    ) -> TaskHandle:
+        driver = self._running()
         record = TaskRecord(
             valid.uuid,
             valid.task_type,
             valid.payload,
             delivery=valid.delivery,
             expected=valid.number_results,
-            deadline=FOREVER if seconds is None else now + seconds,
+            deadline=deadline,
             expectation=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
             watched=watched,
-            now=now,
+            now=driver.now(),
         )
         record.pieces = pieces
+        record.reused = record.disturbed = record.ask_only = ask_only
         record.owner = handle = TaskHandle(record, driver, on_done)
         driver.submit(record)
         return handle

@@ -85,6 +85,8 @@ class Config:
     """Late and unknown results kept for ``claim()``: how many bytes."""
     event_buffer: int = 1_024
     """Events kept for each reader of ``events()``; the oldest go first."""
+    http_url: str | None = None
+    """Where streams are posted to; ``None``: the service's own address, or that of ``url``."""
     session_uuid: str | None = None
     """Resume this session of an earlier process at the first dial."""
     close_codes: Mapping[int, Verdict] = field(default_factory=dict[int, Verdict])

@@ -23,7 +23,7 @@ import orjson
 from pydantic import SecretStr
 
 from runware_ws._version import __version__
-from runware_ws.config import is_loopback
+from runware_ws.config import DEFAULT_URL, is_loopback
 from runware_ws.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -47,6 +47,7 @@ __all__ = [
     "SseCarrier",
     "StreamCut",
     "check_http_url",
+    "http_url_of",
     "sse_available",
 ]
 
@@ -96,6 +97,17 @@ class HttpRefused(ConnectionFailed):
         )
         self.status = status
         self.retry_after = retry_after
+
+
+def http_url_of(url: str) -> str:
+    """Where tasks are posted to the server of this socket.
+
+    The service has a host of its own for each (documented); others are taken to
+    serve both at one address.
+    """
+    if url == DEFAULT_URL:
+        return DEFAULT_HTTP_URL
+    return url.replace("wss://", "https://", 1).replace("ws://", "http://", 1)
 
 
 def sse_available() -> bool:

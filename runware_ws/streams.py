@@ -1,28 +1,57 @@
-"""A streamed answer, from the caller's side."""
+"""A streamed answer, from the caller's side, whichever carrier brings it."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import anyio
 
 from runware_ws.errors import (
     ConfigurationError,
+    ConnectionFailed,
     OutcomeUnknown,
     RunwareError,
     StreamInterrupted,
+    Submitted,
     TaskTimeout,
 )
-from runware_ws.handle import TaskHandle
 from runware_ws.models.delta import Delta
 from runware_ws.models.results import Result
 from runware_ws.session.pieces import Pieces
+from runware_ws.sse import SseCarrier, StreamCut
+from runware_ws.wire import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pydantic import SecretStr
 
-__all__ = ["Carrier", "TaskStream"]
+    from runware_ws.handle import TaskHandle
+    from runware_ws.models.validation import ValidatedTask
+
+__all__ = ["Carrier", "StreamPlan", "TaskStream"]
 
 Carrier = Literal["auto", "socket", "sse"]
+
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What a stream needs of its client. ``carrier`` is ``None`` for the socket.
+
+    ``start`` runs the task over the socket, into the pieces; where its second
+    argument is true, the task went another way and is only asked for.
+    """
+
+    task: ValidatedTask
+    deadline: float
+    now: Callable[[], float]
+    start: Callable[[Pieces, bool], TaskHandle]
+    carrier: SseCarrier | None
+    key: Callable[[], Awaitable[SecretStr]]
 
 
 class TaskStream:
@@ -39,15 +68,41 @@ class TaskStream:
     up again; one reader at a time.
     """
 
-    def __init__(self, start: Callable[[], tuple[TaskHandle, Pieces]]) -> None:
-        self._start = start
-        self._handle: TaskHandle | None = None
+    def __init__(self, plan: StreamPlan) -> None:
+        self._plan = plan
         self._pieces = Pieces()
+        self._stack = AsyncExitStack()
+        self._submitted_at = 0.0
+        # Over the socket there is a handle; over HTTP there are items, until a cut.
+        self._handle: TaskHandle | None = None
+        self._items: AsyncIterator[dict[str, Any]] | None = None
+        self._reading = False
+        self._result: Result | None = None
+        self._entered = False
 
     async def __aenter__(self) -> Self:
-        if self._handle is not None:
+        if self._entered:
             raise ConfigurationError("a stream can be entered once")
-        self._handle, self._pieces = self._start()
+        self._entered = True
+        self._submitted_at = self._plan.now()
+        if self._plan.carrier is None:
+            self._handle = self._plan.start(self._pieces, False)
+            return self
+        try:
+            with self._limit():
+                key = await self._plan.key()
+                payload = codec.join((self._plan.task.payload,))
+                self._items = await self._stack.enter_async_context(
+                    self._plan.carrier.open(payload, key)
+                )
+        except ConnectionFailed as exc:
+            await self._stack.aclose()
+            if exc.submitted is Submitted.NO:
+                raise
+            self._ask()
+        except BaseException:
+            await self._stack.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -56,17 +111,19 @@ class TaskStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._running().cancel_or_keep()
+        if self._handle is not None:
+            self._handle.cancel_or_keep()
+        await self._stack.aclose()
 
     @property
-    def carrier(self) -> str:
-        """What brings the deltas: ``"socket"`` or ``"sse"``."""
-        return "socket"
+    def carrier(self) -> Literal["socket", "sse"]:
+        """What brings the deltas."""
+        return "socket" if self._plan.carrier is None else "sse"
 
     @property
     def task_uuid(self) -> str:
         """The task's taskUUID."""
-        return self._running().uuid
+        return self._plan.task.uuid
 
     @property
     def text(self) -> str:
@@ -82,19 +139,16 @@ class TaskStream:
     def time_to_first_delta(self) -> float | None:
         """Seconds from submission to the first delta; ``None`` before it."""
         first = self._pieces.first_at
-        return None if first is None else first - self._running().submitted_at
+        return None if first is None else first - self._submitted_at
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Delta:
-        handle, pieces = self._running(), self._pieces
-        while not pieces.pending:
-            if handle.done:
-                self._outcome()
+        while not self._pieces.pending:
+            if not await self._more():
                 raise StopAsyncIteration
-            await handle.wait_news()
-        return Delta.of(pieces.pending.popleft())
+        return Delta.of(self._pieces.pending.popleft())
 
     async def result(self) -> Result:
         """The whole answer, once it is there; what was not iterated is not lost.
@@ -103,17 +157,76 @@ class TaskStream:
             StreamInterrupted: the stream was cut, and the rest cannot be had.
             RunwareError: as :meth:`Client.run`.
         """
-        await self._running().wait()
-        return self._outcome()
+        while await self._more():
+            pass
+        assert self._result is not None
+        return self._result
 
-    def _outcome(self) -> Result:
-        handle = self._running()
+    async def _more(self) -> bool:
+        """Wait for something new; False once the whole is here. Raises how it ended without."""
+        if not self._entered:
+            raise ConfigurationError("use a stream as: async with client.stream(task) as stream")
+        if self._result is not None:
+            return False
+        if self._handle is not None:
+            return await self._more_from_handle(self._handle)
+        return await self._more_from_items()
+
+    async def _more_from_handle(self, handle: TaskHandle) -> bool:
+        if not handle.done:
+            await handle.wait_news()
+            return True
         try:
-            return handle.outcome()
+            self._result = handle.outcome()
         except (OutcomeUnknown, TaskTimeout) as exc:
             if not self._pieces.count:
                 raise
             raise self._interrupted(exc) from exc
+        return False
+
+    async def _more_from_items(self) -> bool:
+        if self._items is None or self._reading:
+            # The last read was cancelled half-way, and the carrier cannot take it up again.
+            self._ask()
+            return True
+        self._reading = True
+        try:
+            with self._limit():
+                item = await anext(self._items)
+        except (StopAsyncIteration, StreamCut):
+            if self._pieces.finished:
+                self._finish(self._pieces.whole())
+                return False
+            self._ask()
+            return True
+        self._reading = False
+        now = self._plan.now()
+        if "delta" in item:
+            self._pieces.add(item, now)
+        elif "text" in item:
+            self._pieces.complete(item, now)
+        return True
+
+    def _limit(self) -> _Limit:
+        return _Limit(self._plan.deadline, self._timed_out)
+
+    def _timed_out(self) -> RunwareError:
+        error = TaskTimeout(
+            "the stream did not end in time; the server may still finish it. "
+            "Its result stays in the archive",
+            task_uuid=self.task_uuid,
+            submitted=Submitted.MAYBE,
+        )
+        return self._interrupted(error) if self._pieces.count else error
+
+    def _finish(self, whole: dict[str, Any]) -> None:
+        self._result = Result(self.task_uuid, [whole])
+
+    def _ask(self) -> None:
+        """The carrier broke: what is missing is asked for over the socket."""
+        self._items = None
+        self._pieces.suspended = True
+        self._handle = self._plan.start(self._pieces, True)
 
     def _interrupted(self, exc: RunwareError) -> StreamInterrupted:
         return StreamInterrupted(
@@ -123,7 +236,24 @@ class TaskStream:
             submitted=exc.submitted,
         )
 
-    def _running(self) -> TaskHandle:
-        if self._handle is None:
-            raise ConfigurationError("use a stream as: async with client.stream(task) as stream")
-        return self._handle
+
+class _Limit:
+    """Raises ``error()`` where its block takes longer than until ``deadline``."""
+
+    def __init__(self, deadline: float, error: Callable[[], RunwareError]) -> None:
+        self._scope = anyio.CancelScope(deadline=deadline)
+        self._error = error
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        swallowed = self._scope.__exit__(exc_type, exc, traceback)
+        if self._scope.cancelled_caught:
+            raise self._error()
+        return swallowed

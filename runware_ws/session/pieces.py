@@ -25,13 +25,14 @@ _TEXTS = ("text", "reasoningContent")
 class Pieces:
     """What came of one stream. ``suspended``: a cut went through it."""
 
-    __slots__ = ("_last", "_texts", "count", "first_at", "pending", "suspended")
+    __slots__ = ("_last", "_texts", "count", "finished", "first_at", "pending", "suspended")
 
     def __init__(self) -> None:
         self.pending: deque[dict[str, Any]] = deque()
         self.count = 0
         self.first_at: float | None = None
         self.suspended = False
+        self.finished = False
         self._texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
         self._last: dict[str, Any] = {}
 
@@ -54,7 +55,8 @@ class Pieces:
                     self._texts[name].append(part)
         self.count += 1
         self._push(item)
-        return bool(item.get("finishReason"))
+        self.finished = self.finished or bool(item.get("finishReason"))
+        return self.finished
 
     def _push(self, item: dict[str, Any]) -> None:
         pending = self.pending
@@ -91,6 +93,7 @@ class Pieces:
         rest.pop("toolCalls", None)
         self.suspended = False
         self.add({**rest, "delta": missing}, now)
+        self.finished = True
         return True
 
 

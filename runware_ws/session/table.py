@@ -12,6 +12,7 @@ from runware_ws.errors import (
     InvalidTask,
     OutcomeUnknown,
     RunwareError,
+    Submitted,
     TaskTimeout,
 )
 from runware_ws.events import LateResult, UnknownTask
@@ -246,7 +247,7 @@ def timed_out(
     came = f"{len(record.items)} of {record.expected} results came"
     kind: type[OutcomeUnknown | TaskTimeout] = TaskTimeout
     state = TaskState.TIMED_OUT
-    if not record.sends:
+    if record.submitted is Submitted.NO:
         where = "waiting for room in flight" if record.state is TaskState.WAITING else "unsent"
         text = f"{waited}: still {where}; {connection}"
     elif in_doubt:

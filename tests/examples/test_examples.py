@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 
 import runware_ws
+from runware_ws.emulator import Emulator
+from runware_ws.messages import MessageEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
 
-def run_example(name: str, *arguments: str) -> str:
+def run_example(name: str, *arguments: str, typed: str = "") -> str:
     """Run one example with warnings as errors; returns what it printed."""
     environment = {k: v for k, v in os.environ.items() if k != "RUNWARE_API_KEY"}
     # The library under test, installed or not.
@@ -27,6 +30,7 @@ def run_example(name: str, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
         capture_output=True,
+        input=typed,
         text=True,
         encoding="utf-8",
         timeout=90,
@@ -41,7 +45,15 @@ def run_example(name: str, *arguments: str) -> str:
 
 def test_every_example_is_run_here() -> None:
     names = {path.name for path in EXAMPLES.glob("[!_]*.py")}
-    assert names == {"single_call.py", "fan_out.py", "tool_loop.py", "web_service.py"}
+    assert names == {
+        "agent_loop.py",
+        "chat.py",
+        "fan_out.py",
+        "relay.py",
+        "single_call.py",
+        "tool_loop.py",
+        "web_service.py",
+    }
 
 
 def test_single_call() -> None:
@@ -125,8 +137,7 @@ async def test_web_service_maps_errors(
 ) -> None:
     httpx: Any = pytest.importorskip("httpx")
     pytest.importorskip("starlette")
-    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
-    web_service: Any = __import__("web_service")
+    web_service = load_example(monkeypatch, "web_service")
     monkeypatch.setattr(web_service.app.state, "client", _Failing(error), raising=False)
 
     transport = httpx.ASGITransport(web_service.app, raise_app_exceptions=False)
@@ -136,3 +147,158 @@ async def test_web_service_maps_errors(
     assert response.status_code == status
     assert response.headers.get("Retry-After") == retry_after
     assert response.json()["error"] == type(error).__name__
+
+
+def test_agent_loop_gets_every_conversation_right_although_the_wire_is_cut() -> None:
+    printed = run_example("agent_loop.py", "--conversations", "20", "--turns", "20").splitlines()
+    assert printed[0] == "20 of 20 right, nothing run twice"
+    counts = re.fullmatch(r"(\d+) reconnects, (\d+) calls executed, (\d+\.\d) s", printed[1])
+    assert counts is not None
+    assert int(counts[1]) >= 3
+    assert int(counts[2]) == 400
+    ways = {way: int(count) for count, way in re.findall(r"(\d+) (\w+)", printed[2])}
+    assert sum(ways.values()) == 400
+    assert ways.keys() > {"live"}
+
+
+def load_example(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
+    """One example as a module."""
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_agent_loop_notices_a_wrong_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], anyio_backend: str
+) -> None:
+    agent_loop = load_example(monkeypatch, "agent_loop")
+
+    def script_the_model(emulator: Emulator, turns: int) -> None:
+        emulator.reply("textInference")(lambda request: "The checksum is 00000000.")
+
+    monkeypatch.setattr(agent_loop, "script_the_model", script_the_model)
+    assert await agent_loop.run(2, 1) is False
+    printed = capsys.readouterr()
+    assert printed.out.startswith("0 of 2 right, nothing run twice\n")
+    assert "conversation 1: answered 'The checksum is 00000000.'" in printed.err
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_agent_loop_notices_work_that_is_done_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], anyio_backend: str
+) -> None:
+    agent_loop = load_example(monkeypatch, "agent_loop")
+    script = agent_loop.script_the_model
+
+    def script_the_model(emulator: Emulator, turns: int) -> None:
+        script(emulator, turns)
+        # As if a client had sent the task once more, and the server had run it.
+        emulator.stats.executions["one-of-them"] += 2
+
+    monkeypatch.setattr(agent_loop, "script_the_model", script_the_model)
+    assert await agent_loop.run(2, 2) is False
+    assert capsys.readouterr().out.startswith("2 of 2 right, 1 tasks run twice\n")
+
+
+@pytest.mark.parametrize("arguments", [["--turns", "0"], ["--conversations", "-1"], ["--turns"]])
+def test_agent_loop_refuses_nonsense(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    agent_loop = load_example(monkeypatch, "agent_loop")
+    monkeypatch.setattr(sys, "argv", ["agent_loop.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        agent_loop.main()
+    assert end.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_agent_loop_ends_with_one_where_something_is_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent_loop = load_example(monkeypatch, "agent_loop")
+
+    async def run(conversations: int, turns: int) -> bool:
+        return (conversations, turns) != (100, 20)
+
+    monkeypatch.setattr(agent_loop, "run", run)
+    monkeypatch.setattr(sys, "argv", ["agent_loop.py"])
+    with pytest.raises(SystemExit) as end:
+        agent_loop.main()
+    assert end.value.code == 1
+
+
+def test_chat_says_one_thing() -> None:
+    assert run_example("chat.py", "--say", "Grüße") == "You said: Grüße\n"
+
+
+def test_chat_reads_lines_and_remembers() -> None:
+    # An empty line asks nothing, and the last line needs no line end.
+    assert run_example("chat.py", typed="one\n\n  two  \nthree").splitlines() == [
+        "You said: one",
+        "You said: two (and before that: one)",
+        "You said: three (and before that: two)",
+    ]
+
+
+def test_chat_says_why_there_is_no_answer() -> None:
+    printed = run_example("chat.py", typed="x" * 300_001 + "\nhello\n")
+    first, *others = printed.strip().splitlines()
+    assert first.startswith("[no answer: messages[0].content: ")
+    assert first.endswith("(safe to ask again: True)]")
+    # The refused line is not in the history.
+    assert others == ["You said: hello"]
+
+
+def test_relay_streams_and_gives_up_what_nobody_hears() -> None:
+    printed = run_example("relay.py").splitlines()
+    assert printed[0] == "GET /stream?q=Why%20is%20the%20sky%20blue%3F -> 200"
+    assert printed[1].endswith(": Why is the sky blue?")
+    told = re.fullmatch(r"  in (\d+) deltas within (\d\.\d\d) s, up to message_stop", printed[2])
+    assert told is not None
+    assert int(told[1]) > 5
+    assert float(told[2]) > 0.1  # they came one after the other, not all at the end
+    assert printed[3].endswith("-> 200")
+    assert re.fullmatch(r"  left after [4-6] events; given up: 1", printed[4])
+    assert printed[5] == "GET /stream?q= -> 400"
+    assert json.loads(printed[6])["error"] == "InvalidTask"
+
+
+class _Broken:
+    """The rest of a stream that breaks off."""
+
+    def __init__(self, error: Exception) -> None:
+        self.left = [MessageEvent(type="content_block_stop", index=0)]
+        self.error = error
+
+    def __aiter__(self) -> _Broken:
+        return self
+
+    async def __anext__(self) -> MessageEvent:
+        if self.left:
+            return self.left.pop()
+        raise self.error
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_relay_says_that_a_stream_broke_off(
+    monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    pytest.importorskip("starlette")
+    relay = load_example(monkeypatch, "relay")
+    error = runware_ws.StreamInterrupted(
+        "gone", text="The sky", task_uuid=UUID, submitted=runware_ws.Submitted.YES
+    )
+    first = MessageEvent(type="message_start", message={"note": "two\nlines"})
+    heard = [text async for text in relay.relayed(first, _Broken(error))]
+    assert heard[0] == (
+        "event: message_start\n"
+        'data: {"type": "message_start", "message": {"note": "two\\nlines"}}\n\n'
+    )
+    assert heard[1].startswith("event: content_block_stop\n")
+    assert heard[2] == (
+        'event: failed\ndata: {"error": "StreamInterrupted", "message": "gone"}\n\n'
+    )
+    assert len(heard) == 3
