@@ -158,8 +158,11 @@ class Recovery:
         """An ``async`` task was written or acknowledged: plan its first poll."""
         wait = ACK_GRACE
         if record.confirmed:
-            default = self._options.poll_first
-            wait = record.expectation.first_poll(default) if record.expectation else default
+            wait = self._options.poll_first
+            if record.expectation is not None:
+                # Tasks of one kind may differ: a short one must not wait for a long one's time.
+                learned = record.expectation.first_poll(wait)
+                wait = min(learned, self._options.question_backoff_cap)
         self._ask_at(record, now + wait, now)
 
     def ask_soon(self, record: TaskRecord, now: float) -> None:

@@ -255,7 +255,8 @@ class Router:
 
     def _learn(self, record: TaskRecord, source: RecoveredBy, now: float) -> None:
         expectation = record.expectation
-        if expectation is None:
+        if expectation is None or record.sends != 1:
+            # Without one known beginning there is no duration.
             return
         if source is RecoveredBy.LIVE:
             expectation.observe(now - record.written_at)

@@ -502,6 +502,38 @@ def test_async_is_polled_until_it_is_done_and_polls_share_frames() -> None:
     assert asked(bench) == [("getResponse", records[2].uuid)]
 
 
+def test_async_a_second_try_teaches_nothing_about_durations() -> None:
+    bench = Bench(poll_first=1.0)
+    bench.begin()
+    first = acked(bench, timeout=0.5)
+    bench.step(0.5)
+    asked(bench)
+    assert first.ended
+    bench.numbers -= 1
+    second = bench.task(delivery="async")
+    assert asked(bench) == [("getResponse", second.uuid)]
+    bench.say({"data": [item(second, status="success")]})
+    assert second.state is TaskState.DONE
+    acked(bench)
+    bench.step(1.1)
+    assert len(asked(bench)) == 1
+
+
+def test_async_a_long_task_does_not_hold_back_the_polls_of_short_ones() -> None:
+    bench = Bench(poll_first=1.0, question_backoff_cap=5)
+    bench.begin()
+    long = acked(bench, timeout=1000)
+    for _ in range(300):
+        bench.step(1)
+        if asked(bench) and bench.now > 1200:
+            break
+    bench.say({"data": [item(long, status="success")]})
+    assert long.ended
+    acked(bench)
+    bench.step(5.1)
+    assert len(asked(bench)) == 1
+
+
 def test_async_results_of_one_task_are_complete_over_several_polls() -> None:
     bench = Bench()
     bench.begin()
