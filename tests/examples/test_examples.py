@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import runware_ws
-from runware_ws.emulator import Emulator
-from runware_ws.messages import MessageEvent
+from runware_ws.emulator import Emulator, Request
+from runware_ws.messages import JsonObject, MessageEvent
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -175,13 +175,15 @@ async def test_agent_loop_notices_a_wrong_answer(
     agent_loop = load_example(monkeypatch, "agent_loop")
 
     def script_the_model(emulator: Emulator, turns: int) -> None:
-        emulator.reply("textInference")(lambda request: "The checksum is 00000000.")
+        @emulator.reply("textInference")
+        def model(request: Request) -> str:
+            return "The checksum is ffffffff."
 
     monkeypatch.setattr(agent_loop, "script_the_model", script_the_model)
     assert await agent_loop.run(2, 1) is False
     printed = capsys.readouterr()
     assert printed.out.startswith("0 of 2 right, nothing run twice\n")
-    assert "conversation 1: answered 'The checksum is 00000000.'" in printed.err
+    assert "conversation 1: answered 'The checksum is ffffffff.'" in printed.err
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -242,13 +244,66 @@ def test_chat_reads_lines_and_remembers() -> None:
     ]
 
 
-def test_chat_says_why_there_is_no_answer() -> None:
-    printed = run_example("chat.py", typed="x" * 300_001 + "\nhello\n")
-    first, *others = printed.strip().splitlines()
-    assert first.startswith("[no answer: messages[0].content: ")
-    assert first.endswith("(safe to ask again: True)]")
-    # The refused line is not in the history.
-    assert others == ["You said: hello"]
+class _Broken:
+    """A stream that breaks off, and the client whose stream it is."""
+
+    def __init__(self, error: Exception, *events: MessageEvent) -> None:
+        self.left = list(events)
+        self.error = error
+
+    @property
+    def messages(self) -> _Broken:
+        return self
+
+    async def create(self, **request: object) -> _Broken:
+        return self
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *exception: object) -> None:
+        pass
+
+    def __aiter__(self) -> _Broken:
+        return self
+
+    async def __anext__(self) -> MessageEvent:
+        if self.left:
+            return self.left.pop(0)
+        raise self.error
+
+
+INTERRUPTED = runware_ws.StreamInterrupted(
+    "gone", text="The sky", task_uuid=UUID, submitted=runware_ws.Submitted.YES
+)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [
+        (INTERRUPTED, "[the answer broke off: gone]"),
+        (runware_ws.ConnectionFailed("no server"), "[no answer: no server (safe to ask again: "),
+    ],
+    ids=["interrupted", "failed"],
+)
+@pytest.mark.anyio
+async def test_chat_says_why_there_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    anyio_backend: str,
+    error: Exception,
+    last: str,
+) -> None:
+    chat = load_example(monkeypatch, "chat")
+    delta = JsonObject(type="text_delta", text="The sky")
+    event = MessageEvent(type="content_block_delta", index=0, delta=delta)
+    history = [{"role": "user", "content": "hello"}]
+
+    assert await chat.say(_Broken(error, event), history, "Why?") is False
+
+    assert capsys.readouterr().out.startswith(f"The sky\n{last}")
+    assert history == [{"role": "user", "content": "hello"}]
 
 
 def test_relay_streams_and_gives_up_what_nobody_hears() -> None:
@@ -265,22 +320,6 @@ def test_relay_streams_and_gives_up_what_nobody_hears() -> None:
     assert json.loads(printed[6])["error"] == "InvalidTask"
 
 
-class _Broken:
-    """The rest of a stream that breaks off."""
-
-    def __init__(self, error: Exception) -> None:
-        self.left = [MessageEvent(type="content_block_stop", index=0)]
-        self.error = error
-
-    def __aiter__(self) -> _Broken:
-        return self
-
-    async def __anext__(self) -> MessageEvent:
-        if self.left:
-            return self.left.pop()
-        raise self.error
-
-
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.anyio
 async def test_relay_says_that_a_stream_broke_off(
@@ -288,11 +327,9 @@ async def test_relay_says_that_a_stream_broke_off(
 ) -> None:
     pytest.importorskip("starlette")
     relay = load_example(monkeypatch, "relay")
-    error = runware_ws.StreamInterrupted(
-        "gone", text="The sky", task_uuid=UUID, submitted=runware_ws.Submitted.YES
-    )
     first = MessageEvent(type="message_start", message={"note": "two\nlines"})
-    heard = [text async for text in relay.relayed(first, _Broken(error))]
+    rest = _Broken(INTERRUPTED, MessageEvent(type="content_block_stop", index=0))
+    heard = [text async for text in relay.relayed(first, rest)]
     assert heard[0] == (
         "event: message_start\n"
         'data: {"type": "message_start", "message": {"note": "two\\nlines"}}\n\n'

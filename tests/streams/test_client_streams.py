@@ -26,12 +26,14 @@ Way = Literal["socket", "sse"]
 
 def emulator(**options: Any) -> Emulator:
     """A server whose streams take some milliseconds."""
-    return Emulator(KEY, options=EmulatorOptions(**{"token_pause": 0.002, **options}))
+    choices: dict[str, Any] = {"token_pause": 0.002, **options}
+    return Emulator(KEY, options=EmulatorOptions(**choices))
 
 
 def client_of(server: Emulator, **options: Any) -> Client:
     """A client with short waits."""
-    return Client(server.url, api_key=KEY, **{"replay_grace": 0.05, "resend_after": 0.1, **options})
+    choices: dict[str, Any] = {"replay_grace": 0.05, "resend_after": 0.1, **options}
+    return Client(server.url, api_key=KEY, **choices)
 
 
 @CARRIERS
@@ -57,7 +59,7 @@ async def test_deltas_come_in_order_and_make_the_whole(carrier: Way) -> None:
 
 @CARRIERS
 async def test_a_whole_answer_is_one_delta(carrier: Way) -> None:
-    options = {"stream_over_socket": "whole", "stream_over_http": "whole"}
+    options: dict[str, Any] = {"stream_over_socket": "whole", "stream_over_http": "whole"}
     async with emulator(**options) as server, client_of(server) as client:
         with anyio.fail_after(20):
             async with client.stream(TextInference.prompt("hi"), carrier=carrier) as stream:
@@ -81,12 +83,12 @@ async def test_a_cut_in_mid_stream_doubles_and_loses_nothing(carrier: Way, resum
 
 @CARRIERS
 async def test_without_an_archive_a_cut_interrupts_and_tells_what_came(carrier: Way) -> None:
-    options = {"archive_limit": 0, "stream_resume": "lost"}
+    options: dict[str, Any] = {"archive_limit": 0, "stream_resume": "lost"}
     task = TextInference.prompt("count " + "sheep " * 40)
     async with emulator(**options) as server, client_of(server) as client:
         server.faults.cut_after(deltas=10)
         texts: list[str] = []
-        with anyio.fail_after(20), pytest.raises(StreamInterrupted) as caught:
+        with anyio.fail_after(20), pytest.raises(StreamInterrupted) as caught:  # noqa: PT012
             async with client.stream(task, carrier=carrier, timeout=1.5) as stream:
                 async for delta in stream:
                     texts.append(delta.text or "")  # noqa: PERF401
@@ -105,7 +107,7 @@ async def test_errors_and_timeouts(carrier: Way) -> None:
                 async with client.stream(TextInference.prompt("x"), carrier=carrier) as stream:
                     await stream.result()
             assert refused.value.code == "contentPolicyViolation"
-            with pytest.raises((StreamInterrupted, TaskTimeout)):
+            with pytest.raises((StreamInterrupted, TaskTimeout)):  # noqa: PT012
                 task = TextInference.prompt("slow " * 50)
                 async with client.stream(task, carrier=carrier, timeout=0.3) as stream:
                     await stream.result()
@@ -127,5 +129,5 @@ async def test_a_read_that_was_cancelled_is_taken_up_again() -> None:
 async def test_a_stream_is_not_run_as_a_task() -> None:
     async with emulator() as server, client_of(server) as client:
         task = TextInference.prompt("x", delivery_method="stream")
-        with pytest.raises(InvalidTask, match="client.stream"):
+        with pytest.raises(InvalidTask, match=r"client\.stream"):
             await client.run(task)
