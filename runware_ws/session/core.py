@@ -256,7 +256,9 @@ class SessionCore:
         for record in near:
             self._recovery.last_call(record)
         for record in passed:
-            in_doubt = doubt or record.disturbed or record.generation != self._link.generation
+            in_doubt = record.state >= TaskState.WRITTEN and (
+                doubt or record.disturbed or record.generation != self._link.generation
+            )
             state, error = timed_out(
                 record, now, in_doubt=in_doubt, connection=self._link.describe(now)
             )

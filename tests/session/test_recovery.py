@@ -690,3 +690,19 @@ def test_quick_cuts_do_not_starve_a_task_that_never_arrived(life: float) -> None
     assert record.state is TaskState.DONE
     assert record.recovered_by is RecoveredBy.RESUBMIT
     assert bench.now < 1000 + 6
+
+
+def test_a_second_try_that_meets_its_deadline_unsent_is_told_as_such() -> None:
+    bench = Bench()
+    bench.begin()
+    written_task(bench, timeout=5)
+    bench.cut()
+    bench.step(5)
+    bench.numbers -= 1
+    again = bench.task(timeout=5)
+    assert again.state is TaskState.QUEUED
+    bench.step(5)
+    failure = ended(again, TaskState.TIMED_OUT)
+    assert failure is not None
+    assert failure.submitted is Submitted.MAYBE
+    assert not failure.safe_to_resend
