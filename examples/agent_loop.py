@@ -1,9 +1,9 @@
 """A hundred agents at once over one socket, while the wire is cut every second.
 
 Each agent is a conversation of 20 turns in the Messages shape: in 19 of them the model calls a
-tool, in the last it answers with a checksum over all that the tool returned. Every second agent
-reads its answers as streams. An answer that is lost, doubled, or given to the wrong agent breaks
-the checksum; work that is done twice is counted by the emulator.
+tool, in the last it answers with a checksum over all that the tool returned. An answer that is
+lost, doubled, or given to the wrong agent breaks the checksum; work that is done twice is counted
+by the emulator.
 
 Run it as ``python examples/agent_loop.py``. It always talks to a local emulator, even where
 ``RUNWARE_API_KEY`` is set: the real service cannot be told to cut the wire, and 2000 calls cost
@@ -52,17 +52,9 @@ def checksum(numbers: Iterable[int]) -> str:
 # The agent: this is the part to take home.
 
 
-async def ask(client: Client, history: list[dict[str, Any]], *, stream: bool) -> Message:
+async def ask(client: Client, history: list[dict[str, Any]]) -> Message:
     """One turn. Nothing here knows about cuts: a call returns the answer, or raises."""
-    messages = client.messages
-    if not stream:
-        return await messages.create(max_tokens=200, messages=history, tools=[TOOL])
-    async with await messages.create(
-        max_tokens=200, messages=history, tools=[TOOL], stream=True
-    ) as events:
-        async for _ in events:
-            pass  # a program with a user in front of it shows them
-        return events.message()
+    return await client.messages.create(max_tokens=200, messages=history, tools=[TOOL])
 
 
 class Agent:
@@ -90,7 +82,7 @@ class Agent:
         question = f"Begin with {self.start} and tell me the checksum."
         history: list[dict[str, Any]] = [{"role": "user", "content": question}]
         while self.turns < most_turns:
-            message = await ask(client, history, stream=self.start % 2 == 1)
+            message = await ask(client, history)
             self.turns += 1
             history.append({"role": "assistant", "content": message.content})
             if message.stop_reason != "tool_use":

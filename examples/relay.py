@@ -149,8 +149,8 @@ async def ask_itself() -> None:
         print(f"  in {len(deltas)} deltas within {seconds:.2f} s, up to {events[-1]['type']}")
 
         pieces = await browse("And why is it red in the evening?", leave_after=4)
-        cancelled = app.state.client.stats().cancelled
-        print(f"  left after {len(pieces)} events; given up: {cancelled}")
+        pending = app.state.client.stats().pending
+        print(f"  left after {len(pieces)} events; still pending: {pending}")
 
         ((_, body),) = await browse("")
         print(f"  {body}")

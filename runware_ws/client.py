@@ -29,6 +29,7 @@ from runware_ws.stats import Stats
 from runware_ws.streams import Carrier, StreamPlan, TaskStream
 from runware_ws.transport.base import Dial
 from runware_ws.transport.websocket import dial as websocket_dial
+from runware_ws.wire import codec
 
 __all__ = ["Client", "DrainReport", "Task"]
 
@@ -264,8 +265,13 @@ class Client:
         deadline = FOREVER if seconds is None else driver.now() + seconds
         over_http = carrier == "sse" or (carrier == "auto" and sse_available())
 
-        def start(pieces: Pieces, ask_only: bool) -> TaskHandle:
-            return self._begin(valid, deadline, pieces=pieces, ask_only=ask_only)
+        def start(pieces: Pieces, cut: bool) -> TaskHandle:
+            if not cut:
+                return self._begin(valid, deadline, pieces=pieces)
+            # Only the whole is of use now, so that is what a resend asks for.
+            payload = codec.with_delivery(valid.payload, "sync")
+            whole = valid._replace(payload=payload, delivery="sync")
+            return self._begin(whole, deadline, pieces=pieces, second_try=True)
 
         sse = self._sse_carrier() if over_http else None
         return TaskStream(StreamPlan(valid, deadline, driver.now, start, sse, self._keys.fetch))
@@ -350,7 +356,7 @@ class Client:
         watched: bool = True,
         on_done: Callable[[TaskHandle], None] | None = None,
         pieces: Pieces | None = None,
-        ask_only: bool = False,
+        second_try: bool = False,
     ) -> TaskHandle:
         driver = self._running()
         record = TaskRecord(
@@ -365,7 +371,8 @@ class Client:
             now=driver.now(),
         )
         record.pieces = pieces
-        record.reused = record.disturbed = record.ask_only = ask_only
+        record.reused = record.disturbed = second_try
+        record.ask_only = second_try and self._config.resubmit == "never"
         record.owner = handle = TaskHandle(record, driver, on_done)
         driver.submit(record)
         return handle

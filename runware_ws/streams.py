@@ -43,7 +43,8 @@ class StreamPlan:
     """What a stream needs of its client. ``carrier`` is ``None`` for the socket.
 
     ``start`` runs the task over the socket, into the pieces; where its second
-    argument is true, the task went another way and is only asked for.
+    argument is true, the task went another way, which was cut: it is asked for,
+    and sent again under its taskUUID where the server does not know it.
     """
 
     task: ValidatedTask

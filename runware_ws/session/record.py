@@ -126,7 +126,7 @@ class TaskRecord:
         self.resent = False
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False
-        # It went another way than over our socket: we may ask for it, never send it.
+        # We may ask for it, never send it.
         self.ask_only = False
         # What the server proved.
         self.confirmed = False

@@ -21,6 +21,7 @@ __all__ = [
     "question",
     "sample",
     "weight",
+    "with_delivery",
 ]
 
 PING = b'{"taskType":"ping","ping":true}'
@@ -62,6 +63,11 @@ def join(tasks: Iterable[bytes]) -> bytes:
 def frame_size(payload: bytes) -> int:
     """The size in bytes of the smallest message that carries this task object."""
     return len(payload) + 2
+
+
+def with_delivery(payload: bytes, method: str) -> bytes:
+    """The same task object with another ``deliveryMethod``."""
+    return orjson.dumps({**orjson.loads(payload), "deliveryMethod": method})
 
 
 def weight(item: dict[str, Any]) -> int:
