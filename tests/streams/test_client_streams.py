@@ -131,3 +131,24 @@ async def test_a_stream_is_not_run_as_a_task() -> None:
         task = TextInference.prompt("x", delivery_method="stream")
         with pytest.raises(InvalidTask, match=r"client\.stream"):
             await client.run(task)
+
+
+async def test_a_request_that_was_lost_on_its_way_is_sent_again_under_its_uuid() -> None:
+    task = TextInference.prompt("are you there")
+
+    async def hang_up(socket: anyio.abc.SocketStream) -> None:
+        async with socket:
+            await socket.receive()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, emulator() as server, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, hang_up)
+        async with client_of(server, http_url=f"http://127.0.0.1:{port}/v1") as client:
+            with anyio.fail_after(20):
+                async with client.stream(task, carrier="sse", timeout=15) as stream:
+                    result = await stream.result()
+            assert result.text == expected_text("are you there", task.task_uuid)
+            assert client.stats().resends == 1
+        group.cancel_scope.cancel()
+    assert server.stats.executions[task.task_uuid] == 1
