@@ -38,6 +38,9 @@ REPLAY = 5.0
 LAST_CALL = 2.0
 """One more question goes out this long before a deadline."""
 
+LITTLE_ROOM = 10
+"""So few tasks in flight that others wait for room for long."""
+
 
 def settled_by(scenario: Scenario, config: Config) -> float:
     """I14: how long after the last fault a task without a deadline can take at most."""
@@ -158,6 +161,9 @@ class Judge:
             )
         since = self._held_since(plan)
         if since is None or self.watch.ready_since is None or not sent.written:
+            return
+        if sent.tried_before and not record.asks and self.config.max_in_flight < LITTLE_ROOM:
+            # A second try that waited for room to its end was never asked for.
             return
         if any(at >= self.watch.ready_since for at in self.wire.freezes):
             # The socket is half-open since before the calm: how soon that is found is I10.
