@@ -83,7 +83,10 @@ class WebSocketTransport:
     async def receive(self) -> bytes | str:
         message = await self._connection.inbox.get()
         if message is None:
-            raise TransportLost(loss_of(self._connection.close_exc))
+            ended = self._connection.protocol.close_exc
+            # Why the operating system ended it: newer versions tell.
+            ended.__cause__ = getattr(self._connection, "connection_exc", None)
+            raise TransportLost(loss_of(ended))
         return message
 
     def take_ready(self) -> Iterable[bytes | str]:
