@@ -261,8 +261,7 @@ class Client:
         """
         driver = self._running()
         valid = validate_task(_as_stream(task))
-        seconds = self._seconds(timeout)
-        deadline = FOREVER if seconds is None else driver.now() + seconds
+        deadline = self._deadline(timeout)
         over_http = carrier == "sse" or (carrier == "auto" and sse_available())
 
         def start(pieces: Pieces, cut: bool) -> TaskHandle:
@@ -338,15 +337,13 @@ class Client:
                 problems=("deliveryMethod: 'stream' needs client.stream",),
                 task_uuid=valid.uuid,
             )
-        seconds = self._seconds(timeout)
-        deadline = FOREVER if seconds is None else self._running().now() + seconds
-        return self._begin(valid, deadline, watched=watched, on_done=on_done)
+        return self._begin(valid, self._deadline(timeout), watched=watched, on_done=on_done)
 
-    def _seconds(self, timeout: float | _Unset | None) -> float | None:
+    def _deadline(self, timeout: float | _Unset | None) -> float:
         seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
         if seconds is not None and not 0 < seconds < FOREVER:
             raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
-        return seconds
+        return FOREVER if seconds is None else self._running().now() + seconds
 
     def _begin(
         self,
