@@ -40,6 +40,9 @@ SWEEP = 2_000
 
 FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
+GOLDEN = 0.618034
+"""Its multiples, without their whole part, lie evenly between 0 and 1."""
+MOST_SPREAD = 8
 LOST_AFTER_MISSES = 6
 """An accepted ``async`` task that the server denies this often is lost there."""
 
@@ -396,12 +399,14 @@ class Recovery:
 
 
 def _spread(record: TaskRecord) -> float:
-    """A part of 0-1, its own for each task, from the second resend on.
+    """By how much a resend is put off, as a part of ``resend_after``; none for the first.
 
-    Without it, resends of many tasks could fall in step with a wire that is cut
-    at regular times, each into the next cut.
+    Longer from one to the next, and each at a place of its own in that time: a wire that is
+    cut at regular times must neither meet all tasks together nor one task again and again.
     """
-    return int(record.uuid[-4:], 16) / 0x10000 * record.resent
+    resends = record.sends - 1
+    place = (int(record.uuid[-4:], 16) / 0x10000 + resends * GOLDEN) % 1
+    return place * min(max(resends, 0), MOST_SPREAD)
 
 
 def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:

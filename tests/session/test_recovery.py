@@ -380,7 +380,8 @@ def test_rung_4_a_second_resend_waits_from_the_denial_that_was_asked_behind_the_
     deny(bench, record)
     bench.step(1.4)
     assert asked(bench) == [], "the copy may have come in just before the question"
-    bench.step(0.2)
+    # From the second resend on there is a part on top, of up to another resend_after.
+    bench.step(1.6)
     assert asked(bench) == [("textInference", record.uuid)]
 
 
@@ -690,6 +691,35 @@ def test_quick_cuts_do_not_starve_a_task_that_never_arrived(life: float) -> None
     assert record.state is TaskState.DONE
     assert record.recovered_by is RecoveredBy.RESUBMIT
     assert bench.now < 1000 + 6
+
+
+def test_regular_cuts_do_not_meet_every_resend_of_a_task() -> None:
+    """A wire is cut every 0.2 s, and a task that was written less than 0.1 s before is lost."""
+    bench = Bench(delay=0.05, replay_grace=0.1, resend_after=0.1)
+    bench.begin()
+    records: list[TaskRecord] = []
+    while len(records) < 100:
+        # The last digits of a taskUUID give each task its place.
+        bench.numbers += 0x10000 // 100
+        records.append(written_task(bench, timeout=100))
+    arriving: dict[str, float] = {}
+    while not all(record.ended for record in records):
+        bench.cut()
+        arriving.clear()
+        bench.reconnect(SESSION, wait=0.05)
+        for _ in range(30):
+            for kind, uuid in asked(bench):
+                record = next(r for r in records if r.uuid == uuid)
+                if kind == "textInference":
+                    arriving[uuid] = bench.now + 0.1
+                else:
+                    deny(bench, record)
+            for record in records:
+                if not record.ended and arriving.get(record.uuid, bench.now + 1) <= bench.now:
+                    bench.answer(record)
+            bench.step(0.005)
+    assert {record.state for record in records} == {TaskState.DONE}
+    assert bench.now < 1000 + 20
 
 
 def test_a_second_try_that_meets_its_deadline_unsent_is_told_as_such() -> None:
