@@ -15,7 +15,7 @@ from runware_ws.config import Config, check_url, default_url
 from runware_ws.driver import Driver
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed, InvalidTask
 from runware_ws.feed import EventStream
-from runware_ws.handle import TaskHandle
+from runware_ws.handle import TaskHandle, outcome_of
 from runware_ws.keys import ApiKey, KeySource
 from runware_ws.mapping import Outcome, run_map
 from runware_ws.messages import Messages
@@ -213,14 +213,17 @@ class Client:
             AuthenticationError, ConnectionFailed, ProtocolError: the client ended.
             ClientClosed: closed or draining.
         """
-        handle = self._start(task, timeout, watched=False)
+        driver = self._running()
+        record = self._record(self._valid(task), self._deadline(timeout))
+        record.waiter = waiter = driver.waiting.waiter()
+        driver.submit(record)
         try:
-            await handle.wait()
+            await waiter
         except BaseException:
             # The answer may have met the cancellation half-way: then nobody else has it.
-            handle.cancel_or_keep()
+            driver.give_up(record)
             raise
-        return handle.outcome()
+        return outcome_of(record)
 
     async def submit(self, task: Task, *, timeout: float | _Unset | None = UNSET) -> TaskHandle:
         """Hand a task over; returns once there is room for it in flight.
@@ -229,7 +232,7 @@ class Client:
         later is raised by the handle. Cancelled while it waits for room, it
         takes the task back: nothing was sent.
         """
-        handle = self._start(task, timeout, watched=True)
+        handle = self._start(task, timeout)
         try:
             await handle.wait_admitted()
         except BaseException:
@@ -266,11 +269,13 @@ class Client:
 
         def start(pieces: Pieces, cut: bool) -> TaskHandle:
             if not cut:
-                return self._begin(valid, deadline, pieces=pieces)
+                return self._submit(self._record(valid, deadline), pieces=pieces)
             # Only the whole is of use now, so that is what a resend asks for.
             payload = codec.with_delivery(valid.payload, "sync")
-            whole = valid._replace(payload=payload, delivery="sync")
-            return self._begin(whole, deadline, pieces=pieces, second_try=True)
+            record = self._record(valid._replace(payload=payload, delivery="sync"), deadline)
+            record.reused = record.disturbed = True
+            record.ask_only = self._config.resubmit == "never"
+            return self._submit(record, pieces=pieces)
 
         sse = self._sse_carrier() if over_http else None
         return TaskStream(StreamPlan(valid, deadline, driver.now, start, sse, self._keys.fetch))
@@ -317,7 +322,7 @@ class Client:
         self._running()
 
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
-            return self._start(task, timeout, watched=False, on_done=on_done)
+            return self._start(task, timeout, on_done)
 
         return run_map(tasks, concurrency, submit, self._open_group)
 
@@ -325,11 +330,13 @@ class Client:
         self,
         task: Task,
         timeout: float | _Unset | None,
-        *,
-        watched: bool,
         on_done: Callable[[TaskHandle], None] | None = None,
     ) -> TaskHandle:
         self._running()
+        record = self._record(self._valid(task), self._deadline(timeout))
+        return self._submit(record, on_done=on_done)
+
+    def _valid(self, task: Task) -> ValidatedTask:
         valid = validate_task(task)
         if valid.delivery == "stream":
             raise InvalidTask(
@@ -337,7 +344,7 @@ class Client:
                 problems=("deliveryMethod: 'stream' needs client.stream",),
                 task_uuid=valid.uuid,
             )
-        return self._begin(valid, self._deadline(timeout), watched=watched, on_done=on_done)
+        return valid
 
     def _deadline(self, timeout: float | _Unset | None) -> float:
         seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
@@ -345,18 +352,8 @@ class Client:
             raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
         return FOREVER if seconds is None else self._running().now() + seconds
 
-    def _begin(
-        self,
-        valid: ValidatedTask,
-        deadline: float,
-        *,
-        watched: bool = True,
-        on_done: Callable[[TaskHandle], None] | None = None,
-        pieces: Pieces | None = None,
-        second_try: bool = False,
-    ) -> TaskHandle:
-        driver = self._running()
-        record = TaskRecord(
+    def _record(self, valid: ValidatedTask, deadline: float) -> TaskRecord:
+        return TaskRecord(
             valid.uuid,
             valid.task_type,
             valid.payload,
@@ -364,12 +361,20 @@ class Client:
             expected=valid.number_results,
             deadline=deadline,
             expectation=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
-            watched=watched,
-            now=driver.now(),
+            now=self._running().now(),
         )
+
+    def _submit(
+        self,
+        record: TaskRecord,
+        *,
+        on_done: Callable[[TaskHandle], None] | None = None,
+        pieces: Pieces | None = None,
+    ) -> TaskHandle:
+        driver = self._running()
         record.pieces = pieces
-        record.reused = record.disturbed = second_try
-        record.ask_only = second_try and self._config.resubmit == "never"
+        # A map looks at its tasks only when they have ended.
+        record.watched = on_done is None
         record.owner = handle = TaskHandle(record, driver, on_done)
         driver.submit(record)
         return handle

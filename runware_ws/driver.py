@@ -31,7 +31,7 @@ from runware_ws.session.effects import (
     Resolve,
 )
 from runware_ws.session.record import TaskRecord
-from runware_ws.session.states import ConnectionState
+from runware_ws.session.states import ConnectionState, TaskState
 from runware_ws.transport.base import Dial, NotSent, Transport, TransportLost
 from runware_ws.waiting import Waiting
 from runware_ws.wire import codec
@@ -71,6 +71,7 @@ class Driver:
         self.feed = EventFeed(config.event_buffer)
         self.waiting = Waiting.current()
         self.now = self.waiting.now
+        self._wake = self.waiting.wake
         self._opening: deque[int] = deque()
         self._authenticate: Authenticate | None = None
         # The one stands around a socket from its dial to its end, the other around its use: a
@@ -101,7 +102,7 @@ class Driver:
 
     def submit(self, record: TaskRecord) -> None:
         """Hand a task to the core. Raises what the core raises."""
-        self.core.submit(record, self.now())
+        self.core.submit(record, record.submitted_at)
         self.apply()
 
     def cancel(self, record: TaskRecord) -> bool:
@@ -122,9 +123,10 @@ class Driver:
         # There may be no socket to close: let the supervisor see that it is over.
         self._open_event.set()
 
-    def keep(self, record: TaskRecord) -> None:
-        """Nobody took the result of a task that is done: keep it for a claim."""
-        self.core.keep(record)
+    def give_up(self, record: TaskRecord) -> None:
+        """Give a task up; where its result is here already, keep it for a claim."""
+        if not self.cancel(record) and record.state is TaskState.DONE:
+            self.core.keep(record)
 
     def abort(self) -> None:
         """Wait no longer for a closing handshake."""
@@ -144,15 +146,9 @@ class Driver:
             return
         for effect in core.take_effects():
             if isinstance(effect, Resolve):
-                owner: Owner | None = effect.record.owner
-                if owner is not None:
-                    # Owner and record know each other: part them, so that both can go at once.
-                    effect.record.owner = None
-                    owner.on_settled()
-                if not core.pending:
-                    self._notify()
+                self._resolve(effect.records)
             elif isinstance(effect, (Progress, Admit)):
-                owner = effect.record.owner
+                owner: Owner | None = effect.record.owner
                 if owner is not None:
                     owner.on_progress() if isinstance(effect, Progress) else owner.on_admitted()
             elif isinstance(effect, Emit):
@@ -169,6 +165,19 @@ class Driver:
             self._write_event.set()
         if core.take_rearm() and core.next_deadline() < self._armed:
             self._timer_event.set()
+
+    def _resolve(self, records: list[TaskRecord]) -> None:
+        wake = self._wake
+        for record in records:
+            if record.waiter is not None:
+                wake(record.waiter)
+            owner: Owner | None = record.owner
+            if owner is not None:
+                # Owner and record know each other: part them, so that both can go at once.
+                record.owner = None
+                owner.on_settled()
+        if not self.core.pending:
+            self._notify()
 
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)

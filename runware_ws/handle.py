@@ -9,12 +9,30 @@ from runware_ws.errors import TaskCancelled
 from runware_ws.models.results import Result, ResultItem
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import TaskState
-from runware_ws.waiting import OneShot
+from runware_ws.waiting import Waiter
 
 if TYPE_CHECKING:
     from runware_ws.driver import Driver
 
-__all__ = ["TaskHandle"]
+__all__ = ["TaskHandle", "outcome_of"]
+
+
+def outcome_of(record: TaskRecord) -> Result:
+    """The result of a task that is done.
+
+    Raises:
+        RunwareError: how the task ended, where it ended without a result.
+        RuntimeError: the task has not ended.
+    """
+    if record.state is TaskState.DONE:
+        return Result(record.uuid, record.items, record.recovered_by)
+    if record.error is not None:
+        raise record.error.with_traceback(None)
+    if record.state is TaskState.CANCELLED:
+        raise TaskCancelled(
+            "the caller gave the task up", task_uuid=record.uuid, submitted=record.submitted
+        )
+    raise RuntimeError("the task has not ended")
 
 
 class TaskHandle:
@@ -24,7 +42,7 @@ class TaskHandle:
     the handle can be awaited again. Any number of tasks may wait on it.
     """
 
-    __slots__ = ("_admitted", "_driver", "_events", "_record", "_result", "on_done")
+    __slots__ = ("_admitted", "_driver", "_record", "_result", "_waiters", "on_done")
 
     def __init__(
         self,
@@ -34,9 +52,9 @@ class TaskHandle:
     ) -> None:
         self._record = record
         self._driver = driver
-        # One event for each task that waits here; hardly ever more than one.
-        self._events: list[OneShot] | None = None
-        self._admitted: OneShot | None = None
+        # One for each task that waits here; hardly ever more than one.
+        self._waiters: list[Waiter] | None = None
+        self._admitted: Waiter | None = None
         self._result: Result | None = None
         self.on_done = on_done
 
@@ -75,11 +93,6 @@ class TaskHandle:
         """
         return self._driver.cancel(self._record)
 
-    def cancel_or_keep(self) -> None:
-        """Give the task up; where its result is here already, keep it for ``client.claim``."""
-        if not self.cancel() and self._record.state is TaskState.DONE:
-            self._driver.keep(self._record)
-
     def outcome(self) -> Result:
         """The result of a task that is done.
 
@@ -87,18 +100,13 @@ class TaskHandle:
             RunwareError: how the task ended, where it ended without a result.
             RuntimeError: the task has not ended.
         """
-        record = self._record
         if self._result is None:
-            if record.error is not None:
-                raise record.error.with_traceback(None)
-            if record.state is TaskState.CANCELLED:
-                raise TaskCancelled(
-                    "the caller gave the task up", task_uuid=record.uuid, submitted=record.submitted
-                )
-            if record.state is not TaskState.DONE:
-                raise RuntimeError("the task has not ended")
-            self._result = Result(record.uuid, record.items, record.recovered_by)
+            self._result = outcome_of(self._record)
         return self._result
+
+    def give_up(self) -> None:
+        """Give the task up; where its result is here already, keep it for ``client.claim``."""
+        self._driver.give_up(self._record)
 
     def __await__(self) -> Generator[Any, Any, Result]:
         return self._outcome().__await__()
@@ -110,26 +118,26 @@ class TaskHandle:
     async def wait(self) -> None:
         """Wait until the task has ended, in whichever way; see :meth:`outcome`. Cancel-safe."""
         while self._record.state < TaskState.DONE:
-            await self._subscribe().wait()
+            await self._subscribe()
 
     async def wait_news(self) -> None:
         """Wait until something new came, or the task ended. Cancel-safe."""
         if self._record.state < TaskState.DONE:
-            await self._subscribe().wait()
+            await self._subscribe()
 
-    def _subscribe(self) -> OneShot:
-        event = self._driver.waiting.one_shot()
-        if self._events is None:
-            self._events = [event]
+    def _subscribe(self) -> Waiter:
+        waiter = self._driver.waiting.waiter()
+        if self._waiters is None:
+            self._waiters = [waiter]
         else:
-            self._events.append(event)
-        return event
+            self._waiters.append(waiter)
+        return waiter
 
     async def wait_admitted(self) -> None:
         """Wait until there is room for the task in flight, or until it ended."""
         if self._record.state is TaskState.WAITING:
-            self._admitted = self._driver.waiting.one_shot()
-            await self._admitted.wait()
+            self._admitted = self._driver.waiting.waiter()
+            await self._admitted
 
     def __aiter__(self) -> AsyncIterator[ResultItem]:
         """Items as they arrive, and the server's notes on progress in between.
@@ -145,14 +153,14 @@ class TaskHandle:
     def on_admitted(self) -> None:
         """There is room for the task (called by the driver)."""
         if self._admitted is not None:
-            self._admitted.set()
+            self._driver.waiting.wake(self._admitted)
 
     def on_progress(self) -> None:
         """Something new came (called by the driver)."""
-        events, self._events = self._events, None
-        if events is not None:
-            for event in events:
-                event.set()
+        waiters, self._waiters = self._waiters, None
+        if waiters is not None:
+            for waiter in waiters:
+                self._driver.waiting.wake(waiter)
 
     def on_settled(self) -> None:
         """The task ended (called by the driver)."""
@@ -169,7 +177,7 @@ class _Items:
     """One pass over the items of a task."""
 
     def __init__(
-        self, handle: TaskHandle, record: TaskRecord, subscribe: Callable[[], OneShot]
+        self, handle: TaskHandle, record: TaskRecord, subscribe: Callable[[], Waiter]
     ) -> None:
         self._handle = handle
         self._record = record
@@ -193,4 +201,4 @@ class _Items:
             if note is not None and note is not self._note:
                 self._note = note
                 return ResultItem(note)
-            await self._subscribe().wait()
+            await self._subscribe()

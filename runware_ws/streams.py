@@ -113,7 +113,7 @@ class TaskStream:
         traceback: TracebackType | None,
     ) -> None:
         if self._handle is not None:
-            self._handle.cancel_or_keep()
+            self._handle.give_up()
         await self._stack.aclose()
 
     @property

@@ -1,4 +1,4 @@
-"""The running library's own clock and one-shot events.
+"""The running library's own clock, and waiters that are woken once.
 
 anyio's look up the running library on every call; with thousands of tasks a
 second that look-up costs more than all of the routing. So it is done once,
@@ -9,42 +9,46 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["OneShot", "Waiting", "running_on_trio"]
+if TYPE_CHECKING:
+    import trio
 
+__all__ = ["Waiter", "Waiting", "running_on_trio"]
 
-class OneShot(Protocol):
-    """Wakes the one task that awaits ``wait()``, once."""
-
-    def set(self) -> None: ...
-
-    def wait(self) -> Awaitable[Any]: ...
+Waiter = Awaitable[Any]
+"""What one task awaits, until :attr:`Waiting.wake` is called on it."""
 
 
-class _AsyncioOneShot:
-    __slots__ = ("_future",)
+class _TrioWaiter:
+    __slots__ = ("event",)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._future: asyncio.Future[None] = loop.create_future()
+    def __init__(self, event: trio.Event) -> None:
+        self.event = event
 
-    def set(self) -> None:
-        # Done already where the waiting task was cancelled.
-        if not self._future.done():
-            self._future.set_result(None)
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self.event.wait().__await__()
 
-    def wait(self) -> asyncio.Future[None]:
-        return self._future
+
+def _wake_future(future: asyncio.Future[None]) -> None:
+    # Done already where the waiting task was cancelled.
+    if not future.done():
+        future.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """``now()``: the library's monotonic clock, in seconds. ``one_shot()``: a fresh event."""
+    """``now()``: the library's monotonic clock, in seconds.
+
+    ``waiter()``: something for one task to await. ``wake(waiter)``: wake that task, now or as soon
+    as it awaits; harmless where it was woken, or cancelled, before.
+    """
 
     now: Callable[[], float]
-    one_shot: Callable[[], OneShot]
+    waiter: Callable[[], Waiter]
+    wake: Callable[[Any], None]
 
     @staticmethod
     def current() -> Waiting:
@@ -52,9 +56,13 @@ class Waiting:
         if running_on_trio():
             import trio
 
-            return Waiting(trio.current_time, trio.Event)
+            return Waiting(
+                trio.current_time,
+                lambda: _TrioWaiter(trio.Event()),
+                lambda waiter: waiter.event.set(),
+            )
         loop = asyncio.get_running_loop()
-        return Waiting(loop.time, lambda: _AsyncioOneShot(loop))
+        return Waiting(loop.time, loop.create_future, _wake_future)
 
 
 def running_on_trio() -> bool:

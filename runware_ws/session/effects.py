@@ -55,9 +55,9 @@ class Close:
 
 @dataclass(slots=True, eq=False)
 class Resolve:
-    """A task ended: ``record.outcome`` holds its end. Sent exactly once per task."""
+    """These tasks ended, one after the other. Each is told of exactly once."""
 
-    record: TaskRecord
+    records: list[TaskRecord]
 
 
 @dataclass(slots=True, eq=False)

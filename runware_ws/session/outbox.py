@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runware_ws.models.results import RecoveredBy
-from runware_ws.session.effects import Effect, Emit
+from runware_ws.session.effects import Effect, Emit, Resolve
 from runware_ws.session.states import TaskState
 
 if TYPE_CHECKING:
     from runware_ws.config import Config
     from runware_ws.events import Event
+    from runware_ws.session.record import TaskRecord
 
 __all__ = ["Counters", "Outbox"]
 
@@ -59,6 +60,14 @@ class Outbox:
         self.counters = Counters()
         self.wake = False
         self.rearm = True
+
+    def ended(self, record: TaskRecord) -> None:
+        """Queue the end of a task."""
+        effects = self.effects
+        if effects and type(last := effects[-1]) is Resolve:
+            last.records.append(record)
+        else:
+            effects.append(Resolve([record]))
 
     def emit(self, event: Event) -> None:
         """Queue an event."""

@@ -45,7 +45,7 @@ SOURCE_RANK = {
 class TaskRecord:
     """The one owner of a pending task's facts.
 
-    ``owner`` is the driver's: the core never looks at it. Times are the
+    ``owner`` and ``waiter`` are the driver's: the core never looks at them. Times are the
     driver's clock in seconds; ``deadline`` and ``next_at`` are infinite where
     there is none.
     """
@@ -87,6 +87,7 @@ class TaskRecord:
         "submitted_at",
         "task_type",
         "uuid",
+        "waiter",
         "wake_at",
         "watched",
         "written_at",
@@ -103,7 +104,6 @@ class TaskRecord:
         deadline: float = FOREVER,
         expectation: Expectation | None = None,
         watched: bool = False,
-        owner: Any = None,
         now: float = 0.0,
     ) -> None:
         self.uuid = uuid
@@ -116,7 +116,8 @@ class TaskRecord:
         # Shortly before the deadline one last question goes out; then this is the deadline.
         self.wake_at = deadline - min(LAST_CALL, 0.2 * (deadline - now))
         self.expectation = expectation
-        self.owner: Any = owner
+        self.owner: Any = None
+        self.waiter: Any = None
         self.state = TaskState.WAITING
         self.submitted_at = now
         # What was sent.

@@ -18,7 +18,7 @@ from runware_ws.errors import (
 from runware_ws.events import LateResult, UnknownTask
 from runware_ws.session.answers import ABOUT_OTHERS
 from runware_ws.session.claims import Claims, Tombstones
-from runware_ws.session.effects import Admit, Frame, Progress, Resolve
+from runware_ws.session.effects import Admit, Frame, Progress
 from runware_ws.session.outbox import Outbox
 from runware_ws.session.record import FOREVER, SOURCE_RANK, TaskRecord
 from runware_ws.session.schedule import Schedule
@@ -193,7 +193,7 @@ class TaskTable:
             # One that waits no longer makes way too: a smaller one behind it may fit.
             self._admit_waiting()
         record.payload = b""
-        self._out.effects.append(Resolve(record))
+        self._out.ended(record)
 
     def note(self, record: TaskRecord) -> None:
         """Tell a watching handle that there is something new."""

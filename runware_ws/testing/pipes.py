@@ -16,7 +16,6 @@ from runware_ws.classify import Loss, LossKind
 from runware_ws.transport.base import NotSent, TransportLost
 from runware_ws.transport.inbox import Inbox
 from runware_ws.transport.websocket import dial_loss, loss_of
-from runware_ws.waiting import Waiting
 
 __all__ = ["MemoryTransport", "stream_pair"]
 
@@ -96,7 +95,7 @@ class MemoryTransport:
     def __init__(self, stream: _PipeStream, protocol: ClientProtocol) -> None:
         self._stream = stream
         self._protocol = protocol
-        self._inbox = Inbox(Waiting.current().one_shot)
+        self._inbox = Inbox()
         self._ready: deque[bytes] = deque()
         self._received = 0
         self._reading = False

@@ -8,11 +8,10 @@ reader is woken once for all of them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 from websockets.frames import Frame, Opcode
 
-from runware_ws.waiting import OneShot
+from runware_ws.waiting import Waiter, Waiting
 
 __all__ = ["Inbox"]
 
@@ -22,13 +21,13 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 class Inbox:
     """Messages that came in and were not read yet. One reader."""
 
-    __slots__ = ("_messages", "_one_shot", "_parts", "_waiter", "ended")
+    __slots__ = ("_messages", "_parts", "_waiter", "_waiting", "ended")
 
-    def __init__(self, one_shot: Callable[[], OneShot]) -> None:
-        self._one_shot = one_shot
+    def __init__(self) -> None:
+        self._waiting = Waiting.current()
         self._messages: deque[bytes] = deque()
         self._parts: list[bytes] = []
-        self._waiter: OneShot | None = None
+        self._waiter: Waiter | None = None
         self.ended = False
 
     def put(self, frame: Frame) -> bool:
@@ -55,15 +54,15 @@ class Inbox:
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            waiter.set()
+            self._waiting.wake(waiter)
 
     async def get(self) -> bytes | None:
         """The next message; ``None`` once the socket is gone and all was read. Cancel-safe."""
         while not self._messages:
             if self.ended:
                 return None
-            self._waiter = self._one_shot()
-            await self._waiter.wait()
+            self._waiter = self._waiting.waiter()
+            await self._waiter
         return self._messages.popleft()
 
     def take(self) -> deque[bytes]:

@@ -35,7 +35,7 @@ from runware_ws.classify import Loss, LossKind
 from runware_ws.config import is_loopback
 from runware_ws.transport.base import NotSent, Transport, TransportLost
 from runware_ws.transport.inbox import Inbox
-from runware_ws.waiting import Waiting, running_on_trio
+from runware_ws.waiting import running_on_trio
 
 if TYPE_CHECKING:
     from runware_ws.config import Config
@@ -125,7 +125,7 @@ class AsyncioConnection(ClientConnection):
     def __init__(self, protocol: ClientProtocol, **options: Any) -> None:
         super().__init__(protocol, **options)
         self.received = 0
-        self.inbox = Inbox(Waiting.current().one_shot)
+        self.inbox = Inbox()
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)

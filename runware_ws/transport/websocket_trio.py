@@ -94,7 +94,7 @@ class TrioConnection(ClientConnection):
         **options: Any,
     ) -> None:
         self.wire = CountingStream(stream)
-        self.inbox = Inbox(trio.Event)
+        self.inbox = Inbox()
         super().__init__(nursery, self.wire, protocol, **options)
 
     def process_event(self, event: Event) -> None:

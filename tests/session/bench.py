@@ -54,7 +54,7 @@ class Bench:
 
     def resolved(self) -> list[TaskRecord]:
         self.take()
-        return [effect.record for effect in self.effects if isinstance(effect, Resolve)]
+        return [r for effect in self.effects if isinstance(effect, Resolve) for r in effect.records]
 
     def opens(self) -> list[int]:
         self.take()

@@ -255,15 +255,18 @@ class Watch:
             if isinstance(effect, Emit) and isinstance(effect.event, events.Disconnected):
                 breaks += 1
             elif isinstance(effect, Resolve):
-                record = effect.record
-                sent = self.tasks[record.uuid]
-                sent.ends += 1
-                sent.ended_at = self.wire.now
-                sent.breaks = breaks
-                self.check(sent.ends == 1, f"I1: {short(record.uuid)} ended twice")
-                self.check(record.ended, f"I1: {short(record.uuid)} resolved before its end")
-                self.story.tell("client", f"{short(record.uuid)} ended: {record.state.name}")
+                for record in effect.records:
+                    self._ended(record, breaks)
         self._steady()
+
+    def _ended(self, record: TaskRecord, breaks: int) -> None:
+        sent = self.tasks[record.uuid]
+        sent.ends += 1
+        sent.ended_at = self.wire.now
+        sent.breaks = breaks
+        self.check(sent.ends == 1, f"I1: {short(record.uuid)} ended twice")
+        self.check(record.ended, f"I1: {short(record.uuid)} resolved before its end")
+        self.story.tell("client", f"{short(record.uuid)} ended: {record.state.name}")
 
     def _frame(self, frame: Frame, now: float) -> None:
         core = self.core

@@ -90,10 +90,10 @@ class CoreMachine(RuleBasedStateMachine):
         """Look at what the core wants done."""
         for effect in self.core.take_effects():
             if isinstance(effect, Resolve):
-                uuid = effect.record.uuid
-                self.ends[uuid] = self.ends.get(uuid, 0) + 1
-                assert self.ends[uuid] == 1, "I1: ended twice"
-                assert effect.record.ended
+                for record in effect.records:
+                    self.ends[record.uuid] = self.ends.get(record.uuid, 0) + 1
+                    assert self.ends[record.uuid] == 1, "I1: ended twice"
+                    assert record.ended
             elif isinstance(effect, Emit):
                 self.events.append(effect.event)
                 if isinstance(effect.event, Disconnected):
