@@ -273,8 +273,9 @@ class Client:
             # Only the whole is of use now, so that is what a resend asks for.
             payload = codec.with_delivery(valid.payload, "sync")
             record = self._record(valid._replace(payload=payload, delivery="sync"), deadline)
-            record.reused = record.disturbed = True
-            record.ask_only = self._config.resubmit == "never"
+            ladder = record.climb()
+            ladder.reused = ladder.disturbed = True
+            ladder.ask_only = self._config.resubmit == "never"
             return self._submit(record, pieces=pieces)
 
         sse = self._sse_carrier() if over_http else None

@@ -81,7 +81,7 @@ class TaskHandle:
     @property
     def progress(self) -> float | None:
         """The server's last word on progress, 0-100; ``None`` while it said nothing."""
-        note = self._record.progress
+        note = self._record.ladder.progress
         return None if note is None else ResultItem(note).progress
 
     def cancel(self) -> bool:
@@ -197,7 +197,7 @@ class _Items:
             if record.ended:
                 self._handle.outcome()
                 raise StopAsyncIteration
-            note = record.progress
+            note = record.ladder.progress
             if note is not None and note is not self._note:
                 self._note = note
                 return ResultItem(note)

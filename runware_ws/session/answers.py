@@ -121,9 +121,9 @@ def fresh_items(
     delivered twice. A ``listing`` (the archive, a poll) names all results at
     once, so what it holds twice is two results.
     """
-    known = record.known
+    known = record.ladder.known
     if known is None:
-        known = record.known = []
+        known = record.climb().known = []
     unmatched = list(known)
     fresh: list[dict[str, Any]] = []
     for item in items:

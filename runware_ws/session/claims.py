@@ -9,6 +9,10 @@ from runware_ws.session.states import TaskState
 
 __all__ = ["Claims", "Tombstones"]
 
+_BITS = 4
+_MASK = (1 << _BITS) - 1
+_NEVER = float("inf")
+
 MOST_ITEMS = 32
 """Results kept of one task; no model makes more at once."""
 
@@ -51,45 +55,55 @@ class Claims:
 class Tombstones:
     """How recently ended tasks ended, so that a late copy is told from a stranger's.
 
-    A copy can come as long as the server keeps its buffer, 120 s (documented);
-    each entry lives ``keep`` seconds, and there are never more than ``limit``.
+    A copy can come as long as the server keeps its buffer, 120 s (documented).
+    Entries go by generations: each lives ``keep`` seconds at least, and twice
+    that at most. There are never more than ``limit``, and the newest half of
+    that many always lives.
     """
 
     def __init__(self, limit: int = 65_536, keep: float = 180.0) -> None:
-        self._limit = limit
+        self._half = limit // 2
         self._keep = keep
-        self._ends: OrderedDict[str, tuple[TaskState, float, int]] = OrderedDict()
+        # The end, and the number of the socket on which the task was last written, in one number:
+        # a pair for each entry would be one more object for the collector to look at.
+        self._young: dict[str, int] = {}
+        self._old: dict[str, int] = {}
+        self._turn_at = _NEVER
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._young) + len(self._old)
 
-    def add(self, uuid: str, end: TaskState, now: float, generation: int) -> None:
-        """Remember that ``uuid`` ended so at ``now``; ``generation``: where it was last written."""
-        self._ends[uuid] = (end, now, generation)
-        if len(self._ends) > self._limit:
-            self._ends.popitem(last=False)
+    def add(self, uuid: str, end: TaskState, now: float, generation: int) -> bool:
+        """Remember that ``uuid`` ended so at ``now``; ``generation``: where it was last written.
+
+        True where :meth:`next_expiry` is another now.
+        """
+        young = self._young
+        young[uuid] = generation << _BITS | end
+        if self._turn_at == _NEVER or len(young) >= self._half:
+            self._turn(now)
+            return True
+        return False
+
+    def _turn(self, now: float) -> None:
+        self._old, self._young = self._young, {}
+        self._turn_at = now + self._keep if self._old else _NEVER
 
     def get(self, uuid: str) -> TaskState | None:
         """How ``uuid`` ended; ``None`` where it is not remembered."""
-        found = self._ends.get(uuid)
-        return None if found is None else found[0]
+        found = self._young.get(uuid) or self._old.get(uuid)
+        return None if found is None else TaskState(found & _MASK)
 
     def take(self, uuid: str) -> int:
         """Drop one entry; on which socket it was last written, 0 where it is not remembered."""
-        found = self._ends.pop(uuid, None)
-        return 0 if found is None else found[2]
+        old = self._old.pop(uuid, 0)
+        return (self._young.pop(uuid, 0) or old) >> _BITS
 
     def next_expiry(self) -> float:
-        """When the oldest entry is to go; infinite where there is none."""
-        if not self._ends:
-            return float("inf")
-        return next(iter(self._ends.values()))[1] + self._keep
+        """When the oldest entries are to go; infinite where there are none."""
+        return self._turn_at
 
     def expire(self, now: float) -> None:
         """Drop what is old enough."""
-        while self._ends and self.next_expiry() <= now:
-            self._ends.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._ends.clear()
+        if now >= self._turn_at:
+            self._turn(now)

@@ -257,7 +257,7 @@ class SessionCore:
             self._recovery.last_call(record)
         for record in passed:
             in_doubt = record.state >= TaskState.WRITTEN and (
-                doubt or record.disturbed or record.generation != self._link.generation
+                doubt or record.ladder.disturbed or record.generation != self._link.generation
             )
             state, error = timed_out(
                 record, now, in_doubt=in_doubt, connection=self._link.describe(now)

@@ -52,14 +52,15 @@ class Oversize:
         alive = [self._table.tasks[uuid] for uuid in uuids if uuid in self._table.tasks]
         if len(uuids) > 1:
             for record in alive:
-                record.alone = True
+                record.climb().alone = True
             return None
         if not alive:
             return None
         record = alive[0]
-        record.strikes += 1
-        record.alone = True
-        if record.strikes < 2:
+        ladder = record.climb()
+        ladder.strikes += 1
+        ladder.alone = True
+        if ladder.strikes < 2:
             return None
         self.limit = size if self.limit is None else min(self.limit, size)
         return record

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runware_ws.session.durations import Expectation
     from runware_ws.session.pieces import Pieces
 
-__all__ = ["Identity", "Question", "TaskRecord"]
+__all__ = ["GROUND", "Identity", "Ladder", "Question", "TaskRecord"]
 
 FOREVER = float("inf")
 
@@ -42,12 +42,11 @@ SOURCE_RANK = {
 }
 
 
-class TaskRecord:
-    """The one owner of a pending task's facts.
+class Ladder:
+    """Where a task stands on the recovery ladder: what was proved, asked, and sent again.
 
-    ``owner`` and ``waiter`` are the driver's: the core never looks at them. Times are the
-    driver's clock in seconds; ``deadline`` and ``next_at`` are infinite where
-    there is none.
+    Most tasks never need it: they are written once and answered once, and share
+    :data:`GROUND`. ``next_at`` is infinite where nothing is planned.
     """
 
     __slots__ = (
@@ -57,33 +56,92 @@ class TaskRecord:
         "asked_at",
         "asks",
         "confirmed",
-        "deadline",
-        "delivery",
         "denied_at",
         "disturbed",
-        "error",
-        "expectation",
-        "expected",
         "first_resume",
-        "generation",
-        "items",
         "known",
         "misses",
         "next_at",
-        "owner",
-        "payload",
-        "pieces",
         "polls",
         "progress",
         "question",
-        "recovered_by",
         "resend_due",
         "resent",
         "reused",
+        "strikes",
+    )
+
+    def __init__(self) -> None:
+        # What the server proved: it has the task. What we know: a socket broke under it.
+        self.confirmed = False
+        self.disturbed = False
+        # Since when it may be asked for, and the socket on which it waits for the replay:
+        # neither starts anew when that socket dies too, or quick cuts would starve the task.
+        self.ask_from = 0.0
+        self.first_resume = 0
+        # What is being asked.
+        self.question: Question | None = None
+        self.asked_at = 0.0
+        self.next_at = FOREVER
+        self.asks = 0
+        self.polls = 0
+        self.misses = 0
+        # What is being sent again.
+        self.resend_due = False
+        self.resent = False
+        # When the server first denied it since it was last written; 0 where it did not.
+        self.denied_at = 0.0
+        # Its taskUUID was given up without an answer before, so the server may know it.
+        self.reused = False
+        # We may ask for it, never send it.
+        self.ask_only = False
+        # A frame that was too big for the server is sent alone, and not a third time.
+        self.alone = False
+        self.strikes = 0
+        # The server's latest word on progress, and what tells the results that came from copies.
+        self.progress: dict[str, Any] | None = None
+        self.known: list[Identity] | None = None
+
+
+class _Ground(Ladder):
+    """Shared by all tasks that were never on a ladder of their own, so it cannot be changed."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # ``known`` is the last one that is set.
+        if hasattr(self, "known"):
+            raise TypeError(f"a task's own ladder is changed, by climb(), not {name} of all")
+        super().__setattr__(name, value)
+
+
+GROUND = _Ground()
+"""The foot of the ladder, of all tasks that never needed one."""
+
+
+class TaskRecord:
+    """The one owner of a pending task's facts.
+
+    ``owner`` and ``waiter`` are the driver's: the core never looks at them. Times are the
+    driver's clock in seconds; ``deadline`` is infinite where there is none.
+    """
+
+    __slots__ = (
+        "deadline",
+        "delivery",
+        "error",
+        "expectation",
+        "expected",
+        "generation",
+        "items",
+        "ladder",
+        "owner",
+        "payload",
+        "pieces",
+        "recovered_by",
         "sends",
         "size",
         "state",
-        "strikes",
         "submitted_at",
         "task_type",
         "uuid",
@@ -124,41 +182,21 @@ class TaskRecord:
         self.generation = 0
         self.written_at = 0.0
         self.sends = 0
-        self.resent = False
-        # Its taskUUID was given up without an answer before, so the server may know it.
-        self.reused = False
-        # We may ask for it, never send it.
-        self.ask_only = False
-        # What the server proved.
-        self.confirmed = False
-        self.disturbed = False
         # What came.
         self.items: list[dict[str, Any]] = []
-        self.known: list[Identity] | None = None
         self.recovered_by = RecoveredBy.LIVE
         self.error: RunwareError | None = None
         # A watching handle wants to know of items and of the latest word on progress.
         self.watched = watched
-        self.progress: dict[str, Any] | None = None
         # Only a stream has pieces.
         self.pieces: Pieces | None = None
-        # Since when it may be asked for, and the socket on which it waits for the replay:
-        # neither starts anew when that socket dies too, or quick cuts would starve the task.
-        self.ask_from = 0.0
-        self.first_resume = 0
-        # What is being asked.
-        self.question: Question | None = None
-        self.asked_at = 0.0
-        self.next_at = FOREVER
-        self.asks = 0
-        self.polls = 0
-        self.misses = 0
-        self.resend_due = False
-        # When the server first denied it since it was last written; 0 where it did not.
-        self.denied_at = 0.0
-        # A frame that was too big for the server is sent alone, and not a third time.
-        self.alone = False
-        self.strikes = 0
+        self.ladder: Ladder = GROUND
+
+    def climb(self) -> Ladder:
+        """The task's own ladder, to be changed."""
+        if self.ladder is GROUND:
+            self.ladder = Ladder()
+        return self.ladder
 
     def move(self, state: TaskState) -> None:
         """Enter ``state``.
@@ -175,9 +213,9 @@ class TaskRecord:
     @property
     def submitted(self) -> Submitted:
         """Whether the server has the task, as far as anybody here can know."""
-        if self.confirmed:
+        if self.ladder.confirmed:
             return Submitted.YES
-        return Submitted.MAYBE if self.sends or self.reused else Submitted.NO
+        return Submitted.MAYBE if self.sends or self.ladder.reused else Submitted.NO
 
     def came_by(self, source: RecoveredBy) -> None:
         """Note the way an item took; the hardest one stands."""

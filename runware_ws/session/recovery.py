@@ -58,7 +58,7 @@ class Recovery:
         self._options = out.options
         self._table = table
         self.replay = Replay(out)
-        self.schedule = Schedule(lambda record: record.next_at)
+        self.schedule = Schedule(lambda record: record.ladder.next_at)
         self.asking: OrderedDict[str, TaskRecord] = OrderedDict()
         self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
         self.open: dict[str, TaskRecord] = {}
@@ -110,11 +110,12 @@ class Recovery:
         self.ready = False
         self._held.clear()
         for record in self.open.values():
-            record.question = None
+            record.ladder.question = None
         self.open.clear()
         self.asking.clear()
         self.resending.clear()
-        self.schedule.clear()
+        for record in self.schedule.clear():
+            record.ladder.next_at = FOREVER
         self._sweep = None
 
     def _sweep_on(self, now: float) -> None:
@@ -133,15 +134,17 @@ class Recovery:
     def _recover(self, record: TaskRecord, now: float) -> None:
         if record.state is not TaskState.RECOVERING:
             record.move(TaskState.RECOVERING)
-            record.first_resume = self._generation
-            record.ask_from = self._ask_from(record, now)
-        record.disturbed = True
-        record.resend_due = False
-        self._ask_at(record, max(now, record.ask_from) if self._resumed else now, now)
+            ladder = record.climb()
+            ladder.first_resume = self._generation
+            ladder.ask_from = self._ask_from(record, now)
+        ladder = record.ladder
+        ladder.disturbed = True
+        ladder.resend_due = False
+        self._ask_at(record, max(now, ladder.ask_from) if self._resumed else now, now)
 
     def _ask_from(self, record: TaskRecord, now: float) -> float:
         """When a task that just went through its first cut had better be asked for."""
-        if record.delivery == "async" and record.confirmed:
+        if record.delivery == "async" and record.ladder.confirmed:
             return now
         at = now + self._options.replay_grace
         if record.expectation is not None and record.expectation.duration is not None:
@@ -160,7 +163,7 @@ class Recovery:
     def watch_async(self, record: TaskRecord, now: float) -> None:
         """An ``async`` task was written or acknowledged: plan its first poll."""
         wait = ACK_GRACE
-        if record.confirmed:
+        if record.ladder.confirmed:
             wait = self._options.poll_first
             if record.expectation is not None:
                 # Tasks of one kind may differ: a short one must not wait for a long one's time.
@@ -170,17 +173,17 @@ class Recovery:
 
     def ask_soon(self, record: TaskRecord, now: float) -> None:
         """Something about this task is not clear; ask once the dust has settled."""
-        if record.next_at == FOREVER:
+        if record.ladder.next_at == FOREVER:
             self._ask_at(record, now + self._options.replay_grace, now)
 
     def ask_now(self, record: TaskRecord, now: float) -> None:
         """There is an answer to be had by asking."""
-        if record.question is None:
+        if record.ladder.question is None:
             self._ask_at(record, now, now)
 
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
-        if self.ready and record.state >= TaskState.WRITTEN and record.question is None:
+        if self.ready and record.state >= TaskState.WRITTEN and record.ladder.question is None:
             self.asking[record.uuid] = record
             self._out.wake = True
 
@@ -188,17 +191,17 @@ class Recovery:
         if not self.ready:
             # The sweep after the next reconnect plans for every task.
             return
-        if record.next_at != FOREVER:
+        ladder = record.climb()
+        if ladder.next_at != FOREVER:
             self.schedule.forget()
-        record.next_at = at
-        if at < self.schedule.first():
+        ladder.next_at = at
+        if self.schedule.put(record, at):
             self._out.rearm = True
-        self.schedule.put(record, at)
 
     def _ask_later(self, record: TaskRecord, now: float) -> None:
         """Back off: the server has the task, or says nothing of use."""
-        wait = min(FIRST_BACKOFF * 2 ** min(record.asks, 8), self._options.question_backoff_cap)
-        self._ask_at(record, now + wait, now)
+        wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
+        self._ask_at(record, now + min(wait, self._options.question_backoff_cap), now)
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: end the replay, sweep on, ask, send again."""
@@ -208,13 +211,14 @@ class Recovery:
             self._let_go()
         self._sweep_on(now)
         for record in self.schedule.due(now):
-            record.next_at = FOREVER
-            if record.resend_due:
-                record.resend_due = False
+            ladder = record.ladder
+            ladder.next_at = FOREVER
+            if ladder.resend_due:
+                ladder.resend_due = False
                 self.resending[record.uuid] = record
             elif (
                 self.replay.flowing
-                and record.first_resume == self._generation
+                and ladder.first_resume == self._generation
                 and record.delivery != "async"
             ):
                 # What is being replayed need not be asked for.
@@ -227,7 +231,7 @@ class Recovery:
 
     def _let_go(self) -> None:
         for record in self._held:
-            if not record.ended and record.next_at == FOREVER:
+            if not record.ended and record.ladder.next_at == FOREVER:
                 self.asking[record.uuid] = record
         self._held.clear()
         self._out.wake = True
@@ -254,17 +258,18 @@ class Recovery:
         while self.asking and len(payloads) < room:
             uuid, record = self.asking.popitem(last=False)
             # An async task that getResponse denies again and again may be in the archive.
-            poll = record.delivery == "async" and record.misses % 3 < 2
-            record.question = Question.POLL if poll else Question.ARCHIVE
-            record.asked_at = now
-            record.asks += 1
+            ladder = record.climb()
+            poll = record.delivery == "async" and ladder.misses % 3 < 2
+            question = ladder.question = Question.POLL if poll else Question.ARCHIVE
+            ladder.asked_at = now
+            ladder.asks += 1
             self.open[uuid] = record
             if poll:
-                record.polls += 1
+                ladder.polls += 1
                 self._out.counters.polls += 1
             else:
                 self._out.counters.archive_questions += 1
-            payloads.append(codec.question(record.question.value, uuid))
+            payloads.append(codec.question(question.value, uuid))
             self._ask_at(record, now + self._options.question_timeout, now)
         return Frame(codec.join(payloads)) if payloads else None
 
@@ -274,18 +279,18 @@ class Recovery:
         size = 2
         while self.resending and len(records) < self._options.batch_tasks:
             uuid, record = next(iter(self.resending.items()))
-            if records and (record.alone or size + record.size > self._options.batch_bytes):
+            if records and (record.ladder.alone or size + record.size > self._options.batch_bytes):
                 break
             del self.resending[uuid]
             self._table.written(record, generation, now)
-            record.resent = True
+            record.climb().resent = True
             records.append(record)
             payloads.append(record.payload)
             size += record.size + 1
             self._out.counters.resends += 1
             self._out.emit(TaskResent(at=now, task_uuid=uuid))
             self._ask_at(record, now + self._after_resend(record), now)
-            if record.alone:
+            if record.ladder.alone:
                 break
         return Frame(codec.join(payloads), tuple(records)) if records else None
 
@@ -297,9 +302,9 @@ class Recovery:
 
     def _close_question(self, record: TaskRecord) -> bool:
         """Close the question about a task; False where none was open."""
-        if record.question is None:
+        if record.ladder.question is None:
             return False
-        record.question = None
+        record.ladder.question = None
         del self.open[record.uuid]
         if self.asking:
             self._out.wake = True
@@ -314,7 +319,7 @@ class Recovery:
     def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
         """A task is about to end, ``answered`` or not: it asks nothing any more."""
         self._close_question(record)
-        if record.next_at != FOREVER:
+        if record.ladder.next_at != FOREVER:
             self.schedule.forget()
         self.asking.pop(record.uuid, None)
         self.resending.pop(record.uuid, None)
@@ -325,18 +330,19 @@ class Recovery:
             if answered:
                 self.replay.early()
             return
-        older = record.disturbed or record.generation != self._generation
+        older = record.ladder.disturbed or record.generation != self._generation
         if older and self.replay.flowing and record.delivery != "async":
             self.replay.settled(now, answered=answered)
 
     def still_running(self, record: TaskRecord, now: float) -> None:
         """The server proved that it has the task: a receipt, a note, some of the results."""
         unplanned = self._close_question(record)
-        if self.resending.pop(record.uuid, None) is not None or record.resend_due:
-            record.resend_due = False
+        ladder = record.climb()
+        if self.resending.pop(record.uuid, None) is not None or ladder.resend_due:
+            ladder.resend_due = False
             unplanned = True
-        record.confirmed = True
-        record.misses = 0
+        ladder.confirmed = True
+        ladder.misses = 0
         if not unplanned:
             return
         if record.delivery == "async" and record.expectation is not None:
@@ -360,40 +366,42 @@ class Recovery:
         if not self._close_question(record):
             # The answer to a question that was given up, or to one that was answered.
             return False
-        if family in _PASSING and record.misses < LOST_AFTER_MISSES:
-            record.misses += family is ErrorFamily.TIMEOUT
+        ladder = record.climb()
+        if family in _PASSING and ladder.misses < LOST_AFTER_MISSES:
+            ladder.misses += family is ErrorFamily.TIMEOUT
             self._ask_later(record, now)
             return False
-        record.misses += 1
+        ladder.misses += 1
         # A second try was asked for by the caller itself.
-        may_send = not record.ask_only and (
-            record.reused or (record.disturbed and self._options.resubmit == "same-uuid")
+        may_send = not ladder.ask_only and (
+            ladder.reused or (ladder.disturbed and self._options.resubmit == "same-uuid")
         )
-        if not record.confirmed and may_send:
+        if not ladder.confirmed and may_send:
             # Not before the server had the time to register the last copy. It can have come
             # in until its socket ended; on a socket that is still open, until the question
             # that was written behind it was answered.
             arrived = self._ends.get(record.generation)
             if arrived is None:
-                arrived = record.denied_at = record.denied_at or now
+                arrived = ladder.denied_at = ladder.denied_at or now
             at = arrived + self._options.resend_after * (1 + _spread(record))
             if now >= at:
                 self.resending[record.uuid] = record
                 self._out.wake = True
             else:
-                record.resend_due = True
+                ladder.resend_due = True
                 self._ask_at(record, at, now)
             return False
-        if record.confirmed and record.delivery == "async" and record.misses >= LOST_AFTER_MISSES:
+        if ladder.confirmed and record.delivery == "async" and ladder.misses >= LOST_AFTER_MISSES:
             return True
         self._ask_later(record, now)
         return False
 
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
         """Which way an item that was pushed to us took."""
-        if record.resent and not record.confirmed:
+        ladder = record.ladder
+        if ladder.resent and not ladder.confirmed:
             return RecoveredBy.RESUBMIT
-        if record.disturbed or record.generation != generation:
+        if ladder.disturbed or record.generation != generation:
             return RecoveredBy.REPLAY
         return RecoveredBy.LIVE
 
@@ -424,7 +432,7 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     if error.task_type in (Question.POLL.value, Question.ARCHIVE.value):
         return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
     denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()
-    if denies_task and record.asks > 0:
+    if denies_task and record.ladder.asks > 0:
         # Also under the name of the task that it asks about, and also when it comes late.
         return True
-    return error.task_type is None and record.question is not None and fam in _PASSING
+    return error.task_type is None and record.ladder.question is not None and fam in _PASSING

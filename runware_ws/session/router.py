@@ -104,7 +104,7 @@ class Router:
                 if record is None:
                     self._stray(uuid, item, size, now)
                     continue
-            if record.expected == 1 and record.question is None:
+            if record.expected == 1 and record.ladder.question is None:
                 self._item(record, item, meaning_for(record, item), now)
             else:
                 # The results of one task in one frame are judged together.
@@ -143,7 +143,7 @@ class Router:
             else:
                 others.append((item, means))
         if results:
-            self._results(record, results, now, polled=record.question is not None)
+            self._results(record, results, now, polled=record.ladder.question is not None)
         for item, means in others:
             if record.ended:
                 return
@@ -151,7 +151,7 @@ class Router:
 
     def _item(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
         if means is Meaning.RESULT:
-            self._results(record, [item], now, polled=record.question is not None)
+            self._results(record, [item], now, polled=record.ladder.question is not None)
         elif means is Meaning.ARCHIVE:
             self._archive(record, item, now)
         elif means is Meaning.PIECE:
@@ -170,14 +170,14 @@ class Router:
 
     def _note(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
         """A receipt, or word that the task is still running."""
-        first = not record.confirmed
+        first = not record.ladder.confirmed
         self._recovery.still_running(record, now)
         if record.state is TaskState.WRITTEN:
             record.move(TaskState.ACKNOWLEDGED)
         if first and record.delivery not in ("sync", "stream"):
             self._recovery.watch_async(record, now)
-        if means is Meaning.PROGRESS and item != record.progress:
-            record.progress = item
+        if means is Meaning.PROGRESS and item != record.ladder.progress:
+            record.climb().progress = item
             self._table.note(record)
 
     def _piece(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
@@ -190,7 +190,7 @@ class Router:
         if pieces is None:
             # Nobody asked for pieces: a sign of life.
             return
-        if record.disturbed or record.generation != self._link.generation:
+        if record.ladder.disturbed or record.generation != self._link.generation:
             pieces.suspended = True
         last = pieces.add(item, now)
         if pieces.suspended:
@@ -260,13 +260,13 @@ class Router:
             return
         if source is RecoveredBy.LIVE:
             expectation.observe(now - record.written_at)
-        elif source is RecoveredBy.POLL and not record.disturbed:
-            expectation.done(record.asked_at - record.written_at, record.polls)
+        elif source is RecoveredBy.POLL and not record.ladder.disturbed:
+            expectation.done(record.ladder.asked_at - record.written_at, record.ladder.polls)
 
     def _archive(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         results, errors = archived(item)
         if results:
-            record.confirmed = True
+            record.climb().confirmed = True
             self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
         elif not errors:
             if item.get("request"):
@@ -308,8 +308,9 @@ class Router:
     def _task_error(self, record: TaskRecord, error: WireError, now: float) -> None:
         """The server says an error about a task, or about a question about it."""
         self._link.progress()
+        ladder = record.ladder
         if error.family is ErrorFamily.CONFLICT and (
-            record.sends > 1 or record.disturbed or record.confirmed or record.reused
+            record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused
         ):
             self._recovery.receipt(record, now)
         elif not is_answer_to_question(record, error) or self._recovery.denied(
@@ -318,7 +319,7 @@ class Router:
             self._fail_task(record, error, now)
 
     def _fail_task(self, record: TaskRecord, error: WireError, now: float) -> None:
-        record.confirmed = True
+        record.climb().confirmed = True
         self._end(record, TaskState.FAILED, now, verdicts.task_error(error, record))
 
     def _only_suspect(self, error: WireError) -> TaskRecord | None:
@@ -331,11 +332,10 @@ class Router:
         if len(tasks) != 1 or self._link.tasks_written != 1 or self._link.resumed:
             return None
         record = next(iter(tasks.values()))
+        ladder = record.ladder
         mine = (
             record.generation == self._link.generation
-            and not record.disturbed
-            and not record.confirmed
-            and not record.asks
+            and not (ladder.disturbed or ladder.confirmed or ladder.asks)
             and error.task_type == record.task_type
         )
         return record if mine else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
 from runware_ws.session.record import FOREVER, TaskRecord
+from runware_ws.session.states import TaskState
 
 __all__ = ["Schedule"]
 
@@ -13,62 +15,100 @@ _SLACK = 64
 
 
 class Schedule:
-    """A heap of records by time, with entries that die in place.
+    """Records by time, with entries that die in place.
 
-    ``time_of`` reads the record's own time: an entry that no longer agrees
-    with it, or whose task ended, is dead. Dead entries are dropped when they
-    come up, and all at once when they are the majority, so the heap stays in
-    proportion to the live tasks.
+    Most entries come in the order of their times, as tasks with one timeout do:
+    those stand in a queue. The others go into a heap. ``time_of`` reads the
+    record's own time: an entry that no longer agrees with it, or whose task
+    ended, is dead. Dead entries are dropped when they come up, and all at once
+    when they are the majority, so what is held stays in proportion to the live
+    tasks.
     """
 
-    __slots__ = ("_count", "_dead", "_heap", "_time_of")
+    __slots__ = ("_count", "_dead", "_heap", "_queue", "_time_of", "_times")
 
     def __init__(self, time_of: Callable[[TaskRecord], float]) -> None:
         self._time_of = time_of
+        # Two queues in step: a pair for each entry would be one more object for the collector.
+        self._times: deque[float] = deque()
+        self._queue: deque[TaskRecord] = deque()
         self._heap: list[tuple[float, int, TaskRecord]] = []
         self._count = 0
         self._dead = 0
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._times) + len(self._heap)
 
-    def put(self, record: TaskRecord, at: float) -> None:
-        """Schedule ``record``; the caller has set the record's own time to ``at``."""
+    def put(self, record: TaskRecord, at: float) -> bool:
+        """Schedule ``record``; the caller has set the record's own time to ``at``.
+
+        True where :meth:`first` may be earlier now.
+        """
+        times = self._times
+        if times and at >= times[-1]:
+            # The usual way, for thousands of tasks a second.
+            if at != FOREVER:
+                times.append(at)
+                self._queue.append(record)
+            return False
         if at == FOREVER:
-            return
-        self._count += 1
-        heappush(self._heap, (at, self._count, record))
+            return False
+        sooner = at < self.first()
+        if times and at < times[-1]:
+            self._count += 1
+            heappush(self._heap, (at, self._count, record))
+        else:
+            times.append(at)
+            self._queue.append(record)
+        return sooner
 
     def forget(self) -> None:
         """Note that one entry died."""
         self._dead += 1
-        if self._dead > _SLACK and self._dead * 2 > len(self._heap):
-            self._rebuild()
+        if self._dead > _SLACK and self._dead * 2 > len(self._times) + len(self._heap):
+            # Mostly the oldest die first, and are dropped so.
+            self.first()
+            if self._dead * 2 > len(self):
+                self._rebuild()
 
-    def clear(self) -> None:
-        """Drop every entry."""
+    def clear(self) -> Iterator[TaskRecord]:
+        """Drop every entry; whose they were."""
+        records = [*self._queue, *(record for _, _, record in self._heap)]
+        self._times.clear()
+        self._queue.clear()
         self._heap.clear()
         self._dead = 0
+        return iter(records)
 
     def first(self) -> float:
         """When the next live entry is due; infinite where there is none."""
-        while self._heap:
-            at, _, record = self._heap[0]
-            if self._alive(at, record):
-                return at
+        while self._times and not self._alive(self._times[0], self._queue[0]):
+            self._times.popleft()
+            self._queue.popleft()
+            self._dead -= 1
+        while self._heap and not self._alive(self._heap[0][0], self._heap[0][2]):
             heappop(self._heap)
-            self._dead = max(0, self._dead - 1)
-        return FOREVER
+            self._dead -= 1
+        at = self._times[0] if self._times else FOREVER
+        return min(at, self._heap[0][0]) if self._heap else at
 
     def due(self, now: float) -> Iterator[TaskRecord]:
-        """Take out every live entry that is due."""
-        while self.first() <= now:
-            yield heappop(self._heap)[2]
+        """Take out every live entry that is due, in order of time."""
+        while (at := self.first()) <= now:
+            if self._times and self._times[0] == at:
+                self._times.popleft()
+                yield self._queue.popleft()
+            else:
+                yield heappop(self._heap)[2]
 
     def _alive(self, at: float, record: TaskRecord) -> bool:
-        return not record.ended and self._time_of(record) == at
+        return record.state < TaskState.DONE and self._time_of(record) == at
 
     def _rebuild(self) -> None:
+        entries = zip(self._times, self._queue, strict=True)
+        live = [(at, record) for at, record in entries if self._alive(at, record)]
+        self._times = deque(at for at, _ in live)
+        self._queue = deque(record for _, record in live)
         self._heap = [e for e in self._heap if self._alive(e[0], e[2])]
         heapify(self._heap)
         self._dead = 0

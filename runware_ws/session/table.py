@@ -20,7 +20,7 @@ from runware_ws.session.answers import ABOUT_OTHERS
 from runware_ws.session.claims import Claims, Tombstones
 from runware_ws.session.effects import Admit, Frame, Progress
 from runware_ws.session.outbox import Outbox
-from runware_ws.session.record import FOREVER, SOURCE_RANK, TaskRecord
+from runware_ws.session.record import FOREVER, GROUND, SOURCE_RANK, TaskRecord
 from runware_ws.session.schedule import Schedule
 from runware_ws.session.states import TaskState
 from runware_ws.wire import codec
@@ -60,10 +60,10 @@ class TaskTable:
         uuid = record.uuid
         # A task that asks about another bears its taskUUID: it neither uses it up nor tries again.
         own = record.task_type not in ABOUT_OTHERS
-        end = self.tombstones.get(uuid) if self.tombstones and own else None
+        end = self.tombstones.get(uuid) if own else None
         if end is not None and end not in _ANSWERED:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
-            record.reused = True
+            record.climb().reused = True
             record.generation = self.tombstones.take(uuid)
         if uuid in self.tasks or end in _ANSWERED:
             raise InvalidTask(
@@ -73,10 +73,8 @@ class TaskTable:
             )
         self.tasks[uuid] = record
         self._out.counters.submitted += 1
-        if record.deadline != FOREVER:
-            if record.wake_at < self.deadlines.first():
-                self._out.rearm = True
-            self.deadlines.put(record, record.wake_at)
+        if self.deadlines.put(record, record.wake_at):
+            self._out.rearm = True
         if not self.waiting and self._has_room(record.size):
             self._admit(record)
         else:
@@ -94,7 +92,7 @@ class TaskTable:
         record.move(TaskState.QUEUED)
         self.in_flight += 1
         self.in_flight_bytes += record.size
-        queue = self.second_tries if record.reused else self.queue
+        queue = self.second_tries if record.ladder.reused else self.queue
         queue[record.uuid] = record
         self._out.wake = True
 
@@ -126,7 +124,7 @@ class TaskTable:
         options = self._options
         while queue and len(records) < options.batch_tasks:
             _, record = queue.popitem(last=False)
-            if records and (record.alone or size + record.size + 1 > options.batch_bytes):
+            if records and (record.ladder.alone or size + record.size + 1 > options.batch_bytes):
                 queue[record.uuid] = record
                 queue.move_to_end(record.uuid, last=False)
                 break
@@ -134,7 +132,7 @@ class TaskTable:
             records.append(record)
             payloads.append(record.payload)
             size += record.size + 1
-            if record.alone:
+            if record.ladder.alone:
                 break
         return Frame(codec.join(payloads), tuple(records))
 
@@ -144,8 +142,9 @@ class TaskTable:
             record.move(TaskState.WRITTEN)
         record.generation = generation
         record.written_at = now
-        record.denied_at = 0.0
         record.sends += 1
+        if record.ladder is not GROUND:
+            record.ladder.denied_at = 0.0
 
     def not_written(self, frame: Frame) -> None:
         """Take a frame back: the socket was closed before its first byte."""
@@ -178,14 +177,14 @@ class TaskTable:
         counters.ends[state] += 1
         if state is TaskState.DONE:
             counters.sources[SOURCE_RANK[record.recovered_by]] += 1
-        if record.deadline != FOREVER:
+        if record.wake_at != FOREVER:
             self.deadlines.forget()
-        if record.task_type not in ABOUT_OTHERS and (
-            record.sends or record.reused or state in _ANSWERED
+        if (
+            record.task_type not in ABOUT_OTHERS
+            and (record.sends or record.ladder.reused or state in _ANSWERED)
+            and self.tombstones.add(uuid, state, now, record.generation)
         ):
-            if not self.tombstones:
-                self._out.rearm = True
-            self.tombstones.add(uuid, state, now, record.generation)
+            self._out.rearm = True
         if was_admitted:
             self.in_flight -= 1
             self.in_flight_bytes -= record.size
@@ -222,6 +221,7 @@ class TaskTable:
         near: list[TaskRecord] = []
         for record in self.deadlines.due(now):
             if record.deadline <= now:
+                record.wake_at = FOREVER
                 passed.append(record)
             else:
                 near.append(record)
@@ -252,10 +252,11 @@ def timed_out(
         text = f"{waited}: still {where}; {connection}"
     elif in_doubt:
         kind, state = OutcomeUnknown, TaskState.UNKNOWN
-        known = "the server has it" if record.confirmed else "it may or may not have arrived"
+        ladder = record.ladder
+        known = "the server has it" if ladder.confirmed else "it may or may not have arrived"
         text = (
             f"{waited}, and the connection broke after the task was written: {known}; {came}; "
-            f"asked {record.asks} times; {connection}. A late result stays claimable; "
+            f"asked {ladder.asks} times; {connection}. A late result stays claimable; "
             "the same work under a new taskUUID may run twice"
         )
     else:

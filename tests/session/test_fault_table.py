@@ -346,7 +346,7 @@ class TestTooBig:
                     if frame.records[0] is small:
                         bench.answer(small)
                 for record in (small, huge):
-                    if record.question is not None:
+                    if record.ladder.question is not None:
                         bench.refuse(record, "taskNotFound", taskType="getTaskDetails")
                 if huge.sends > sockets_killed:
                     break

@@ -50,12 +50,12 @@ Snapshot = tuple[Any, ...]
 def _facts(record: TaskRecord) -> Snapshot:
     return (
         record.state,
-        record.confirmed,
-        record.disturbed,
+        record.ladder.confirmed,
+        record.ladder.disturbed,
         len(record.items),
-        record.question,
-        record.next_at,
-        record.misses,
+        record.ladder.question,
+        record.ladder.next_at,
+        record.ladder.misses,
         record.error,
     )
 

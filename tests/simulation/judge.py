@@ -162,7 +162,7 @@ class Judge:
         since = self._held_since(plan)
         if since is None or self.watch.ready_since is None or not sent.written:
             return
-        if sent.tried_before and not record.asks and self.config.max_in_flight < LITTLE_ROOM:
+        if sent.tried_before and not record.ladder.asks and self.config.max_in_flight < LITTLE_ROOM:
             # A second try that waited for room to its end was never asked for.
             return
         if any(at >= self.watch.ready_since for at in self.wire.freezes):
