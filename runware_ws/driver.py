@@ -102,7 +102,7 @@ class Driver:
 
     def submit(self, record: TaskRecord) -> None:
         """Hand a task to the core. Raises what the core raises."""
-        self.core.submit(record, record.submitted_at)
+        self.core.submit(record)
         self.apply()
 
     def cancel(self, record: TaskRecord) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runware_ws.errors import TaskCancelled
 from runware_ws.models.results import Result, ResultItem
 from runware_ws.session.record import TaskRecord
-from runware_ws.session.states import TaskState
+from runware_ws.session.states import DONE, TaskState
 from runware_ws.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def outcome_of(record: TaskRecord) -> Result:
         RunwareError: how the task ended, where it ended without a result.
         RuntimeError: the task has not ended.
     """
-    if record.state is TaskState.DONE:
-        return Result(record.uuid, record.items, record.recovered_by)
+    if record.state is DONE:
+        return Result(record.uuid, record.items or [], record.recovered_by)
     if record.error is not None:
         raise record.error.with_traceback(None)
     if record.state is TaskState.CANCELLED:

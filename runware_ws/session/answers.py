@@ -10,6 +10,7 @@ from runware_ws.session.record import Identity, Question, TaskRecord
 __all__ = [
     "ABOUT_OTHERS",
     "READ_ONLY",
+    "RESULT",
     "Meaning",
     "archived",
     "fresh_items",
@@ -28,6 +29,11 @@ class Meaning(Enum):
     ARCHIVE = "archive"
     PIECE = "piece"
 
+
+RESULT = Meaning.RESULT
+"""As a name of the module: see ``states``."""
+
+_ARCHIVE = Question.ARCHIVE.value
 
 # Documented: processing, success, error. The others are what servers of this kind
 # say for the same; a status that is not known is judged by what stands beside it.
@@ -53,15 +59,15 @@ READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     """Judge one item of ``record``."""
     means = meaning(item)
-    if means is not Meaning.RESULT and record.task_type in READ_ONLY and means is not Meaning.ERROR:
-        ours = means is Meaning.ARCHIVE and record.task_type != Question.ARCHIVE.value
+    if means is not RESULT and record.task_type in READ_ONLY and means is not Meaning.ERROR:
+        ours = means is Meaning.ARCHIVE and record.task_type != _ARCHIVE
         return Meaning.ARCHIVE if ours else Meaning.RESULT
     return means
 
 
 def meaning(item: dict[str, Any]) -> Meaning:
     """Judge one item that names a task."""
-    if item.get("taskType") == Question.ARCHIVE.value:
+    if item.get("taskType") == _ARCHIVE:
         return Meaning.ARCHIVE
     if "delta" in item:
         return Meaning.PIECE
@@ -73,9 +79,9 @@ def meaning(item: dict[str, Any]) -> Meaning:
         ):
             return Meaning.ERROR
         bare = len(item) <= len(ENVELOPE) and item.keys() <= ENVELOPE
-        return Meaning.RECEIPT if bare else Meaning.RESULT
+        return Meaning.RECEIPT if bare else RESULT
     if not isinstance(status, str) or status in FINISHED:
-        return Meaning.RESULT
+        return RESULT
     if status in FAILED:
         return Meaning.ERROR
     if status in RUNNING or item.keys() <= ENVELOPE:

@@ -28,7 +28,7 @@ from runware_ws.session.outbox import Counters, Outbox
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.recovery import Recovery
 from runware_ws.session.router import Router
-from runware_ws.session.states import ConnectionState, TaskState
+from runware_ws.session.states import DONE, FAILED, READY, ConnectionState, TaskState
 from runware_ws.session.table import TaskTable, timed_out
 from runware_ws.wire import codec
 
@@ -167,7 +167,7 @@ class SessionCore:
         """Begin: the first dial goes out at once. Once only."""
         self._link.start(now)
 
-    def submit(self, record: TaskRecord, now: float) -> None:
+    def submit(self, record: TaskRecord) -> None:
         """Take a task in.
 
         Raises:
@@ -176,22 +176,24 @@ class SessionCore:
             ClientClosed: the client is closed or draining.
             RunwareError: why the client ended for good.
         """
-        if self._link.state is ConnectionState.CLOSED:
-            raise ClientClosed("the client is closed", task_uuid=record.uuid)
-        if self._link.failure is not None:
-            raise verdicts.for_task(self._link.failure, record.uuid, Submitted.NO)
-        if self._draining:
-            raise ClientClosed(
-                "the client is draining and takes no new task", task_uuid=record.uuid
-            )
-        limit = self._link.send_limit
+        link = self._link
+        if link.over or self._draining:
+            raise self._refusal(record)
+        limit = link.oversize.limit
         if limit is not None and codec.frame_size(record.payload) >= limit:
             raise InvalidTask(
                 f"the task is {record.size} bytes, and the server refused a frame of {limit}",
                 problems=("task: too large",),
                 task_uuid=record.uuid,
             )
-        self._table.submit(record, now)
+        self._table.submit(record)
+
+    def _refusal(self, record: TaskRecord) -> RunwareError:
+        if self._link.state is ConnectionState.CLOSED:
+            return ClientClosed("the client is closed", task_uuid=record.uuid)
+        if self._link.failure is not None:
+            return verdicts.for_task(self._link.failure, record.uuid, Submitted.NO)
+        return ClientClosed("the client is draining and takes no new task", task_uuid=record.uuid)
 
     def cancel(self, record: TaskRecord, now: float) -> bool:
         """The caller gives a task up. False where it had ended. A late result is kept."""
@@ -283,7 +285,7 @@ class SessionCore:
         written. Only a ready socket gets frames.
         """
         link = self._link
-        if link.state is not ConnectionState.READY:
+        if link.state is not READY:
             return None
         if self._table.second_tries:
             self._recovery.adopt(self._table.take_second_tries())
@@ -314,7 +316,7 @@ class SessionCore:
         now: float,
         error: RunwareError | None = None,
     ) -> None:
-        answered = state is TaskState.DONE or state is TaskState.FAILED
+        answered = state is DONE or state is FAILED
         self._recovery.settled(record, now, answered=answered)
         self._table.settle(record, state, now, error)
 

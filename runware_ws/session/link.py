@@ -33,7 +33,7 @@ from runware_ws.session.effects import Authenticate, Close, Frame, Open
 from runware_ws.session.liveness import Liveness, Pulse
 from runware_ws.session.oversize import Oversize
 from runware_ws.session.record import FOREVER, TaskRecord
-from runware_ws.session.states import ConnectionState, check_connection
+from runware_ws.session.states import READY, ConnectionState, check_connection
 from runware_ws.wire import codec
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ class Link:
         self.liveness = Liveness(out)
         self.oversize = Oversize(table)
         self.state = _C.IDLE
+        # Whether what the current socket says is listened to.
+        self.open = False
+        # Whether it has ended for good.
+        self.over = False
         self.generation = 0
         self.session_uuid = out.options.session_uuid
         self.failure: RunwareError | None = None
@@ -103,16 +107,6 @@ class Link:
         self._dial_at = FOREVER
         self._open_until = FOREVER
 
-    @property
-    def open(self) -> bool:
-        """Whether what the current socket says is listened to."""
-        return self.state is _C.READY or self.state is _C.AUTHENTICATING
-
-    @property
-    def send_limit(self) -> int | None:
-        """The size of a frame that the server refused; ``None`` while it refused none."""
-        return self.oversize.limit
-
     def describe(self, now: float) -> str:
         """The state of the connection, for people."""
         if self.state is _C.READY:
@@ -122,6 +116,8 @@ class Link:
 
     def _enter(self, state: ConnectionState) -> None:
         self.state = check_connection(self.state, state)
+        self.open = state is READY or state is _C.AUTHENTICATING
+        self.over = state is _C.CLOSED or state is _C.FAILED
         self._out.rearm = True
 
     # Dialling
@@ -406,6 +402,6 @@ class Link:
 
     def progress(self) -> None:
         """The server said something of use on this socket."""
-        if not self._progressed and self.state is _C.READY:
+        if not self._progressed and self.state is READY:
             self._progressed = True
             self._redials = 0

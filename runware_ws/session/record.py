@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runware_ws.errors import RunwareError, Submitted
 from runware_ws.models.results import RecoveredBy
-from runware_ws.session.states import TaskState, check_task
+from runware_ws.session.states import DONE, WAITING, TaskState, check_task
 
 if TYPE_CHECKING:
     from runware_ws.session.durations import Expectation
@@ -119,6 +119,9 @@ GROUND = _Ground()
 """The foot of the ladder, of all tasks that never needed one."""
 
 
+_LIVE = RecoveredBy.LIVE
+
+
 class TaskRecord:
     """The one owner of a pending task's facts.
 
@@ -176,15 +179,15 @@ class TaskRecord:
         self.expectation = expectation
         self.owner: Any = None
         self.waiter: Any = None
-        self.state = TaskState.WAITING
+        self.state = WAITING
         self.submitted_at = now
         # What was sent.
         self.generation = 0
         self.written_at = 0.0
         self.sends = 0
         # What came.
-        self.items: list[dict[str, Any]] = []
-        self.recovered_by = RecoveredBy.LIVE
+        self.items: list[dict[str, Any]] | tuple[()] = ()
+        self.recovered_by = _LIVE
         self.error: RunwareError | None = None
         # A watching handle wants to know of items and of the latest word on progress.
         self.watched = watched
@@ -208,7 +211,7 @@ class TaskRecord:
 
     @property
     def ended(self) -> bool:
-        return self.state >= TaskState.DONE
+        return self.state >= DONE
 
     @property
     def submitted(self) -> Submitted:

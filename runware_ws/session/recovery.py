@@ -26,7 +26,7 @@ from runware_ws.models.wire_errors import WireError
 from runware_ws.session.answers import READ_ONLY
 from runware_ws.session.effects import Frame
 from runware_ws.session.outbox import Outbox
-from runware_ws.session.record import FOREVER, Question, TaskRecord
+from runware_ws.session.record import FOREVER, GROUND, Question, TaskRecord
 from runware_ws.session.replay import Replay
 from runware_ws.session.schedule import Schedule
 from runware_ws.session.states import TaskState
@@ -184,6 +184,7 @@ class Recovery:
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
         if self.ready and record.state >= TaskState.WRITTEN and record.ladder.question is None:
+            record.climb()
             self.asking[record.uuid] = record
             self._out.wake = True
 
@@ -318,11 +319,13 @@ class Recovery:
 
     def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
         """A task is about to end, ``answered`` or not: it asks nothing any more."""
-        self._close_question(record)
-        if record.ladder.next_at != FOREVER:
-            self.schedule.forget()
-        self.asking.pop(record.uuid, None)
-        self.resending.pop(record.uuid, None)
+        ladder = record.ladder
+        if ladder is not GROUND:
+            self._close_question(record)
+            if ladder.next_at != FOREVER:
+                self.schedule.forget()
+            self.asking.pop(record.uuid, None)
+            self.resending.pop(record.uuid, None)
         if not record.sends:
             return
         if not self.ready:
@@ -330,7 +333,7 @@ class Recovery:
             if answered:
                 self.replay.early()
             return
-        older = record.ladder.disturbed or record.generation != self._generation
+        older = ladder.disturbed or record.generation != self._generation
         if older and self.replay.flowing and record.delivery != "async":
             self.replay.settled(now, answered=answered)
 

@@ -16,12 +16,19 @@ from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.results import RecoveredBy
 from runware_ws.models.wire_errors import WireError, parse_errors, parse_item_error
 from runware_ws.session import verdicts
-from runware_ws.session.answers import Meaning, archived, fresh_items, meaning, meaning_for
+from runware_ws.session.answers import (
+    RESULT,
+    Meaning,
+    archived,
+    fresh_items,
+    meaning,
+    meaning_for,
+)
 from runware_ws.session.link import Link
 from runware_ws.session.outbox import Outbox
-from runware_ws.session.record import TaskRecord
+from runware_ws.session.record import GROUND, TaskRecord
 from runware_ws.session.recovery import Recovery, is_answer_to_question
-from runware_ws.session.states import ConnectionState, TaskState
+from runware_ws.session.states import DONE, ConnectionState, TaskState
 from runware_ws.session.table import TaskTable
 from runware_ws.wire import codec
 
@@ -104,8 +111,13 @@ class Router:
                 if record is None:
                     self._stray(uuid, item, size, now)
                     continue
-            if record.expected == 1 and record.ladder.question is None:
-                self._item(record, item, meaning_for(record, item), now)
+            ladder = record.ladder
+            if record.expected == 1 and ladder.question is None:
+                means = meaning_for(record, item)
+                if means is RESULT and ladder is GROUND and record.pieces is None:
+                    self._straight(record, item, now)
+                else:
+                    self._item(record, item, means, now)
             else:
                 # The results of one task in one frame are judged together.
                 if groups is None:
@@ -118,6 +130,18 @@ class Router:
                     self._group(record, group, now)
         if broken:
             self._malformed("an item is not an object", data, now)
+
+    def _straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+        """The answer to a task that was never on the ladder: most are, so this way is short."""
+        link = self._link
+        link.progress()
+        record.items = [item]
+        if record.generation != link.generation:
+            record.recovered_by = RecoveredBy.REPLAY
+        elif record.sends == 1 and record.expectation is not None:
+            record.expectation.observe(now - record.written_at)
+        self._table.note(record)
+        self._end(record, DONE, now)
 
     def _stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
         if item.get("taskType") in ("authentication", "ping"):
@@ -200,7 +224,7 @@ class Router:
             return
         self._table.note(record)
         if last:
-            record.items.append(pieces.whole())
+            record.items = [pieces.whole()]
             self._end(record, TaskState.DONE, now)
 
     def _results(
@@ -239,7 +263,7 @@ class Router:
             fresh = fresh_items(record, items, listing=listing)
             self._out.counters.duplicates += len(items) - len(fresh)
         if fresh:
-            record.items += fresh[: record.expected - len(record.items)]
+            record.items = [*record.items, *fresh][: record.expected]
             record.came_by(source)
             self._table.note(record)
         if len(record.items) >= record.expected:

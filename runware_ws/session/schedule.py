@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
 from runware_ws.session.record import FOREVER, TaskRecord
-from runware_ws.session.states import TaskState
+from runware_ws.session.states import DONE
 
 __all__ = ["Schedule"]
 
@@ -102,7 +102,7 @@ class Schedule:
                 yield heappop(self._heap)[2]
 
     def _alive(self, at: float, record: TaskRecord) -> bool:
-        return record.state < TaskState.DONE and self._time_of(record) == at
+        return record.state < DONE and self._time_of(record) == at
 
     def _rebuild(self) -> None:
         entries = zip(self._times, self._queue, strict=True)

@@ -11,8 +11,14 @@ from enum import Enum, IntEnum
 
 __all__ = [
     "CONNECTION_TRANSITIONS",
+    "DONE",
     "END_STATES",
+    "FAILED",
+    "QUEUED",
+    "READY",
     "TASK_TRANSITIONS",
+    "WAITING",
+    "WRITTEN",
     "ConnectionState",
     "IllegalTransition",
     "TaskState",
@@ -80,6 +86,12 @@ class TaskState(IntEnum):
 
 
 _T = TaskState
+
+# To look a member up in its enum takes ten times as long as a name of a module (CPython 3.11), and
+# each task passes these several times.
+WAITING, QUEUED, WRITTEN = _T.WAITING, _T.QUEUED, _T.WRITTEN
+DONE, FAILED = _T.DONE, _T.FAILED
+READY = _C.READY
 
 END_STATES = frozenset({_T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.UNKNOWN, _T.CLOSED})
 

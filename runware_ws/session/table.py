@@ -16,19 +16,20 @@ from runware_ws.errors import (
     TaskTimeout,
 )
 from runware_ws.events import LateResult, UnknownTask
+from runware_ws.models.results import RecoveredBy
 from runware_ws.session.answers import ABOUT_OTHERS
 from runware_ws.session.claims import Claims, Tombstones
 from runware_ws.session.effects import Admit, Frame, Progress
 from runware_ws.session.outbox import Outbox
 from runware_ws.session.record import FOREVER, GROUND, SOURCE_RANK, TaskRecord
 from runware_ws.session.schedule import Schedule
-from runware_ws.session.states import TaskState
+from runware_ws.session.states import DONE, FAILED, QUEUED, WAITING, WRITTEN, TaskState
 from runware_ws.wire import codec
 
 __all__ = ["TaskTable", "timed_out"]
 
 
-_ANSWERED = frozenset({TaskState.DONE, TaskState.FAILED})
+_LIVE = RecoveredBy.LIVE
 
 
 class TaskTable:
@@ -49,7 +50,7 @@ class TaskTable:
 
     # Admission
 
-    def submit(self, record: TaskRecord, now: float) -> None:
+    def submit(self, record: TaskRecord) -> None:
         """Take a task in: to the queue where there is room, to the waiting line elsewhere.
 
         Raises:
@@ -61,11 +62,12 @@ class TaskTable:
         # A task that asks about another bears its taskUUID: it neither uses it up nor tries again.
         own = record.task_type not in ABOUT_OTHERS
         end = self.tombstones.get(uuid) if own else None
-        if end is not None and end not in _ANSWERED:
+        answered = end is DONE or end is FAILED
+        if end is not None and not answered:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.climb().reused = True
             record.generation = self.tombstones.take(uuid)
-        if uuid in self.tasks or end in _ANSWERED:
+        if answered or uuid in self.tasks:
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: it must be unique per task, for ever",
                 problems=("taskUUID: used before",),
@@ -89,7 +91,7 @@ class TaskTable:
         )
 
     def _admit(self, record: TaskRecord) -> None:
-        record.move(TaskState.QUEUED)
+        record.move(QUEUED)
         self.in_flight += 1
         self.in_flight_bytes += record.size
         queue = self.second_tries if record.ladder.reused else self.queue
@@ -138,8 +140,8 @@ class TaskTable:
 
     def written(self, record: TaskRecord, generation: int, now: float) -> None:
         """Note that ``record`` goes into a frame now."""
-        if record.state is TaskState.QUEUED:
-            record.move(TaskState.WRITTEN)
+        if record.state is QUEUED:
+            record.move(WRITTEN)
         record.generation = generation
         record.written_at = now
         record.sends += 1
@@ -163,8 +165,8 @@ class TaskTable:
         self, record: TaskRecord, state: TaskState, now: float, error: RunwareError | None = None
     ) -> None:
         """End ``record``. The only place where a task ends."""
-        was_admitted = record.state is not TaskState.WAITING
-        if record.state is TaskState.QUEUED:
+        was_admitted = record.state is not WAITING
+        if record.state is QUEUED:
             self.queue.pop(record.uuid, None)
             self.second_tries.pop(record.uuid, None)
         elif not was_admitted:
@@ -175,13 +177,14 @@ class TaskTable:
         del self.tasks[uuid]
         counters = self._out.counters
         counters.ends[state] += 1
-        if state is TaskState.DONE:
-            counters.sources[SOURCE_RANK[record.recovered_by]] += 1
+        if state is DONE:
+            source = record.recovered_by
+            counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
         if (
             record.task_type not in ABOUT_OTHERS
-            and (record.sends or record.ladder.reused or state in _ANSWERED)
+            and (record.sends or record.ladder.reused or state is DONE or state is FAILED)
             and self.tombstones.add(uuid, state, now, record.generation)
         ):
             self._out.rearm = True

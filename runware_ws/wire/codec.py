@@ -43,7 +43,8 @@ def decode(data: bytes) -> dict[str, Any]:
     """
     try:
         frame: Any = orjson.loads(data)
-        if data.count(b"[") + data.count(b"{") > _DEEP:
+        # Each level takes two bytes at least.
+        if len(data) > 2 * _DEEP and data.count(b"[") + data.count(b"{") > _DEEP:
             # More brackets than levels that can be written again, compared or shown.
             orjson.dumps(frame)
     except orjson.JSONDecodeError as exc:

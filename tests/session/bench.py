@@ -154,7 +154,7 @@ class Bench:
             watched=True,
             now=self.now,
         )
-        self.core.submit(record, self.now)
+        self.core.submit(record)
         self.take()
         return record
 

@@ -147,8 +147,8 @@ class Watch:
                 self._frame(frame, now)
             return frame
 
-        def on_submit(record: TaskRecord, now: float) -> None:
-            submit(record, now)
+        def on_submit(record: TaskRecord) -> None:
+            submit(record)
             before = self.tasks.get(record.uuid)
             self.tasks[record.uuid] = sent = Sent(record)
             if before is not None:

@@ -128,7 +128,7 @@ class CoreMachine(RuleBasedStateMachine):
             now=self.now,
         )
         try:
-            self.core.submit(record, self.now)
+            self.core.submit(record)
         except RunwareError:
             assert uuid in self.records or self.core.failure is not None or self.refuses_new()
         else:
