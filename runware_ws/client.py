@@ -45,6 +45,18 @@ def _as_stream(task: Task) -> Task:
     return {**task, "deliveryMethod": "stream"}
 
 
+def _whole(task: Task) -> ValidatedTask:
+    """A task whose answer is read as a whole."""
+    valid = validate_task(task)
+    if valid.delivery == "stream":
+        raise InvalidTask(
+            "deliveryMethod: a stream is read with client.stream(task)",
+            problems=("deliveryMethod: 'stream' needs client.stream",),
+            task_uuid=valid.uuid,
+        )
+    return valid
+
+
 class _Unset:
     def __repr__(self) -> str:
         return "the client's own"
@@ -214,7 +226,8 @@ class Client:
             ClientClosed: closed or draining.
         """
         driver = self._running()
-        record = self._record(self._valid(task), self._deadline(timeout))
+        now = driver.now()
+        record = self._record(_whole(task), self._deadline(timeout, now), now)
         record.waiter = waiter = driver.waiting.waiter()
         driver.submit(record)
         try:
@@ -264,15 +277,16 @@ class Client:
         """
         driver = self._running()
         valid = validate_task(_as_stream(task))
-        deadline = self._deadline(timeout)
+        deadline = self._deadline(timeout, driver.now())
         over_http = carrier == "sse" or (carrier == "auto" and sse_available())
 
         def start(pieces: Pieces, cut: bool) -> TaskHandle:
             if not cut:
-                return self._submit(self._record(valid, deadline), pieces=pieces)
+                return self._submit(self._record(valid, deadline, driver.now()), pieces=pieces)
             # Only the whole is of use now, so that is what a resend asks for.
             payload = codec.with_delivery(valid.payload, "sync")
-            record = self._record(valid._replace(payload=payload, delivery="sync"), deadline)
+            whole = valid._replace(payload=payload, delivery="sync")
+            record = self._record(whole, deadline, driver.now())
             ladder = record.climb()
             ladder.reused = ladder.disturbed = True
             ladder.ask_only = self._config.resubmit == "never"
@@ -333,27 +347,17 @@ class Client:
         timeout: float | _Unset | None,
         on_done: Callable[[TaskHandle], None] | None = None,
     ) -> TaskHandle:
-        self._running()
-        record = self._record(self._valid(task), self._deadline(timeout))
+        now = self._running().now()
+        record = self._record(_whole(task), self._deadline(timeout, now), now)
         return self._submit(record, on_done=on_done)
 
-    def _valid(self, task: Task) -> ValidatedTask:
-        valid = validate_task(task)
-        if valid.delivery == "stream":
-            raise InvalidTask(
-                "deliveryMethod: a stream is read with client.stream(task)",
-                problems=("deliveryMethod: 'stream' needs client.stream",),
-                task_uuid=valid.uuid,
-            )
-        return valid
-
-    def _deadline(self, timeout: float | _Unset | None) -> float:
+    def _deadline(self, timeout: float | _Unset | None, now: float) -> float:
         seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
         if seconds is not None and not 0 < seconds < FOREVER:
             raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
-        return FOREVER if seconds is None else self._running().now() + seconds
+        return FOREVER if seconds is None else now + seconds
 
-    def _record(self, valid: ValidatedTask, deadline: float) -> TaskRecord:
+    def _record(self, valid: ValidatedTask, deadline: float, now: float) -> TaskRecord:
         return TaskRecord(
             valid.uuid,
             valid.task_type,
@@ -362,7 +366,7 @@ class Client:
             expected=valid.number_results,
             deadline=deadline,
             expectation=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
-            now=self._running().now(),
+            now=now,
         )
 
     def _submit(

@@ -24,6 +24,7 @@ from runware_ws.session.effects import (
     Admit,
     Authenticate,
     Close,
+    Effect,
     Emit,
     Frame,
     Open,
@@ -33,7 +34,7 @@ from runware_ws.session.effects import (
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import ConnectionState, TaskState
 from runware_ws.transport.base import Dial, NotSent, Transport, TransportLost
-from runware_ws.waiting import Waiting
+from runware_ws.waiting import Waiter, Waiting
 from runware_ws.wire import codec
 
 __all__ = ["Driver", "Owner"]
@@ -86,7 +87,7 @@ class Driver:
         self._armed = FOREVER
         # What wakes the supervisor, the writer, the timer, and whoever watches the state.
         self._open_event = anyio.Event()
-        self._write_event = anyio.Event()
+        self._writer: Waiter | None = None
         self._timer_event = anyio.Event()
         self._changed = anyio.Event()
         self.stopped = anyio.Event()
@@ -142,9 +143,15 @@ class Driver:
     def apply(self) -> None:
         """Perform what the core wants done."""
         core = self.core
-        if core.idle:
-            return
-        for effect in core.take_effects():
+        if core.has_effects:
+            self._perform(core.take_effects())
+        if core.take_wake():
+            self._wake_writer()
+        if core.take_rearm() and core.next_deadline() < self._armed:
+            self._timer_event.set()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
             if isinstance(effect, Resolve):
                 self._resolve(effect.records)
             elif isinstance(effect, (Progress, Admit)):
@@ -158,13 +165,14 @@ class Driver:
                 self._open_event.set()
             elif isinstance(effect, Authenticate):
                 self._authenticate = effect
-                self._write_event.set()
+                self._wake_writer()
             else:
                 self._end_socket(effect)
-        if core.take_wake():
-            self._write_event.set()
-        if core.take_rearm() and core.next_deadline() < self._armed:
-            self._timer_event.set()
+
+    def _wake_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._wake(writer)
 
     def _resolve(self, records: list[TaskRecord]) -> None:
         wake = self._wake
@@ -311,8 +319,8 @@ class Driver:
                     continue
                 frame = self.core.next_frame(self.now())
                 if frame is None:
-                    self._write_event = anyio.Event()
-                    await self._write_event.wait()
+                    self._writer = self.waiting.waiter()
+                    await self._writer
                     continue
                 self.apply()
                 await transport.send(frame.data)

@@ -25,7 +25,9 @@ def outcome_of(record: TaskRecord) -> Result:
         RuntimeError: the task has not ended.
     """
     if record.state is DONE:
-        return Result(record.uuid, record.items or [], record.recovered_by)
+        items = record.items
+        assert isinstance(items, list)  # a task that is done has results
+        return Result(record.uuid, items, record.recovered_by)
     if record.error is not None:
         raise record.error.with_traceback(None)
     if record.state is TaskState.CANCELLED:

@@ -61,7 +61,7 @@ def dump_json(value: Any) -> bytes:
             raise ValueError(f"{place or 'value'}: NaN and infinity cannot be written as JSON")
     # A payload is kept as long as its task, and orjson's own bytes keep all of the 4 KiB or so that
     # it writes into. A copy of a small one is far cheaper.
-    return bytes(memoryview(payload)) if len(payload) < _SMALL else payload
+    return b"".join((payload, b"")) if len(payload) < _SMALL else payload
 
 
 def json_object_snapshot(value: Any) -> dict[str, Any]:

@@ -53,13 +53,17 @@ def validate_task(task: WireModel | Mapping[str, Any]) -> ValidatedTask:
 
     Raises ``InvalidTask`` that lists every problem found, by place and rule, never by value.
     """
-    if isinstance(task, TextInference):
+    wire: dict[str, Any]
+    if type(task) is dict:
+        wire = cast("dict[str, Any]", task)
+    elif isinstance(task, TextInference):
         return _text_inference(task)
-    if isinstance(task, WireModel):
+    elif isinstance(task, WireModel):
         return _envelope(task.to_wire())
-    if not isinstance(task, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+    elif isinstance(task, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        wire = dict(task)
+    else:
         raise InvalidTask(f"a task must be a TextInference or a dict, not {type(task).__name__}")
-    wire = cast("dict[str, Any]", task) if type(task) is dict else dict(task)
     if wire.get("model") == HAIKU_MODEL and wire.get("taskType", TEXT_INFERENCE) == TEXT_INFERENCE:
         return _text_inference(TextInference.from_wire(wire))
     return _envelope(wire)

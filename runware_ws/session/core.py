@@ -138,10 +138,9 @@ class SessionCore:
         }
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do for the driver."""
-        out = self._out
-        return not (out.effects or out.wake or out.rearm)
+    def has_effects(self) -> bool:
+        """Whether :meth:`take_effects` has something to hand out."""
+        return bool(self._out.effects)
 
     def take_effects(self) -> list[Effect]:
         """Hand out the queued effects, oldest first."""

@@ -186,7 +186,7 @@ class TaskRecord:
         self.written_at = 0.0
         self.sends = 0
         # What came.
-        self.items: list[dict[str, Any]] | tuple[()] = ()
+        self.items: list[dict[str, Any]] | tuple[dict[str, Any], ...] = ()
         self.recovered_by = _LIVE
         self.error: RunwareError | None = None
         # A watching handle wants to know of items and of the latest word on progress.
