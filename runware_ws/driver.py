@@ -45,6 +45,10 @@ BACKLOG_GRACE = 0.5
 """How long a socket that takes no more may still be read from, in seconds."""
 
 
+FRAMES_IN_A_ROW = 16
+"""So many frames are written before other tasks have their turn."""
+
+
 class Owner(Protocol):
     """Who waits for a task: called back by the driver, must not raise or block."""
 
@@ -311,6 +315,7 @@ class Driver:
     ) -> Loss:
         """Write what the core hands out until the socket takes no more; how it ended."""
         frame: Frame | None = None
+        in_a_row = 0
         try:
             while True:
                 wanted, self._authenticate = self._authenticate, None
@@ -324,6 +329,10 @@ class Driver:
                     continue
                 self.apply()
                 await transport.send(frame.data)
+                in_a_row += 1
+                if in_a_row % FRAMES_IN_A_ROW == 0:
+                    # A socket with room does not wait: let others have their turn.
+                    await anyio.lowlevel.checkpoint()
         except NotSent as exc:
             if frame is not None:
                 self.core.not_written(generation, frame)

@@ -16,8 +16,9 @@ An ``async`` task in calm weather takes the same road: its polls are questions.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import islice
 
 from runware_ws.events import SessionLost, TaskResent
 from runware_ws.models.error_codes import ErrorFamily
@@ -29,14 +30,14 @@ from runware_ws.session.outbox import Outbox
 from runware_ws.session.record import FOREVER, GROUND, Question, TaskRecord
 from runware_ws.session.replay import Replay
 from runware_ws.session.schedule import Schedule
-from runware_ws.session.states import TaskState
+from runware_ws.session.states import WRITTEN, TaskState
 from runware_ws.session.table import TaskTable
 from runware_ws.wire import codec
 
 __all__ = ["Recovery", "is_answer_to_question"]
 
-SWEEP = 2_000
-"""Tasks looked at in one go after a reconnect, so that 100,000 do not stall the loop."""
+SWEEP = 1_000
+"""Tasks looked at in one go, so that 100,000 after a reconnect do not stall the loop."""
 
 FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
@@ -68,7 +69,7 @@ class Recovery:
         # When the sockets ended on which pending tasks were written, by generation.
         self._ends: dict[int, float] = {}
         # Tasks whose answer the replay may still bring.
-        self._held: list[TaskRecord] = []
+        self._held: deque[TaskRecord] = deque()
         self._generation = 0
         self._sweep: Iterator[TaskRecord] | None = None
 
@@ -87,13 +88,18 @@ class Recovery:
         self.ready = True
         self._generation = generation
         self._resumed = resumed
-        at_risk = [r for r in self._table.tasks.values() if r.state >= TaskState.WRITTEN]
-        needed = {record.generation for record in at_risk}
+        at_risk: list[TaskRecord] = []
+        needed: set[int] = set()
+        awaited = 0
+        for record in self._table.tasks.values():
+            if record.state >= WRITTEN:
+                at_risk.append(record)
+                needed.add(record.generation)
+                # What ``async`` tasks answer is read by polls; only pushes are replayed.
+                awaited += record.delivery != "async"
         self._ends = {number: at for number, at in self._ends.items() if number in needed}
         if resumed:
             self._out.counters.resumes += 1
-            # What ``async`` tasks answer is read by polls; only pushes are replayed.
-            awaited = sum(1 for record in at_risk if record.delivery != "async")
             self.replay.begin(session_uuid or "", awaited, now)
         elif at_risk or previous is not None:
             self._out.counters.sessions_lost += 1
@@ -127,7 +133,7 @@ class Recovery:
             if record is None:
                 self._sweep = None
                 return
-            if not record.ended and record.state >= TaskState.WRITTEN:
+            if not record.ended and record.state >= WRITTEN:
                 self._recover(record, now)
         self._out.rearm = True
 
@@ -183,7 +189,7 @@ class Recovery:
 
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
-        if self.ready and record.state >= TaskState.WRITTEN and record.ladder.question is None:
+        if self.ready and record.state >= WRITTEN and record.ladder.question is None:
             record.climb()
             self.asking[record.uuid] = record
             self._out.wake = True
@@ -211,7 +217,7 @@ class Recovery:
         if self._held and not self.replay.flowing:
             self._let_go()
         self._sweep_on(now)
-        for record in self.schedule.due(now):
+        for record in islice(self.schedule.due(now), SWEEP):
             ladder = record.ladder
             ladder.next_at = FOREVER
             if ladder.resend_due:
@@ -231,10 +237,11 @@ class Recovery:
             self._out.wake = True
 
     def _let_go(self) -> None:
-        for record in self._held:
+        held = self._held
+        for _ in range(min(SWEEP, len(held))):
+            record = held.popleft()
             if not record.ended and record.ladder.next_at == FOREVER:
                 self.asking[record.uuid] = record
-        self._held.clear()
         self._out.wake = True
 
     def next_deadline(self) -> float:

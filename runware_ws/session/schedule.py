@@ -65,11 +65,14 @@ class Schedule:
     def forget(self) -> None:
         """Note that one entry died."""
         self._dead += 1
-        if self._dead > _SLACK and self._dead * 2 > len(self._times) + len(self._heap):
-            # Mostly the oldest die first, and are dropped so.
-            self.first()
-            if self._dead * 2 > len(self):
-                self._rebuild()
+        queue = self._queue
+        # Mostly the oldest die first, and are dropped so.
+        while queue and queue[0].state >= DONE:
+            queue.popleft()
+            self._times.popleft()
+            self._dead -= 1
+        if self._dead > _SLACK and self._dead * 2 > len(queue) + len(self._heap):
+            self._rebuild()
 
     def clear(self) -> Iterator[TaskRecord]:
         """Drop every entry; whose they were."""

@@ -5,7 +5,7 @@ A task ends in :meth:`TaskTable.settle` and nowhere else, exactly once.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 from runware_ws.errors import (
@@ -40,7 +40,9 @@ class TaskTable:
         self._options = out.options
         self.tasks: dict[str, TaskRecord] = {}
         self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
-        self.queue: OrderedDict[str, TaskRecord] = OrderedDict()
+        # In the order of admission. Those that ended unsent stay in place, and are passed over.
+        self.queue: deque[TaskRecord] = deque()
+        self._passed_over = 0
         self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
         self.in_flight = 0
         self.in_flight_bytes = 0
@@ -94,8 +96,10 @@ class TaskTable:
         record.move(QUEUED)
         self.in_flight += 1
         self.in_flight_bytes += record.size
-        queue = self.second_tries if record.ladder.reused else self.queue
-        queue[record.uuid] = record
+        if record.ladder.reused:
+            self.second_tries[record.uuid] = record
+        else:
+            self.queue.append(record)
         self._out.wake = True
 
     def take_second_tries(self) -> list[TaskRecord]:
@@ -125,18 +129,22 @@ class TaskTable:
         size = 2
         options = self._options
         while queue and len(records) < options.batch_tasks:
-            _, record = queue.popitem(last=False)
-            if records and (record.ladder.alone or size + record.size + 1 > options.batch_bytes):
-                queue[record.uuid] = record
-                queue.move_to_end(record.uuid, last=False)
+            record = queue[0]
+            if record.state is not QUEUED:
+                queue.popleft()
+                self._passed_over -= 1
+                continue
+            alone = record.ladder.alone
+            if records and (alone or size + record.size + 1 > options.batch_bytes):
                 break
+            queue.popleft()
             self.written(record, generation, now)
             records.append(record)
             payloads.append(record.payload)
             size += record.size + 1
-            if record.ladder.alone:
+            if alone:
                 break
-        return Frame(codec.join(payloads), tuple(records))
+        return Frame(codec.join(payloads), tuple(records)) if records else None
 
     def written(self, record: TaskRecord, generation: int, now: float) -> None:
         """Note that ``record`` goes into a frame now."""
@@ -155,9 +163,8 @@ class TaskTable:
                 continue
             record.sends -= 1
             if record.state is TaskState.WRITTEN and record.sends == 0:
-                record.move(TaskState.QUEUED)
-                self.queue[record.uuid] = record
-                self.queue.move_to_end(record.uuid, last=False)
+                record.move(QUEUED)
+                self.queue.appendleft(record)
 
     # Items and ends
 
@@ -166,14 +173,14 @@ class TaskTable:
     ) -> None:
         """End ``record``. The only place where a task ends."""
         was_admitted = record.state is not WAITING
-        if record.state is QUEUED:
-            self.queue.pop(record.uuid, None)
-            self.second_tries.pop(record.uuid, None)
-        elif not was_admitted:
-            del self.waiting[record.uuid]
+        uuid = record.uuid
+        unsent = record.state is QUEUED and self.second_tries.pop(uuid, None) is None
+        if not was_admitted:
+            del self.waiting[uuid]
         record.move(state)
         record.error = error
-        uuid = record.uuid
+        if unsent:
+            self._pass_over()
         del self.tasks[uuid]
         counters = self._out.counters
         counters.ends[state] += 1
@@ -196,6 +203,13 @@ class TaskTable:
             self._admit_waiting()
         record.payload = b""
         self._out.ended(record)
+
+    def _pass_over(self) -> None:
+        """A task in the queue has ended."""
+        self._passed_over += 1
+        if self._passed_over * 2 > len(self.queue):
+            self.queue = deque(record for record in self.queue if record.state is QUEUED)
+            self._passed_over = 0
 
     def note(self, record: TaskRecord) -> None:
         """Tell a watching handle that there is something new."""

@@ -166,7 +166,8 @@ class MemoryTransport:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._inbox.put(event)
-        self._ready.extend(self._inbox.take())
+        while messages := self._inbox.take():
+            self._ready.extend(messages)
         await self._flush()
 
     async def _flush(self) -> None:

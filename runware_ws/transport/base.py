@@ -47,7 +47,11 @@ class Transport(Protocol):
         ...
 
     def take_ready(self) -> Iterable[bytes | str]:
-        """More messages that came in with the last one; may be none. Does not wait."""
+        """Some more messages that came in with the last one; may be none. Does not wait.
+
+        So few that the loop is not held up for long: :meth:`receive` gives others their turn
+        before it goes on with the rest.
+        """
         ...
 
     async def aclose(self) -> None:

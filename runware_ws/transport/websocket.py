@@ -112,6 +112,7 @@ class AsyncioTransport(WebSocketTransport):
         self._own = connection
 
     async def aclose(self) -> None:
+        self._own.inbox.discard()
         await self._own.close()
 
     def activity(self) -> object:
@@ -130,6 +131,9 @@ class AsyncioConnection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
         super().data_received(data)
+        if self.inbox.full and self.inbox.on_room is None:
+            self.transport.pause_reading()
+            self.inbox.on_room = self.transport.resume_reading
 
     def process_event(self, event: Event) -> None:
         # The first event is the handshake's response.
