@@ -52,6 +52,12 @@ TARGETS = (
     ),
     Target("the same without Python's collector", 50.0, ("stall", "asyncio", "cut.own"), unit="ms"),
     Target(
+        "the same with full collections made rare",
+        50.0,
+        ("stall-rare", "asyncio", "cut.stall"),
+        unit="ms",
+    ),
+    Target(
         "auth reply until 10,000 settled / calm run",
         1.5,
         ("reconnect", "asyncio", "cut.settled"),

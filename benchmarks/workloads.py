@@ -23,7 +23,8 @@ class Phase:
     ``then`` happens: ``answer``; ``cut`` (the socket is cut, the session
     resumed, and everything replayed); or ``forget`` (cut, and the session is
     gone: answers are in the archive only). ``slices``: tasks are started in small
-    numbers, so that what stalls the loop is not the caller. ``rate``: tasks per
+    numbers, so that what stalls the loop is not the caller. ``rare``: Python's collector makes
+    full collections rarely, as a program with so many tasks would have it. ``rate``: tasks per
     second, for ``tasks / rate`` seconds; else all at once.
     """
 
@@ -35,6 +36,7 @@ class Phase:
     result_bytes: int = 300
     slices: int = 0
     watch: bool = False
+    rare: bool = False
     rate: float = 0.0
     delivery: str = "sync"
     duration: float = 0.0
@@ -123,6 +125,17 @@ WORKLOADS = {
             ),
             contenders=("asyncio", "trio"),
             rounds=1,
+            limit=120.0,
+        ),
+        Workload(
+            "stall-rare",
+            "longest stall, 100,000 in flight, full collections rare",
+            (
+                Phase(name="calm", tasks=100_000, slices=50, watch=True, rare=True),
+                Phase(name="cut", tasks=100_000, slices=50, watch=True, rare=True, then="cut"),
+            ),
+            contenders=("asyncio", "trio"),
+            rounds=3,
             limit=120.0,
         ),
         Workload(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -196,7 +197,7 @@ class Client:
         with anyio.move_on_after(timeout):
             while core.state is not ConnectionState.READY:
                 if core.failure is not None:
-                    raise core.failure.with_traceback(None)
+                    raise copy(core.failure)
                 if core.state is ConnectionState.CLOSED:
                     raise ClientClosed("the client is closed")
                 await driver.wait_changed()

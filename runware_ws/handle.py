@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from runware_ws.errors import TaskCancelled
+from runware_ws.errors import RunwareError, TaskCancelled
 from runware_ws.models.results import Result, ResultItem
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import DONE, TaskState
@@ -14,7 +15,7 @@ from runware_ws.waiting import Waiter
 if TYPE_CHECKING:
     from runware_ws.driver import Driver
 
-__all__ = ["TaskHandle", "outcome_of"]
+__all__ = ["TaskHandle", "error_of", "outcome_of"]
 
 
 def outcome_of(record: TaskRecord) -> Result:
@@ -28,13 +29,19 @@ def outcome_of(record: TaskRecord) -> Result:
         items = record.items
         assert isinstance(items, list)  # a task that is done has results
         return Result(record.uuid, items, record.recovered_by)
+    raise error_of(record) or RuntimeError("the task has not ended")
+
+
+def error_of(record: TaskRecord) -> RunwareError | None:
+    """How a task ended without a result; ``None`` where it is done, or has not ended."""
     if record.error is not None:
-        raise record.error.with_traceback(None)
+        # A copy for each: a traceback leads to the record, which would lead to the traceback.
+        return copy(record.error)
     if record.state is TaskState.CANCELLED:
-        raise TaskCancelled(
+        return TaskCancelled(
             "the caller gave the task up", task_uuid=record.uuid, submitted=record.submitted
         )
-    raise RuntimeError("the task has not ended")
+    return None
 
 
 class TaskHandle:
@@ -79,6 +86,11 @@ class TaskHandle:
     def done(self) -> bool:
         """Whether the task has ended, in whichever way."""
         return self._record.ended
+
+    @property
+    def error(self) -> RunwareError | None:
+        """How the task ended without a result; ``None`` where it is done, or has not ended."""
+        return error_of(self._record)
 
     @property
     def progress(self) -> float | None:

@@ -95,11 +95,9 @@ class _Run(Generic[T]):
 
     def _on_done(self, handle: TaskHandle) -> None:
         index, task = self.running.pop(handle)
-        try:
-            outcome = Outcome(index, task, handle.uuid, result=handle.outcome())
-        except RunwareError as exc:
-            outcome = Outcome(index, task, handle.uuid, error=exc)
-        self.done.append(outcome)
+        error = handle.error
+        result = handle.outcome() if error is None else None
+        self.done.append(Outcome(index, task, handle.uuid, result, error))
         self.wake.set()
 
     async def wait(self) -> None:

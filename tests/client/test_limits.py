@@ -140,6 +140,31 @@ async def test_a_cancelled_wait_leaves_the_handle_good() -> None:
 
 
 @bounded
+async def test_each_waiter_gets_an_error_of_its_own() -> None:
+    async with Emulator(KEY) as emulator:
+        Gate(emulator)
+        async with client_of(emulator) as client:
+            handle = await client.submit(ask(), timeout=0.05)
+            assert handle.error is None
+            raised: list[TaskTimeout] = []
+
+            async def wait() -> None:
+                with pytest.raises(TaskTimeout) as caught:
+                    await handle
+                raised.append(caught.value)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(wait)
+                group.start_soon(wait)
+            assert raised[0] is not raised[1]
+            assert raised[0].__traceback__ is not raised[1].__traceback__
+            assert handle.error is not None
+            assert handle.error.__traceback__ is None
+            assert vars(handle.error) == vars(raised[0]) == vars(raised[1])
+            assert str(handle.error) == str(raised[0])
+
+
+@bounded
 async def test_a_cancelled_handle() -> None:
     async with Emulator(KEY) as emulator:
         gate = Gate(emulator)

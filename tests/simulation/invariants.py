@@ -16,6 +16,7 @@ from runware_ws import events
 from runware_ws.classify import Loss
 from runware_ws.config import Config
 from runware_ws.driver import Driver
+from runware_ws.errors import RunwareError
 from runware_ws.session.effects import Effect, Emit, Frame, Resolve
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import ConnectionState, TaskState
@@ -45,6 +46,11 @@ class Sent:
 
 
 Snapshot = tuple[Any, ...]
+
+
+def _same(kept: RunwareError | None, raised: RunwareError) -> bool:
+    """Whether one error is a copy of the other."""
+    return kept is not None and vars(kept) == vars(raised)
 
 
 def _facts(record: TaskRecord) -> Snapshot:
@@ -114,7 +120,7 @@ class Watch:
         tries = [sent for sent in self.past if sent.record.uuid == uuid]
         for sent in tries:
             record = sent.record
-            given = record.error is error if error is not None else record.items is result.raw
+            given = record.items is result.raw if error is None else _same(record.error, error)
             if given and (error is not None or record.state is TaskState.DONE):
                 return sent
         return self.tasks.get(uuid)
