@@ -49,8 +49,8 @@ Snapshot = tuple[Any, ...]
 
 
 def _same(kept: RunwareError | None, raised: RunwareError) -> bool:
-    """Whether one error is a copy of the other."""
-    return kept is not None and vars(kept) == vars(raised)
+    """Whether one error is a copy of the other: then they share the very same text."""
+    return kept is not None and kept.message is raised.message
 
 
 def _facts(record: TaskRecord) -> Snapshot:
