@@ -177,28 +177,43 @@ def default_url() -> str:
     return os.environ.get(URL_ENV) or DEFAULT_URL
 
 
-def check_url(url: str, *, allow_insecure: bool) -> str:
+def check_url(
+    url: str,
+    *,
+    allow_insecure: bool,
+    schemes: tuple[str, str] = ("ws", "wss"),
+    option: str = "url",
+    example: str = DEFAULT_URL,
+) -> str:
     """Return ``url`` where the key may travel over it.
 
+    Args:
+        url: what to check.
+        allow_insecure: whether the plain scheme may go beyond loopback.
+        schemes: the plain one, and the one with TLS.
+        option: what messages call the URL.
+        example: a URL as it should be, for messages.
+
     Raises:
-        ConfigurationError: not a socket URL, credentials in it, or a plain
-            ``ws://`` beyond loopback without ``allow_insecure=True``.
+        ConfigurationError: not a URL of these schemes, credentials in it, or the plain
+            scheme beyond loopback without ``allow_insecure=True``.
     """
+    plain, secure = schemes
     parts = urlsplit(url)
     if parts.username or parts.password:
-        raise ConfigurationError("url must not carry credentials: pass the key as api_key=")
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise ConfigurationError(f"url must look like {DEFAULT_URL!r}, not {url!r}")
+        raise ConfigurationError(f"{option} must not carry credentials: pass the key as api_key=")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ConfigurationError(f"{option} must look like {example!r}, not {url!r}")
     try:
         port = parts.port
     except ValueError:
         port = 0
     if port == 0:
-        raise ConfigurationError(f"url has a port that is no port: {url!r}")
-    if parts.scheme == "ws" and not allow_insecure and not is_loopback(parts.hostname):
+        raise ConfigurationError(f"{option} has a port that is no port: {url!r}")
+    if parts.scheme == plain and not allow_insecure and not is_loopback(parts.hostname):
         raise ConfigurationError(
-            f"url {url!r} would send the API key in clear over the network: "
-            "use wss://, or pass allow_insecure=True if you mean it"
+            f"{option} {url!r} would send the API key in clear over the network: "
+            f"use {secure}://, or pass allow_insecure=True if you mean it"
         )
     return url
 

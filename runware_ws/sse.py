@@ -23,7 +23,7 @@ import orjson
 from pydantic import SecretStr
 
 from runware_ws._version import __version__
-from runware_ws.config import DEFAULT_URL, is_loopback
+from runware_ws.config import DEFAULT_URL, check_url, is_loopback
 from runware_ws.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -125,23 +125,13 @@ def check_http_url(url: str, *, allow_insecure: bool) -> str:
         ConfigurationError: not an HTTP URL, credentials in it, or a plain ``http://`` beyond
             loopback without ``allow_insecure=True``.
     """
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ConfigurationError("http_url must not carry credentials: pass the key as api_key=")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"http_url must look like {DEFAULT_HTTP_URL!r}, not {url!r}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
-        raise ConfigurationError(f"http_url has a port that is no port: {url!r}")
-    if parts.scheme == "http" and not allow_insecure and not is_loopback(parts.hostname):
-        raise ConfigurationError(
-            f"http_url {url!r} would send the API key in clear over the network: "
-            "use https://, or pass allow_insecure=True if you mean it"
-        )
-    return url
+    return check_url(
+        url,
+        allow_insecure=allow_insecure,
+        schemes=("http", "https"),
+        option="http_url",
+        example=DEFAULT_HTTP_URL,
+    )
 
 
 class SseCarrier:

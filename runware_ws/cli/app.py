@@ -34,6 +34,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# Options of more than one command.
+
+UrlOption = Annotated[
+    str | None, typer.Option(help="Another server, ws:// or wss://. [default: Runware]")
+]
+KeyFileOption = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Read the API key from this file.")
+]
+
 
 def run_app() -> None:
     """Run the command line and exit."""
@@ -135,42 +144,47 @@ def demo(
     _finish(action)
 
 
+# The options of ``run``. They stand here because their help texts would bury its signature.
+
+InputArgument = Annotated[
+    str, typer.Argument(metavar="IN.jsonl", help="One JSON object on each line; - for stdin.")
+]
+OutputOption = Annotated[
+    str,
+    typer.Option("-o", "--output", metavar="OUT.jsonl", help="Where answers go; - for stdout."),
+]
+EmulateOption = Annotated[
+    bool, typer.Option("--emulate", help="Use a built-in server: no key, no cost.")
+]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, metavar="N", help="How many tasks at once.")]
+TimeoutOption = Annotated[
+    float, typer.Option(min=0.001, metavar="SECONDS", help="Limit for each task.")
+]
+ConnectTimeoutOption = Annotated[
+    float, typer.Option(min=0.001, metavar="SECONDS", help="Limit for the first connection.")
+]
+GraceOption = Annotated[
+    float, typer.Option(min=0.0, metavar="SECONDS", help="For tasks in flight after Ctrl-C.")
+]
+RetryErrorsOption = Annotated[
+    bool, typer.Option("--retry-errors", help="Try again every line with an error.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")]
+
+
 @app.command(short_help="Run a file of tasks, one JSON object on each line.")
 def run(
-    source: Annotated[
-        str, typer.Argument(metavar="IN.jsonl", help="One JSON object on each line; - for stdin.")
-    ],
-    output: Annotated[
-        str,
-        typer.Option("-o", "--output", metavar="OUT.jsonl", help="Where answers go; - for stdout."),
-    ],
-    emulate: Annotated[
-        bool, typer.Option("--emulate", help="Use a built-in server: no key, no cost.")
-    ] = False,
-    url: Annotated[
-        str | None, typer.Option(help="Another server, ws:// or wss://. [default: Runware]")
-    ] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Read the API key from this file.")
-    ] = None,
-    concurrency: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many tasks at once.")
-    ] = 100,
-    timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="Limit for each task.")
-    ] = 300.0,
-    connect_timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="Limit for the first connection.")
-    ] = 15.0,
-    grace: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="For tasks in flight after Ctrl-C.")
-    ] = 5.0,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Try again every line with an error.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no summary.")
-    ] = False,
+    source: InputArgument,
+    output: OutputOption,
+    emulate: EmulateOption = False,
+    url: UrlOption = None,
+    api_key_file: KeyFileOption = None,
+    concurrency: ConcurrencyOption = 100,
+    timeout: TimeoutOption = 300.0,
+    connect_timeout: ConnectTimeoutOption = 15.0,
+    grace: GraceOption = 5.0,
+    retry_errors: RetryErrorsOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Run a file of tasks, one JSON object on each line.
 
@@ -205,15 +219,10 @@ def run(
     """
     if emulate and url is not None:
         _finish(lambda: _refuse("--emulate and --url exclude each other: use one of them"))
+    target = Target(url, emulate, api_key_file)
+    options = RunOptions(concurrency, timeout, grace, connect_timeout)
     _finish(
-        lambda: run_lines(
-            source,
-            output,
-            Target(url, emulate, api_key_file),
-            RunOptions(concurrency, timeout, grace, connect_timeout),
-            retry_errors=retry_errors,
-            quiet=quiet,
-        )
+        lambda: run_lines(source, output, target, options, retry_errors=retry_errors, quiet=quiet)
     )
 
 
@@ -273,12 +282,8 @@ def emulate(
 
 @app.command(short_help="Ask a live server what its documentation leaves open.")
 def probe(
-    url: Annotated[
-        str | None, typer.Option(help="Another server, ws:// or wss://. [default: Runware]")
-    ] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Read the API key from this file.")
-    ] = None,
+    url: UrlOption = None,
+    api_key_file: KeyFileOption = None,
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Ask a built-in server: no key, no cost.")
     ] = False,

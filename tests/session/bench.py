@@ -158,6 +158,27 @@ class Bench:
         self.take()
         return record
 
+    def written_task(self, **options: Any) -> TaskRecord:
+        """Submit a task, with the options of :meth:`task`, and write it to the socket."""
+        record = self.task(**options)
+        self.written()
+        return record
+
+    def begin_written(self, **options: Any) -> TaskRecord:
+        """Begin, with one task on the wire."""
+        self.begin()
+        return self.written_task(**options)
+
+    def begin_in_doubt(self, session: str = SESSION, **options: Any) -> TaskRecord:
+        """Begin with one task on the wire, cut the socket, and be ready again in ``session``.
+
+        Nobody knows by then what became of the task.
+        """
+        record = self.begin_written(**options)
+        self.cut()
+        self.reconnect(session)
+        return record
+
     def answer(self, record: TaskRecord, text: str = "yes", **extra: Any) -> None:
         """The peer answers a task."""
         self.say({"data": [item(record, text, **extra)]})

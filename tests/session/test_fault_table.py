@@ -61,8 +61,7 @@ class TestHalfOpenSocket:
         bench = Bench()
         bench.begin()
         start = bench.now
-        record = bench.task()
-        bench.written()
+        record = bench.written_task()
         while not bench.closes():
             bench.step(0.1)
             bench.written()
@@ -137,11 +136,7 @@ class TestReplay:
 class TestSessionGone:
     def test_a_new_session_uuid_is_adopted_and_the_loss_is_told(self) -> None:
         bench = Bench()
-        bench.begin()
-        record = bench.task()
-        bench.written()
-        bench.cut()
-        bench.reconnect(OTHER_SESSION)
+        record = bench.begin_in_doubt(OTHER_SESSION)
         assert bench.events(SessionLost)[0].at_risk == (record.uuid,)
         bench.cut()
         bench.step(0.25)
@@ -153,9 +148,7 @@ class TestSessionGone:
         self, closes: bool
     ) -> None:
         bench = Bench()
-        bench.begin()
-        record = bench.task()
-        bench.written()
+        record = bench.begin_written()
         bench.cut()
         bench.step(0.25)
         bench.open()
@@ -203,9 +196,7 @@ class TestKeyRefused:
 
     def test_on_a_reconnect_the_key_is_fetched_once_more_then_it_is_over(self) -> None:
         bench = Bench(fixed_key=True)
-        bench.begin()
-        record = bench.task()
-        bench.written()
+        record = bench.begin_written()
         bench.cut()
         for _ in range(2):
             bench.step(1)
@@ -222,9 +213,7 @@ class TestKeyRefused:
 
     def test_a_rotated_key_works_on_the_second_fetch(self) -> None:
         bench = Bench(fixed_key=False)
-        bench.begin()
-        record = bench.task()
-        bench.written()
+        record = bench.begin_written()
         bench.cut()
         bench.step(0.25)
         bench.open()
@@ -395,11 +384,7 @@ class TestStrangers:
 
     def test_what_an_old_socket_says_late_changes_nothing(self) -> None:
         bench = Bench()
-        bench.begin()
-        record = bench.task()
-        bench.written()
-        bench.cut()
-        bench.reconnect()
+        record = bench.begin_in_doubt()
         old = bench.core.generation - 1
         before = bench.core.counters.frames_in
         bench.core.receive(old, b'{"data":[]}', bench.now)
@@ -460,9 +445,7 @@ class TestCloseCodes:
     @pytest.mark.parametrize("code", [1002, 1003, 1007, 1010])
     def test_a_protocol_error_gets_one_reconnect_then_it_is_over(self, code: int) -> None:
         bench = Bench()
-        bench.begin()
-        record = bench.task()
-        bench.written()
+        record = bench.begin_written()
         bench.cut(code)
         bench.reconnect()
         bench.cut(code)
@@ -561,9 +544,7 @@ class TestSlowOpen:
 
     def test_data_before_the_authentication_reply_is_routed(self) -> None:
         bench = Bench()
-        bench.begin()
-        record = bench.task()
-        bench.written()
+        record = bench.begin_written()
         bench.cut()
         bench.step(0.25)
         bench.open()
@@ -575,9 +556,7 @@ class TestSlowOpen:
 class TestDrainAndClose:
     def test_drain_and_close_during_a_reconnect_end_every_task(self) -> None:
         bench = Bench()
-        bench.begin()
-        record = bench.task()
-        bench.written()
+        record = bench.begin_written()
         bench.cut()
         bench.core.drain(bench.now)
         bench.core.drain(bench.now)
@@ -620,8 +599,7 @@ class TestBackoff:
             bench.cut()
             bench.reconnect()
         assert bench.delays == [1, 2, 3], "authenticated, but nothing came of it"
-        record = bench.task()
-        bench.written()
+        record = bench.written_task()
         bench.answer(record)
         bench.cut()
         assert bench.delays[-1] == 1
@@ -633,9 +611,7 @@ class TestBackoff:
 
 def test_a_written_task_that_meets_its_deadline_during_an_outage_is_unknown() -> None:
     bench = Bench()
-    bench.begin()
-    record = bench.task(timeout=5)
-    bench.written()
+    record = bench.begin_written(timeout=5)
     bench.cut(loss=Loss(LossKind.DEAD_PEER))
     bench.step(5)
     assert isinstance(ended(record, TaskState.UNKNOWN), OutcomeUnknown)

@@ -14,13 +14,6 @@ from runware_ws.session import TaskRecord, TaskState
 from tests.session.bench import OTHER_SESSION, SESSION, Bench, ended, item
 
 
-def written_task(bench: Bench, **options: float | str) -> TaskRecord:
-    """A task that is on the wire."""
-    record = bench.task(**options)  # type: ignore[arg-type]
-    bench.written()
-    return record
-
-
 def asked(bench: Bench) -> list[tuple[str, str]]:
     """What the core asks or sends now: (taskType, taskUUID). The peer answers pings."""
     found: list[tuple[str, str]] = []
@@ -61,10 +54,7 @@ def test_rung_1_a_task_that_was_never_written_is_written_after_the_reconnect() -
 
 def test_rung_2_a_replayed_answer_is_taken_and_nothing_is_asked() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect()
+    record = bench.begin_in_doubt()
     assert bench.offered() == SESSION
     assert record.state is TaskState.RECOVERING
     bench.step(0.4)
@@ -79,7 +69,7 @@ def test_rung_2_a_replayed_answer_is_taken_and_nothing_is_asked() -> None:
 def test_rung_2_a_replay_before_the_authentication_reply_is_taken_and_counted() -> None:
     bench = Bench()
     bench.begin()
-    record, open_task = written_task(bench), written_task(bench)
+    record, open_task = bench.written_task(), bench.written_task()
     bench.cut()
     bench.step(0.25)
     bench.open()
@@ -95,7 +85,7 @@ def test_rung_2_a_replay_before_the_authentication_reply_is_taken_and_counted() 
 def test_rung_2_a_replay_that_flows_holds_back_the_questions() -> None:
     bench = Bench()
     bench.begin()
-    records = [written_task(bench) for _ in range(6)]
+    records = [bench.written_task() for _ in range(6)]
     bench.cut()
     bench.reconnect()
     for record in records[:5]:
@@ -109,10 +99,7 @@ def test_rung_2_a_replay_that_flows_holds_back_the_questions() -> None:
 
 def test_a_live_answer_after_a_resume_counts_as_the_replay_it_cannot_be_told_from() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect()
+    record = bench.begin_in_doubt()
     bench.step(5)
     bench.answer(record)
     assert record.recovered_by is RecoveredBy.REPLAY
@@ -123,10 +110,7 @@ def test_a_live_answer_after_a_resume_counts_as_the_replay_it_cannot_be_told_fro
 
 def test_rung_3_the_archive_answers_what_the_dying_socket_lost() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect()
+    record = bench.begin_in_doubt()
     bench.step(0.5)
     ((kind, uuid),) = asked(bench)
     assert (kind, uuid) == ("getTaskDetails", record.uuid)
@@ -147,10 +131,7 @@ def test_rung_3_the_archive_answers_what_the_dying_socket_lost() -> None:
 )
 def test_rung_3_the_shape_of_the_archived_response_does_not_matter(response: str) -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     ((kind, uuid),) = asked(bench)
     shape = orjson.loads(response.replace("ITEM", orjson.dumps(item(record, "kept")).decode()))
     bench.say({"data": [{"taskType": kind, "taskUUID": uuid, "response": shape}]})
@@ -160,10 +141,7 @@ def test_rung_3_the_shape_of_the_archived_response_does_not_matter(response: str
 @pytest.mark.parametrize("shape", [None, {}, [], {"data": []}, "text", 7, {"data": ["x"]}])
 def test_rung_3_an_archive_without_an_answer_is_asked_again_later(shape: object) -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     ((kind, uuid),) = asked(bench)
     known: dict[str, object] = {
         "taskType": kind,
@@ -181,10 +159,7 @@ def test_rung_3_an_archive_without_an_answer_is_asked_again_later(shape: object)
 @pytest.mark.parametrize("shape", [None, {}, {"data": []}])
 def test_rung_3_an_archive_that_knows_nothing_of_the_task_denies_it(shape: object) -> None:
     bench = Bench(resend_after=0)
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     ((kind, uuid),) = asked(bench)
     bench.say({"data": [{"taskType": kind, "taskUUID": uuid, "request": [], "response": shape}]})
     assert record.submitted is Submitted.MAYBE
@@ -193,10 +168,7 @@ def test_rung_3_an_archive_that_knows_nothing_of_the_task_denies_it(shape: objec
 
 def test_rung_3_an_archived_error_ends_the_task() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     ((kind, uuid),) = asked(bench)
     response = {"errors": [{"code": "providerError", "message": "m", "taskUUID": uuid}]}
     bench.say({"data": [{"taskType": kind, "taskUUID": uuid, "response": response}]})
@@ -207,8 +179,7 @@ def test_rung_3_an_archived_error_ends_the_task() -> None:
 
 def test_rung_3_a_lost_session_is_told_with_the_tasks_at_risk_and_asked_for_at_once() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench)
+    record = bench.begin_written()
     bench.cut()
     queued = bench.task()
     bench.reconnect(OTHER_SESSION)
@@ -222,7 +193,7 @@ def test_rung_3_a_lost_session_is_told_with_the_tasks_at_risk_and_asked_for_at_o
 def test_rung_3_questions_share_frames_and_stay_within_the_window() -> None:
     bench = Bench(question_window=10, batch_tasks=4, batch_bytes=100_000)
     bench.begin()
-    records = [written_task(bench) for _ in range(30)]
+    records = [bench.written_task() for _ in range(30)]
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     first = bench.core.next_frame(bench.now)
@@ -237,10 +208,7 @@ def test_rung_3_questions_share_frames_and_stay_within_the_window() -> None:
 
 def test_rung_3_a_question_without_an_answer_is_asked_again() -> None:
     bench = Bench(question_timeout=5)
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     assert len(asked(bench)) == 1
     bench.step(4.9)
     assert asked(bench) == []
@@ -251,10 +219,7 @@ def test_rung_3_a_question_without_an_answer_is_asked_again() -> None:
 
 def test_rung_3_questions_about_one_task_back_off() -> None:
     bench = Bench(question_backoff_cap=8)
-    bench.begin()
-    record = written_task(bench, timeout=1000)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=1000)
     times: list[float] = []
     for _ in range(400):
         for kind, _uuid in asked(bench):
@@ -269,8 +234,7 @@ def test_rung_3_questions_about_one_task_back_off() -> None:
 
 def test_rung_3_one_more_question_goes_out_shortly_before_the_deadline() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench, timeout=50)
+    record = bench.begin_written(timeout=50)
     deadline = bench.now + 50
     bench.cut()
     bench.reconnect(OTHER_SESSION)
@@ -288,10 +252,7 @@ def test_rung_3_one_more_question_goes_out_shortly_before_the_deadline() -> None
 
 def test_rung_4_a_task_that_the_server_does_not_know_is_sent_again_under_its_uuid() -> None:
     bench = Bench(resend_after=1.5)
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     assert len(asked(bench)) == 1
     deny(bench, record)
     assert asked(bench) == [], "the server may still be registering the first copy"
@@ -306,10 +267,7 @@ def test_rung_4_a_task_that_the_server_does_not_know_is_sent_again_under_its_uui
 
 def test_rung_4_a_conflict_after_our_resend_is_a_receipt() -> None:
     bench = Bench(resend_after=0)
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     asked(bench)
     deny(bench, record)
     assert asked(bench) == [("textInference", record.uuid)]
@@ -331,10 +289,7 @@ def test_rung_4_a_conflict_after_our_resend_is_a_receipt() -> None:
 
 def test_rung_4_never_means_never() -> None:
     bench = Bench(resubmit="never", resend_after=0)
-    bench.begin()
-    record = written_task(bench, timeout=60)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=60)
     while not record.ended:
         for kind, _ in asked(bench):
             assert kind == "getTaskDetails"
@@ -348,10 +303,7 @@ def test_rung_4_never_means_never() -> None:
 
 def test_rung_4_a_denial_that_comes_twice_does_not_end_the_task() -> None:
     bench = Bench(question_timeout=5, resend_after=0)
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     assert len(asked(bench)) == 1
     bench.step(5)
     assert len(asked(bench)) == 1
@@ -366,8 +318,7 @@ def test_rung_4_a_denial_that_comes_twice_does_not_end_the_task() -> None:
 
 def test_rung_4_a_second_resend_waits_from_the_denial_that_was_asked_behind_the_first() -> None:
     bench = Bench(question_timeout=5, resend_after=1.5)
-    bench.begin()
-    record = written_task(bench)
+    record = bench.begin_written()
     bench.cut()
     bench.step(2)
     bench.reconnect(OTHER_SESSION)
@@ -387,10 +338,7 @@ def test_rung_4_a_second_resend_waits_from_the_denial_that_was_asked_behind_the_
 
 def test_rung_4_a_receipt_before_the_resend_was_written_keeps_the_task_in_question() -> None:
     bench = Bench(resend_after=1.5)
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     asked(bench)
     deny(bench, record)
     bench.step(1.5)
@@ -405,8 +353,7 @@ def test_rung_4_a_receipt_before_the_resend_was_written_keeps_the_task_in_questi
 
 def test_a_task_that_was_given_up_can_be_sent_again_under_its_uuid() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench, timeout=5)
+    record = bench.begin_written(timeout=5)
     bench.cut()
     bench.step(5)
     assert record.state is TaskState.UNKNOWN
@@ -424,8 +371,7 @@ def test_a_task_that_was_given_up_can_be_sent_again_under_its_uuid() -> None:
 
 def test_a_second_try_that_the_server_does_not_know_is_sent() -> None:
     bench = Bench(resend_after=1.5, resubmit="never")
-    bench.begin()
-    record = written_task(bench, timeout=5)
+    record = bench.begin_written(timeout=5)
     bench.step(5)
     asked(bench)
     bench.numbers -= 1
@@ -446,10 +392,7 @@ def test_a_second_try_that_the_server_does_not_know_is_sent() -> None:
 
 def test_rung_4_a_server_without_an_archive_is_asked_by_sending_the_same_task() -> None:
     bench = Bench(resend_after=0)
-    bench.begin()
-    record = written_task(bench)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION)
     asked(bench)
     bench.refuse(record, "unsupportedTaskType", taskType="getTaskDetails")
     assert asked(bench) == [("textInference", record.uuid)]
@@ -460,8 +403,7 @@ def test_rung_4_a_server_without_an_archive_is_asked_by_sending_the_same_task() 
 
 def test_rung_5_the_deadline_after_a_cut_says_that_nobody_can_know() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench, timeout=10)
+    record = bench.begin_written(timeout=10)
     bench.cut()
     bench.step(10)
     failure = ended(record, TaskState.UNKNOWN)
@@ -478,7 +420,7 @@ def test_rung_5_the_deadline_after_a_cut_says_that_nobody_can_know() -> None:
 
 def acked(bench: Bench, **options: float | str) -> TaskRecord:
     """An async task that the server acknowledged."""
-    record = written_task(bench, delivery="async", **options)
+    record = bench.written_task(delivery="async", **options)
     bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid}]})
     return record
 
@@ -552,10 +494,7 @@ def test_async_results_of_one_task_are_complete_over_several_polls() -> None:
 
 def test_async_an_acknowledgement_lost_with_the_socket_is_found_out_by_a_poll() -> None:
     bench = Bench(resend_after=1.5)
-    bench.begin()
-    record = written_task(bench, delivery="async")
-    bench.cut()
-    bench.reconnect()
+    record = bench.begin_in_doubt(delivery="async")
     bench.step(1)
     assert asked(bench) == [("getResponse", record.uuid)]
     deny(bench, record, "getResponse")
@@ -612,8 +551,7 @@ def test_async_a_status_of_error_ends_the_task() -> None:
 
 def test_many_results_partly_delivered_before_the_cut_are_completed_by_the_archive() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench, expected=3)
+    record = bench.begin_written(expected=3)
     bench.answer(record, "0", resultIndex=0)
     bench.cut()
     bench.reconnect(OTHER_SESSION)
@@ -626,8 +564,7 @@ def test_many_results_partly_delivered_before_the_cut_are_completed_by_the_archi
 
 def test_many_results_replayed_once_more_are_delivered_once() -> None:
     bench = Bench()
-    bench.begin()
-    record = written_task(bench, expected=3)
+    record = bench.begin_written(expected=3)
     bench.say({"data": [item(record, "0"), item(record, "1")]})
     bench.cut()
     bench.reconnect()
@@ -643,7 +580,7 @@ def test_many_results_replayed_once_more_are_delivered_once() -> None:
 def test_questions_and_replays_survive_any_number_of_cuts() -> None:
     bench = Bench()
     bench.begin()
-    records = [written_task(bench, timeout=1000) for _ in range(20)]
+    records = [bench.written_task(timeout=1000) for _ in range(20)]
     for number in range(6):
         bench.cut()
         bench.reconnect(SESSION if number % 2 else OTHER_SESSION)
@@ -675,8 +612,7 @@ def test_a_reconnect_with_very_many_tasks_is_worked_off_in_pieces() -> None:
 @pytest.mark.parametrize("life", [0.2, 0.4, 1.0])
 def test_quick_cuts_do_not_starve_a_task_that_never_arrived(life: float) -> None:
     bench = Bench(delay=0.1)
-    bench.begin()
-    record = written_task(bench, timeout=60)
+    record = bench.begin_written(timeout=60)
     while not record.ended:
         bench.cut()
         bench.reconnect(SESSION, wait=0.1)
@@ -701,7 +637,7 @@ def test_regular_cuts_do_not_meet_every_resend_of_a_task() -> None:
     while len(records) < 100:
         # The last digits of a taskUUID give each task its place.
         bench.numbers += 0x10000 // 100
-        records.append(written_task(bench, timeout=100))
+        records.append(bench.written_task(timeout=100))
     arriving: dict[str, float] = {}
     while not all(record.ended for record in records):
         bench.cut()
@@ -724,8 +660,7 @@ def test_regular_cuts_do_not_meet_every_resend_of_a_task() -> None:
 
 def test_a_second_try_that_meets_its_deadline_unsent_is_told_as_such() -> None:
     bench = Bench()
-    bench.begin()
-    written_task(bench, timeout=5)
+    bench.begin_written(timeout=5)
     bench.cut()
     bench.step(5)
     bench.numbers -= 1
