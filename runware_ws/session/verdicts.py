@@ -17,7 +17,8 @@ from runware_ws.session.record import TaskRecord
 __all__ = ["for_task", "refusal", "task_error"]
 
 # The server looked at the request and refused it before any work was done, so
-# nothing ran, and the same work may be sent again once the cause is mended.
+# nothing ran, and the same work may be sent again once the cause is mended. Of a
+# task with several results that is not sure: the error may be that of one of them.
 _NOT_RUN = frozenset(
     {ErrorFamily.VALIDATION, ErrorFamily.AUTH, ErrorFamily.QUOTA, ErrorFamily.RATE}
 )
@@ -36,7 +37,7 @@ def task_error(error: WireError, record: TaskRecord) -> TaskError:
         items=record.items,
         task_uuid=record.uuid,
         submitted=Submitted.YES,
-        safe_to_resend=error.family in _NOT_RUN and not record.items and record.sends == 1,
+        safe_to_resend=error.family in _NOT_RUN and record.expected == record.sends == 1,
     )
 
 

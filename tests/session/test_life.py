@@ -181,6 +181,21 @@ def test_results_before_an_error_of_the_same_frame_are_kept_with_it() -> None:
     assert failure.retryable
 
 
+def test_an_error_for_one_of_several_results_does_not_say_that_nothing_ran() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task(expected=2)
+    bench.written()
+    bench.say({"errors": [error(record, "invalidSeed")]})
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert failure.family is ErrorFamily.VALIDATION
+    # Results come in any order: the other one may be on its way.
+    assert not failure.safe_to_resend
+    bench.say({"data": [item(record, "half")]})
+    assert bench.core.claim(record.uuid) == [item(record, "half")]
+
+
 def test_a_conflict_on_a_first_send_is_an_error_for_that_caller_only() -> None:
     bench = Bench()
     bench.begin()
