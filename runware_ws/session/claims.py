@@ -56,16 +56,17 @@ class Tombstones:
     """How recently ended tasks ended, so that a late copy is told from a stranger's.
 
     A copy can come as long as the server keeps its buffer, 120 s (documented).
-    Entries go by generations: each lives ``keep`` seconds at least, and twice
-    that at most. There are never more than ``limit``, and the newest half of
-    that many always lives.
+    Entries are forgotten by the thousand, not one by one: each lives ``keep``
+    seconds at least, and twice that at most. But there are never more than
+    ``limit``: where more come, only the newest half of that many is sure.
     """
 
     def __init__(self, limit: int = 65_536, keep: float = 180.0) -> None:
         self._half = limit // 2
         self._keep = keep
         # The end, and the number of the socket on which the task was last written, in one number:
-        # a pair for each entry would be one more object for the collector to look at.
+        # a pair for each entry would be one more object for the collector to look at. The first
+        # entry of all is old at once, so that it does not live for longer than others.
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
         self._turn_at = _NEVER

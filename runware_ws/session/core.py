@@ -133,8 +133,9 @@ class SessionCore:
             "asking": len(self._recovery.asking),
             "resending": len(self._recovery.resending),
             "planned": len(self._recovery.schedule),
+            "held": len(self._recovery.held),
             "claims": len(self._table.claims),
-            "tombstones": len(self._table.tombstones),
+            "tombstones": len(self._table.answered) + len(self._table.given_up),
         }
 
     @property

@@ -62,7 +62,7 @@ class Outbox:
         self.rearm = True
 
     def ended(self, record: TaskRecord) -> None:
-        """Queue the end of a task."""
+        """Queue the end of a task; ends with nothing in between are told of together."""
         effects = self.effects
         if effects and type(last := effects[-1]) is Resolve:
             last.records.append(record)

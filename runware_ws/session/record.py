@@ -109,7 +109,7 @@ class _Ground(Ladder):
     __slots__ = ()
 
     def __setattr__(self, name: str, value: object) -> None:
-        # ``known`` is the last one that is set.
+        # ``known`` is the last one that Ladder() sets.
         if hasattr(self, "known"):
             raise TypeError(f"a task's own ladder is changed, by climb(), not {name} of all")
         super().__setattr__(name, value)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from itertools import islice
 
 from runware_ws.events import SessionLost, TaskResent
 from runware_ws.models.error_codes import ErrorFamily
@@ -29,15 +28,12 @@ from runware_ws.session.effects import Frame
 from runware_ws.session.outbox import Outbox
 from runware_ws.session.record import FOREVER, GROUND, Question, TaskRecord
 from runware_ws.session.replay import Replay
-from runware_ws.session.schedule import Schedule
+from runware_ws.session.schedule import PIECE, Schedule
 from runware_ws.session.states import WRITTEN, TaskState
 from runware_ws.session.table import TaskTable
 from runware_ws.wire import codec
 
 __all__ = ["Recovery", "is_answer_to_question"]
-
-SWEEP = 1_000
-"""Tasks looked at in one go, so that 100,000 after a reconnect do not stall the loop."""
 
 FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
@@ -69,7 +65,7 @@ class Recovery:
         # When the sockets ended on which pending tasks were written, by generation.
         self._ends: dict[int, float] = {}
         # Tasks whose answer the replay may still bring.
-        self._held: deque[TaskRecord] = deque()
+        self.held: deque[TaskRecord] = deque()
         self._generation = 0
         self._sweep: Iterator[TaskRecord] | None = None
 
@@ -114,7 +110,7 @@ class Recovery:
             self._ends[self._generation] = now
             self.replay.stop(now)
         self.ready = False
-        self._held.clear()
+        self.held.clear()
         for record in self.open.values():
             record.ladder.question = None
         self.open.clear()
@@ -128,7 +124,7 @@ class Recovery:
         """Look at the next tasks that went through the cut."""
         if self._sweep is None:
             return
-        for _ in range(SWEEP):
+        for _ in range(PIECE):
             record = next(self._sweep, None)
             if record is None:
                 self._sweep = None
@@ -146,7 +142,7 @@ class Recovery:
         ladder = record.ladder
         ladder.disturbed = True
         ladder.resend_due = False
-        self._ask_at(record, max(now, ladder.ask_from) if self._resumed else now, now)
+        self._ask_at(record, max(now, ladder.ask_from) if self._resumed else now)
 
     def _ask_from(self, record: TaskRecord, now: float) -> float:
         """When a task that just went through its first cut had better be asked for."""
@@ -175,49 +171,51 @@ class Recovery:
                 # Tasks of one kind may differ: a short one must not wait for a long one's time.
                 learned = record.expectation.first_poll(wait)
                 wait = min(learned, self._options.question_backoff_cap)
-        self._ask_at(record, now + wait, now)
+        self._ask_at(record, now + wait)
 
     def ask_soon(self, record: TaskRecord, now: float) -> None:
         """Something about this task is not clear; ask once the dust has settled."""
         if record.ladder.next_at == FOREVER:
-            self._ask_at(record, now + self._options.replay_grace, now)
+            self._ask_at(record, now + self._options.replay_grace)
 
     def ask_now(self, record: TaskRecord, now: float) -> None:
         """There is an answer to be had by asking."""
         if record.ladder.question is None:
-            self._ask_at(record, now, now)
+            self._ask_at(record, now)
 
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
         if self.ready and record.state >= WRITTEN and record.ladder.question is None:
-            record.climb()
+            record.climb()  # for settled() below
             self.asking[record.uuid] = record
             self._out.wake = True
 
-    def _ask_at(self, record: TaskRecord, at: float, now: float) -> None:
+    def _ask_at(self, record: TaskRecord, at: float) -> None:
         if not self.ready:
             # The sweep after the next reconnect plans for every task.
             return
         ladder = record.climb()
-        if ladder.next_at != FOREVER:
+        if at == ladder.next_at:
+            return
+        planned, ladder.next_at = ladder.next_at != FOREVER, at
+        if planned:
             self.schedule.forget()
-        ladder.next_at = at
         if self.schedule.put(record, at):
             self._out.rearm = True
 
     def _ask_later(self, record: TaskRecord, now: float) -> None:
         """Back off: the server has the task, or says nothing of use."""
         wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
-        self._ask_at(record, now + min(wait, self._options.question_backoff_cap), now)
+        self._ask_at(record, now + min(wait, self._options.question_backoff_cap))
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: end the replay, sweep on, ask, send again."""
         if now >= self.replay.ends:
             self.replay.end(now)
-        if self._held and not self.replay.flowing:
+        if self.held and not self.replay.flowing:
             self._let_go()
         self._sweep_on(now)
-        for record in islice(self.schedule.due(now), SWEEP):
+        for record in self.schedule.due(now):
             ladder = record.ladder
             ladder.next_at = FOREVER
             if ladder.resend_due:
@@ -229,7 +227,7 @@ class Recovery:
                 and record.delivery != "async"
             ):
                 # What is being replayed need not be asked for.
-                self._held.append(record)
+                self.held.append(record)
                 continue
             else:
                 self._close_question(record)
@@ -237,8 +235,8 @@ class Recovery:
             self._out.wake = True
 
     def _let_go(self) -> None:
-        held = self._held
-        for _ in range(min(SWEEP, len(held))):
+        held = self.held
+        for _ in range(min(PIECE, len(held))):
             record = held.popleft()
             if not record.ended and record.ladder.next_at == FOREVER:
                 self.asking[record.uuid] = record
@@ -250,7 +248,7 @@ class Recovery:
             return FOREVER
         if self._sweep is not None:
             return 0.0
-        if self._held and not self.replay.flowing:
+        if self.held and not self.replay.flowing:
             return 0.0
         return min(self.schedule.first(), self.replay.ends)
 
@@ -266,7 +264,7 @@ class Recovery:
         while self.asking and len(payloads) < room:
             uuid, record = self.asking.popitem(last=False)
             # An async task that getResponse denies again and again may be in the archive.
-            ladder = record.climb()
+            ladder = record.ladder
             poll = record.delivery == "async" and ladder.misses % 3 < 2
             question = ladder.question = Question.POLL if poll else Question.ARCHIVE
             ladder.asked_at = now
@@ -278,7 +276,7 @@ class Recovery:
             else:
                 self._out.counters.archive_questions += 1
             payloads.append(codec.question(question.value, uuid))
-            self._ask_at(record, now + self._options.question_timeout, now)
+            self._ask_at(record, now + self._options.question_timeout)
         return Frame(codec.join(payloads)) if payloads else None
 
     def _resends(self, generation: int, now: float) -> Frame | None:
@@ -291,13 +289,13 @@ class Recovery:
                 break
             del self.resending[uuid]
             self._table.written(record, generation, now)
-            record.climb().resent = True
+            record.ladder.resent = True
             records.append(record)
             payloads.append(record.payload)
             size += record.size + 1
             self._out.counters.resends += 1
             self._out.emit(TaskResent(at=now, task_uuid=uuid))
-            self._ask_at(record, now + self._after_resend(record), now)
+            self._ask_at(record, now + self._after_resend(record))
             if record.ladder.alone:
                 break
         return Frame(codec.join(payloads), tuple(records)) if records else None
@@ -327,9 +325,11 @@ class Recovery:
     def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
         """A task is about to end, ``answered`` or not: it asks nothing any more."""
         ladder = record.ladder
+        # Whoever is asked for, sent again or planned has a ladder of its own.
         if ladder is not GROUND:
             self._close_question(record)
             if ladder.next_at != FOREVER:
+                ladder.next_at = FOREVER
                 self.schedule.forget()
             self.asking.pop(record.uuid, None)
             self.resending.pop(record.uuid, None)
@@ -358,7 +358,7 @@ class Recovery:
         if record.delivery == "async" and record.expectation is not None:
             age = now - record.written_at
             cap = self._options.question_backoff_cap
-            self._ask_at(record, now + record.expectation.next_poll(age, cap), now)
+            self._ask_at(record, now + record.expectation.next_poll(age, cap))
         else:
             self._ask_later(record, now)
 
@@ -376,7 +376,7 @@ class Recovery:
         if not self._close_question(record):
             # The answer to a question that was given up, or to one that was answered.
             return False
-        ladder = record.climb()
+        ladder = record.ladder
         if family in _PASSING and ladder.misses < LOST_AFTER_MISSES:
             ladder.misses += family is ErrorFamily.TIMEOUT
             self._ask_later(record, now)
@@ -399,7 +399,7 @@ class Recovery:
                 self._out.wake = True
             else:
                 ladder.resend_due = True
-                self._ask_at(record, at, now)
+                self._ask_at(record, at)
             return False
         if ladder.confirmed and record.delivery == "async" and ladder.misses >= LOST_AFTER_MISSES:
             return True

@@ -147,7 +147,7 @@ class Router:
         if item.get("taskType") in ("authentication", "ping"):
             self._link.control_item(item, now)
             return
-        if self._table.tombstones.get(uuid) is not None:
+        if self._table.end_of(uuid) is not None:
             # A copy of something of ours: this socket does work.
             self._link.progress()
         means = meaning(item)
@@ -224,7 +224,7 @@ class Router:
             return
         self._table.note(record)
         if last:
-            record.items = [pieces.whole()]
+            record.items = [*record.items, pieces.whole()]
             self._end(record, TaskState.DONE, now)
 
     def _results(
@@ -325,7 +325,7 @@ class Router:
                 record = self._only_suspect(error)
             if record is not None:
                 self._task_error(record, error, now)
-            elif error.task_uuid is None or self._table.tombstones.get(error.task_uuid) is None:
+            elif error.task_uuid is None or self._table.end_of(error.task_uuid) is None:
                 self._out.counters.notices += 1
                 self._out.emit(ServerNotice(at=now, code=error.code, message=error.message))
 

@@ -9,9 +9,12 @@ from heapq import heapify, heappop, heappush
 from runware_ws.session.record import FOREVER, TaskRecord
 from runware_ws.session.states import DONE
 
-__all__ = ["Schedule"]
+__all__ = ["PIECE", "Schedule"]
 
 _SLACK = 64
+
+PIECE = 1_000
+"""Tasks looked at in one go, so that 100,000 do not stall the loop."""
 
 
 class Schedule:
@@ -40,9 +43,9 @@ class Schedule:
         return len(self._times) + len(self._heap)
 
     def put(self, record: TaskRecord, at: float) -> bool:
-        """Schedule ``record``; the caller has set the record's own time to ``at``.
+        """Schedule ``record``; the caller has set the record's own time to ``at``, a new one.
 
-        True where :meth:`first` may be earlier now.
+        True where that is earlier than what :meth:`first` told last.
         """
         times = self._times
         if times and at >= times[-1]:
@@ -54,34 +57,46 @@ class Schedule:
         if at == FOREVER:
             return False
         sooner = at < self.first()
+        queue = self._queue
+        if len(times) == 1 or (times and at >= times[-2]):
+            # One with a far time had better not make all that follow the exception.
+            self._push(times.pop(), queue.pop())
         if times and at < times[-1]:
-            self._count += 1
-            heappush(self._heap, (at, self._count, record))
+            self._push(at, record)
         else:
             times.append(at)
-            self._queue.append(record)
+            queue.append(record)
         return sooner
 
+    def _push(self, at: float, record: TaskRecord) -> None:
+        self._count += 1
+        heappush(self._heap, (at, self._count, record))
+
+    @property
+    def out_of_order(self) -> int:
+        """How many entries stand in the heap."""
+        return len(self._heap)
+
     def forget(self) -> None:
-        """Note that one entry died."""
+        """Note that one entry died: its record has ended, or has another time."""
         self._dead += 1
-        queue = self._queue
+        queue, times = self._queue, self._times
         # Mostly the oldest die first, and are dropped so.
-        while queue and queue[0].state >= DONE:
+        while queue and (queue[0].state >= DONE or self._time_of(queue[0]) != times[0]):
             queue.popleft()
-            self._times.popleft()
+            times.popleft()
             self._dead -= 1
         if self._dead > _SLACK and self._dead * 2 > len(queue) + len(self._heap):
             self._rebuild()
 
-    def clear(self) -> Iterator[TaskRecord]:
+    def clear(self) -> list[TaskRecord]:
         """Drop every entry; whose they were."""
         records = [*self._queue, *(record for _, _, record in self._heap)]
         self._times.clear()
         self._queue.clear()
         self._heap.clear()
         self._dead = 0
-        return iter(records)
+        return records
 
     def first(self) -> float:
         """When the next live entry is due; infinite where there is none."""
@@ -96,8 +111,14 @@ class Schedule:
         return min(at, self._heap[0][0]) if self._heap else at
 
     def due(self, now: float) -> Iterator[TaskRecord]:
-        """Take out every live entry that is due, in order of time."""
-        while (at := self.first()) <= now:
+        """Take out the live entries that are due, in order of time, but no more than ``PIECE``.
+
+        The caller gives each another time, or ends it, before it takes the next.
+        """
+        for _ in range(PIECE):
+            at = self.first()
+            if at > now:
+                return
             if self._times and self._times[0] == at:
                 self._times.popleft()
                 yield self._queue.popleft()

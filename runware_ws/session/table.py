@@ -40,15 +40,17 @@ class TaskTable:
         self._options = out.options
         self.tasks: dict[str, TaskRecord] = {}
         self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
-        # In the order of admission. Those that ended unsent stay in place, and are passed over.
+        # In the order of admission. Tasks that ended unsent stay in place for a while.
         self.queue: deque[TaskRecord] = deque()
-        self._passed_over = 0
+        self._stale = 0
         self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.deadlines = Schedule(lambda record: record.wake_at)
         self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
-        self.tombstones = Tombstones()
+        # Apart, so that many answers do not make those be forgotten that may be tried again.
+        self.answered = Tombstones()
+        self.given_up = Tombstones()
 
     # Admission
 
@@ -63,18 +65,16 @@ class TaskTable:
         uuid = record.uuid
         # A task that asks about another bears its taskUUID: it neither uses it up nor tries again.
         own = record.task_type not in ABOUT_OTHERS
-        end = self.tombstones.get(uuid) if own else None
-        answered = end is DONE or end is FAILED
-        if end is not None and not answered:
-            # The safe second try: the server may have the first one, so its conflict is a receipt.
-            record.climb().reused = True
-            record.generation = self.tombstones.take(uuid)
-        if answered or uuid in self.tasks:
+        if uuid in self.tasks or (own and self.answered.get(uuid) is not None):
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: it must be unique per task, for ever",
                 problems=("taskUUID: used before",),
                 task_uuid=uuid,
             )
+        if own and self.given_up.get(uuid) is not None:
+            # The safe second try: the server may have the first one, so its conflict is a receipt.
+            record.climb().reused = True
+            record.generation = self.given_up.take(uuid)
         self.tasks[uuid] = record
         self._out.counters.submitted += 1
         if self.deadlines.put(record, record.wake_at):
@@ -130,21 +130,18 @@ class TaskTable:
         options = self._options
         while queue and len(records) < options.batch_tasks:
             record = queue[0]
-            if record.state is not QUEUED:
-                queue.popleft()
-                self._passed_over -= 1
-                continue
             alone = record.ladder.alone
             if records and (alone or size + record.size + 1 > options.batch_bytes):
                 break
             queue.popleft()
+            self._drop_stale()
             self.written(record, generation, now)
             records.append(record)
             payloads.append(record.payload)
             size += record.size + 1
             if alone:
                 break
-        return Frame(codec.join(payloads), tuple(records)) if records else None
+        return Frame(codec.join(payloads), tuple(records))
 
     def written(self, record: TaskRecord, generation: int, now: float) -> None:
         """Note that ``record`` goes into a frame now."""
@@ -180,7 +177,8 @@ class TaskTable:
         record.move(state)
         record.error = error
         if unsent:
-            self._pass_over()
+            self._stale += 1
+            self._drop_stale()
         del self.tasks[uuid]
         counters = self._out.counters
         counters.ends[state] += 1
@@ -189,10 +187,13 @@ class TaskTable:
             counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
+        answered = state is DONE or state is FAILED
         if (
             record.task_type not in ABOUT_OTHERS
-            and (record.sends or record.ladder.reused or state is DONE or state is FAILED)
-            and self.tombstones.add(uuid, state, now, record.generation)
+            and (answered or record.sends or record.ladder.reused)
+            and (self.answered if answered else self.given_up).add(
+                uuid, state, now, record.generation
+            )
         ):
             self._out.rearm = True
         if was_admitted:
@@ -204,22 +205,31 @@ class TaskTable:
         record.payload = b""
         self._out.ended(record)
 
-    def _pass_over(self) -> None:
-        """A task in the queue has ended."""
-        self._passed_over += 1
-        if self._passed_over * 2 > len(self.queue):
-            self.queue = deque(record for record in self.queue if record.state is QUEUED)
-            self._passed_over = 0
+    def _drop_stale(self) -> None:
+        """Keep the head of the queue live, and the others in proportion."""
+        queue = self.queue
+        while self._stale and queue[0].state is not QUEUED:
+            queue.popleft()
+            self._stale -= 1
+        if self._stale * 2 > len(queue):
+            live = [record for record in queue if record.state is QUEUED]
+            queue.clear()
+            queue.extend(live)
+            self._stale = 0
 
     def note(self, record: TaskRecord) -> None:
         """Tell a watching handle that there is something new."""
         if record.watched:
             self._out.effects.append(Progress(record))
 
+    def end_of(self, uuid: str) -> TaskState | None:
+        """How a task ended that is still remembered; ``None`` where it is not."""
+        return self.answered.get(uuid) or self.given_up.get(uuid)
+
     def stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
         """An item for a task that has no waiting owner."""
-        end = self.tombstones.get(uuid)
-        if end is TaskState.DONE:
+        end = self.end_of(uuid)
+        if end is DONE:
             self._out.counters.duplicates += 1
             return
         self._out.counters.strays += 1
@@ -233,7 +243,8 @@ class TaskTable:
 
         The caller ends the ones, and may ask one last time for the others.
         """
-        self.tombstones.expire(now)
+        self.answered.expire(now)
+        self.given_up.expire(now)
         passed: list[TaskRecord] = []
         near: list[TaskRecord] = []
         for record in self.deadlines.due(now):
@@ -249,7 +260,7 @@ class TaskTable:
 
     def next_deadline(self) -> float:
         """The next deadline of a task, or of a memory of one."""
-        return min(self.deadlines.first(), self.tombstones.next_expiry())
+        return min(self.deadlines.first(), self.answered.next_expiry(), self.given_up.next_expiry())
 
 
 def timed_out(

@@ -23,7 +23,7 @@ from runware_ws.events import (
 )
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.results import RecoveredBy
-from runware_ws.session import TaskState
+from runware_ws.session import TaskRecord, TaskState
 from tests.session.bench import Bench, ended, error, item, uuid_of
 
 
@@ -414,6 +414,69 @@ def test_closing_ends_every_task_and_says_whether_it_was_submitted() -> None:
     assert close.graceful
     with pytest.raises(ClientClosed):
         bench.task()
+
+
+def test_a_task_that_ended_unsent_leaves_the_queue() -> None:
+    bench = Bench(batch_tasks=1)
+    bench.begin()
+    first, second = bench.task(), bench.task()
+    bench.core.cancel(second, bench.now)
+    frame = bench.core.next_frame(bench.now)
+    assert frame is not None
+    assert frame.records == (first,)
+    bench.cut()
+    bench.core.close(bench.now)
+    assert bench.core.sizes()["queue"] == 0
+
+
+def test_tasks_without_an_answer_are_remembered_however_many_are_answered() -> None:
+    bench = Bench(max_in_flight=100_000, batch_tasks=1_000, batch_bytes=10_000_000)
+    bench.begin()
+    given_up = bench.task(timeout=1)
+    bench.written()
+    bench.step(1)
+    assert given_up.state is TaskState.TIMED_OUT
+    for _ in range(70):
+        records = [bench.task() for _ in range(1_000)]
+        bench.written()
+        bench.say({"data": [item(record) for record in records]})
+    bench.numbers = 0
+    again = bench.task()
+    assert again.uuid == given_up.uuid
+    assert [task["taskType"] for task in bench.written()] == ["getTaskDetails"]
+
+
+def test_a_refused_second_try_can_be_made_later() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task(timeout=1)
+    bench.written()
+    bench.step(1)
+    question = TaskRecord(record.uuid, "getResponse", b"{}", now=bench.now)
+    bench.core.submit(question)
+    bench.written()
+    bench.numbers = 0
+    with pytest.raises(InvalidTask, match="used before"):
+        bench.task()
+    bench.core.cancel(question, bench.now)
+    bench.numbers = 0
+    bench.task()
+    assert [task["taskType"] for task in bench.written()] == ["getTaskDetails"]
+
+
+def test_many_deadlines_at_once_are_met_in_pieces() -> None:
+    bench = Bench(max_in_flight=100_000)
+    bench.begin()
+    records = [bench.task(timeout=5) for _ in range(2_500)]
+    bench.now += 6
+    calls = 0
+    while not all(record.ended for record in records):
+        before = sum(record.ended for record in records)
+        assert bench.core.next_deadline() <= bench.now
+        bench.core.on_deadline(bench.now)
+        calls += 1
+        assert sum(record.ended for record in records) - before <= 1_000
+    assert calls == 3
 
 
 def test_every_map_queue_and_timer_returns_to_zero() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 from hypothesis import HealthCheck, settings
@@ -14,7 +15,7 @@ from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import RunwareError
 from runware_ws.events import Closed, Connected, Dialing, Disconnected, Event
-from runware_ws.session import SessionCore, TaskRecord
+from runware_ws.session import SessionCore, TaskRecord, recovery, schedule
 from runware_ws.session.durations import Durations
 from runware_ws.session.effects import Authenticate, Close, Emit, Open, Resolve
 from runware_ws.session.states import ConnectionState, TaskState
@@ -262,17 +263,28 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     def write(self) -> None:
         for _ in range(100):
-            frame = self.core.next_frame(self.now)
-            if frame is None:
+            if not self._write_frame():
                 break
-            assert self.core.state is ConnectionState.READY
-            for record in frame.records:
-                assert not record.ended
-                self._may_be_sent(record)
-                self.written[record.uuid] = self.now
         else:
             raise AssertionError("the core writes for ever")
         self.take()
+
+    @rule()
+    def write_one(self) -> None:
+        """The socket has room for one frame only."""
+        self._write_frame()
+        self.take()
+
+    def _write_frame(self) -> bool:
+        frame = self.core.next_frame(self.now)
+        if frame is None:
+            return False
+        assert self.core.state is ConnectionState.READY
+        for record in frame.records:
+            assert not record.ended
+            self._may_be_sent(record)
+            self.written[record.uuid] = self.now
+        return True
 
     def _may_be_sent(self, record: TaskRecord) -> None:
         """I5: a second copy goes out only where the first had the time to be registered."""
@@ -369,8 +381,22 @@ class CoreMachine(RuleBasedStateMachine):
         assert all(self.ends.get(uuid) == 1 for uuid in self.records), "I1"
 
 
-TestCoreMachine = CoreMachine.TestCase
-TestCoreMachine.settings = settings(
+class CoreMachineInPieces(CoreMachine):
+    """The same core, that looks at two tasks at a time instead of a thousand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._patches = [patch.object(module, "PIECE", 2) for module in (recovery, schedule)]
+        for each in self._patches:
+            each.start()
+
+    def teardown(self) -> None:
+        for each in self._patches:
+            each.stop()
+        super().teardown()
+
+
+_SETTINGS = settings(
     derandomize=True,
     database=None,
     deadline=None,
@@ -378,3 +404,7 @@ TestCoreMachine.settings = settings(
     stateful_step_count=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+TestCoreMachine = CoreMachine.TestCase
+TestCoreMachine.settings = _SETTINGS
+TestCoreMachineInPieces = CoreMachineInPieces.TestCase
+TestCoreMachineInPieces.settings = _SETTINGS
