@@ -250,7 +250,7 @@ class Client:
         try:
             await handle.wait_admitted()
         except BaseException:
-            handle.cancel()
+            handle.give_up()
             raise
         return handle
 

@@ -44,6 +44,8 @@ FOREVER = float("inf")
 BACKLOG_GRACE = 0.5
 """How long a socket that takes no more may still be read from, in seconds."""
 
+WAKES = 128
+"""So many callers are woken at once: others, and the socket, have their turn in between."""
 
 FRAMES_IN_A_ROW = 16
 """So many frames are written before other tasks have their turn."""
@@ -78,6 +80,9 @@ class Driver:
         self.now = self.waiting.now
         self._wake = self.waiting.wake
         self._opening: deque[int] = deque()
+        # Tasks that have ended and whose callers were not told yet.
+        self._untold: deque[TaskRecord] = deque()
+        self._wakes_left = WAKES
         self._authenticate: Authenticate | None = None
         # The one stands around a socket from its dial to its end, the other around its use: a
         # closing handshake must not be cancelled along with the use.
@@ -92,6 +97,7 @@ class Driver:
         # What wakes the supervisor, the writer, the timer, and whoever watches the state.
         self._open_event = anyio.Event()
         self._writer: Waiter | None = None
+        self._waker: Waiter | None = None
         self._timer_event = anyio.Event()
         self._changed = anyio.Event()
         self.stopped = anyio.Event()
@@ -103,6 +109,7 @@ class Driver:
         self.core.start(self.now())
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
         tasks.start_soon(self._keep_time, name="runware_ws timer")
+        tasks.start_soon(self._tell_all, name="runware_ws waker")
         self.apply()
 
     def submit(self, record: TaskRecord) -> None:
@@ -139,7 +146,7 @@ class Driver:
             self._farewell.cancel()
 
     async def wait_changed(self) -> None:
-        """Wait until the connection's state changed, or a task ended while somebody waits here."""
+        """Wait until something happened that is an event, or no task is pending any more."""
         await self._changed.wait()
 
     # Effects
@@ -147,6 +154,7 @@ class Driver:
     def apply(self) -> None:
         """Perform what the core wants done."""
         core = self.core
+        self._wakes_left = WAKES
         if core.has_effects:
             self._perform(core.take_effects())
         if core.take_wake():
@@ -157,7 +165,8 @@ class Driver:
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Resolve):
-                self._resolve(effect.records)
+                self._untold.extend(effect.records)
+                self._tell()
             elif isinstance(effect, (Progress, Admit)):
                 owner: Owner | None = effect.record.owner
                 if owner is not None:
@@ -178,9 +187,12 @@ class Driver:
         if writer is not None:
             self._wake(writer)
 
-    def _resolve(self, records: list[TaskRecord]) -> None:
-        wake = self._wake
-        for record in records:
+    def _tell(self) -> None:
+        """Wake some of those whose tasks have ended; the rest have to wait for their turn."""
+        wake, untold = self._wake, self._untold
+        while untold and self._wakes_left:
+            self._wakes_left -= 1
+            record = untold.popleft()
             if record.waiter is not None:
                 wake(record.waiter)
             owner: Owner | None = record.owner
@@ -188,8 +200,25 @@ class Driver:
                 # Owner and record know each other: part them, so that both can go at once.
                 record.owner = None
                 owner.on_settled()
+        if untold and self._waker is not None:
+            waker, self._waker = self._waker, None
+            wake(waker)
         if not self.core.pending:
             self._notify()
+
+    async def _tell_all(self) -> None:
+        """Wake the rest, turn by turn; all at once at the end."""
+        try:
+            while True:
+                while self._untold:
+                    await anyio.lowlevel.checkpoint()
+                    self._wakes_left = WAKES
+                    self._tell()
+                self._waker = self.waiting.waiter()
+                await self._waker
+        finally:
+            self._wakes_left = len(self._untold)
+            self._tell()
 
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)
@@ -324,6 +353,7 @@ class Driver:
                     continue
                 frame = self.core.next_frame(self.now())
                 if frame is None:
+                    in_a_row = 0
                     self._writer = self.waiting.waiter()
                     await self._writer
                     continue

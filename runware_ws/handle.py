@@ -15,7 +15,7 @@ from runware_ws.waiting import Waiter
 if TYPE_CHECKING:
     from runware_ws.driver import Driver
 
-__all__ = ["TaskHandle", "error_of", "outcome_of"]
+__all__ = ["TaskHandle", "outcome_of"]
 
 
 def outcome_of(record: TaskRecord) -> Result:

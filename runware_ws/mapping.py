@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -45,7 +46,8 @@ class Outcome(Generic[T]):
     def unwrap(self) -> Result:
         """The result; raises the error where there is none."""
         if self.error is not None:
-            raise self.error
+            # A copy: the traceback of this one would lead to itself.
+            raise copy(self.error)
         assert self.result is not None
         return self.result
 

@@ -112,7 +112,7 @@ class TaskStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._handle is not None:
+        if self._handle is not None and self._result is None:
             self._handle.give_up()
         await self._stack.aclose()
 

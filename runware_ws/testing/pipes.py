@@ -166,8 +166,7 @@ class MemoryTransport:
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
                 self._inbox.put(event)
-        while messages := self._inbox.take():
-            self._ready.extend(messages)
+        self._ready.extend(self._inbox.take())
         await self._flush()
 
     async def _flush(self) -> None:

@@ -47,11 +47,7 @@ class Transport(Protocol):
         ...
 
     def take_ready(self) -> Iterable[bytes | str]:
-        """Some more messages that came in with the last one; may be none. Does not wait.
-
-        So few that the loop is not held up for long: :meth:`receive` gives others their turn
-        before it goes on with the rest.
-        """
+        """More messages that came in with the last one; may be none. Does not wait."""
         ...
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -50,6 +51,10 @@ _WE_CLOSED = {
     1002: LossKind.PEER_BROKE_PROTOCOL,
     1007: LossKind.PEER_BROKE_PROTOCOL,
 }
+
+
+READ = 64 * 1024
+"""The most that is read from a socket at once, where that can be told, in bytes."""
 
 
 class _NoFrames(logging.LoggerAdapter[logging.Logger]):
@@ -112,7 +117,6 @@ class AsyncioTransport(WebSocketTransport):
         self._own = connection
 
     async def aclose(self) -> None:
-        self._own.inbox.discard()
         await self._own.close()
 
     def activity(self) -> object:
@@ -128,12 +132,17 @@ class AsyncioConnection(ClientConnection):
         self.received = 0
         self.inbox = Inbox()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        own: Any = transport
+        if hasattr(own, "max_size"):
+            # asyncio's own transports have this attribute, though it is not documented. What one
+            # read brings is worked off in one go, and by itself that is 256 KiB.
+            own.max_size = READ
+
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
         super().data_received(data)
-        if self.inbox.full and self.inbox.on_room is None:
-            self.transport.pause_reading()
-            self.inbox.on_room = self.transport.resume_reading
 
     def process_event(self, event: Event) -> None:
         # The first event is the handshake's response.

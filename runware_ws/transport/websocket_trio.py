@@ -35,7 +35,6 @@ class TrioTransport(WebSocketTransport):
         self._own = connection
 
     async def aclose(self) -> None:
-        self._own.inbox.discard()
         await self._own.aclose()
 
     def activity(self) -> object:
@@ -53,9 +52,8 @@ class TrioTransport(WebSocketTransport):
 class CountingStream(trio.abc.Stream):
     """A stream that counts what goes through it."""
 
-    def __init__(self, stream: trio.abc.Stream, inbox: Inbox) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._inbox = inbox
         self.received = 0
         self.sent = 0
 
@@ -77,7 +75,6 @@ class CountingStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        await self._inbox.room()
         data = await self._stream.receive_some(max_bytes)
         self.received += len(data)
         return data
@@ -96,8 +93,8 @@ class TrioConnection(ClientConnection):
         protocol: ClientProtocol,
         **options: Any,
     ) -> None:
+        self.wire = CountingStream(stream)
         self.inbox = Inbox()
-        self.wire = CountingStream(stream, self.inbox)
         super().__init__(nursery, self.wire, protocol, **options)
 
     def process_event(self, event: Event) -> None:

@@ -90,3 +90,32 @@ async def test_a_result_that_comes_with_the_cancellation_is_not_lost() -> None:
                 assert claimed is not None, "the answer was paid for, arrived, and is gone"
             else:
                 assert result.task_uuid == task.task_uuid
+
+
+@pytest.mark.asyncio
+async def test_a_submit_cancelled_as_its_task_is_admitted_and_answered_keeps_the_answer() -> None:
+    network = MemoryNetwork()
+    async with asyncio.timeout(10), memory_client(network, max_in_flight=1) as client:
+        socket = await network.accept()
+        await socket.authenticate(SESSION)
+        await client.ready()
+        first, second = ask("first"), ask("second")
+        running = asyncio.create_task(client.run(first))
+        await until(lambda: client.stats().in_flight == 1)
+        waiting = asyncio.create_task(client.submit(second))
+        await until(lambda: client.stats().pending == 2)
+
+        async def cancel() -> None:
+            while client.stats().answered < 2:  # noqa: ASYNC110 - the very moment matters
+                await asyncio.sleep(0)
+            waiting.cancel()
+
+        # In one read: room for the second one, and what the server had kept for it.
+        for task in (first, second):
+            answer(socket, {"taskType": "textInference", "taskUUID": task.task_uuid})
+        await asyncio.gather(running, *(cancel() for _ in range(3)))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        found = client.claim(second.task_uuid)
+        assert found is not None
+        assert found.text == f"to {second.task_uuid}"

@@ -76,6 +76,8 @@ async def _map_in_vain(client: Client) -> None:
     tasks = (ask() for _ in range(TASKS))
     async for outcome in client.map(tasks, concurrency=TASKS, timeout=0.05):
         assert isinstance(outcome.error, TaskTimeout)
+        with pytest.raises(TaskTimeout):
+            outcome.unwrap()
 
 
 async def _submit_in_vain(client: Client) -> None:

@@ -54,6 +54,7 @@ async def test_deltas_come_in_order_and_make_the_whole(carrier: Way) -> None:
         assert result.cost is not None
         assert stream.time_to_first_delta is not None
         assert client.stats().pending == 0
+        assert client.claim(task.task_uuid) is None, "it was read"
     assert not server.stats.executed_twice
 
 
