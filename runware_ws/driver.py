@@ -109,7 +109,7 @@ class Driver:
         self.core.start(self.now())
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
         tasks.start_soon(self._keep_time, name="runware_ws timer")
-        tasks.start_soon(self._tell_all, name="runware_ws waker")
+        tasks.start_soon(self._tell_on, name="runware_ws waker")
         self.apply()
 
     def submit(self, record: TaskRecord) -> None:
@@ -132,6 +132,9 @@ class Driver:
         """End all tasks and the socket; :attr:`stopped` tells when it is done."""
         self.core.close(self.now())
         self.apply()
+        # Whoever wakes callers turn by turn may have been cancelled.
+        self._wakes_left = len(self._untold)
+        self._tell()
         # There may be no socket to close: let the supervisor see that it is over.
         self._open_event.set()
 
@@ -206,19 +209,15 @@ class Driver:
         if not self.core.pending:
             self._notify()
 
-    async def _tell_all(self) -> None:
-        """Wake the rest, turn by turn; all at once at the end."""
-        try:
-            while True:
-                while self._untold:
-                    await anyio.lowlevel.checkpoint()
-                    self._wakes_left = WAKES
-                    self._tell()
-                self._waker = self.waiting.waiter()
-                await self._waker
-        finally:
-            self._wakes_left = len(self._untold)
-            self._tell()
+    async def _tell_on(self) -> None:
+        """Wake the rest, turn by turn."""
+        while True:
+            while self._untold:
+                await anyio.lowlevel.checkpoint()
+                self._wakes_left = WAKES
+                self._tell()
+            self._waker = self.waiting.waiter()
+            await self._waker
 
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)

@@ -57,8 +57,9 @@ async def test_others_have_their_turn_while_thousands_of_results_come_in() -> No
             assert client.stats().recovered_by == {"live": TASKS}
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["closed", "cancelled"])
 @bounded
-async def test_closing_tells_all_callers_however_many_there_are() -> None:
+async def test_closing_tells_all_callers_however_many_there_are(cancelled: bool) -> None:
     async with Emulator(KEY) as emulator:
         Gate(emulator)
         ends: list[Submitted] = []
@@ -69,10 +70,16 @@ async def test_closing_tells_all_callers_however_many_there_are() -> None:
             except ClientClosed as exc:
                 ends.append(exc.submitted)
 
-        async with anyio.create_task_group() as group, client_of(emulator) as client:
-            for _ in range(TASKS):
-                group.start_soon(run, client)
-            await until(lambda: client.stats().in_flight == TASKS)
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                async with client_of(emulator) as client:
+                    for _ in range(TASKS):
+                        group.start_soon(run, client)
+                    await until(lambda: client.stats().in_flight == TASKS)
+                    if cancelled:
+                        # The client's own tasks end with this scope; its callers live on.
+                        scope.cancel()
+                        await anyio.sleep_forever()
         assert len(ends) == TASKS
         assert set(ends) <= {Submitted.NO, Submitted.MAYBE}
 
