@@ -15,8 +15,6 @@ from runware_ws.waiting import Waiter, Waiting
 
 __all__ = ["Inbox"]
 
-_MOST_PARTS = 1_000
-
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -28,7 +26,7 @@ class Inbox:
     def __init__(self) -> None:
         self._waiting = Waiting.current()
         self._messages: deque[bytes] = deque()
-        self._parts: list[bytes] = []
+        self._parts: bytearray | None = None
         self._waiter: Waiter | None = None
         self.ended = False
 
@@ -37,16 +35,14 @@ class Inbox:
         if frame.opcode not in _DATA:
             return False
         data = frame.data
-        if not frame.fin or self._parts:
-            # The library checks the order of fragments and the size of the whole.
-            self._parts.append(bytes(data))
-            if len(self._parts) > _MOST_PARTS:
-                # The library bounds the size of the whole, but not the number of empty parts.
-                self._parts = [b"".join(self._parts)]
+        if not frame.fin or self._parts is not None:
+            # The library checks the order of fragments and the size of the whole, but not how
+            # many there are: so they are not kept one by one.
+            parts = self._parts = bytearray() if self._parts is None else self._parts
+            parts += data
             if not frame.fin:
                 return True
-            data = b"".join(self._parts)
-            self._parts.clear()
+            data, self._parts = bytes(parts), None
         self._messages.append(data if isinstance(data, bytes) else bytes(data))
         self._wake()
         return True
