@@ -34,7 +34,7 @@ from runware_ws.session.effects import (
 from runware_ws.session.record import TaskRecord
 from runware_ws.session.states import ConnectionState, TaskState
 from runware_ws.transport.base import Dial, NotSent, Transport, TransportLost
-from runware_ws.waiting import Waiter, Waiting
+from runware_ws.waiting import Bell, Waiting
 from runware_ws.wire import codec
 
 __all__ = ["Driver", "Owner"]
@@ -96,8 +96,8 @@ class Driver:
         self._armed = FOREVER
         # What wakes the supervisor, the writer, the timer, and whoever watches the state.
         self._open_event = anyio.Event()
-        self._writer: Waiter | None = None
-        self._waker: Waiter | None = None
+        self._writer = Bell(self.waiting)
+        self._waker = Bell(self.waiting)
         self._timer_event = anyio.Event()
         self._changed = anyio.Event()
         self.stopped = anyio.Event()
@@ -161,7 +161,7 @@ class Driver:
         if core.has_effects:
             self._perform(core.take_effects())
         if core.take_wake():
-            self._wake_writer()
+            self._writer.ring()
         if core.take_rearm() and core.next_deadline() < self._armed:
             self._timer_event.set()
 
@@ -181,14 +181,9 @@ class Driver:
                 self._open_event.set()
             elif isinstance(effect, Authenticate):
                 self._authenticate = effect
-                self._wake_writer()
+                self._writer.ring()
             else:
                 self._end_socket(effect)
-
-    def _wake_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            self._wake(writer)
 
     def _tell(self) -> None:
         """Wake some of those whose tasks have ended; the rest have to wait for their turn."""
@@ -203,9 +198,8 @@ class Driver:
                 # Owner and record know each other: part them, so that both can go at once.
                 record.owner = None
                 owner.on_settled()
-        if untold and self._waker is not None:
-            waker, self._waker = self._waker, None
-            wake(waker)
+        if untold:
+            self._waker.ring()
         if not self.core.pending:
             self._notify()
 
@@ -216,8 +210,7 @@ class Driver:
                 await anyio.lowlevel.checkpoint()
                 self._wakes_left = WAKES
                 self._tell()
-            self._waker = self.waiting.waiter()
-            await self._waker
+            await self._waker.wait()
 
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)
@@ -353,8 +346,7 @@ class Driver:
                 frame = self.core.next_frame(self.now())
                 if frame is None:
                     in_a_row = 0
-                    self._writer = self.waiting.waiter()
-                    await self._writer
+                    await self._writer.wait()
                     continue
                 self.apply()
                 await transport.send(frame.data)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Waiter", "Waiting", "running_on_trio"]
+__all__ = ["Bell", "Waiter", "Waiting", "running_on_trio"]
 
 Waiter = Awaitable[Any]
 """What one task awaits, until :attr:`Waiting.wake` is called on it."""
@@ -63,6 +63,30 @@ class Waiting:
             )
         loop = asyncio.get_running_loop()
         return Waiting(loop.time, loop.create_future, _wake_future)
+
+
+class Bell:
+    """Wakes the one task that waits, where one does.
+
+    A ring is not remembered: whoever waits has looked first whether there is something to do.
+    """
+
+    __slots__ = ("_waiter", "_waiting")
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._waiter: Waiter | None = None
+
+    def ring(self) -> None:
+        """Wake the task that waits."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._waiting.wake(waiter)
+
+    def wait(self) -> Waiter:
+        """To be awaited at once. Cancel-safe."""
+        self._waiter = self._waiting.waiter()
+        return self._waiter
 
 
 def running_on_trio() -> bool:

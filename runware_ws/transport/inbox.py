@@ -11,7 +11,7 @@ from collections import deque
 
 from websockets.frames import Frame, Opcode
 
-from runware_ws.waiting import Waiter, Waiting
+from runware_ws.waiting import Bell, Waiting
 
 __all__ = ["Inbox"]
 
@@ -21,13 +21,12 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 class Inbox:
     """Messages that came in and were not read yet. One reader."""
 
-    __slots__ = ("_messages", "_parts", "_waiter", "_waiting", "ended")
+    __slots__ = ("_bell", "_messages", "_parts", "ended")
 
     def __init__(self) -> None:
-        self._waiting = Waiting.current()
+        self._bell = Bell(Waiting.current())
         self._messages: deque[bytes] = deque()
         self._parts: bytearray | None = None
-        self._waiter: Waiter | None = None
         self.ended = False
 
     def put(self, frame: Frame) -> bool:
@@ -44,26 +43,20 @@ class Inbox:
                 return True
             data, self._parts = bytes(parts), None
         self._messages.append(data if isinstance(data, bytes) else bytes(data))
-        self._wake()
+        self._bell.ring()
         return True
 
     def end(self) -> None:
         """The socket is gone: what came before is still to be read."""
         self.ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            self._waiting.wake(waiter)
+        self._bell.ring()
 
     async def get(self) -> bytes | None:
         """The next message; ``None`` once the socket is gone and all was read. Cancel-safe."""
         while not self._messages:
             if self.ended:
                 return None
-            self._waiter = self._waiting.waiter()
-            await self._waiter
+            await self._bell.wait()
         return self._messages.popleft()
 
     def take(self) -> deque[bytes]:
