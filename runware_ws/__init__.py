@@ -1,8 +1,13 @@
 """One long-lived, authenticated socket to Runware that loses nothing and runs nothing twice."""
 
+from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws._io.feed import EventStream
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind, Verdict
-from runware_ws.client import Client, DrainReport
+from runware_ws.client.client import Client, DrainReport
+from runware_ws.client.handle import TaskHandle
+from runware_ws.client.mapping import Outcome
+from runware_ws.client.streams import TaskStream
 from runware_ws.config import DEFAULT_URL, Config
 from runware_ws.errors import (
     AuthenticationError,
@@ -19,9 +24,6 @@ from runware_ws.errors import (
     TaskError,
     TaskTimeout,
 )
-from runware_ws.feed import EventStream
-from runware_ws.handle import TaskHandle
-from runware_ws.mapping import Outcome
 from runware_ws.models import (
     HAIKU_MODEL,
     Cache,
@@ -40,9 +42,7 @@ from runware_ws.models import (
     data_uri,
 )
 from runware_ws.models.delta import Delta, ToolCallPiece
-from runware_ws.session.states import ConnectionState, TaskState
 from runware_ws.stats import Stats
-from runware_ws.streams import TaskStream
 
 __all__ = [
     "DEFAULT_URL",

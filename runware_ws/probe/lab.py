@@ -18,13 +18,13 @@ from uuid import uuid4
 import anyio
 import orjson
 
+from runware_ws._core import wire
+from runware_ws._io.keys import KeySource
+from runware_ws._io.transport import Transport, TransportLost, dial
+from runware_ws._io.transport.websocket import WebSocketTransport
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
-from runware_ws.keys import KeySource
 from runware_ws.models import HAIKU_MODEL, WireError, parse_errors
-from runware_ws.transport import Transport, TransportLost, dial
-from runware_ws.transport.websocket import WebSocketTransport
-from runware_ws.wire import codec
 
 __all__ = ["Bench", "Greeting", "Muddle", "Pace", "Seen", "Socket", "long_task", "short_task"]
 
@@ -167,7 +167,7 @@ class Socket:
             note["connectionSessionUUID"] = session
         self._bench.note(self.number, "sent", tasks=[note])
         start = len(self.frames)
-        await self._send(codec.authentication(key, session))
+        await self._send(wire.authentication(key, session))
         await self.listen(self._bench.pace.answer, lambda: self._greeting(start).place >= 0)
         greeting = self._greeting(start)
         self._greeted = max(start, greeting.place + 1)
@@ -188,7 +188,7 @@ class Socket:
         """The application's ping; seconds until its answer, ``None`` without one."""
         start, began = len(self.frames), anyio.current_time()
         self._bench.note(self.number, "sent", tasks=[{"taskType": "ping", "ping": True}])
-        await self._send(codec.join([codec.PING]))
+        await self._send(wire.join([wire.PING]))
         answered = await self.listen(
             self._bench.pace.answer,
             lambda: any(
@@ -267,8 +267,8 @@ class Bench:
         """Write down a frame. A key that the server echoes is taken out first."""
         clean = self.keys.redact(data.encode() if isinstance(data, str) else data)
         try:
-            frame = codec.decode(clean)
-        except codec.MalformedFrameError as exc:
+            frame = wire.decode(clean)
+        except wire.MalformedFrameError as exc:
             self.note(socket, "received", malformed=str(exc))
             return Seen(self.now(), {})
         self.note(socket, "received", frame=frame)

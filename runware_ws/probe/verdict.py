@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar, cast
 
 import anyio
 
+from runware_ws._io.keys import KeySource
+from runware_ws._io.transport import TransportLost
 from runware_ws.config import Config
 from runware_ws.errors import AuthenticationError, ConnectionFailed
-from runware_ws.keys import KeySource
 from runware_ws.probe.lab import LONG_TOKENS, SHORT_TOKENS, Bench, Muddle, Pace
-from runware_ws.transport import TransportLost
 
 __all__ = ["UNCLEAR", "Experiment", "Lab", "Question", "Ran", "Verdict", "unclear"]
 

@@ -16,8 +16,8 @@ from runware_ws.testing.asked import Asked
 from runware_ws.testing.emulated import ScriptedEmulator
 from runware_ws.testing.expectation import Expectation
 from runware_ws.testing.memory import MemoryServer, virtual_time
+from runware_ws.testing.network import MemoryNetwork, MemorySocket
 from runware_ws.testing.scripted import TEST_KEY, ClientFactory, Scripted
-from runware_ws.transport.memory import MemoryNetwork, MemorySocket
 
 __all__ = [
     "TEST_KEY",

@@ -12,12 +12,12 @@ from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
 from runware_ws import Client
+from runware_ws._io.transport.base import Transport
 from runware_ws.emulator import Emulator, Faults, Stats
 from runware_ws.emulator.connection import Connection
 from runware_ws.emulator.quiet import QUIET
 from runware_ws.testing.pipes import MemoryTransport, stream_pair
 from runware_ws.testing.scripted import Scripted
-from runware_ws.transport.base import Transport
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream

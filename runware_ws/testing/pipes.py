@@ -12,10 +12,10 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame
 from websockets.protocol import State
 
+from runware_ws._io.transport.base import NotSent, TransportLost
+from runware_ws._io.transport.inbox import Inbox
+from runware_ws._io.transport.websocket import dial_loss, loss_of
 from runware_ws.classify import Loss, LossKind
-from runware_ws.transport.base import NotSent, TransportLost
-from runware_ws.transport.inbox import Inbox
-from runware_ws.transport.websocket import dial_loss, loss_of
 
 __all__ = ["MemoryTransport", "stream_pair"]
 

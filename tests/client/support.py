@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from runware_ws import Client, EventStream, Result, TextInference
 from runware_ws.emulator import Emulator, Request, expected_text
 from runware_ws.events import Event
-from runware_ws.transport.memory import MemoryNetwork, MemorySocket
+from runware_ws.testing.network import MemoryNetwork, MemorySocket
 
 P = ParamSpec("P")
 EventT = TypeVar("EventT", bound=Event)

@@ -8,7 +8,7 @@ import pytest
 
 from runware_ws import Client, ClientClosed
 from runware_ws.emulator import Emulator
-from runware_ws.transport.memory import MemoryNetwork
+from runware_ws.testing.network import MemoryNetwork
 
 from .support import (
     KEY,

@@ -12,7 +12,7 @@ import tenacity
 import trio.testing
 
 from runware_ws import Client, ClientClosed, RunwareError, TextInference
-from runware_ws.transport.memory import MemoryNetwork
+from runware_ws.testing.network import MemoryNetwork
 from tests.conftest import ASYNCIO, UVLOOP
 
 from .support import EchoServer, ask, bounded, echoing, memory_client, until

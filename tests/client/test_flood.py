@@ -16,11 +16,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from runware_ws import Client, ClientClosed, Submitted
+from runware_ws._io.driver import WAKES
+from runware_ws._io.transport import dial
+from runware_ws._io.transport.inbox import Inbox
 from runware_ws.config import Config
-from runware_ws.driver import WAKES
 from runware_ws.emulator import Emulator
-from runware_ws.transport import dial
-from runware_ws.transport.inbox import Inbox
 
 from .support import KEY, Gate, ask, bounded, client_of, until
 

@@ -14,9 +14,9 @@ from runware_ws import (
     TaskState,
     TaskTimeout,
 )
+from runware_ws.client.handle import TaskHandle
 from runware_ws.emulator import Emulator
 from runware_ws.events import LateResult, UnknownTask
-from runware_ws.handle import TaskHandle
 
 from .support import KEY, Gate, ask, assert_answers, bounded, client_of, only, rest, until
 

@@ -21,7 +21,7 @@ from runware_ws import (
     TaskTimeout,
     TextInference,
 )
-from runware_ws.client import Task
+from runware_ws.client.client import Task
 from runware_ws.emulator import Emulator, ReplyError, Request
 
 from .support import KEY, Gate, ask, assert_answers, bounded, client_of, until

@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from runware_ws import AuthenticationError, Client, Config, ConfigurationError, RunwareError
-from runware_ws.driver import Driver
+from runware_ws._io.driver import Driver
+from runware_ws._io.keys import KeySource
 from runware_ws.emulator import Emulator, EmulatorOptions, ReplyError, Request
-from runware_ws.keys import KeySource
-from runware_ws.transport.memory import MemoryNetwork
+from runware_ws.testing.network import MemoryNetwork
 
 from .support import KEY, NOWHERE, ask, bounded, client_of, rest, until
 

@@ -25,9 +25,9 @@ from runware_ws import (
     Submitted,
     TaskTimeout,
 )
+from runware_ws._io.transport import Transport
 from runware_ws.events import Connected, DialFailed, Disconnected, PeerSuspected
-from runware_ws.transport import Transport
-from runware_ws.transport.memory import MemoryNetwork, MemorySocket
+from runware_ws.testing.network import MemoryNetwork, MemorySocket
 
 from .support import (
     SESSION,

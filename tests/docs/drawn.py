@@ -11,8 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from runware_ws._core.states import CONNECTION_TRANSITIONS, TASK_TRANSITIONS, TaskState
 from runware_ws.classify import CLOSE_CODES, HTTP_STATUSES, Verdict
-from runware_ws.session.states import CONNECTION_TRANSITIONS, TASK_TRANSITIONS, TaskState
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "recovery.md"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from runware_ws._io.keys import KeySource
 from runware_ws.config import Config
 from runware_ws.emulator import Emulator, EmulatorOptions
-from runware_ws.keys import KeySource
 from runware_ws.probe import QUESTIONS, Lab, Pace, Question, Verdict
 
 KEY = "a-key-that-must-not-leak"

@@ -13,13 +13,13 @@ from typing import Any, cast
 import orjson
 
 from runware_ws import events
+from runware_ws._core.effects import Effect, Emit, Frame, Resolve
+from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._io.driver import Driver
 from runware_ws.classify import Loss
 from runware_ws.config import Config
-from runware_ws.driver import Driver
 from runware_ws.errors import RunwareError
-from runware_ws.session.effects import Effect, Emit, Frame, Resolve
-from runware_ws.session.record import TaskRecord
-from runware_ws.session.states import ConnectionState, TaskState
 from tests.simulation.server import Server
 from tests.simulation.story import Story, short
 from tests.simulation.traits import Plan

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from runware_ws._core.tasks.record import FOREVER
 from runware_ws.config import Config
 from runware_ws.errors import (
     AuthenticationError,
@@ -20,7 +21,6 @@ from runware_ws.errors import (
     TaskTimeout,
 )
 from runware_ws.models.results import Result
-from runware_ws.session.record import FOREVER
 from tests.simulation.invariants import EPSILON, Sent, Watch
 from tests.simulation.keys import Keys
 from tests.simulation.scenario import LONGEST, Scenario

@@ -16,12 +16,12 @@ import tenacity
 from anyio.abc import TaskGroup
 
 from runware_ws import Client, Config
+from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.record import FOREVER
+from runware_ws._io.driver import Driver
 from runware_ws.backoff import Wait, default_wait
 from runware_ws.classify import Loss, LossKind
-from runware_ws.driver import Driver
 from runware_ws.errors import ClientClosed, InvalidTask, RunwareError
-from runware_ws.session.record import FOREVER
-from runware_ws.session.states import TaskState
 from tests.simulation.faults import Faults
 from tests.simulation.invariants import EPSILON, Watch
 from tests.simulation.judge import Judge, settled_by

@@ -11,15 +11,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from runware_ws._core.core import SessionCore
+from runware_ws._core.effects import Authenticate, Close, Emit, Open, Resolve
+from runware_ws._core.recovery import recovery
+from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws._core.tasks import schedule
+from runware_ws._core.tasks.durations import Durations
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import RunwareError
 from runware_ws.events import Closed, Connected, Dialing, Disconnected, Event
-from runware_ws.session import SessionCore, TaskRecord, recovery, schedule
-from runware_ws.session.durations import Durations
-from runware_ws.session.effects import Authenticate, Close, Emit, Open, Resolve
-from runware_ws.session.states import ConnectionState, TaskState
-from tests.session.bench import uuid_of
+from tests.core.bench import uuid_of
 
 NUMBERS = st.integers(min_value=0, max_value=11)
 CODES = st.one_of(

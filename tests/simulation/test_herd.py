@@ -6,12 +6,12 @@ import random
 from collections import Counter
 from heapq import heapify, heappop, heappush
 
+from runware_ws._core.core import SessionCore
+from runware_ws._core.effects import Open
+from runware_ws._core.states import ConnectionState
 from runware_ws.backoff import Backoff, default_wait
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
-from runware_ws.session import SessionCore
-from runware_ws.session.effects import Open
-from runware_ws.session.states import ConnectionState
 
 CLIENTS = 10_000
 MINUTES = 2.5

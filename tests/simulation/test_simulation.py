@@ -11,12 +11,14 @@ from typing import Any
 import anyio
 import pytest
 
-from runware_ws import keys
+from runware_ws._core.connection import liveness
+from runware_ws._core.core import SessionCore
+from runware_ws._core.inbound import router
+from runware_ws._core.states import ConnectionState
+from runware_ws._core.tasks import table
+from runware_ws._io import keys
 from runware_ws.models import wire_errors
 from runware_ws.models.error_codes import ErrorFamily, family
-from runware_ws.session import liveness, router, table
-from runware_ws.session.core import SessionCore
-from runware_ws.session.states import ConnectionState
 from tests.simulation.batch import Batch, run_seeds
 from tests.simulation.coverage import missing
 from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run

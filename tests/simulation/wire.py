@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import anyio
 
+from runware_ws._io.transport.base import NotSent, Transport, TransportLost
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
-from runware_ws.transport.base import NotSent, Transport, TransportLost
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.story import Story
 from tests.simulation.weather import Weather

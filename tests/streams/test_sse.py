@@ -16,6 +16,14 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
+from runware_ws._io.http import (
+    DEFAULT_HTTP_URL,
+    HttpRefused,
+    SseCarrier,
+    StreamCut,
+    check_http_url,
+    sse_available,
+)
 from runware_ws.emulator import Emulator, EmulatorOptions, ReplyError, Request, expected_text
 from runware_ws.errors import (
     AuthenticationError,
@@ -25,14 +33,6 @@ from runware_ws.errors import (
     RunwareError,
     Submitted,
     TaskError,
-)
-from runware_ws.sse import (
-    DEFAULT_HTTP_URL,
-    HttpRefused,
-    SseCarrier,
-    StreamCut,
-    check_http_url,
-    sse_available,
 )
 
 pytestmark = pytest.mark.anyio

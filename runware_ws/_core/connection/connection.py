@@ -1,0 +1,406 @@
+"""The one connection: when to dial, whom to be, whether the peer is alive, when to give up.
+
+The session (its UUID) outlives the sockets. Each socket has a generation
+number, and only the newest one is listened to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from runware_ws._core import failures, wire
+from runware_ws._core.connection.liveness import Liveness, Pulse
+from runware_ws._core.connection.oversize import Oversize
+from runware_ws._core.effects import Authenticate, Close, Frame, Open
+from runware_ws._core.states import READY, ConnectionState, check_connection
+from runware_ws._core.tasks.record import FOREVER, TaskRecord
+from runware_ws.classify import Loss, LossKind, Verdict, classify_loss
+from runware_ws.errors import (
+    AuthenticationError,
+    ConnectionFailed,
+    ProtocolError,
+    RunwareError,
+)
+from runware_ws.events import (
+    Closed,
+    Connected,
+    DialFailed,
+    Dialing,
+    Disconnected,
+    KeyRefused,
+    PeerSuspected,
+    SessionStarted,
+)
+from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.wire_errors import WireError
+
+if TYPE_CHECKING:
+    from runware_ws._core.context import Outbox
+    from runware_ws._core.recovery.recovery import Recovery
+    from runware_ws._core.tasks.table import TaskTable
+
+__all__ = ["Link"]
+
+STEADY = 5.0
+"""A connection that lived this long, or brought anything, was a good one: the backoff resets."""
+
+FORGIVEN = 30.0
+"""A connection that lived this long wipes out earlier protocol errors and key refusals."""
+
+_OVERLOADED = frozenset(
+    {ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.PROVIDER}
+)
+"""What a server says of itself, not of the key or the session."""
+
+_C = ConnectionState
+
+
+class Link:
+    """Dials, authenticates, watches and ends sockets, one at a time."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        *,
+        recovery: Recovery,
+        table: TaskTable,
+        draw: Callable[[int], float],
+        fixed_key: bool,
+        end_all: Callable[[RunwareError | None, float], None],
+        end_task: Callable[[TaskRecord, RunwareError, float], None],
+    ) -> None:
+        self._out = out
+        self._options = out.options
+        self._recovery = recovery
+        self._table = table
+        self._draw = draw
+        self._fixed_key = fixed_key
+        self._end_all = end_all
+        self._end_task = end_task
+        self.liveness = Liveness(out)
+        self.oversize = Oversize(table)
+        self.state = _C.IDLE
+        # Whether what the current socket says is listened to.
+        self.open = False
+        # Whether it has ended for good.
+        self.over = False
+        self.generation = 0
+        self.session_uuid = out.options.session_uuid
+        self.failure: RunwareError | None = None
+        self.last_loss: Loss | None = None
+        # What the current socket offered, and what happened on it.
+        self._offered: str | None = None
+        self._previous: str | None = None
+        self._ready_at = 0.0
+        self._progressed = False
+        self._refusable = False
+        self.resumed = False
+        self.tasks_written = 0
+        # What went wrong so far.
+        self._redials = 0
+        self._key_strikes = 0
+        self._protocol_strikes = 0
+        self._was_ready = False
+        # Timers.
+        self._dial_at = FOREVER
+        self._open_until = FOREVER
+
+    def describe(self, now: float) -> str:
+        """The state of the connection, for people."""
+        if self.state is _C.READY:
+            return f"connected for {now - self._ready_at:.3g} s"
+        last = f" (last: {self.last_loss})" if self.last_loss is not None else ""
+        return f"not connected, {self.state.value}{last}"
+
+    def _enter(self, state: ConnectionState) -> None:
+        self.state = check_connection(self.state, state)
+        self.open = state is READY or state is _C.AUTHENTICATING
+        self.over = state is _C.CLOSED or state is _C.FAILED
+        self._out.rearm = True
+
+    # Dialling
+
+    def start(self, now: float) -> None:
+        """Dial for the first time, at once."""
+        self._dial(now)
+
+    def _dial(self, now: float) -> None:
+        self._enter(_C.DIALING)
+        self.generation += 1
+        self._dial_at = FOREVER
+        self._open_until = now + self._options.open_timeout
+        self._out.counters.dials += 1
+        self._out.emit(Dialing(at=now, generation=self.generation, attempt=self._redials + 1))
+        self._out.effects.append(Open(self.generation))
+
+    def connected(self, generation: int, now: float) -> None:
+        """The socket is open: authenticate."""
+        if generation != self.generation or self.state is not _C.DIALING:
+            return
+        self._enter(_C.AUTHENTICATING)
+        self._progressed = False
+        self.tasks_written = 0
+        self._refusable = True
+        self._offered = self.session_uuid
+        self._previous = self._offered or self._previous
+        self._out.effects.append(Authenticate(generation, self._offered))
+
+    # Authentication
+
+    def control_item(self, item: dict[str, Any], now: float) -> None:
+        """An item without a task of ours: a pong, or the reply to our authentication."""
+        if item.get("taskType") != "authentication":
+            return
+        given = item.get("connectionSessionUUID")
+        uuid = given if isinstance(given, str) and given else None
+        if self.state is _C.AUTHENTICATING:
+            self._authenticated(uuid, now)
+        elif self.state is _C.READY and uuid is not None:
+            # The server names a session on a socket that is ours: it knows best.
+            self.session_uuid = uuid
+
+    def _authenticated(self, uuid: str | None, now: float) -> None:
+        offered = self._offered
+        resumed = uuid is not None and offered is not None and uuid.lower() == offered.lower()
+        self._enter(_C.READY)
+        self._was_ready = True
+        self.resumed = resumed
+        self._open_until = FOREVER
+        self._ready_at = now
+        self.session_uuid = uuid
+        self._out.counters.connections += 1
+        self.liveness.start(now)
+        self._out.emit(Connected(at=now, generation=self.generation, resumed=resumed))
+        if not resumed and uuid is not None:
+            self._out.emit(SessionStarted(at=now, session_uuid=uuid))
+        self._recovery.window = self.oversize.question_window(self._options.question_window)
+        previous, self._previous = self._previous, uuid
+        self._recovery.begin(self.generation, uuid, previous, now, resumed=resumed)
+        self._out.wake = True
+
+    def authentication_refused(self, error: WireError, now: float) -> None:
+        """The server answered our authentication with an error; only the first one counts."""
+        if self.state is not _C.AUTHENTICATING or not self._refusable:
+            return
+        self._refusable = False
+        fam, words = error.family, f"{error.code}: {error.message}"
+        if fam is ErrorFamily.QUOTA:
+            self._give_up(ConnectionFailed(f"the server refuses the account: {words}"), now)
+        elif fam in _OVERLOADED:
+            self._drop(Loss(LossKind.CLOSED, code=1013, detail=words), now)
+        elif self._offered is not None and (self._key_strikes or not self._about_key(error)):
+            # The session is refused, not the key (or, refused twice, perhaps the session: a new
+            # key may not own the old key's session). Authenticate afresh on this socket, once.
+            self._enter(_C.AUTHENTICATING)
+            self._refusable = True
+            self._offered = self.session_uuid = None
+            self._out.effects.append(Authenticate(self.generation, None))
+        elif not self._strike(failures.refusal(error), now, sure=fam is ErrorFamily.AUTH):
+            self._drop(Loss(LossKind.AUTH_REFUSED, detail=words), now)
+
+    def _about_key(self, error: WireError) -> bool:
+        names = error.parameter if isinstance(error.parameter, tuple) else (error.parameter,)
+        text = f"{error.code} {' '.join(n for n in names if n)}".lower()
+        return "session" not in text and error.family is ErrorFamily.AUTH
+
+    def _strike(self, refusal: AuthenticationError, now: float, *, sure: bool = True) -> bool:
+        """Count a refusal of the key; True where it was the last, and the client has ended.
+
+        Not ``sure``: the error's code is not one of keys.
+        """
+        self._key_strikes += 1
+        # A key that never worked and would be fetched the same is not tried again.
+        hopeless = sure and self._fixed_key and not self._was_ready
+        final = self._key_strikes > 1 or hopeless
+        self._out.emit(KeyRefused(at=now, reason=refusal.message, final=final))
+        if final:
+            self._give_up(refusal, now)
+        return final
+
+    # Ends of sockets
+
+    def lost(self, generation: int, loss: Loss, now: float) -> None:
+        """The driver reports that a socket ended, or could not be opened."""
+        if generation != self.generation or self.state not in (
+            _C.DIALING,
+            _C.AUTHENTICATING,
+            _C.READY,
+        ):
+            return
+        self._ended(loss, now)
+
+    def _drop(self, loss: Loss, now: float) -> None:
+        """End the socket ourselves."""
+        self._out.effects.append(Close(self.generation, graceful=False))
+        self._ended(loss, now)
+
+    def _verdict(self, loss: Loss) -> Verdict:
+        options = self._options
+        if (
+            self._was_ready
+            and loss.kind is LossKind.HTTP_REFUSED
+            and loss.status in (400, 404)
+            and loss.status not in options.http_statuses
+        ):
+            # It worked before: a gateway in between answers for a server that is away.
+            return Verdict.BACK_OFF
+        return classify_loss(loss, options.close_codes, options.http_statuses)
+
+    def _ended(self, loss: Loss, now: float) -> None:
+        self.last_loss = loss
+        verdict = self._verdict(loss)
+        was_ready = self.state is _C.READY
+        asked = self._recovery.sole_question()
+        if was_ready:
+            self._note_end(loss, now)
+        self._open_until = FOREVER
+        if verdict is Verdict.TERMINAL:
+            self._give_up(ConnectionFailed(f"the connection cannot work: {loss}"), now)
+            return
+        if verdict is Verdict.KEY_REFUSED:
+            refusal = AuthenticationError(f"the server refuses the key: {loss}")
+            if self._strike(refusal, now):
+                return
+        elif verdict is Verdict.PROTOCOL:
+            self._protocol_strikes += 1
+            if self._protocol_strikes > 1:
+                failure = ProtocolError(f"the connection broke twice the same way: {loss}")
+                self._give_up(failure, now)
+                return
+        elif verdict is Verdict.TOO_BIG:
+            self._too_big(loss, asked, now)
+        self._redial(loss, verdict, now, was_ready=was_ready)
+
+    def _note_end(self, loss: Loss, now: float) -> None:
+        """An authenticated socket is gone."""
+        lived = now - self._ready_at
+        if self._progressed or lived >= STEADY:
+            self._redials = 0
+        if lived >= FORGIVEN:
+            self._key_strikes = self._protocol_strikes = 0
+            self.oversize.forgive()
+        self.liveness.stop()
+        self._recovery.stop(now)
+        self._out.emit(
+            Disconnected(
+                at=now,
+                generation=self.generation,
+                reason=str(loss),
+                code=loss.code,
+                pending=len(self._table.tasks),
+            )
+        )
+
+    def _too_big(self, loss: Loss, asked: TaskRecord | None, now: float) -> None:
+        if loss.kind is LossKind.INBOUND_TOO_BIG:
+            culprit = self.oversize.inbound(asked)
+            if self.oversize.abandon_session:
+                self.session_uuid = None
+            what = f"its result is over max_frame_bytes ({self._options.max_frame_bytes})"
+        else:
+            culprit = self.oversize.outbound(self.generation)
+            what = "the server refuses a frame of its size"
+        if culprit is not None:
+            error = ProtocolError(
+                f"{what}: {loss}", task_uuid=culprit.uuid, submitted=culprit.submitted
+            )
+            self._end_task(culprit, error, now)
+
+    def _redial(self, loss: Loss, verdict: Verdict, now: float, *, was_ready: bool) -> None:
+        self._enter(_C.BACKOFF)
+        self._redials += 1
+        if verdict in (Verdict.BACK_OFF, Verdict.RESUME_LATER):
+            self._redials = max(self._redials, 2)
+        delay = self._draw(self._redials)
+        if loss.retry_after is not None:
+            # The drawn delay comes on top, or all clients would come back in the same moment.
+            delay += min(loss.retry_after, self._options.retry_after_cap)
+        self._dial_at = now + delay
+        if not was_ready:
+            self._out.emit(
+                DialFailed(
+                    at=now,
+                    generation=self.generation,
+                    attempt=self._redials,
+                    reason=str(loss),
+                    retry_after=delay,
+                )
+            )
+
+    def _give_up(self, failure: RunwareError, now: float) -> None:
+        """End for good: another dial cannot cure this."""
+        if self.open or self.state is _C.DIALING:
+            if self.state is _C.READY and self.liveness.running:
+                self._note_end(Loss(LossKind.CLOSED, detail=failure.message), now)
+            self._out.effects.append(Close(self.generation, graceful=False))
+        self._enter(_C.FAILED)
+        self._dial_at = self._open_until = FOREVER
+        self.failure = failure
+        self._end_all(failure, now)
+        self._recovery.stop(now)
+        self._out.emit(Closed(at=now, reason=failure.message))
+
+    def close(self, now: float) -> None:
+        """End because the caller says so."""
+        if self.state is _C.CLOSED:
+            return
+        failed = self.state is _C.FAILED
+        self._end_all(None, now)
+        if self.state is _C.READY:
+            self._note_end(Loss(LossKind.CLOSED, detail="closed by the caller"), now)
+        if self.state in (_C.DIALING, _C.AUTHENTICATING, _C.READY):
+            self._out.effects.append(Close(self.generation, graceful=self.state is not _C.DIALING))
+        self._enter(_C.CLOSED)
+        self._dial_at = self._open_until = FOREVER
+        self._recovery.stop(now)
+        if not failed:
+            self._out.emit(Closed(at=now, reason=""))
+
+    # Time, and the wire
+
+    def on_deadline(self, now: float) -> None:
+        """Dial, give a dial up, or judge the peer, as is due."""
+        if now >= self._dial_at:
+            self._dial(now)
+        elif now >= self._open_until:
+            detail = f"no authenticated socket within {self._options.open_timeout:g} s"
+            self._drop(Loss(LossKind.OPEN_TIMEOUT, detail=detail), now)
+        elif self.state is _C.READY:
+            silent = self.liveness.silent(now)
+            match self.liveness.check(now):
+                case Pulse.SUSPECT:
+                    self._out.emit(PeerSuspected(at=now, generation=self.generation, silent=silent))
+                case Pulse.DEAD:
+                    detail = f"nothing came in for {silent:.3g} s"
+                    self._drop(Loss(LossKind.DEAD_PEER, detail=detail), now)
+                case Pulse.FINE:
+                    pass
+
+    def next_deadline(self) -> float:
+        """When :meth:`on_deadline` is due next."""
+        return min(self._dial_at, self._open_until, self.liveness.next_deadline())
+
+    def ping_frame(self, now: float) -> Frame | None:
+        """The ping that is due, if one is."""
+        if not self.liveness.ping_due:
+            return None
+        self.liveness.ping_due = False
+        self._out.counters.pings += 1
+        return Frame(wire.join((wire.PING,)))
+
+    def wrote(self, frame: Frame, now: float) -> None:
+        """A frame goes to the socket now."""
+        self.liveness.last_out = now
+        counters = self._out.counters
+        counters.frames_out += 1
+        counters.bytes_out += len(frame.data)
+        if frame.records:
+            self.tasks_written += len(frame.records)
+            self.oversize.wrote(frame, self.generation)
+
+    def progress(self) -> None:
+        """The server said something of use on this socket."""
+        if not self._progressed and self.state is READY:
+            self._progressed = True
+            self._redials = 0

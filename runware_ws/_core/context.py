@@ -1,0 +1,74 @@
+"""What the parts of the core share: options, queued effects, counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runware_ws._core.effects import Effect, Emit, Resolve
+from runware_ws._core.states import TaskState
+from runware_ws.models.results import RecoveredBy
+
+if TYPE_CHECKING:
+    from runware_ws._core.tasks.record import TaskRecord
+    from runware_ws.config import Config
+    from runware_ws.events import Event
+
+__all__ = ["Counters", "Outbox"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Plain counts since the client started."""
+
+    submitted: int = 0
+    frames_in: int = 0
+    frames_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    dials: int = 0
+    connections: int = 0
+    resumes: int = 0
+    sessions_lost: int = 0
+    pings: int = 0
+    polls: int = 0
+    archive_questions: int = 0
+    resends: int = 0
+    receipts: int = 0
+    duplicates: int = 0
+    malformed: int = 0
+    strays: int = 0
+    notices: int = 0
+    ends: list[int] = field(default_factory=lambda: [0] * len(TaskState))
+    """Ended tasks, by their last :class:`TaskState`."""
+    sources: list[int] = field(default_factory=lambda: [0] * len(RecoveredBy))
+    """Answered tasks, by the rank of the way that their result took."""
+
+
+class Outbox:
+    """Effects in order, and the two flags that the driver looks at after each input.
+
+    ``wake``: there may be something to write. ``rearm``: the next deadline may
+    have come nearer.
+    """
+
+    __slots__ = ("counters", "effects", "options", "rearm", "wake")
+
+    def __init__(self, options: Config) -> None:
+        self.options = options
+        self.effects: list[Effect] = []
+        self.counters = Counters()
+        self.wake = False
+        self.rearm = True
+
+    def ended(self, record: TaskRecord) -> None:
+        """Queue the end of a task; ends with nothing in between are told of together."""
+        effects = self.effects
+        if effects and type(last := effects[-1]) is Resolve:
+            last.records.append(record)
+        else:
+            effects.append(Resolve([record]))
+
+    def emit(self, event: Event) -> None:
+        """Queue an event."""
+        self.effects.append(Emit(event))

@@ -1,0 +1,92 @@
+"""What the core wants done. The driver performs effects in order and decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runware_ws._core.tasks.record import TaskRecord
+    from runware_ws.events import Event
+
+__all__ = [
+    "Admit",
+    "Authenticate",
+    "Close",
+    "Effect",
+    "Emit",
+    "Frame",
+    "Open",
+    "Progress",
+    "Resolve",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open socket number ``generation`` now."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Send the authentication message on this socket, before anything else.
+
+    The driver holds the key; the core never sees it. ``session_uuid`` is the
+    session to resume, ``None`` for a fresh one.
+    """
+
+    generation: int
+    session_uuid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Give this socket up. ``graceful``: with a closing handshake, which a dead peer won't answer.
+
+    After a ``Close`` the driver reports nothing more about the socket; what it
+    reports late changes nothing, for the generation is an old one.
+    """
+
+    generation: int
+    graceful: bool
+
+
+@dataclass(slots=True, eq=False)
+class Resolve:
+    """These tasks ended, one after the other. Each is told of exactly once."""
+
+    records: list[TaskRecord]
+
+
+@dataclass(slots=True, eq=False)
+class Progress:
+    """A task that is being watched has something new: an item, or a progress note."""
+
+    record: TaskRecord
+
+
+@dataclass(slots=True, eq=False)
+class Admit:
+    """A task that waited for room was admitted."""
+
+    record: TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Something happened that a user may want to know."""
+
+    event: Event
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One message to write. ``records``: the tasks it carries (none for pings and questions)."""
+
+    data: bytes
+    records: tuple[TaskRecord, ...] = ()
+
+
+Effect = Open | Authenticate | Close | Resolve | Progress | Admit | Emit

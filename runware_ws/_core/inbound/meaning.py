@@ -1,0 +1,181 @@
+"""What an item of the wire says about its task: an answer, a note, or a bare receipt."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, cast
+
+from runware_ws._core.tasks.record import Identity, Question, TaskRecord
+
+__all__ = [
+    "ABOUT_OTHERS",
+    "READ_ONLY",
+    "RESULT",
+    "Meaning",
+    "archived",
+    "fresh_items",
+    "meaning",
+    "meaning_for",
+]
+
+
+class Meaning(Enum):
+    """What one item means."""
+
+    RESULT = "result"
+    ERROR = "error"
+    PROGRESS = "progress"
+    RECEIPT = "receipt"
+    ARCHIVE = "archive"
+    PIECE = "piece"
+
+
+RESULT = Meaning.RESULT
+"""As a name of the module: see ``states``."""
+
+_ARCHIVE = Question.ARCHIVE.value
+
+# Documented: processing, success, error. The others are what servers of this kind
+# say for the same; a status that is not known is judged by what stands beside it.
+RUNNING = frozenset({"processing", "pending", "queued", "running", "started", "in_progress"})
+FINISHED = frozenset({"success", "succeeded", "completed", "complete", "done"})
+FAILED = frozenset({"error", "failed", "failure"})
+
+# Fields that carry no output. An item of nothing but these is a receipt:
+# documented for ``async``, and harmless to take as one everywhere, for it
+# holds no answer.
+ENVELOPE = frozenset(
+    {"taskType", "taskUUID", "status", "progress", "deliveryMethod", "createdAt", "updatedAt"}
+)
+
+# Beside the envelope, what may be told of one result here and not there.
+INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
+
+# Observed: these only read, so whatever answers one of them is its result.
+ABOUT_OTHERS = frozenset(question.value for question in Question)
+READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
+
+
+def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
+    """Judge one item of ``record``."""
+    means = meaning(item)
+    if means is not RESULT and record.task_type in READ_ONLY and means is not Meaning.ERROR:
+        ours = means is Meaning.ARCHIVE and record.task_type != _ARCHIVE
+        return Meaning.ARCHIVE if ours else Meaning.RESULT
+    return means
+
+
+def meaning(item: dict[str, Any]) -> Meaning:
+    """Judge one item that names a task."""
+    if item.get("taskType") == _ARCHIVE:
+        return Meaning.ARCHIVE
+    if "delta" in item:
+        return Meaning.PIECE
+    status = item.get("status")
+    if status is None:
+        # A result may carry an empty error field; one with content is an error.
+        if ("error" in item and _tells(item["error"])) or (
+            "errors" in item and _tells(item["errors"])
+        ):
+            return Meaning.ERROR
+        bare = len(item) <= len(ENVELOPE) and item.keys() <= ENVELOPE
+        return Meaning.RECEIPT if bare else RESULT
+    if not isinstance(status, str) or status in FINISHED:
+        return RESULT
+    if status in FAILED:
+        return Meaning.ERROR
+    if status in RUNNING or item.keys() <= ENVELOPE:
+        return Meaning.PROGRESS
+    return Meaning.RESULT
+
+
+def _tells(errors: Any) -> bool:
+    """Whether an item's error field holds an error."""
+    if isinstance(errors, list):
+        return any(cast("list[Any]", errors))
+    return bool(errors)
+
+
+def _identity(item: dict[str, Any]) -> Identity:
+    """What tells this item from the others of its task: index, ids of its output, output."""
+    index = item.get("resultIndex")
+    if not isinstance(index, int) or isinstance(index, bool):
+        index = None
+    ids = sorted(
+        (key, value)
+        for key, value in item.items()
+        if key.endswith("UUID") and key != "taskUUID" and isinstance(value, str)
+    )
+    return index, tuple(ids), {k: v for k, v in item.items() if k not in INCIDENTAL}
+
+
+def _same(one: Identity, other: Identity) -> bool:
+    if one[0] is not None and other[0] is not None:
+        return one[0] == other[0]
+    if one[1] and other[1]:
+        return one[1] == other[1]
+    return one[2] == other[2]
+
+
+def fresh_items(
+    record: TaskRecord, items: list[dict[str, Any]], *, listing: bool
+) -> list[dict[str, Any]]:
+    """Return those of ``items`` that are new to ``record``, and remember them.
+
+    Two results without an index may rightly be equal, and a copy of one looks
+    the same. Pushed items that are equal count as copies: no item is ever
+    delivered twice. A ``listing`` (the archive, a poll) names all results at
+    once, so what it holds twice is two results.
+    """
+    known = record.ladder.known
+    if known is None:
+        known = record.climb().known = []
+    unmatched = list(known)
+    fresh: list[dict[str, Any]] = []
+    for item in items:
+        identity = _identity(item)
+        match = next((old for old in unmatched if _same(old, identity)), None)
+        if match is None:
+            fresh.append(item)
+            known.append(identity)
+            if not listing:
+                unmatched.append(identity)
+        elif listing:
+            unmatched = [old for old in unmatched if old is not match]
+    return fresh
+
+
+def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The results and the errors in an answer to ``getTaskDetails``.
+
+    The answer's ``response`` is an object (documented); what stands in it is
+    not, so a frame, a list of items and one item are all understood.
+    """
+    response = item.get("response")
+    results: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    candidates: list[Any] = []
+    if isinstance(response, dict):
+        body = cast("dict[str, Any]", response)
+        data = body.get("data")
+        found = body.get("errors") or body.get("error")
+        told = cast("list[Any]", found) if isinstance(found, list) else [found]
+        errors += [error for error in told if isinstance(error, dict)]
+        if isinstance(data, list):
+            candidates = cast("list[Any]", data)
+        elif isinstance(data, dict):
+            candidates = [data]
+        elif not found and "data" not in body:
+            candidates = [body]
+    elif isinstance(response, list):
+        candidates = cast("list[Any]", response)
+    for candidate in candidates:
+        if not isinstance(candidate, dict):
+            continue
+        entry = cast("dict[str, Any]", candidate)
+        means = meaning(entry)
+        if means is Meaning.RESULT:
+            results.append(entry)
+        elif means is Meaning.ERROR:
+            errors.append(entry)
+    return results, errors

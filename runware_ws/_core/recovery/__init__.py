@@ -1,0 +1,1 @@
+"""How a task that went through a cut finds its answer. It knows no socket."""

@@ -1,0 +1,448 @@
+"""The ladder by which a task that went through a cut finds its end, and polling.
+
+1. Never written: the queue sends it (``table.py``).
+2. Written, and the session resumed: the answer comes by itself, replayed, or
+   live when the task finishes. Wait ``replay_grace``.
+3. Still open, or the session was not resumed: ask, ``getResponse`` (async) or
+   ``getTaskDetails`` (any), many questions to a frame, at most
+   ``question_window`` in flight, backing off for each task.
+4. The server does not know the task, and its socket died long enough ago: send
+   the same task under the same taskUUID. ``conflictTaskUUID`` is a receipt
+   then, not an error: the task arrived before, go on asking.
+5. The deadline: ``table.py`` says what is known.
+
+An ``async`` task in calm weather takes the same road: its polls are questions.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+
+from runware_ws._core import wire
+from runware_ws._core.context import Outbox
+from runware_ws._core.effects import Frame
+from runware_ws._core.inbound.meaning import READ_ONLY
+from runware_ws._core.recovery.replay import Replay
+from runware_ws._core.states import WRITTEN, TaskState
+from runware_ws._core.tasks.record import FOREVER, GROUND, Question, TaskRecord
+from runware_ws._core.tasks.schedule import PIECE, Schedule
+from runware_ws._core.tasks.table import TaskTable
+from runware_ws.events import SessionLost, TaskResent
+from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.results import RecoveredBy
+from runware_ws.models.wire_errors import WireError
+
+__all__ = ["Recovery", "is_answer_to_question"]
+
+FIRST_BACKOFF = 0.5
+ACK_GRACE = 5.0
+GOLDEN = 0.618034
+"""Its multiples, without their whole part, lie evenly between 0 and 1."""
+MOST_SPREAD = 8
+LOST_AFTER_MISSES = 6
+"""An accepted ``async`` task that the server denies this often is lost there."""
+
+_PASSING = frozenset({ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.AUTH})
+"""Answers to a question that say nothing of the task: ask again later."""
+
+
+class Recovery:
+    """Questions and resends: when, how many, and what the answers mean."""
+
+    def __init__(self, out: Outbox, table: TaskTable) -> None:
+        self._out = out
+        self._options = out.options
+        self._table = table
+        self.replay = Replay(out)
+        self.schedule = Schedule(lambda record: record.ladder.next_at)
+        self.asking: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.open: dict[str, TaskRecord] = {}
+        self.window = self._options.question_window
+        self.ready = False
+        self._resumed = False
+        # When the sockets ended on which pending tasks were written, by generation.
+        self._ends: dict[int, float] = {}
+        # Tasks whose answer the replay may still bring.
+        self.held: deque[TaskRecord] = deque()
+        self._generation = 0
+        self._sweep: Iterator[TaskRecord] | None = None
+
+    # A socket came, a socket went
+
+    def begin(
+        self,
+        generation: int,
+        session_uuid: str | None,
+        previous: str | None,
+        now: float,
+        *,
+        resumed: bool,
+    ) -> None:
+        """Socket ``generation`` is authenticated; ``previous`` is the session before this one."""
+        self.ready = True
+        self._generation = generation
+        self._resumed = resumed
+        at_risk: list[TaskRecord] = []
+        needed: set[int] = set()
+        awaited = 0
+        for record in self._table.tasks.values():
+            if record.state >= WRITTEN:
+                at_risk.append(record)
+                needed.add(record.generation)
+                # What ``async`` tasks answer is read by polls; only pushes are replayed.
+                awaited += record.delivery != "async"
+        self._ends = {number: at for number, at in self._ends.items() if number in needed}
+        if resumed:
+            self._out.counters.resumes += 1
+            self.replay.begin(session_uuid or "", awaited, now)
+        elif at_risk or previous is not None:
+            self._out.counters.sessions_lost += 1
+            uuids = tuple(record.uuid for record in at_risk)
+            self._out.emit(SessionLost(at=now, session_uuid=previous, at_risk=uuids))
+        self._sweep = iter(at_risk) if at_risk else None
+        self._sweep_on(now)
+
+    def stop(self, now: float) -> None:
+        """The socket is gone: every open question is void."""
+        if self.ready:
+            self._ends[self._generation] = now
+            self.replay.stop(now)
+        self.ready = False
+        self.held.clear()
+        for record in self.open.values():
+            record.ladder.question = None
+        self.open.clear()
+        self.asking.clear()
+        self.resending.clear()
+        for record in self.schedule.clear():
+            record.ladder.next_at = FOREVER
+        self._sweep = None
+
+    def _sweep_on(self, now: float) -> None:
+        """Look at the next tasks that went through the cut."""
+        if self._sweep is None:
+            return
+        for _ in range(PIECE):
+            record = next(self._sweep, None)
+            if record is None:
+                self._sweep = None
+                return
+            if not record.ended and record.state >= WRITTEN:
+                self._recover(record, now)
+        self._out.rearm = True
+
+    def _recover(self, record: TaskRecord, now: float) -> None:
+        if record.state is not TaskState.RECOVERING:
+            record.move(TaskState.RECOVERING)
+            ladder = record.climb()
+            ladder.first_resume = self._generation
+            ladder.ask_from = self._ask_from(record, now)
+        ladder = record.ladder
+        ladder.disturbed = True
+        ladder.resend_due = False
+        self._ask_at(record, max(now, ladder.ask_from) if self._resumed else now)
+
+    def _ask_from(self, record: TaskRecord, now: float) -> float:
+        """When a task that just went through its first cut had better be asked for."""
+        if record.delivery == "async" and record.ladder.confirmed:
+            return now
+        at = now + self._options.replay_grace
+        if record.expectation is not None and record.expectation.duration is not None:
+            usual = min(2 * record.expectation.duration, self._options.question_backoff_cap)
+            at = max(at, record.written_at + usual)
+        return at
+
+    def adopt(self, records: list[TaskRecord]) -> None:
+        """Second tries: the server may know them, so they are asked for before they are sent."""
+        for record in records:
+            record.move(TaskState.RECOVERING)
+            self.asking[record.uuid] = record
+
+    # Planning
+
+    def watch_async(self, record: TaskRecord, now: float) -> None:
+        """An ``async`` task was written or acknowledged: plan its first poll."""
+        wait = ACK_GRACE
+        if record.ladder.confirmed:
+            wait = self._options.poll_first
+            if record.expectation is not None:
+                # Tasks of one kind may differ: a short one must not wait for a long one's time.
+                learned = record.expectation.first_poll(wait)
+                wait = min(learned, self._options.question_backoff_cap)
+        self._ask_at(record, now + wait)
+
+    def ask_soon(self, record: TaskRecord, now: float) -> None:
+        """Something about this task is not clear; ask once the dust has settled."""
+        if record.ladder.next_at == FOREVER:
+            self._ask_at(record, now + self._options.replay_grace)
+
+    def ask_now(self, record: TaskRecord, now: float) -> None:
+        """There is an answer to be had by asking."""
+        if record.ladder.question is None:
+            self._ask_at(record, now)
+
+    def last_call(self, record: TaskRecord) -> None:
+        """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
+        if self.ready and record.state >= WRITTEN and record.ladder.question is None:
+            record.climb()  # for settled() below
+            self.asking[record.uuid] = record
+            self._out.wake = True
+
+    def _ask_at(self, record: TaskRecord, at: float) -> None:
+        if not self.ready:
+            # The sweep after the next reconnect plans for every task.
+            return
+        ladder = record.climb()
+        if at == ladder.next_at:
+            return
+        planned, ladder.next_at = ladder.next_at != FOREVER, at
+        if planned:
+            self.schedule.forget()
+        if self.schedule.put(record, at):
+            self._out.rearm = True
+
+    def _ask_later(self, record: TaskRecord, now: float) -> None:
+        """Back off: the server has the task, or says nothing of use."""
+        wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
+        self._ask_at(record, now + min(wait, self._options.question_backoff_cap))
+
+    def on_deadline(self, now: float) -> None:
+        """Do what is due: end the replay, sweep on, ask, send again."""
+        if now >= self.replay.ends:
+            self.replay.end(now)
+        if self.held and not self.replay.flowing:
+            self._let_go()
+        self._sweep_on(now)
+        for record in self.schedule.due(now):
+            ladder = record.ladder
+            ladder.next_at = FOREVER
+            if ladder.resend_due:
+                ladder.resend_due = False
+                self.resending[record.uuid] = record
+            elif (
+                self.replay.flowing
+                and ladder.first_resume == self._generation
+                and record.delivery != "async"
+            ):
+                # What is being replayed need not be asked for.
+                self.held.append(record)
+                continue
+            else:
+                self._close_question(record)
+                self.asking[record.uuid] = record
+            self._out.wake = True
+
+    def _let_go(self) -> None:
+        held = self.held
+        for _ in range(min(PIECE, len(held))):
+            record = held.popleft()
+            if not record.ended and record.ladder.next_at == FOREVER:
+                self.asking[record.uuid] = record
+        self._out.wake = True
+
+    def next_deadline(self) -> float:
+        """When :meth:`on_deadline` is due next."""
+        if not self.ready:
+            return FOREVER
+        if self._sweep is not None:
+            return 0.0
+        if self.held and not self.replay.flowing:
+            return 0.0
+        return min(self.schedule.first(), self.replay.ends)
+
+    # To the wire
+
+    def next_frame(self, generation: int, now: float) -> Frame | None:
+        """The next frame of questions or, where none may go out, of resends."""
+        return self._questions(now) or self._resends(generation, now)
+
+    def _questions(self, now: float) -> Frame | None:
+        room = min(self.window - len(self.open), self._options.batch_tasks)
+        payloads: list[bytes] = []
+        while self.asking and len(payloads) < room:
+            uuid, record = self.asking.popitem(last=False)
+            # An async task that getResponse denies again and again may be in the archive.
+            ladder = record.ladder
+            poll = record.delivery == "async" and ladder.misses % 3 < 2
+            question = ladder.question = Question.POLL if poll else Question.ARCHIVE
+            ladder.asked_at = now
+            ladder.asks += 1
+            self.open[uuid] = record
+            if poll:
+                ladder.polls += 1
+                self._out.counters.polls += 1
+            else:
+                self._out.counters.archive_questions += 1
+            payloads.append(wire.question(question.value, uuid))
+            self._ask_at(record, now + self._options.question_timeout)
+        return Frame(wire.join(payloads)) if payloads else None
+
+    def _resends(self, generation: int, now: float) -> Frame | None:
+        payloads: list[bytes] = []
+        records: list[TaskRecord] = []
+        size = 2
+        while self.resending and len(records) < self._options.batch_tasks:
+            uuid, record = next(iter(self.resending.items()))
+            if records and (record.ladder.alone or size + record.size > self._options.batch_bytes):
+                break
+            del self.resending[uuid]
+            self._table.written(record, generation, now)
+            record.ladder.resent = True
+            records.append(record)
+            payloads.append(record.payload)
+            size += record.size + 1
+            self._out.counters.resends += 1
+            self._out.emit(TaskResent(at=now, task_uuid=uuid))
+            self._ask_at(record, now + self._after_resend(record))
+            if record.ladder.alone:
+                break
+        return Frame(wire.join(payloads), tuple(records)) if records else None
+
+    def _after_resend(self, record: TaskRecord) -> float:
+        usual = record.expectation.duration if record.expectation is not None else None
+        return max(self._options.question_timeout, 2 * (usual or 0.0))
+
+    # Answers
+
+    def _close_question(self, record: TaskRecord) -> bool:
+        """Close the question about a task; False where none was open."""
+        if record.ladder.question is None:
+            return False
+        record.ladder.question = None
+        del self.open[record.uuid]
+        if self.asking:
+            self._out.wake = True
+        return True
+
+    def sole_question(self) -> TaskRecord | None:
+        """The one task in question while a culprit is searched; ``None`` elsewhere."""
+        if self.window == 1 and len(self.open) == 1:
+            return next(iter(self.open.values()))
+        return None
+
+    def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
+        """A task is about to end, ``answered`` or not: it asks nothing any more."""
+        ladder = record.ladder
+        # Whoever is asked for, sent again or planned has a ladder of its own.
+        if ladder is not GROUND:
+            self._close_question(record)
+            if ladder.next_at != FOREVER:
+                ladder.next_at = FOREVER
+                self.schedule.forget()
+            self.asking.pop(record.uuid, None)
+            self.resending.pop(record.uuid, None)
+        if not record.sends:
+            return
+        if not self.ready:
+            # The replay may come before the reply to the authentication.
+            if answered:
+                self.replay.early()
+            return
+        older = ladder.disturbed or record.generation != self._generation
+        if older and self.replay.flowing and record.delivery != "async":
+            self.replay.settled(now, answered=answered)
+
+    def still_running(self, record: TaskRecord, now: float) -> None:
+        """The server proved that it has the task: a receipt, a note, some of the results."""
+        unplanned = self._close_question(record)
+        ladder = record.climb()
+        if self.resending.pop(record.uuid, None) is not None or ladder.resend_due:
+            ladder.resend_due = False
+            unplanned = True
+        ladder.confirmed = True
+        ladder.misses = 0
+        if not unplanned:
+            return
+        if record.delivery == "async" and record.expectation is not None:
+            age = now - record.written_at
+            cap = self._options.question_backoff_cap
+            self._ask_at(record, now + record.expectation.next_poll(age, cap))
+        else:
+            self._ask_later(record, now)
+
+    def receipt(self, record: TaskRecord, now: float) -> None:
+        """``conflictTaskUUID`` after our own resend: the task arrived before."""
+        self._out.counters.receipts += 1
+        self.still_running(record, now)
+        self._ask_later(record, now)
+
+    def denied(self, record: TaskRecord, family: ErrorFamily, now: float) -> bool:
+        """A question was not answered with the truth. True: the task is lost on the server.
+
+        ``family`` is that of the error; NOT_FOUND where there was none.
+        """
+        if not self._close_question(record):
+            # The answer to a question that was given up, or to one that was answered.
+            return False
+        ladder = record.ladder
+        if family in _PASSING and ladder.misses < LOST_AFTER_MISSES:
+            ladder.misses += family is ErrorFamily.TIMEOUT
+            self._ask_later(record, now)
+            return False
+        ladder.misses += 1
+        # A second try was asked for by the caller itself.
+        may_send = not ladder.ask_only and (
+            ladder.reused or (ladder.disturbed and self._options.resubmit == "same-uuid")
+        )
+        if not ladder.confirmed and may_send:
+            # Not before the server had the time to register the last copy. It can have come
+            # in until its socket ended; on a socket that is still open, until the question
+            # that was written behind it was answered.
+            arrived = self._ends.get(record.generation)
+            if arrived is None:
+                arrived = ladder.denied_at = ladder.denied_at or now
+            at = arrived + self._options.resend_after * (1 + _spread(record))
+            if now >= at:
+                self.resending[record.uuid] = record
+                self._out.wake = True
+            else:
+                ladder.resend_due = True
+                self._ask_at(record, at)
+            return False
+        if ladder.confirmed and record.delivery == "async" and ladder.misses >= LOST_AFTER_MISSES:
+            return True
+        self._ask_later(record, now)
+        return False
+
+    def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
+        """Which way an item that was pushed to us took."""
+        ladder = record.ladder
+        if ladder.resent and not ladder.confirmed:
+            return RecoveredBy.RESUBMIT
+        if ladder.disturbed or record.generation != generation:
+            return RecoveredBy.REPLAY
+        return RecoveredBy.LIVE
+
+
+def _spread(record: TaskRecord) -> float:
+    """By how much a resend is put off, as a part of ``resend_after``; none for the first.
+
+    Longer from one to the next, and each at a place of its own in that time: a wire that is
+    cut at regular times must neither meet all tasks together nor one task again and again.
+    """
+    resends = record.sends - 1
+    place = (int(record.uuid[-4:], 16) / 0x10000 + resends * GOLDEN) % 1
+    return place * min(max(resends, 0), MOST_SPREAD)
+
+
+def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
+    """Whether an error speaks of a question about the task rather than of the task itself.
+
+    A question only reads, so what a provider, a safety filter or an empty
+    account say is about the task, even under the question's name. An error
+    that does not name its type of task is a question's answer where a question
+    could have earned it; so is one that denies a task we asked about.
+    """
+    fam = error.family
+    if error.task_type == record.task_type and record.task_type in READ_ONLY:
+        # The task is such a question itself: this is its answer.
+        return False
+    if error.task_type in (Question.POLL.value, Question.ARCHIVE.value):
+        return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
+    denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()
+    if denies_task and record.ladder.asks > 0:
+        # Also under the name of the task that it asks about, and also when it comes late.
+        return True
+    return error.task_type is None and record.ladder.question is not None and fam in _PASSING

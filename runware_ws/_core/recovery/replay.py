@@ -1,0 +1,66 @@
+"""When a replay is over. The server does not say, so silence does."""
+
+from __future__ import annotations
+
+from runware_ws._core.context import Outbox
+from runware_ws._core.tasks.record import FOREVER
+from runware_ws.events import SessionResumed
+
+__all__ = ["Replay"]
+
+LONGEST = 5.0
+"""A replay that still flows after this does not hold back the questions any longer."""
+
+
+class Replay:
+    """Counts what a resumed session brings back, until it has been quiet for ``replay_grace``."""
+
+    def __init__(self, out: Outbox) -> None:
+        self._out = out
+        self._grace = out.options.replay_grace
+        self._session_uuid = ""
+        self._awaited = 0
+        self._replayed = 0
+        self._latest = FOREVER
+        self.ends = FOREVER
+
+    @property
+    def flowing(self) -> bool:
+        """Whether more may come by itself, so that questions had better wait."""
+        return self.ends != FOREVER
+
+    def begin(self, session_uuid: str, awaited: int, now: float) -> None:
+        """A session was resumed; ``awaited`` tasks may be answered by its replay."""
+        self._session_uuid = session_uuid
+        self._awaited = awaited
+        self.ends = now + self._grace
+        self._latest = now + max(LONGEST, self._grace)
+        if not awaited:
+            self.end(now)
+
+    def early(self) -> None:
+        """A task was answered before the authentication was."""
+        self._replayed += 1
+
+    def settled(self, now: float, *, answered: bool) -> None:
+        """A task of before the cut ended while the replay flows."""
+        self._replayed += answered
+        self._awaited -= 1
+        if self._awaited <= 0:
+            self.end(now)
+        else:
+            self.ends = max(self.ends, min(now + self._grace, self._latest))
+
+    def end(self, now: float) -> None:
+        """It is over: tell."""
+        self.ends = FOREVER
+        self._out.rearm = True
+        self._out.emit(
+            SessionResumed(at=now, session_uuid=self._session_uuid, replayed=self._replayed)
+        )
+
+    def stop(self, now: float) -> None:
+        """The socket is gone."""
+        if self.flowing:
+            self.end(now)
+        self._replayed = 0

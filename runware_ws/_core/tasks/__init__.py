@@ -1,0 +1,1 @@
+"""Every task: its record, its queue, its deadlines, its end."""

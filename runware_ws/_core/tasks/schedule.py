@@ -1,0 +1,138 @@
+"""Deadlines of many tasks behind one timer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+
+from runware_ws._core.states import DONE
+from runware_ws._core.tasks.record import FOREVER, TaskRecord
+
+__all__ = ["PIECE", "Schedule"]
+
+_SLACK = 64
+
+PIECE = 1_000
+"""Tasks looked at in one go, so that 100,000 do not stall the loop."""
+
+
+class Schedule:
+    """Records by time, with entries that die in place.
+
+    Most entries come in the order of their times, as tasks with one timeout do:
+    those stand in a queue. The others go into a heap. ``time_of`` reads the
+    record's own time: an entry that no longer agrees with it, or whose task
+    ended, is dead. Dead entries are dropped when they come up, and all at once
+    when they are the majority, so what is held stays in proportion to the live
+    tasks.
+    """
+
+    __slots__ = ("_count", "_dead", "_heap", "_queue", "_time_of", "_times")
+
+    def __init__(self, time_of: Callable[[TaskRecord], float]) -> None:
+        self._time_of = time_of
+        # Two queues in step: a pair for each entry would be one more object for the collector.
+        self._times: deque[float] = deque()
+        self._queue: deque[TaskRecord] = deque()
+        self._heap: list[tuple[float, int, TaskRecord]] = []
+        self._count = 0
+        self._dead = 0
+
+    def __len__(self) -> int:
+        return len(self._times) + len(self._heap)
+
+    def put(self, record: TaskRecord, at: float) -> bool:
+        """Schedule ``record``; the caller has set the record's own time to ``at``, a new one.
+
+        True where that is earlier than what :meth:`first` told last.
+        """
+        times = self._times
+        if times and at >= times[-1]:
+            # The usual way, for thousands of tasks a second.
+            if at != FOREVER:
+                times.append(at)
+                self._queue.append(record)
+            return False
+        if at == FOREVER:
+            return False
+        sooner = at < self.first()
+        queue = self._queue
+        if len(times) == 1 or (times and at >= times[-2]):
+            # One with a far time had better not make all that follow the exception.
+            self._push(times.pop(), queue.pop())
+        if times and at < times[-1]:
+            self._push(at, record)
+        else:
+            times.append(at)
+            queue.append(record)
+        return sooner
+
+    def _push(self, at: float, record: TaskRecord) -> None:
+        self._count += 1
+        heappush(self._heap, (at, self._count, record))
+
+    @property
+    def out_of_order(self) -> int:
+        """How many entries stand in the heap."""
+        return len(self._heap)
+
+    def forget(self) -> None:
+        """Note that one entry died: its record has ended, or has another time."""
+        self._dead += 1
+        queue, times = self._queue, self._times
+        # Mostly the oldest die first, and are dropped so.
+        while queue and (queue[0].state >= DONE or self._time_of(queue[0]) != times[0]):
+            queue.popleft()
+            times.popleft()
+            self._dead -= 1
+        if self._dead > _SLACK and self._dead * 2 > len(queue) + len(self._heap):
+            self._rebuild()
+
+    def clear(self) -> list[TaskRecord]:
+        """Drop every entry; whose they were."""
+        records = [*self._queue, *(record for _, _, record in self._heap)]
+        self._times.clear()
+        self._queue.clear()
+        self._heap.clear()
+        self._dead = 0
+        return records
+
+    def first(self) -> float:
+        """When the next live entry is due; infinite where there is none."""
+        while self._times and not self._alive(self._times[0], self._queue[0]):
+            self._times.popleft()
+            self._queue.popleft()
+            self._dead -= 1
+        while self._heap and not self._alive(self._heap[0][0], self._heap[0][2]):
+            heappop(self._heap)
+            self._dead -= 1
+        at = self._times[0] if self._times else FOREVER
+        return min(at, self._heap[0][0]) if self._heap else at
+
+    def due(self, now: float) -> Iterator[TaskRecord]:
+        """Take out the live entries that are due, in order of time, but no more than ``PIECE``.
+
+        The caller gives each another time, or ends it, before it takes the next.
+        """
+        for _ in range(PIECE):
+            at = self.first()
+            if at > now:
+                return
+            if self._times and self._times[0] == at:
+                self._times.popleft()
+                yield self._queue.popleft()
+            else:
+                yield heappop(self._heap)[2]
+
+    def _alive(self, at: float, record: TaskRecord) -> bool:
+        return record.state < DONE and self._time_of(record) == at
+
+    def _rebuild(self) -> None:
+        entries = zip(self._times, self._queue, strict=True)
+        live = [(at, record) for at, record in entries if self._alive(at, record)]
+        self._times = deque(at for at, _ in live)
+        self._queue = deque(record for _, record in live)
+        self._heap = [e for e in self._heap if self._alive(e[0], e[2])]
+        heapify(self._heap)
+        self._dead = 0

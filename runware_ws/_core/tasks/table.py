@@ -1,0 +1,295 @@
+"""All tasks of a client: admission, the queue to the wire, deadlines, ends.
+
+A task ends in :meth:`TaskTable.settle` and nowhere else, exactly once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Any
+
+from runware_ws._core import wire
+from runware_ws._core.context import Outbox
+from runware_ws._core.effects import Admit, Frame, Progress
+from runware_ws._core.inbound.meaning import ABOUT_OTHERS
+from runware_ws._core.states import DONE, FAILED, QUEUED, WAITING, WRITTEN, TaskState
+from runware_ws._core.tasks.claims import Claims, Tombstones
+from runware_ws._core.tasks.record import FOREVER, GROUND, SOURCE_RANK, TaskRecord
+from runware_ws._core.tasks.schedule import Schedule
+from runware_ws.errors import (
+    InvalidTask,
+    OutcomeUnknown,
+    RunwareError,
+    Submitted,
+    TaskTimeout,
+)
+from runware_ws.events import LateResult, UnknownTask
+from runware_ws.models.results import RecoveredBy
+
+__all__ = ["TaskTable", "timed_out"]
+
+
+_LIVE = RecoveredBy.LIVE
+
+
+class TaskTable:
+    """The tasks that have not ended, and a bounded memory of those that have."""
+
+    def __init__(self, out: Outbox) -> None:
+        self._out = out
+        self._options = out.options
+        self.tasks: dict[str, TaskRecord] = {}
+        self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
+        # In the order of admission. Tasks that ended unsent stay in place for a while.
+        self.queue: deque[TaskRecord] = deque()
+        self._stale = 0
+        self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.in_flight = 0
+        self.in_flight_bytes = 0
+        self.deadlines = Schedule(lambda record: record.wake_at)
+        self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
+        # Apart, so that many answers do not make those be forgotten that may be tried again.
+        self.answered = Tombstones()
+        self.given_up = Tombstones()
+
+    # Admission
+
+    def submit(self, record: TaskRecord) -> None:
+        """Take a task in: to the queue where there is room, to the waiting line elsewhere.
+
+        Raises:
+            InvalidTask: its taskUUID is in flight, or was answered a moment ago.
+        A taskUUID that was given up without an answer may come again: the server
+        tells whether it has it, and it does not run twice.
+        """
+        uuid = record.uuid
+        # A task that asks about another bears its taskUUID: it neither uses it up nor tries again.
+        own = record.task_type not in ABOUT_OTHERS
+        if uuid in self.tasks or (own and self.answered.get(uuid) is not None):
+            raise InvalidTask(
+                f"taskUUID {uuid} was used before: it must be unique per task, for ever",
+                problems=("taskUUID: used before",),
+                task_uuid=uuid,
+            )
+        if own and self.given_up.get(uuid) is not None:
+            # The safe second try: the server may have the first one, so its conflict is a receipt.
+            record.climb().reused = True
+            record.generation = self.given_up.take(uuid)
+        self.tasks[uuid] = record
+        self._out.counters.submitted += 1
+        if self.deadlines.put(record, record.wake_at):
+            self._out.rearm = True
+        if not self.waiting and self._has_room(record.size):
+            self._admit(record)
+        else:
+            self.waiting[uuid] = record
+
+    def _has_room(self, size: int) -> bool:
+        if not self.in_flight:
+            return True
+        return (
+            self.in_flight < self._options.max_in_flight
+            and self.in_flight_bytes + size <= self._options.max_in_flight_bytes
+        )
+
+    def _admit(self, record: TaskRecord) -> None:
+        record.move(QUEUED)
+        self.in_flight += 1
+        self.in_flight_bytes += record.size
+        if record.ladder.reused:
+            self.second_tries[record.uuid] = record
+        else:
+            self.queue.append(record)
+        self._out.wake = True
+
+    def take_second_tries(self) -> list[TaskRecord]:
+        """Admitted tasks that the server may know already: to be asked for, not to be sent."""
+        records = list(self.second_tries.values())
+        self.second_tries.clear()
+        return records
+
+    def _admit_waiting(self) -> None:
+        while self.waiting:
+            uuid, record = next(iter(self.waiting.items()))
+            if not self._has_room(record.size):
+                return
+            del self.waiting[uuid]
+            self._admit(record)
+            self._out.effects.append(Admit(record))
+
+    # To the wire
+
+    def next_frame(self, generation: int, now: float) -> Frame | None:
+        """The next frame of tasks that were never written; they count as written from here on."""
+        queue = self.queue
+        if not queue:
+            return None
+        records: list[TaskRecord] = []
+        payloads: list[bytes] = []
+        size = 2
+        options = self._options
+        while queue and len(records) < options.batch_tasks:
+            record = queue[0]
+            alone = record.ladder.alone
+            if records and (alone or size + record.size + 1 > options.batch_bytes):
+                break
+            queue.popleft()
+            self._drop_stale()
+            self.written(record, generation, now)
+            records.append(record)
+            payloads.append(record.payload)
+            size += record.size + 1
+            if alone:
+                break
+        return Frame(wire.join(payloads), tuple(records))
+
+    def written(self, record: TaskRecord, generation: int, now: float) -> None:
+        """Note that ``record`` goes into a frame now."""
+        if record.state is QUEUED:
+            record.move(WRITTEN)
+        record.generation = generation
+        record.written_at = now
+        record.sends += 1
+        if record.ladder is not GROUND:
+            record.ladder.denied_at = 0.0
+
+    def not_written(self, frame: Frame) -> None:
+        """Take a frame back: the socket was closed before its first byte."""
+        for record in reversed(frame.records):
+            if record.ended:
+                continue
+            record.sends -= 1
+            if record.state is TaskState.WRITTEN and record.sends == 0:
+                record.move(QUEUED)
+                self.queue.appendleft(record)
+
+    # Items and ends
+
+    def settle(
+        self, record: TaskRecord, state: TaskState, now: float, error: RunwareError | None = None
+    ) -> None:
+        """End ``record``. The only place where a task ends."""
+        was_admitted = record.state is not WAITING
+        uuid = record.uuid
+        unsent = record.state is QUEUED and self.second_tries.pop(uuid, None) is None
+        if not was_admitted:
+            del self.waiting[uuid]
+        record.move(state)
+        record.error = error
+        if unsent:
+            self._stale += 1
+            self._drop_stale()
+        del self.tasks[uuid]
+        counters = self._out.counters
+        counters.ends[state] += 1
+        if state is DONE:
+            source = record.recovered_by
+            counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
+        if record.wake_at != FOREVER:
+            self.deadlines.forget()
+        answered = state is DONE or state is FAILED
+        if (
+            record.task_type not in ABOUT_OTHERS
+            and (answered or record.sends or record.ladder.reused)
+            and (self.answered if answered else self.given_up).add(
+                uuid, state, now, record.generation
+            )
+        ):
+            self._out.rearm = True
+        if was_admitted:
+            self.in_flight -= 1
+            self.in_flight_bytes -= record.size
+        if self.waiting:
+            # One that waits no longer makes way too: a smaller one behind it may fit.
+            self._admit_waiting()
+        record.payload = b""
+        self._out.ended(record)
+
+    def _drop_stale(self) -> None:
+        """Keep the head of the queue live, and the others in proportion."""
+        queue = self.queue
+        while self._stale and queue[0].state is not QUEUED:
+            queue.popleft()
+            self._stale -= 1
+        if self._stale * 2 > len(queue):
+            live = [record for record in queue if record.state is QUEUED]
+            queue.clear()
+            queue.extend(live)
+            self._stale = 0
+
+    def note(self, record: TaskRecord) -> None:
+        """Tell a watching handle that there is something new."""
+        if record.watched:
+            self._out.effects.append(Progress(record))
+
+    def end_of(self, uuid: str) -> TaskState | None:
+        """How a task ended that is still remembered; ``None`` where it is not."""
+        return self.answered.get(uuid) or self.given_up.get(uuid)
+
+    def stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
+        """An item for a task that has no waiting owner."""
+        end = self.end_of(uuid)
+        if end is DONE:
+            self._out.counters.duplicates += 1
+            return
+        self._out.counters.strays += 1
+        if not self.claims.add(uuid, item, size):
+            return
+        event = UnknownTask if end is None else LateResult
+        self._out.emit(event(at=now, task_uuid=uuid))
+
+    def expire(self, now: float) -> tuple[list[TaskRecord], list[TaskRecord]]:
+        """The tasks whose deadline has passed, and those for which it is near.
+
+        The caller ends the ones, and may ask one last time for the others.
+        """
+        self.answered.expire(now)
+        self.given_up.expire(now)
+        passed: list[TaskRecord] = []
+        near: list[TaskRecord] = []
+        for record in self.deadlines.due(now):
+            if record.deadline <= now:
+                record.wake_at = FOREVER
+                passed.append(record)
+            else:
+                near.append(record)
+        for record in near:
+            record.wake_at = record.deadline
+            self.deadlines.put(record, record.deadline)
+        return passed, near
+
+    def next_deadline(self) -> float:
+        """The next deadline of a task, or of a memory of one."""
+        return min(self.deadlines.first(), self.answered.next_expiry(), self.given_up.next_expiry())
+
+
+def timed_out(
+    record: TaskRecord, now: float, *, in_doubt: bool, connection: str
+) -> tuple[TaskState, RunwareError]:
+    """How a task whose deadline has passed ends, with what is known.
+
+    ``in_doubt``: the connection broke after the task was written.
+    ``connection`` tells of the connection's state, for people.
+    """
+    waited = f"not answered in {now - record.submitted_at:.3g} s"
+    came = f"{len(record.items)} of {record.expected} results came"
+    kind: type[OutcomeUnknown | TaskTimeout] = TaskTimeout
+    state = TaskState.TIMED_OUT
+    if record.submitted is Submitted.NO:
+        where = "waiting for room in flight" if record.state is TaskState.WAITING else "unsent"
+        text = f"{waited}: still {where}; {connection}"
+    elif in_doubt:
+        kind, state = OutcomeUnknown, TaskState.UNKNOWN
+        ladder = record.ladder
+        known = "the server has it" if ladder.confirmed else "it may or may not have arrived"
+        text = (
+            f"{waited}, and the connection broke after the task was written: {known}; {came}; "
+            f"asked {ladder.asks} times; {connection}. A late result stays claimable; "
+            "the same work under a new taskUUID may run twice"
+        )
+    else:
+        text = (
+            f"{waited}: written, and the server may still finish it; {came}. "
+            "A late result stays claimable"
+        )
+    return state, kind(text, task_uuid=record.uuid, submitted=record.submitted)

@@ -1,0 +1,392 @@
+"""The supervisor: opens sockets, feeds the core, performs its effects, keeps its timers.
+
+It decides nothing. All of it runs in one task group; one socket is open at a
+time, for the next dial begins only when the last socket is gone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from runware_ws._core import wire
+from runware_ws._core.core import SessionCore
+from runware_ws._core.effects import (
+    Admit,
+    Authenticate,
+    Close,
+    Effect,
+    Emit,
+    Frame,
+    Open,
+    Progress,
+    Resolve,
+)
+from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._io.feed import EventFeed
+from runware_ws._io.keys import KeySource
+from runware_ws._io.transport.base import Dial, NotSent, Transport, TransportLost
+from runware_ws._io.wakeups import Bell, Waiting
+from runware_ws.backoff import Backoff
+from runware_ws.classify import Loss, LossKind
+from runware_ws.config import Config
+from runware_ws.events import Closed, Event
+
+__all__ = ["Driver", "Owner"]
+
+FOREVER = float("inf")
+
+BACKLOG_GRACE = 0.5
+"""How long a socket that takes no more may still be read from, in seconds."""
+
+WAKES = 128
+"""So many callers are woken at once: others, and the socket, have their turn in between."""
+
+FRAMES_IN_A_ROW = 16
+"""So many frames are written before other tasks have their turn."""
+
+
+class Owner(Protocol):
+    """Who waits for a task: called back by the driver, must not raise or block."""
+
+    def on_admitted(self) -> None: ...
+
+    def on_progress(self) -> None: ...
+
+    def on_settled(self) -> None: ...
+
+
+class Driver:
+    """Runs one session core over sockets."""
+
+    def __init__(self, url: str, keys: KeySource, config: Config, dial: Dial) -> None:
+        self._url = url
+        self._keys = keys
+        self._config = config
+        self._dial = dial
+        self.core = SessionCore(
+            config,
+            draw=Backoff(config.backoff, cap=config.backoff_cap),
+            redact=keys.redact_text,
+            fixed_key=keys.fixed,
+        )
+        self.feed = EventFeed(config.event_buffer)
+        self.waiting = Waiting.current()
+        self.now = self.waiting.now
+        self._wake = self.waiting.wake
+        self._opening: deque[int] = deque()
+        # Tasks that have ended and whose callers were not told yet.
+        self._untold: deque[TaskRecord] = deque()
+        self._wakes_left = WAKES
+        self._authenticate: Authenticate | None = None
+        # The one stands around a socket from its dial to its end, the other around its use: a
+        # closing handshake must not be cancelled along with the use.
+        self._socket_scope: anyio.CancelScope | None = None
+        self._use_scope: anyio.CancelScope | None = None
+        self._transport: Transport | None = None
+        self._farewell: anyio.CancelScope | None = None
+        self._activity: object = None
+        self._graceful = False
+        self._given_up = 0
+        self._armed = FOREVER
+        # What wakes the supervisor, the writer, the timer, and whoever watches the state.
+        self._open_event = anyio.Event()
+        self._writer = Bell(self.waiting)
+        self._waker = Bell(self.waiting)
+        self._timer_event = anyio.Event()
+        self._changed = anyio.Event()
+        self.stopped = anyio.Event()
+
+    # The public side
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Begin to dial, in ``tasks``."""
+        self.core.start(self.now())
+        tasks.start_soon(self._supervise, name="runware_ws supervisor")
+        tasks.start_soon(self._keep_time, name="runware_ws timer")
+        tasks.start_soon(self._tell_on, name="runware_ws waker")
+        self.apply()
+
+    def submit(self, record: TaskRecord) -> None:
+        """Hand a task to the core. Raises what the core raises."""
+        self.core.submit(record)
+        self.apply()
+
+    def cancel(self, record: TaskRecord) -> bool:
+        """Give a task up; False where it had ended."""
+        done = self.core.cancel(record, self.now())
+        self.apply()
+        return done
+
+    def drain(self) -> None:
+        """Take no new task."""
+        self.core.drain(self.now())
+        self.apply()
+
+    def close(self) -> None:
+        """End all tasks and the socket; :attr:`stopped` tells when it is done."""
+        self.core.close(self.now())
+        self.apply()
+        # Whoever wakes callers turn by turn may have been cancelled.
+        self._wakes_left = len(self._untold)
+        self._tell()
+        # There may be no socket to close: let the supervisor see that it is over.
+        self._open_event.set()
+
+    def give_up(self, record: TaskRecord) -> None:
+        """Give a task up; where its result is here already, keep it for a claim."""
+        if not self.cancel(record) and record.state is TaskState.DONE:
+            self.core.keep(record)
+
+    def abort(self) -> None:
+        """Wait no longer for a closing handshake."""
+        if self._farewell is not None:
+            self._farewell.cancel()
+
+    async def wait_changed(self) -> None:
+        """Wait until something happened that is an event, or no task is pending any more."""
+        await self._changed.wait()
+
+    # Effects
+
+    def apply(self) -> None:
+        """Perform what the core wants done."""
+        core = self.core
+        self._wakes_left = WAKES
+        if core.has_effects:
+            self._perform(core.take_effects())
+        if core.take_wake():
+            self._writer.ring()
+        if core.take_rearm() and core.next_deadline() < self._armed:
+            self._timer_event.set()
+
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Resolve):
+                self._untold.extend(effect.records)
+                self._tell()
+            elif isinstance(effect, (Progress, Admit)):
+                owner: Owner | None = effect.record.owner
+                if owner is not None:
+                    owner.on_progress() if isinstance(effect, Progress) else owner.on_admitted()
+            elif isinstance(effect, Emit):
+                self._emit(effect.event)
+            elif isinstance(effect, Open):
+                self._opening.append(effect.generation)
+                self._open_event.set()
+            elif isinstance(effect, Authenticate):
+                self._authenticate = effect
+                self._writer.ring()
+            else:
+                self._end_socket(effect)
+
+    def _tell(self) -> None:
+        """Wake some of those whose tasks have ended; the rest have to wait for their turn."""
+        wake, untold = self._wake, self._untold
+        while untold and self._wakes_left:
+            self._wakes_left -= 1
+            record = untold.popleft()
+            if record.waiter is not None:
+                wake(record.waiter)
+            owner: Owner | None = record.owner
+            if owner is not None:
+                # Owner and record know each other: part them, so that both can go at once.
+                record.owner = None
+                owner.on_settled()
+        if untold:
+            self._waker.ring()
+        if not self.core.pending:
+            self._notify()
+
+    async def _tell_on(self) -> None:
+        """Wake the rest, turn by turn."""
+        while True:
+            while self._untold:
+                await anyio.lowlevel.checkpoint()
+                self._wakes_left = WAKES
+                self._tell()
+            await self._waker.wait()
+
+    def _emit(self, event: Event) -> None:
+        self.feed.publish(event)
+        if isinstance(event, Closed):
+            self.feed.close()
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _end_socket(self, close: Close) -> None:
+        self._graceful = close.graceful
+        # It may not even have been opened yet: the last one may still be on its way out.
+        self._given_up = close.generation
+        scope = self._use_scope or self._socket_scope
+        if scope is not None:
+            scope.cancel()
+
+    # The supervisor
+
+    async def _supervise(self) -> None:
+        try:
+            while self.core.state is not ConnectionState.CLOSED:
+                if not self._opening:
+                    self._open_event = anyio.Event()
+                    await self._open_event.wait()
+                    continue
+                await self._socket(self._opening.popleft())
+        finally:
+            self.stopped.set()
+            self._timer_event.set()
+
+    async def _socket(self, generation: int) -> None:
+        """One socket from the dial to its end."""
+        self._graceful = False
+        self._authenticate = None
+        loss: Loss | None = None
+        with anyio.CancelScope() as scope:
+            self._socket_scope = scope
+            if generation <= self._given_up:
+                return
+            try:
+                loss = await self._open_and_run(generation)
+            except TransportLost as exc:
+                loss = exc.loss
+        self._socket_scope = self._transport = None
+        # Where the core itself ended the socket, this report is of an old generation.
+        if loss is not None:
+            loss = Loss(
+                loss.kind,
+                loss.code,
+                loss.status,
+                loss.retry_after,
+                self._keys.redact_text(loss.detail),
+            )
+            self.core.lost(generation, loss, self.now())
+            self.apply()
+
+    async def _open_and_run(self, generation: int) -> Loss | None:
+        try:
+            key = await self._keys.fetch()
+        except Exception as exc:
+            # What it says could hold the key, so only its type is told.
+            return Loss(LossKind.KEY_UNAVAILABLE, detail=f"api_key() raised {type(exc).__name__}")
+        async with self._dial(self._url, self._config) as transport:
+            self._transport = transport
+            try:
+                with anyio.CancelScope() as self._use_scope:
+                    self.core.connected(generation, self.now())
+                    self.apply()
+                    return await self._run_socket(
+                        generation,
+                        transport,
+                        lambda session: wire.authentication(key.get_secret_value(), session),
+                    )
+                return None
+            finally:
+                self._use_scope = None
+                if self._graceful:
+                    with anyio.move_on_after(self._config.close_timeout, shield=True) as scope:
+                        self._farewell = scope
+                        await transport.aclose()
+
+    async def _run_socket(
+        self,
+        generation: int,
+        transport: Transport,
+        authentication: Callable[[str | None], bytes],
+    ) -> Loss | None:
+        loss: Loss | None = None
+
+        async def write() -> None:
+            nonlocal loss
+            ended = await self._write(generation, transport, authentication)
+            # What the peer said before it went is still to be read; then the reader
+            # tells how the socket ended. But a peer may close and never hang up.
+            await anyio.sleep(BACKLOG_GRACE)
+            loss = ended
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write, name="runware_ws writer")
+            core, now, apply = self.core, self.now, self.apply
+            try:
+                while True:
+                    data = await transport.receive()
+                    at = now()
+                    core.receive(generation, data, at)
+                    for more in transport.take_ready():
+                        core.receive(generation, more, at)
+                    apply()
+            except TransportLost as exc:
+                loss = exc.loss
+            tasks.cancel_scope.cancel()
+        return loss
+
+    async def _write(
+        self,
+        generation: int,
+        transport: Transport,
+        authentication: Callable[[str | None], bytes],
+    ) -> Loss:
+        """Write what the core hands out until the socket takes no more; how it ended."""
+        frame: Frame | None = None
+        in_a_row = 0
+        try:
+            while True:
+                wanted, self._authenticate = self._authenticate, None
+                if wanted is not None and wanted.generation == generation:
+                    await transport.send(authentication(wanted.session_uuid))
+                    continue
+                frame = self.core.next_frame(self.now())
+                if frame is None:
+                    in_a_row = 0
+                    await self._writer.wait()
+                    continue
+                self.apply()
+                await transport.send(frame.data)
+                in_a_row += 1
+                if in_a_row % FRAMES_IN_A_ROW == 0:
+                    # A socket with room does not wait: let others have their turn.
+                    await anyio.lowlevel.checkpoint()
+        except NotSent as exc:
+            if frame is not None:
+                self.core.not_written(generation, frame)
+            return exc.loss
+        except TransportLost as exc:
+            return exc.loss
+
+    # The timer
+
+    def _bytes_moved(self) -> bool:
+        """Whether bytes came or went since the last call, as part of a large message or so."""
+        if self._transport is None:
+            return False
+        before, self._activity = self._activity, self._transport.activity()
+        return before != self._activity
+
+    async def _keep_time(self) -> None:
+        core = self.core
+        while core.state is not ConnectionState.CLOSED:
+            deadline = core.next_deadline()
+            now = self.now()
+            if deadline <= now:
+                was_probing = core.probing
+                if was_probing and self._bytes_moved():
+                    core.moving(now)
+                core.on_deadline(now)
+                if core.probing and not was_probing:
+                    self._bytes_moved()
+                self.apply()
+                await anyio.lowlevel.checkpoint()
+                continue
+            self._armed = deadline
+            self._timer_event = anyio.Event()
+            with anyio.CancelScope(deadline=deadline):
+                await self._timer_event.wait()
+            self._armed = FOREVER

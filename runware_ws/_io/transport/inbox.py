@@ -1,0 +1,65 @@
+"""Whole messages as the socket's read brings them, without a queue per frame.
+
+``websockets`` hands each frame through an assembler and a future of its own.
+Here all messages of one read of the socket are put down at once, and the
+reader is woken once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from websockets.frames import Frame, Opcode
+
+from runware_ws._io.wakeups import Bell, Waiting
+
+__all__ = ["Inbox"]
+
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+class Inbox:
+    """Messages that came in and were not read yet. One reader."""
+
+    __slots__ = ("_bell", "_messages", "_parts", "ended")
+
+    def __init__(self) -> None:
+        self._bell = Bell(Waiting.current())
+        self._messages: deque[bytes] = deque()
+        self._parts: bytearray | None = None
+        self.ended = False
+
+    def put(self, frame: Frame) -> bool:
+        """Take a frame of a message; False where it is a control frame."""
+        if frame.opcode not in _DATA:
+            return False
+        data = frame.data
+        if not frame.fin or self._parts is not None:
+            # The library checks the order of fragments and the size of the whole, but not how
+            # many there are: so they are not kept one by one.
+            parts = self._parts = bytearray() if self._parts is None else self._parts
+            parts += data
+            if not frame.fin:
+                return True
+            data, self._parts = bytes(parts), None
+        self._messages.append(data if isinstance(data, bytes) else bytes(data))
+        self._bell.ring()
+        return True
+
+    def end(self) -> None:
+        """The socket is gone: what came before is still to be read."""
+        self.ended = True
+        self._bell.ring()
+
+    async def get(self) -> bytes | None:
+        """The next message; ``None`` once the socket is gone and all was read. Cancel-safe."""
+        while not self._messages:
+            if self.ended:
+                return None
+            await self._bell.wait()
+        return self._messages.popleft()
+
+    def take(self) -> deque[bytes]:
+        """All messages that are here already; may be none."""
+        messages, self._messages = self._messages, deque()
+        return messages

@@ -1,0 +1,137 @@
+"""Sockets by ``websockets.trio``. Imported only under trio: it needs the extra."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import trio
+from websockets.client import ClientProtocol
+from websockets.frames import Frame
+from websockets.protocol import Event, State
+from websockets.trio.client import ClientConnection, connect
+
+from runware_ws._io.transport.base import Transport, TransportLost
+from runware_ws._io.transport.inbox import Inbox
+from runware_ws._io.transport.websocket import (
+    DIAL_ERRORS,
+    WebSocketTransport,
+    dial_loss,
+    forget_unsent,
+)
+
+__all__ = ["dial_trio"]
+
+PIECE = 64 * 1024
+"""A large message goes out in pieces, so that its progress can be seen."""
+
+
+class TrioTransport(WebSocketTransport):
+    """One socket of ``websockets.trio``."""
+
+    def __init__(self, connection: TrioConnection) -> None:
+        super().__init__(connection)
+        self._own = connection
+
+    async def aclose(self) -> None:
+        await self._own.aclose()
+
+    def activity(self) -> object:
+        wire = self._own.wire
+        return wire.received, wire.sent if self._sending else None
+
+    async def drop(self) -> None:
+        """Leave without a word."""
+        if self._own.state is not State.CLOSED:
+            forget_unsent(self._own.wire.socket_stream())
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self._own.wire)
+
+
+class CountingStream(trio.abc.Stream):
+    """A stream that counts what goes through it."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.received = 0
+        self.sent = 0
+
+    def socket_stream(self) -> trio.SocketStream | None:
+        """The stream at the bottom, ``None`` where it is no socket."""
+        stream: trio.abc.Stream = self._stream
+        while isinstance(stream, trio.SSLStream):
+            stream = cast("trio.abc.Stream", stream.transport_stream)
+        return stream if isinstance(stream, trio.SocketStream) else None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE):
+            piece = view[start : start + PIECE]
+            await self._stream.send_all(piece)
+            self.sent += len(piece)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        self.received += len(data)
+        return data
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class TrioConnection(ClientConnection):
+    """Counts the bytes that come and go, and puts messages down whole."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        stream: trio.abc.Stream,
+        protocol: ClientProtocol,
+        **options: Any,
+    ) -> None:
+        self.wire = CountingStream(stream)
+        self.inbox = Inbox()
+        super().__init__(nursery, self.wire, protocol, **options)
+
+    def process_event(self, event: Event) -> None:
+        # The first event is the handshake's response.
+        if self.response is None or not isinstance(event, Frame) or not self.inbox.put(event):
+            super().process_event(event)
+
+    async def close_stream(self) -> None:
+        await super().close_stream()
+        self.inbox.end()
+
+
+class _TrioConnect(connect):
+    """A dial that follows no redirect: another origin must not get the key."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+@asynccontextmanager
+async def dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
+    """Open a socket.
+
+    Raises:
+        TransportLost: it cannot be opened.
+    """
+    opened = False
+    try:
+        async with _TrioConnect(url, create_connection=TrioConnection, **options) as connection:
+            opened = True
+            transport = TrioTransport(cast("TrioConnection", connection))
+            try:
+                yield transport
+            finally:
+                await transport.drop()
+    except (*DIAL_ERRORS, trio.BrokenResourceError) as exc:
+        if opened:
+            raise
+        cause = exc.__cause__ if isinstance(exc, trio.BrokenResourceError) else None
+        raise TransportLost(dial_loss(cause or exc)) from None

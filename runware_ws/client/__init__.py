@@ -1,0 +1,1 @@
+"""The public verbs: a client, its handles, maps and streams."""

@@ -1,0 +1,326 @@
+"""A peer that says odd things: nothing raises, and no unrelated task is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from runware_ws._core.core import SessionCore
+from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws.classify import Loss, LossKind
+from runware_ws.config import Config
+from runware_ws.errors import AuthenticationError, ConnectionFailed, TaskError
+from runware_ws.events import MalformedFrame, ServerNotice
+from runware_ws.models.results import RecoveredBy
+from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item, uuid_of
+
+
+@pytest.mark.parametrize("status", [[], {}, 7, True, 1.5, "", "someday"])
+def test_an_odd_status_raises_nothing(status: Any) -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    bench.written()
+    bench.say({"data": [{"taskUUID": uuid_of(77), "status": status}]})
+    assert not record.ended
+    bench.answer(record, status=status)
+    assert record.state is TaskState.DONE
+
+
+@pytest.mark.parametrize("status", ["error", "failed", "failure"])
+def test_a_failure_without_an_error_object_still_ends_the_task(status: str) -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    bench.written()
+    bench.say({"data": [{"taskUUID": record.uuid, "status": status}]})
+    assert isinstance(ended(record, TaskState.FAILED), TaskError)
+
+
+def test_an_empty_error_beside_a_result_is_no_error() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    bench.written()
+    bench.answer(record, errors=[None], error=None)
+    assert record.state is TaskState.DONE
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+def test_an_answer_for_a_task_that_was_not_written_yet_is_taken(admitted: bool) -> None:
+    bench = Bench(max_in_flight=1)
+    bench.begin()
+    if not admitted:
+        bench.task()
+    record = bench.task()
+    bench.say({"data": [{"taskType": "textInference", "taskUUID": record.uuid}]})
+    bench.answer(record)
+    assert record.state is TaskState.DONE
+
+
+def test_a_task_that_the_server_knows_before_it_was_written_takes_a_conflict_as_a_receipt() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task(timeout=5)
+    bench.say({"data": [{"taskType": "textInference", "taskUUID": record.uuid}]})
+    bench.written()
+    bench.refuse(record, "conflictTaskUUID")
+    assert not record.ended
+    bench.step(5)
+    assert record.ended
+
+
+def test_items_around_an_authentication_reply_in_one_frame() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    bench.written()
+    bench.cut()
+    bench.step(0.25)
+    bench.open()
+    reply = {"taskType": "authentication", "connectionSessionUUID": OTHER_SESSION}
+    bench.say({"data": [item(record), reply, item(record)]})
+    assert record.state is TaskState.DONE
+    assert bench.core.sizes()["questions"] == 0
+
+
+def test_the_window_of_questions_never_drifts() -> None:
+    bench = Bench(question_window=1)
+    bench.begin()
+    records = [bench.task() for _ in range(4)]
+    bench.written()
+    for record in records[:3]:
+        bench.cut()
+        bench.reconnect(OTHER_SESSION)
+        bench.step(0.6)
+        assert len(bench.written()) == 1
+        bench.cut()
+        bench.core.cancel(record, bench.now)
+        assert bench.core.sizes()["questions"] == 0
+        bench.reconnect(OTHER_SESSION)
+        bench.step(0.6)
+        assert len(bench.written()) == 1, "one question at a time"
+
+
+@pytest.mark.parametrize("depth", [150, 300, 1000])
+def test_deep_nesting_is_skipped(depth: int) -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task(expected=2)
+    bench.written()
+    nested = b"[" * depth + b"]" * depth
+    for uuid in (record.uuid, uuid_of(55), uuid_of(55)):
+        frame = b'{"data":[{"taskUUID":"%b","x":%b}]}' % (uuid.encode(), nested)
+        bench.say(frame)
+        bench.say(b'{"errors":[{"code":"c","taskUUID":"%b","x":%b}]}' % (b"u", nested))
+    assert bench.core.state is ConnectionState.READY
+
+
+@pytest.mark.parametrize(
+    "code", ["rateLimitExceeded", "internalServerError", "unauthorized", "timeoutGateway"]
+)
+def test_an_error_that_answers_a_question_does_not_end_the_task(code: str) -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert len(bench.written()) == 1
+    bench.refuse(record, code)
+    assert not record.ended
+    bench.step(5)
+    assert [task["taskType"] for task in bench.written()] == ["getTaskDetails"]
+
+
+def test_the_tasks_own_not_found_ends_it_though_a_question_is_open() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    bench.written()
+    bench.refuse(record, "modelNotFound", taskType="textInference")
+    assert isinstance(ended(record, TaskState.FAILED), TaskError)
+
+
+def test_an_error_without_a_task_is_not_blamed_on_the_one_that_is_left() -> None:
+    bench = Bench()
+    bench.begin()
+    one, two = bench.task(), bench.task()
+    bench.written()
+    nameless = {"code": "missingY", "message": "m", "taskType": "textInference"}
+    bench.say({"errors": [error(one, "invalidX"), nameless]})
+    assert one.ended
+    assert not two.ended
+    assert len(bench.events(ServerNotice)) == 1
+
+
+def test_a_read_only_task_is_not_answered_by_our_own_question_about_it() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    record.task_type = "modelSearch"
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    bench.written()
+    reply: dict[str, object] = {"taskType": "getTaskDetails", "taskUUID": record.uuid}
+    reply |= {"request": [], "response": {}}
+    bench.say({"data": [reply]})
+    assert not record.ended
+
+
+def test_errors_of_tasks_before_the_authentication_reply_are_no_refusals() -> None:
+    bench = Bench()
+    bench.begin()
+    bench.cut()
+    bench.step(0.25)
+    bench.open()
+    bench.say({"errors": [{"code": "inferenceError", "message": "m", "taskType": "textInference"}]})
+    assert bench.core.state is ConnectionState.AUTHENTICATING
+    assert bench.core.session_uuid == SESSION
+
+
+@pytest.mark.parametrize("code", ["noAvailableServer", "internalServerError", "timeout"])
+def test_a_server_in_trouble_does_not_refuse_the_key(code: str) -> None:
+    bench = Bench()
+    bench.start()
+    bench.open()
+    bench.say({"errors": [{"code": code, "message": "m", "taskType": "authentication"}]})
+    assert bench.core.state is ConnectionState.BACKOFF
+    bench.reconnect()
+    assert bench.core.state is ConnectionState.READY
+
+
+def test_an_empty_account_is_told_as_such() -> None:
+    bench = Bench()
+    bench.start()
+    bench.open()
+    refusal = {"code": "insufficientCredits", "message": "m", "taskType": "authentication"}
+    bench.say({"errors": [refusal]})
+    assert isinstance(bench.core.failure, ConnectionFailed)
+    assert not isinstance(bench.core.failure, AuthenticationError)
+
+
+def test_two_refusals_in_one_frame_are_one() -> None:
+    bench = Bench(session_uuid=SESSION)
+    bench.start()
+    bench.open()
+    refusals = [
+        {"code": code, "message": "m", "taskType": "authentication"}
+        for code in ("sessionNotFound", "invalidConnectionSessionUUID")
+    ]
+    bench.say({"errors": refusals})
+    assert bench.core.state is ConnectionState.AUTHENTICATING
+    assert bench.offered() is None
+    bench.say({"data": [{"taskType": "authentication", "connectionSessionUUID": OTHER_SESSION}]})
+    assert bench.core.state is ConnectionState.READY
+
+
+def test_results_with_an_index_here_and_without_one_there_are_told_apart() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task(expected=2)
+    bench.written()
+    bench.answer(record, "a", resultIndex=0, cost=0.1)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    bench.written()
+    listing = [item(record, "a"), item(record, "b")]
+    reply = {"taskType": "getTaskDetails", "taskUUID": record.uuid, "response": {"data": listing}}
+    bench.say({"data": [reply]})
+    assert [i["text"] for i in record.items] == ["a", "b"]
+
+
+def test_results_that_share_an_id_of_their_input_are_two() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task(expected=2)
+    bench.written()
+    for name in ("one", "two"):
+        bench.answer(record, "same", inputImageUUID="input", imageUUID=name)
+    assert record.state is TaskState.DONE
+    assert [i["imageUUID"] for i in record.items] == ["one", "two"]
+
+
+def test_a_culprit_is_only_the_task_in_question() -> None:
+    too_big = Loss(LossKind.INBOUND_TOO_BIG)
+    bench = Bench()
+    bench.begin()
+    asked = bench.task()
+    bench.written()
+    for _ in range(2):
+        bench.cut(loss=too_big)
+        bench.reconnect(OTHER_SESSION)
+    assert len(bench.written()) == 1
+    bench.say({"data": [{"taskUUID": asked.uuid, "status": "processing"}]})
+    bench.task()
+    bench.written()
+    bench.cut(loss=too_big)
+    assert not asked.ended
+
+
+def test_an_error_after_some_results_is_not_safe_to_send_again() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task(expected=2)
+    bench.written()
+    bench.answer(record, "paid")
+    bench.refuse(record, "rateLimitExceeded", taskType="textInference")
+    failure = ended(record, TaskState.FAILED)
+    assert failure is not None
+    assert not failure.safe_to_resend
+
+
+def test_a_task_that_never_left_can_be_given_again() -> None:
+    bench = Bench()
+    bench.start()
+    bench.task(timeout=1)
+    bench.step(1)
+    bench.numbers -= 1
+    again = bench.task()
+    bench.ready()
+    bench.written()
+    bench.answer(again)
+    assert again.recovered_by is RecoveredBy.LIVE
+
+
+def test_a_frame_of_broken_items_is_one_event() -> None:
+    bench = Bench()
+    bench.begin()
+    bench.say({"data": [1] * 10_000})
+    assert len(bench.events(MalformedFrame)) == 1
+
+
+def test_secrets_are_taken_out_of_what_is_shown_and_the_frame_stays_whole() -> None:
+    config = Config()
+    core = SessionCore(
+        config, draw=lambda _: 0.1, redact=lambda text: text.replace("12345", "[redacted]")
+    )
+    core.start(0)
+    core.connected(1, 0)
+    reply = {"taskType": "authentication", "connectionSessionUUID": SESSION}
+    core.receive(1, orjson.dumps({"data": [reply]}), 0)
+    core.receive(1, b'{"errors":[{"code":"c","message":"key 12345","n":91234567}]}', 0)
+    core.receive(1, b"key 12345 " + b"x" * 500 + b"12345", 0)
+    shown = repr(core.take_effects())
+    assert "12345'" not in shown.replace("91234567", "")
+    assert "key [redacted]" in shown
+
+
+def test_nothing_is_planned_after_the_end() -> None:
+    bench = Bench()
+    bench.begin()
+    for delivery in ("sync", "async"):
+        bench.task(delivery=delivery)
+    bench.written()
+    bench.core.close(bench.now)
+    assert bench.core.sizes()["planned"] == 0
+    assert bench.core.next_deadline() > bench.now
