@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runware_ws.config import Config
     from runware_ws.events import Event
 
-__all__ = ["Counters", "Outbox"]
+__all__ = ["Context", "Counters"]
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Counters:
     """Answered tasks, by the rank of the way that their result took."""
 
 
-class Outbox:
+class Context:
     """Effects in order, and the two flags that the driver looks at after each input.
 
     ``wake``: there may be something to write. ``rearm``: the next deadline may

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runware_ws._core import failures, wire
-from runware_ws._core.connection.connection import Link
-from runware_ws._core.context import Counters, Outbox
+from runware_ws._core.connection.connection import Connection
+from runware_ws._core.context import Context, Counters
 from runware_ws._core.effects import Effect, Frame
 from runware_ws._core.inbound.router import Router
 from runware_ws._core.recovery.recovery import Recovery
@@ -59,10 +59,10 @@ class SessionCore:
         redact: Callable[[str], str] = _keep,
         fixed_key: bool = True,
     ) -> None:
-        self._out = Outbox(options)
+        self._out = Context(options)
         self._table = TaskTable(self._out)
         self._recovery = Recovery(self._out, self._table)
-        self._link = Link(
+        self._connection = Connection(
             self._out,
             recovery=self._recovery,
             table=self._table,
@@ -72,7 +72,7 @@ class SessionCore:
             end_task=self._end_failed,
         )
         self._router = Router(
-            self._out, self._table, self._recovery, self._link, redact=redact, end=self._end
+            self._out, self._table, self._recovery, self._connection, redact=redact, end=self._end
         )
         self._draining = False
 
@@ -80,15 +80,15 @@ class SessionCore:
 
     @property
     def state(self) -> ConnectionState:
-        return self._link.state
+        return self._connection.state
 
     @property
     def generation(self) -> int:
-        return self._link.generation
+        return self._connection.generation
 
     @property
     def session_uuid(self) -> str | None:
-        return self._link.session_uuid
+        return self._connection.session_uuid
 
     @property
     def counters(self) -> Counters:
@@ -111,12 +111,12 @@ class SessionCore:
     @property
     def failure(self) -> RunwareError | None:
         """Why the client ended for good; ``None`` while it has not."""
-        return self._link.failure
+        return self._connection.failure
 
     @property
     def last_loss(self) -> Loss | None:
         """The last end of a socket, or of a try to open one."""
-        return self._link.last_loss
+        return self._connection.last_loss
 
     def sizes(self) -> dict[str, int]:
         """How much every map, queue and timer holds: all return to zero when idle."""
@@ -164,7 +164,7 @@ class SessionCore:
 
     def start(self, now: float) -> None:
         """Begin: the first dial goes out at once. Once only."""
-        self._link.start(now)
+        self._connection.start(now)
 
     def submit(self, record: TaskRecord) -> None:
         """Take a task in.
@@ -175,10 +175,10 @@ class SessionCore:
             ClientClosed: the client is closed or draining.
             RunwareError: why the client ended for good.
         """
-        link = self._link
-        if link.over or self._draining:
+        connection = self._connection
+        if connection.over or self._draining:
             raise self._refusal(record)
-        limit = link.oversize.limit
+        limit = connection.oversize.limit
         if limit is not None and wire.frame_size(record.payload) >= limit:
             raise InvalidTask(
                 f"the task is {record.size} bytes, and the server refused a frame of {limit}",
@@ -188,10 +188,10 @@ class SessionCore:
         self._table.submit(record)
 
     def _refusal(self, record: TaskRecord) -> RunwareError:
-        if self._link.state is ConnectionState.CLOSED:
+        if self._connection.state is ConnectionState.CLOSED:
             return ClientClosed("the client is closed", task_uuid=record.uuid)
-        if self._link.failure is not None:
-            return failures.for_task(self._link.failure, record.uuid, Submitted.NO)
+        if self._connection.failure is not None:
+            return failures.for_task(self._connection.failure, record.uuid, Submitted.NO)
         return ClientClosed("the client is draining and takes no new task", task_uuid=record.uuid)
 
     def cancel(self, record: TaskRecord, now: float) -> bool:
@@ -214,54 +214,54 @@ class SessionCore:
         """Take no new task from now on. Idempotent."""
         if not self._draining:
             self._draining = True
-            if self._link.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
+            if self._connection.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
                 return
             self._out.emit(Draining(at=now, pending=self.pending))
 
     def close(self, now: float) -> None:
         """End: every pending task ends with :class:`ClientClosed`. Idempotent."""
-        self._link.close(now)
+        self._connection.close(now)
 
     # Inputs: the socket's
 
     def connected(self, generation: int, now: float) -> None:
         """Socket ``generation`` is open; it is not authenticated yet."""
-        self._link.connected(generation, now)
+        self._connection.connected(generation, now)
 
     def lost(self, generation: int, loss: Loss, now: float) -> None:
         """Socket ``generation`` ended, or could not be opened."""
-        self._link.lost(generation, loss, now)
+        self._connection.lost(generation, loss, now)
 
     def receive(self, generation: int, data: bytes | str, now: float) -> None:
         """One message came in on socket ``generation``. Never raises, whatever it holds."""
-        link = self._link
-        if generation != link.generation or not link.open:
+        connection = self._connection
+        if generation != connection.generation or not connection.open:
             return
-        link.liveness.heard(now)
+        connection.liveness.heard(now)
         self._router.receive(data, now)
 
     @property
     def probing(self) -> bool:
         """Whether a ping is out, and no whole message came since: see :meth:`moving`."""
-        return self._link.liveness.probing
+        return self._connection.liveness.probing
 
     def moving(self, now: float) -> None:
         """Since the ping, bytes came or went: a large message is still on its way."""
-        self._link.liveness.moving(now)
+        self._connection.liveness.moving(now)
 
     def on_deadline(self, now: float) -> None:
         """Time passed: dial, judge the peer, end tasks, ask questions, as is due."""
-        self._link.on_deadline(now)
-        doubt = self._link.state is not ConnectionState.READY
+        self._connection.on_deadline(now)
+        doubt = self._connection.state is not ConnectionState.READY
         passed, near = self._table.expire(now)
         for record in near:
             self._recovery.last_call(record)
         for record in passed:
             in_doubt = record.state >= TaskState.WRITTEN and (
-                doubt or record.ladder.disturbed or record.generation != self._link.generation
+                doubt or record.ladder.disturbed or record.generation != self._connection.generation
             )
             state, error = timed_out(
-                record, now, in_doubt=in_doubt, connection=self._link.describe(now)
+                record, now, in_doubt=in_doubt, connection=self._connection.describe(now)
             )
             self._end(record, state, now, error)
         if self._recovery.ready:
@@ -270,7 +270,7 @@ class SessionCore:
     def next_deadline(self) -> float:
         """When :meth:`on_deadline` is due next; infinite where nothing is planned."""
         return min(
-            self._link.next_deadline(),
+            self._connection.next_deadline(),
             self._table.next_deadline(),
             self._recovery.next_deadline(),
         )
@@ -283,27 +283,27 @@ class SessionCore:
         The order: pings, questions, resends, then tasks that were never
         written. Only a ready socket gets frames.
         """
-        link = self._link
-        if link.state is not READY:
+        connection = self._connection
+        if connection.state is not READY:
             return None
         if self._table.second_tries:
             self._recovery.adopt(self._table.take_second_tries())
-        frame = link.ping_frame(now)
+        frame = connection.ping_frame(now)
         if frame is None and (self._recovery.asking or self._recovery.resending):
-            frame = self._recovery.next_frame(link.generation, now)
+            frame = self._recovery.next_frame(connection.generation, now)
         if frame is None:
-            frame = self._table.next_frame(link.generation, now)
+            frame = self._table.next_frame(connection.generation, now)
             if frame is not None:
                 for record in frame.records:
                     if record.delivery == "async":
                         self._recovery.watch_async(record, now)
         if frame is not None:
-            link.wrote(frame, now)
+            connection.wrote(frame, now)
         return frame
 
     def not_written(self, generation: int, frame: Frame) -> None:
         """The socket was closed before the first byte of ``frame``: it was not sent."""
-        if generation == self._link.generation:
+        if generation == self._connection.generation:
             self._table.not_written(frame)
 
     # Ends

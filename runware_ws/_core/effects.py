@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +16,10 @@ __all__ = [
     "Close",
     "Effect",
     "Emit",
+    "Ending",
     "Frame",
     "Open",
+    "PostEnding",
     "Progress",
     "Resolve",
 ]
@@ -51,6 +54,35 @@ class Close:
 
     generation: int
     graceful: bool
+
+
+class Ending(Enum):
+    """How a POST ended.
+
+    ``DONE``: the answer ended in order, with its end mark or as one whole JSON object. ``CUT``:
+    the request may have arrived, and the rest of the answer will not come. ``REFUSED``: the
+    answer is a refusal (a status that is no success, a redirect, a wrong type, one event over the
+    limit), or another try cannot help (TLS verification). ``UNREACHED``: not one byte of the
+    request was sent.
+    """
+
+    DONE = "done"
+    CUT = "cut"
+    REFUSED = "refused"
+    UNREACHED = "unreached"
+
+
+@dataclass(frozen=True, slots=True)
+class PostEnding:
+    """The end of one POST.
+
+    ``loss`` tells how, with the HTTP status and the Retry-After where there were any; ``None``
+    where it is done. ``body`` is the beginning of a refusal's body, as it came.
+    """
+
+    how: Ending
+    loss: Loss | None = None
+    body: bytes = b""
 
 
 @dataclass(slots=True, eq=False)

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from runware_ws._core import wire
 from runware_ws._core.states import ConnectionState, TaskState
-from runware_ws._core.tasks.deltas import Pieces
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.durations import Durations
 from runware_ws._core.tasks.record import FOREVER, SOURCE_RANK, TaskRecord
 from runware_ws._io.driver import Driver
@@ -281,9 +281,9 @@ class Client:
         deadline = self._deadline(timeout, driver.now())
         over_http = carrier == "sse" or (carrier == "auto" and sse_available())
 
-        def start(pieces: Pieces, cut: bool) -> TaskHandle:
+        def start(deltas: Deltas, cut: bool) -> TaskHandle:
             if not cut:
-                return self._submit(self._record(valid, deadline, driver.now()), pieces=pieces)
+                return self._submit(self._record(valid, deadline, driver.now()), deltas=deltas)
             # Only the whole is of use now, so that is what a resend asks for.
             payload = wire.with_delivery(valid.payload, "sync")
             whole = valid._replace(payload=payload, delivery="sync")
@@ -291,7 +291,7 @@ class Client:
             ladder = record.climb()
             ladder.reused = ladder.disturbed = True
             ladder.ask_only = self._config.resubmit == "never"
-            return self._submit(record, pieces=pieces)
+            return self._submit(record, deltas=deltas)
 
         sse = self._sse_carrier() if over_http else None
         return TaskStream(StreamPlan(valid, deadline, driver.now, start, sse, self._keys.fetch))
@@ -375,10 +375,10 @@ class Client:
         record: TaskRecord,
         *,
         on_done: Callable[[TaskHandle], None] | None = None,
-        pieces: Pieces | None = None,
+        deltas: Deltas | None = None,
     ) -> TaskHandle:
         driver = self._running()
-        record.pieces = pieces
+        record.deltas = deltas
         # A map looks at its tasks only when they have ended.
         record.watched = on_done is None
         record.owner = handle = TaskHandle(record, driver, on_done)

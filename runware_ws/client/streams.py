@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import anyio
 
 from runware_ws._core import wire
-from runware_ws._core.tasks.deltas import Pieces
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._io.http import SseCarrier, StreamCut
 from runware_ws.errors import (
     ConfigurationError,
@@ -50,7 +50,7 @@ class StreamPlan:
     task: ValidatedTask
     deadline: float
     now: Callable[[], float]
-    start: Callable[[Pieces, bool], TaskHandle]
+    start: Callable[[Deltas, bool], TaskHandle]
     carrier: SseCarrier | None
     key: Callable[[], Awaitable[SecretStr]]
 
@@ -71,7 +71,7 @@ class TaskStream:
 
     def __init__(self, plan: StreamPlan) -> None:
         self._plan = plan
-        self._pieces = Pieces()
+        self._pieces = Deltas()
         self._stack = AsyncExitStack()
         self._submitted_at = 0.0
         # Over the socket there is a handle; over HTTP there are items, until a cut.

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from runware_ws._core.states import TaskState
-from runware_ws._core.tasks.deltas import MOST_PENDING, Pieces
+from runware_ws._core.tasks.deltas import MOST_PENDING, Deltas
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import StreamInterrupted
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, item
 
 
-def stream(bench: Bench, **options: Any) -> tuple[TaskRecord, Pieces]:
+def stream(bench: Bench, **options: Any) -> tuple[TaskRecord, Deltas]:
     """A stream that is on the wire."""
     record = bench.task(delivery="stream", **options)
-    record.pieces = Pieces()
+    record.deltas = Deltas()
     bench.written()
-    return record, record.pieces
+    return record, record.deltas
 
 
 def piece(bench: Bench, record: TaskRecord, text: str, **extra: Any) -> None:
@@ -27,9 +27,9 @@ def piece(bench: Bench, record: TaskRecord, text: str, **extra: Any) -> None:
     bench.say({"data": [{**body, **extra}]})
 
 
-def handed_on(pieces: Pieces) -> list[str]:
+def handed_on(deltas: Deltas) -> list[str]:
     """The texts that a reader sees."""
-    return [entry["delta"].get("text", "") for entry in pieces.pending]
+    return [entry["delta"].get("text", "") for entry in deltas.pending]
 
 
 def test_pieces_are_handed_on_in_order_and_make_the_whole() -> None:
@@ -106,7 +106,7 @@ def test_pieces_for_a_task_that_is_no_stream_are_a_sign_of_life() -> None:
 
 
 def test_a_slow_reader_is_bounded_and_loses_nothing() -> None:
-    pieces = Pieces()
+    pieces = Deltas()
     for number in range(MOST_PENDING + 1000):
         pieces.add({"taskUUID": "u", "delta": {"text": f"{number} "}}, 0.0)
     assert len(pieces.pending) == MOST_PENDING

@@ -389,7 +389,7 @@ class CoreMachineInPieces(CoreMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._patches = [patch.object(module, "PIECE", 2) for module in (recovery, schedule)]
+        self._patches = [patch.object(module, "TURN", 2) for module in (recovery, schedule)]
         for each in self._patches:
             each.start()
 

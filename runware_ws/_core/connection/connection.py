@@ -36,11 +36,11 @@ from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
 
 if TYPE_CHECKING:
-    from runware_ws._core.context import Outbox
+    from runware_ws._core.context import Context
     from runware_ws._core.recovery.recovery import Recovery
     from runware_ws._core.tasks.table import TaskTable
 
-__all__ = ["Link"]
+__all__ = ["Connection"]
 
 STEADY = 5.0
 """A connection that lived this long, or brought anything, was a good one: the backoff resets."""
@@ -56,12 +56,12 @@ _OVERLOADED = frozenset(
 _C = ConnectionState
 
 
-class Link:
+class Connection:
     """Dials, authenticates, watches and ends sockets, one at a time."""
 
     def __init__(
         self,
-        out: Outbox,
+        out: Context,
         *,
         recovery: Recovery,
         table: TaskTable,

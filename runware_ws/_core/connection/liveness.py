@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from runware_ws._core.context import Outbox
+from runware_ws._core.context import Context
 from runware_ws._core.tasks.record import FOREVER
 
 __all__ = ["Liveness", "Pulse"]
@@ -33,7 +33,7 @@ class Pulse(Enum):
 class Liveness:
     """Pings of one socket, and the verdict on its peer. Times are the driver's clock."""
 
-    def __init__(self, out: Outbox) -> None:
+    def __init__(self, out: Context) -> None:
         self._out = out
         self._options = out.options
         self.running = False

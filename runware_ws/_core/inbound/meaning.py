@@ -27,7 +27,7 @@ class Meaning(Enum):
     PROGRESS = "progress"
     RECEIPT = "receipt"
     ARCHIVE = "archive"
-    PIECE = "piece"
+    DELTA = "delta"
 
 
 RESULT = Meaning.RESULT
@@ -70,7 +70,7 @@ def meaning(item: dict[str, Any]) -> Meaning:
     if item.get("taskType") == _ARCHIVE:
         return Meaning.ARCHIVE
     if "delta" in item:
-        return Meaning.PIECE
+        return Meaning.DELTA
     status = item.get("status")
     if status is None:
         # A result may carry an empty error field; one with content is an error.

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from runware_ws._core import failures, wire
-from runware_ws._core.connection.connection import Link
-from runware_ws._core.context import Outbox
+from runware_ws._core.connection.connection import Connection
+from runware_ws._core.context import Context
 from runware_ws._core.inbound.meaning import (
     RESULT,
     Meaning,
@@ -51,10 +51,10 @@ class Router:
 
     def __init__(
         self,
-        out: Outbox,
+        out: Context,
         table: TaskTable,
         recovery: Recovery,
-        link: Link,
+        connection: Connection,
         *,
         redact: Callable[[str], str],
         end: End,
@@ -62,7 +62,7 @@ class Router:
         self._out = out
         self._table = table
         self._recovery = recovery
-        self._link = link
+        self._connection = connection
         self._redact = redact
         self._end = end
 
@@ -101,7 +101,7 @@ class Router:
                 continue
             uuid = item.get("taskUUID")
             if type(uuid) is not str:
-                self._link.control_item(item, now)
+                self._connection.control_item(item, now)
                 continue
             record = tasks.get(uuid)
             if record is None:
@@ -113,7 +113,7 @@ class Router:
             ladder = record.ladder
             if record.expected == 1 and ladder.question is None:
                 means = meaning_for(record, item)
-                if means is RESULT and ladder is GROUND and record.pieces is None:
+                if means is RESULT and ladder is GROUND and record.deltas is None:
                     self._straight(record, item, now)
                 else:
                     self._item(record, item, means, now)
@@ -132,10 +132,10 @@ class Router:
 
     def _straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The answer to a task that was never on the ladder: most are, so this way is short."""
-        link = self._link
-        link.progress()
+        connection = self._connection
+        connection.progress()
         record.items = [item]
-        if record.generation != link.generation:
+        if record.generation != connection.generation:
             record.recovered_by = RecoveredBy.REPLAY
         elif record.sends == 1 and record.expectation is not None:
             record.expectation.observe(now - record.written_at)
@@ -144,11 +144,11 @@ class Router:
 
     def _stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
         if item.get("taskType") in ("authentication", "ping"):
-            self._link.control_item(item, now)
+            self._connection.control_item(item, now)
             return
         if self._table.end_of(uuid) is not None:
             # A copy of something of ours: this socket does work.
-            self._link.progress()
+            self._connection.progress()
         means = meaning(item)
         if means is Meaning.RESULT:
             self._table.stray(uuid, item, size, now)
@@ -177,7 +177,7 @@ class Router:
             self._results(record, [item], now, polled=record.ladder.question is not None)
         elif means is Meaning.ARCHIVE:
             self._archive(record, item, now)
-        elif means is Meaning.PIECE:
+        elif means is Meaning.DELTA:
             self._piece(record, item, now)
         elif means is Meaning.ERROR:
             # Where only the status says so, the item itself is all there is to tell.
@@ -205,15 +205,15 @@ class Router:
 
     def _piece(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The next piece of a stream."""
-        self._link.progress()
+        self._connection.progress()
         self._recovery.still_running(record, now)
         if record.state is TaskState.WRITTEN:
             record.move(TaskState.ACKNOWLEDGED)
-        pieces = record.pieces
+        pieces = record.deltas
         if pieces is None:
             # Nobody asked for pieces: a sign of life.
             return
-        if record.ladder.disturbed or record.generation != self._link.generation:
+        if record.ladder.disturbed or record.generation != self._connection.generation:
             pieces.suspended = True
         last = pieces.add(item, now)
         if pieces.suspended:
@@ -232,7 +232,7 @@ class Router:
         if polled and record.delivery == "async":
             source = RecoveredBy.POLL
         else:
-            source = self._recovery.source(record, self._link.generation)
+            source = self._recovery.source(record, self._connection.generation)
             polled = False
         self._accept(record, items, source, now, listing=polled)
 
@@ -246,9 +246,9 @@ class Router:
         listing: bool,
     ) -> None:
         """Take the items that are new; the task ends when all of its results are here."""
-        self._link.progress()
-        if record.pieces is not None and not record.pieces.complete(items[0], now):
-            text = record.pieces.text()
+        self._connection.progress()
+        if record.deltas is not None and not record.deltas.complete(items[0], now):
+            text = record.deltas.text()
             error = StreamInterrupted(
                 "the stream was cut, and the whole answer does not begin with what had arrived",
                 text=text,
@@ -306,7 +306,7 @@ class Router:
     # Errors
 
     def _errors(self, frame: dict[str, Any], now: float) -> None:
-        authenticating = self._link.state is ConnectionState.AUTHENTICATING
+        authenticating = self._connection.state is ConnectionState.AUTHENTICATING
         told = {key: value for key, value in frame.items() if key != "data"}
         for error in parse_errors(_redacted(told, self._redact)):
             if error.task_type == "authentication" or (
@@ -315,7 +315,7 @@ class Router:
                 if authenticating:
                     # One refusal to a frame: a second one speaks of the same try.
                     authenticating = False
-                    self._link.authentication_refused(error, now)
+                    self._connection.authentication_refused(error, now)
                 continue
             record = None
             if error.task_uuid is not None:
@@ -330,7 +330,7 @@ class Router:
 
     def _task_error(self, record: TaskRecord, error: WireError, now: float) -> None:
         """The server says an error about a task, or about a question about it."""
-        self._link.progress()
+        self._connection.progress()
         ladder = record.ladder
         if error.family is ErrorFamily.CONFLICT and (
             record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused
@@ -352,12 +352,12 @@ class Router:
         that it can be about: one socket, one task, written once, and no question.
         """
         tasks = self._table.tasks
-        if len(tasks) != 1 or self._link.tasks_written != 1 or self._link.resumed:
+        if len(tasks) != 1 or self._connection.tasks_written != 1 or self._connection.resumed:
             return None
         record = next(iter(tasks.values()))
         ladder = record.ladder
         mine = (
-            record.generation == self._link.generation
+            record.generation == self._connection.generation
             and not (ladder.disturbed or ladder.confirmed or ladder.asks)
             and error.task_type == record.task_type
         )

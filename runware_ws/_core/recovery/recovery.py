@@ -20,13 +20,13 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from runware_ws._core import wire
-from runware_ws._core.context import Outbox
+from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame
 from runware_ws._core.inbound.meaning import READ_ONLY
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.states import WRITTEN, TaskState
 from runware_ws._core.tasks.record import FOREVER, GROUND, Question, TaskRecord
-from runware_ws._core.tasks.schedule import PIECE, Schedule
+from runware_ws._core.tasks.schedule import TURN, Schedule
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.events import SessionLost, TaskResent
 from runware_ws.models.error_codes import ErrorFamily
@@ -50,7 +50,7 @@ _PASSING = frozenset({ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT,
 class Recovery:
     """Questions and resends: when, how many, and what the answers mean."""
 
-    def __init__(self, out: Outbox, table: TaskTable) -> None:
+    def __init__(self, out: Context, table: TaskTable) -> None:
         self._out = out
         self._options = out.options
         self._table = table
@@ -124,7 +124,7 @@ class Recovery:
         """Look at the next tasks that went through the cut."""
         if self._sweep is None:
             return
-        for _ in range(PIECE):
+        for _ in range(TURN):
             record = next(self._sweep, None)
             if record is None:
                 self._sweep = None
@@ -236,7 +236,7 @@ class Recovery:
 
     def _let_go(self) -> None:
         held = self.held
-        for _ in range(min(PIECE, len(held))):
+        for _ in range(min(TURN, len(held))):
             record = held.popleft()
             if not record.ended and record.ladder.next_at == FOREVER:
                 self.asking[record.uuid] = record

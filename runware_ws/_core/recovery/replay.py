@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runware_ws._core.context import Outbox
+from runware_ws._core.context import Context
 from runware_ws._core.tasks.record import FOREVER
 from runware_ws.events import SessionResumed
 
@@ -15,7 +15,7 @@ LONGEST = 5.0
 class Replay:
     """Counts what a resumed session brings back, until it has been quiet for ``replay_grace``."""
 
-    def __init__(self, out: Outbox) -> None:
+    def __init__(self, out: Context) -> None:
         self._out = out
         self._grace = out.options.replay_grace
         self._session_uuid = ""

@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, cast
 
-__all__ = ["Pieces"]
+__all__ = ["Deltas"]
 
 MOST_PENDING = 16_384
-"""Pieces that wait for a slow reader; beyond that neighbours are joined, and nothing is lost."""
+"""Deltas that wait for a slow reader; beyond that neighbours are joined, and nothing is lost."""
 
 _TEXTS = ("text", "reasoningContent")
 
 
-class Pieces:
+class Deltas:
     """What came of one stream. ``suspended``: a cut went through it."""
 
     __slots__ = ("_last", "_texts", "count", "finished", "first_at", "pending", "suspended")

@@ -10,7 +10,7 @@ from runware_ws.errors import RunwareError, Submitted
 from runware_ws.models.results import RecoveredBy
 
 if TYPE_CHECKING:
-    from runware_ws._core.tasks.deltas import Pieces
+    from runware_ws._core.tasks.deltas import Deltas
     from runware_ws._core.tasks.durations import Expectation
 
 __all__ = ["GROUND", "Identity", "Ladder", "Question", "TaskRecord"]
@@ -132,6 +132,7 @@ class TaskRecord:
     __slots__ = (
         "deadline",
         "delivery",
+        "deltas",
         "error",
         "expectation",
         "expected",
@@ -140,7 +141,6 @@ class TaskRecord:
         "ladder",
         "owner",
         "payload",
-        "pieces",
         "recovered_by",
         "sends",
         "size",
@@ -192,7 +192,7 @@ class TaskRecord:
         # A watching handle wants to know of items and of the latest word on progress.
         self.watched = watched
         # Only a stream has pieces.
-        self.pieces: Pieces | None = None
+        self.deltas: Deltas | None = None
         self.ladder: Ladder = GROUND
 
     def climb(self) -> Ladder:

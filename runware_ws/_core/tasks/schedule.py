@@ -9,11 +9,11 @@ from heapq import heapify, heappop, heappush
 from runware_ws._core.states import DONE
 from runware_ws._core.tasks.record import FOREVER, TaskRecord
 
-__all__ = ["PIECE", "Schedule"]
+__all__ = ["TURN", "Schedule"]
 
 _SLACK = 64
 
-PIECE = 1_000
+TURN = 1_000
 """Tasks looked at in one go, so that 100,000 do not stall the loop."""
 
 
@@ -111,11 +111,11 @@ class Schedule:
         return min(at, self._heap[0][0]) if self._heap else at
 
     def due(self, now: float) -> Iterator[TaskRecord]:
-        """Take out the live entries that are due, in order of time, but no more than ``PIECE``.
+        """Take out the live entries that are due, in order of time, but no more than ``TURN``.
 
         The caller gives each another time, or ends it, before it takes the next.
         """
-        for _ in range(PIECE):
+        for _ in range(TURN):
             at = self.first()
             if at > now:
                 return

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from typing import Any
 
 from runware_ws._core import wire
-from runware_ws._core.context import Outbox
+from runware_ws._core.context import Context
 from runware_ws._core.effects import Admit, Frame, Progress
 from runware_ws._core.inbound.meaning import ABOUT_OTHERS
 from runware_ws._core.states import DONE, FAILED, QUEUED, WAITING, WRITTEN, TaskState
@@ -35,7 +35,7 @@ _LIVE = RecoveredBy.LIVE
 class TaskTable:
     """The tasks that have not ended, and a bounded memory of those that have."""
 
-    def __init__(self, out: Outbox) -> None:
+    def __init__(self, out: Context) -> None:
         self._out = out
         self._options = out.options
         self.tasks: dict[str, TaskRecord] = {}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from runware_ws.classify import Loss
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from runware_ws._core.effects import PostEnding
     from runware_ws.config import Config
 
-__all__ = ["Dial", "NotSent", "Transport", "TransportLost"]
+__all__ = ["Dial", "NotSent", "Post", "Transport", "TransportLost"]
 
 
 class TransportLost(Exception):
@@ -72,3 +75,17 @@ class Dial(Protocol):
     """
 
     def __call__(self, url: str, config: Config) -> AbstractAsyncContextManager[Transport]: ...
+
+
+class Post(Protocol):
+    """Posts one message over HTTP and reads the answer as it is made.
+
+    ``payload`` is a JSON array of task objects. ``take`` is called with the JSON text of each
+    event of the answer (or with all of it, where it is no stream), as the bytes came; the mark
+    that ends a stream is not handed on. Returns how it ended, and raises nothing but the
+    cancellation, which gives the connection up.
+    """
+
+    async def __call__(
+        self, payload: bytes, key: SecretStr, take: Callable[[bytes], None]
+    ) -> PostEnding: ...
