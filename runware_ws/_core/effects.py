@@ -7,8 +7,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runware_ws.classify import Loss
     from runware_ws._core.tasks.record import TaskRecord
+    from runware_ws.classify import Loss
     from runware_ws.events import Event
 
 __all__ = [
