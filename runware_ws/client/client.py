@@ -19,7 +19,6 @@ from runware_ws._core.tasks.durations import Durations
 from runware_ws._core.tasks.record import FOREVER, SOURCE_RANK, TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
-from runware_ws._io.http import SseCarrier, http_url_of, sse_available
 from runware_ws._io.keys import ApiKey, KeySource
 from runware_ws._io.transport.base import Dial
 from runware_ws._io.transport.websocket import dial as websocket_dial
@@ -120,7 +119,6 @@ class Client:
         self._stack = AsyncExitStack()
         self._entered = False
         self._left = False
-        self._sse: SseCarrier | None = None
 
     # Life
 
@@ -279,7 +277,8 @@ class Client:
         driver = self._running()
         valid = validate_task(_as_stream(task))
         deadline = self._deadline(timeout, driver.now())
-        over_http = carrier == "sse" or (carrier == "auto" and sse_available())
+        if carrier == "sse":
+            raise ConfigurationError("the client does not post streams yet")
 
         def start(deltas: Deltas, cut: bool) -> TaskHandle:
             if not cut:
@@ -293,23 +292,7 @@ class Client:
             ladder.ask_only = self._config.resubmit == "never"
             return self._submit(record, deltas=deltas)
 
-        sse = self._sse_carrier() if over_http else None
-        return TaskStream(StreamPlan(valid, deadline, driver.now, start, sse, self._keys.fetch))
-
-    def _sse_carrier(self) -> SseCarrier:
-        if self._sse is None:
-            config = self._config
-            self._sse = SseCarrier(
-                config.http_url or http_url_of(self._url),
-                open_timeout=config.open_timeout,
-                max_event_bytes=config.max_frame_bytes,
-                allow_insecure=config.allow_insecure,
-                ssl=config.ssl,
-                proxy=config.proxy,
-                user_agent=config.user_agent,
-            )
-            self._stack.push_async_callback(self._sse.aclose)
-        return self._sse
+        return TaskStream(StreamPlan(valid, deadline, driver.now, start))
 
     @property
     def messages(self) -> Messages:

@@ -33,6 +33,7 @@ from websockets.protocol import Event, State
 
 from runware_ws._io.transport.base import NotSent, Transport, TransportLost
 from runware_ws._io.transport.inbox import Inbox
+from runware_ws._io.transport.tls import default_context
 from runware_ws._io.wakeups import running_on_trio
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind
@@ -179,6 +180,8 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
     }
     if config.ssl is not None:
         options["ssl"] = config.ssl
+    elif url.startswith("wss:"):
+        options["ssl"] = await default_context()
     opener = _dial_trio if running_on_trio() else _dial_asyncio
     async with opener(url, options) as transport:
         yield transport
@@ -234,7 +237,8 @@ def forget_unsent(sock: HasOptions | None) -> None:
     could arrive long after the socket was given up.
     """
     if sock is not None:
-        with suppress(OSError, NotImplementedError):
+        # uvloop raises ValueError where the socket has ended.
+        with suppress(OSError, ValueError, NotImplementedError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -282,11 +286,11 @@ def retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+            if when.tzinfo is None:
+                when = when.replace(tzinfo=UTC)
+            seconds = (when - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
             return None
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=UTC)
-        seconds = (when - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if seconds == seconds and seconds != float("inf") else None
 
 

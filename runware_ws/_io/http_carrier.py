@@ -1,0 +1,176 @@
+"""Posts tasks over HTTP, and hands on the events that answer.
+
+It carries bytes and decides nothing: what the events say, and whether a task is asked for again,
+is the core's. The protocol is read by ``h11``, a connection is anyio's, and of a pool there is only
+a short list of idle connections: ``docs/performance.md`` has what whole HTTP clients cost here.
+"""
+
+from __future__ import annotations
+
+import ssl as tls
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal
+
+import anyio
+import h11
+
+from runware_ws._core.effects import Ending, PostEnding
+from runware_ws._io.http_connection import HttpConnection, PostFailed, Watch, failed
+from runware_ws._io.http_dial import Target, dial
+from runware_ws._version import __version__
+from runware_ws.classify import Loss, LossKind
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+__all__ = ["HttpCarrier"]
+
+IDLE_LIMIT: Final = 4.0
+"""Seconds for which an idle connection is kept. Usual servers close theirs after 5 s or more, and
+a request that meets the closing is one whose fate nobody knows."""
+
+
+class HttpCarrier:
+    """Posts tasks: a :class:`~runware_ws._io.transport.base.Post`, with its idle connections.
+
+    ``await carrier(payload, key, take)`` is one POST. Each has a connection to itself, so their
+    number is bounded by who calls. Runs on asyncio and trio. End it with :meth:`aclose`.
+
+    Args:
+        url: where to post.
+        open_timeout: seconds for DNS, TCP, proxy and TLS together.
+        idle_timeout: seconds in which at least one byte must come or go, once the connection
+            is open. ``None``: no limit.
+        max_event_bytes: the largest event, and the largest answer that is no stream.
+        max_idle: connections that are kept for the next POST.
+        ssl: TLS settings; ``None``: the system's trust store, verification on.
+        proxy: as in :class:`~runware_ws.Config`.
+        user_agent: ``None``: this library's name and version.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        open_timeout: float = 15.0,
+        idle_timeout: float | None = 120.0,
+        max_event_bytes: int = 64 * 1024 * 1024,
+        max_idle: int = 100,
+        ssl: tls.SSLContext | None = None,
+        proxy: str | Literal[True] | None = True,
+        user_agent: str | None = None,
+    ) -> None:
+        self._url = url
+        self._open_timeout = open_timeout
+        self._idle_timeout = idle_timeout
+        self._max_event_bytes = max_event_bytes
+        self._max_idle = max_idle
+        self._context = ssl
+        self._proxy: str | Literal[True] | None = proxy
+        self._agent = user_agent or f"runware-ws/{__version__}"
+        self._target = Target.of(url)
+        self._idle: list[HttpConnection] = []  # the one used last is the last
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<HttpCarrier {self._url}>"
+
+    async def aclose(self) -> None:
+        """Close the idle connections. A POST that runs goes on; a later one is not made."""
+        self._closed = True
+        await self._trim()
+
+    async def __call__(
+        self, payload: bytes, key: SecretStr, take: Callable[[bytes], None]
+    ) -> PostEnding:
+        """Post ``payload``; ``take`` gets the JSON text of each event. Returns how it ended.
+
+        Raises nothing, but lets a cancellation through, and what ``take`` raises: then the
+        connection is given up at once.
+        """
+        secret = key.get_secret_value()
+        if self._closed:
+            return _ending(Ending.UNREACHED, LossKind.CANNOT_DIAL, "the carrier is closed")
+        if not (_fits_header(secret) and _fits_header(self._agent)):
+            detail = "api_key or user_agent holds characters that no HTTP header can carry"
+            return _ending(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
+        try:
+            connection = await self._waiting() or await self._dialed()
+            try:
+                return await self._exchange(connection, payload, secret, take)
+            finally:
+                await self._release(connection)
+        except PostFailed as failure:
+            return failure.ending
+
+    async def _exchange(
+        self,
+        connection: HttpConnection,
+        payload: bytes,
+        secret: str,
+        take: Callable[[bytes], None],
+    ) -> PostEnding:
+        request = self._request(connection, len(payload), secret)
+        with anyio.CancelScope() as scope:
+            watch = Watch(scope, self._idle_timeout, secret)
+            return await connection.post(request, payload, take, watch, self._max_event_bytes)
+        detail = f"nothing came for {self._idle_timeout:g} s"
+        return _ending(Ending.CUT, LossKind.DEAD_PEER, detail)
+
+    def _request(self, connection: HttpConnection, size: int, secret: str) -> h11.Request:
+        target = self._target
+        proxied = connection.forward is not None
+        fields = [
+            ("Host", target.authority),
+            ("Accept", "text/event-stream, application/json"),
+            # A compressed answer could grow past the limits, and events gain nothing.
+            ("Accept-Encoding", "identity"),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(size)),
+            ("User-Agent", self._agent),
+            ("Authorization", f"Bearer {secret}"),
+            *(connection.forward or ()),
+        ]
+        path = f"http://{target.authority}{target.path}" if proxied else target.path
+        return h11.Request(method="POST", target=path, headers=fields)
+
+    # -- connections ---------------------------------------------------------------------
+
+    async def _dialed(self) -> HttpConnection:
+        with anyio.move_on_after(self._open_timeout):
+            return await dial(self._target, self._proxy, self._context, self._agent)
+        detail = f"no connection within {self._open_timeout:g} s"
+        raise failed(Ending.UNREACHED, LossKind.OPEN_TIMEOUT, detail)
+
+    async def _waiting(self) -> HttpConnection | None:
+        """An idle connection that is still one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.idle_until > anyio.current_time() and not connection.is_stale():
+                return connection
+            await connection.drop()
+        return None
+
+    async def _release(self, connection: HttpConnection) -> None:
+        """Keep the connection for the next POST, or give it up."""
+        if self._closed or not connection.reusable():
+            await connection.drop()
+            return
+        connection.idle_until = anyio.current_time() + IDLE_LIMIT
+        self._idle.append(connection)
+        await self._trim()
+
+    async def _trim(self) -> None:
+        """Give up the oldest idle connections, where they are too many or too old."""
+        idle, now = self._idle, anyio.current_time()
+        most = 0 if self._closed else self._max_idle
+        while idle and (len(idle) > most or idle[0].idle_until <= now):
+            await idle.pop(0).drop()
+
+
+def _ending(how: Ending, kind: LossKind, detail: str) -> PostEnding:
+    return PostEnding(how, Loss(kind, detail=detail))
+
+
+def _fits_header(value: str) -> bool:
+    return bool(value) and value.isascii() and value.isprintable() and value == value.strip()

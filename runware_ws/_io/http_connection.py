@@ -1,0 +1,321 @@
+"""One HTTP/1.1 connection: ``h11`` reads and writes the protocol, anyio moves the bytes.
+
+Nothing that leaves this module quotes ``h11``: its errors hold what they are about, which may be
+the key.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import h11
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+
+from runware_ws._core.effects import Ending, PostEnding
+from runware_ws._io.sse import EventReader, EventTooBig
+from runware_ws._io.transport.websocket import forget_unsent, retry_after
+from runware_ws.classify import Loss, LossKind
+
+__all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words"]
+
+_REFUSAL_WAIT = 1.0  # seconds that reading the body of a refusal may take
+_REST_WAIT = 0.1  # seconds that the end of an answer may come after its end mark
+_REST = 64 * 1024  # bytes that may come after the end mark
+_PIECE = 64 * 1024  # a large request goes out in pieces, so that its progress can be seen
+_LARGEST_HEAD = 64 * 1024  # bytes of an answer's status and headers
+_LARGEST_REFUSAL = 64 * 1024  # bytes read of the body of a refusal
+_DONE = b"[DONE]"  # the last event of a stream (documented)
+
+
+class PostFailed(Exception):
+    """A POST has ended otherwise than done. Not for users."""
+
+    def __init__(self, ending: PostEnding) -> None:
+        super().__init__(str(ending.loss))
+        self.ending = ending
+
+
+def failed(
+    how: Ending,
+    kind: LossKind,
+    detail: str = "",
+    *,
+    status: int | None = None,
+    after: float | None = None,
+    body: bytes = b"",
+) -> PostFailed:
+    """What to raise for this end."""
+    return PostFailed(
+        PostEnding(how, Loss(kind, status=status, retry_after=after, detail=detail), body)
+    )
+
+
+class HttpConnection:
+    """One connection, for one POST after the other.
+
+    ``stream`` is what bytes go through, with TLS or without. ``socket`` is the TCP stream below.
+    """
+
+    def __init__(self, stream: ByteStream, socket: SocketStream) -> None:
+        self.idle_until = 0.0
+        """When an idle connection has grown too old."""
+        self.forward: tuple[tuple[str, str], ...] | None = None
+        """The headers for a proxy that takes whole URLs; ``None``: there is no such proxy."""
+        self._stream = stream
+        self._socket = socket
+        self._raw = socket.extra(SocketAttribute.raw_socket)
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+        self._settled = True  # no request is under way
+        self._unsent = ""  # why a request could not be sent to its end
+        self._answered = False  # the head of the answer has come
+        self._ended = False  # the peer sends no more
+
+    async def drop(self) -> None:
+        """Give the connection up, at once and without a closing handshake. Shielded."""
+        if not self._settled:
+            forget_unsent(self._raw)
+        with anyio.CancelScope(shield=True):
+            await self._socket.aclose()
+
+    def is_stale(self) -> bool:
+        """Whether an idle connection has ended.
+
+        Nothing may come from a server that was asked nothing: what does is its end, or is about
+        to be.
+        """
+        number = self._raw.fileno()
+        if number < 0:
+            return True
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([number], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(number, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def reusable(self) -> bool:
+        """Whether another request may go out; makes the connection ready for it."""
+        http = self._http
+        if (
+            self._ended
+            or not self._settled
+            or http.our_state is not h11.DONE
+            or http.their_state is not h11.DONE
+            or http.trailing_data[0]
+        ):
+            return False
+        http.start_next_cycle()
+        return True
+
+    async def post(
+        self,
+        head: h11.Request,
+        payload: bytes,
+        take: Callable[[bytes], None],
+        watch: Watch,
+        largest: int,
+    ) -> PostEnding:
+        """Send one request and read its answer.
+
+        ``largest``: of an event, and of an answer that is no stream, in bytes.
+
+        Raises:
+            PostFailed: it did not end as it should.
+        """
+        http = self._http
+        start = http.send(head) or b""
+        body = http.send(h11.Data(data=payload)) or b""
+        end = http.send(h11.EndOfMessage()) or b""
+        self._settled = self._answered = False
+        await self._send(start + body + end, watch)
+        kind = await self._checked(await self._response(watch), watch)
+        if kind == "text/event-stream":
+            await self._events(take, watch, largest)
+        else:
+            await self._whole(take, watch, largest)
+        self._settled = not self._unsent
+        return PostEnding(Ending.DONE)
+
+    # -- bytes ---------------------------------------------------------------------------
+
+    async def _send(self, data: bytes, watch: Watch) -> None:
+        """Send ``data``, or as much of it as can be.
+
+        A server may refuse a request before it has all of it, and then take no more. What it says
+        is worth reading, so that is tried in any case.
+        """
+        try:
+            for start in range(0, len(data), _PIECE):
+                watch.wait()
+                # From here on some of it may be on its way, as far as anybody can tell.
+                await self._stream.send(data[start : start + _PIECE])
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+            self._unsent = words(exc)
+
+    async def _next(self, watch: Watch) -> Any:
+        """The next event of the answer."""
+        http = self._http
+        try:
+            while (event := http.next_event()) is h11.NEED_DATA:
+                watch.wait()
+                try:
+                    data = await self._stream.receive(65536)
+                except anyio.EndOfStream:
+                    data = b""
+                    self._ended = True
+                http.receive_data(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+            self._ended = True
+            raise failed(Ending.CUT, LossKind.CLOSED, words(exc)) from None
+        except h11.RemoteProtocolError:
+            if not self._ended:
+                detail = "what the server sends is no answer of HTTP/1.1"
+                raise failed(Ending.CUT, LossKind.PEER_BROKE_PROTOCOL, detail) from None
+        else:
+            if not isinstance(event, h11.ConnectionClosed):
+                return event
+        where = "in the middle of" if self._answered else "before"
+        raise failed(Ending.CUT, LossKind.CLOSED, f"the connection ended {where} the answer")
+
+    # -- the answer ----------------------------------------------------------------------
+
+    async def _response(self, watch: Watch) -> h11.Response:
+        try:
+            while not isinstance(event := await self._next(watch), h11.Response):
+                pass
+        except PostFailed:
+            if self._unsent:
+                detail = f"the request was cut: {self._unsent}"
+                raise failed(Ending.CUT, LossKind.CLOSED, detail) from None
+            raise
+        self._answered = True
+        return event
+
+    async def _checked(self, response: h11.Response, watch: Watch) -> str:
+        """The type of an answer that is no refusal."""
+        fields = response.headers
+        status = response.status_code
+        if not 200 <= status < 300:
+            proxied = self.forward is not None and status == 407
+            after = first(fields, b"retry-after")
+            raise failed(
+                Ending.REFUSED,
+                LossKind.PROXY_REFUSED if proxied else LossKind.HTTP_REFUSED,
+                "a redirect, which is not followed" if 300 <= status < 400 else "",
+                status=status,
+                after=retry_after(after),
+                body=await self._refusal(watch),
+            )
+        encoding = first(fields, b"content-encoding") or "identity"
+        if encoding.strip().lower() != "identity":
+            detail = "the server compressed its answer unasked"
+            raise failed(Ending.REFUSED, LossKind.HTTP_REFUSED, detail, status=status)
+        kind = (first(fields, b"content-type") or "").partition(";")[0].strip().lower()
+        if kind not in ("text/event-stream", "application/json"):
+            detail = f"the answer is {watch.clean(kind)[:60]!r}, neither events nor JSON"
+            raise failed(Ending.REFUSED, LossKind.HTTP_REFUSED, detail, status=status)
+        return kind
+
+    async def _refusal(self, watch: Watch) -> bytes:
+        """The beginning of a refusal's body; what can be had of it in time."""
+        body = bytearray()
+        with anyio.move_on_after(_REFUSAL_WAIT):
+            try:
+                while len(body) < _LARGEST_REFUSAL:
+                    event = await self._next(watch)
+                    if isinstance(event, h11.EndOfMessage):
+                        self._settled = not self._unsent
+                        break
+                    body += event.data
+            except PostFailed:
+                pass
+        return bytes(body[:_LARGEST_REFUSAL])
+
+    async def _events(self, take: Callable[[bytes], None], watch: Watch, largest: int) -> None:
+        reader = EventReader(largest)
+        while isinstance(event := await self._next(watch), h11.Data):
+            try:
+                for data in reader.feed(bytes(event.data)):
+                    if data.strip() == _DONE:
+                        await self._read_out(watch)
+                        return
+                    take(data)
+            except EventTooBig:
+                raise too_big(largest) from None
+        raise failed(Ending.CUT, LossKind.CLOSED, "the answer ended without its end mark")
+
+    async def _read_out(self, watch: Watch) -> None:
+        """Read what follows the end mark, so that the connection can be used again."""
+        size = 0
+        with anyio.move_on_after(_REST_WAIT):
+            try:
+                while self._http.our_state is h11.DONE and size <= _REST:
+                    event = await self._next(watch)
+                    if not isinstance(event, h11.Data):
+                        return
+                    size += len(event.data)
+            except PostFailed:
+                return
+
+    async def _whole(self, take: Callable[[bytes], None], watch: Watch, largest: int) -> None:
+        """The one answer of a server that does not stream."""
+        body = bytearray()
+        while isinstance(event := await self._next(watch), h11.Data):
+            body += event.data
+            if len(body) > largest:
+                raise too_big(largest)
+        take(bytes(body))
+
+
+class Watch:
+    """Moves the deadline of one POST: at least one byte has to come or go in ``idle`` seconds.
+
+    A wait lasts up to a sixteenth longer.
+    ``secret`` is the key, which a server may repeat.
+    """
+
+    __slots__ = ("_due", "_idle", "_scope", "_secret")
+
+    def __init__(self, scope: anyio.CancelScope, idle: float | None, secret: str) -> None:
+        self._secret = secret
+        self._scope = scope
+        self._idle = math.inf if idle is None else idle
+        self._due = -math.inf
+
+    def wait(self) -> None:
+        """A wait begins."""
+        due = anyio.current_time() + self._idle
+        if due > self._due:
+            # A deadline that is moved at every read costs more than the read. So it is set a
+            # little further away than it must be, and moved when that much has passed.
+            self._due = due + self._idle / 16
+            self._scope.deadline = self._due
+
+    def clean(self, text: str) -> str:
+        """What a server said, without the key."""
+        return text.replace(self._secret, "[redacted]")
+
+
+def first(fields: Any, name: bytes) -> str | None:
+    """The first header of this name."""
+    for known, value in fields:
+        if known == name:
+            return bytes(value).decode("latin-1")
+    return None
+
+
+def too_big(largest: int) -> PostFailed:
+    """More came than is allowed."""
+    detail = f"the answer exceeded the {largest} byte limit"
+    return failed(Ending.REFUSED, LossKind.INBOUND_TOO_BIG, detail)
+
+
+def words(exc: BaseException) -> str:
+    """An exception in words; anyio's say nothing, and their causes do."""
+    while isinstance(exc.__cause__, Exception) and not isinstance(exc.__cause__, ExceptionGroup):
+        exc = exc.__cause__
+    text = str(exc)
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

@@ -1,0 +1,190 @@
+"""The way to a server of HTTP: addresses, proxies, TLS."""
+
+from __future__ import annotations
+
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import h11
+from anyio.abc import ByteStream, SocketStream
+from anyio.streams.tls import TLSStream
+
+from runware_ws._core.effects import Ending
+from runware_ws._io.http_connection import HttpConnection, failed, words
+from runware_ws._io.transport.tls import default_context
+from runware_ws.classify import LossKind
+from runware_ws.config import is_loopback
+from runware_ws.errors import ConfigurationError
+
+__all__ = ["Target", "dial"]
+
+_LARGEST_HEAD = 64 * 1024  # bytes of a proxy's answer
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to post. ``authority`` is the host with its port, ``path`` has the query in it."""
+
+    host: str
+    port: int
+    secure: bool
+    authority: str
+    path: str
+
+    @staticmethod
+    def of(url: str) -> Target:
+        """The parts of a URL that was checked.
+
+        Raises:
+            ConfigurationError: no header can carry its host.
+        """
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        try:
+            host = host if host.isascii() else host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ConfigurationError(f"http_url has a host that is none: {host!r}") from None
+        port = parts.port or _PORTS[parts.scheme]
+        shown = f"[{host}]" if ":" in host else host
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+        if parts.query:
+            path += "?" + quote(parts.query, safe="/?%:@!$&'()*+,;=~")
+        authority = shown if port == _PORTS[parts.scheme] else f"{shown}:{port}"
+        return Target(host, port, parts.scheme == "https", authority, path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    host: str
+    port: int
+    secure: bool
+    headers: tuple[tuple[str, str], ...]
+
+
+async def dial(
+    target: Target, proxy: str | Literal[True] | None, context: ssl.SSLContext | None, agent: str
+) -> HttpConnection:
+    """Open a connection. Has no deadline of its own.
+
+    Raises:
+        PostFailed: it cannot be opened. Not one byte of a request was sent.
+    """
+    way = _way(target, proxy)
+    if way is None:
+        socket = await _connect(target.host, target.port, "the server")
+    else:
+        socket = await _connect(way.host, way.port, "the proxy")
+    connection: HttpConnection | None = None
+    try:
+        stream: ByteStream = socket
+        if way is not None and way.secure:
+            stream = await _secured(stream, way.host, None)
+        if way is not None and target.secure:
+            await _tunnel(stream, target, way, agent)
+        if target.secure:
+            stream = await _secured(stream, target.host, context)
+        connection = HttpConnection(stream, socket)
+        if way is not None and not target.secure:
+            connection.forward = way.headers
+        return connection
+    finally:
+        if connection is None:
+            with anyio.CancelScope(shield=True):
+                await socket.aclose()
+
+
+def _way(target: Target, proxy: str | Literal[True] | None) -> _Proxy | None:
+    """The proxy to go through, if any."""
+    url = proxy
+    if url is True:
+        # What goes to this machine goes to no other, and the key with it.
+        if is_loopback(target.host):
+            return None
+        found = getproxies()
+        url = found.get("https" if target.secure else "http") or found.get("all")
+        if url and proxy_bypass(f"{target.host}:{target.port}"):
+            return None
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme.startswith("socks"):
+        detail = (
+            f"no {parts.scheme} proxy can carry a stream over HTTP: set an HTTP proxy, "
+            'or stream with carrier="socket"'
+        )
+        raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        # Not shown: there may be a password in it.
+        detail = "the address of the proxy must look like 'http://host:port'"
+        raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
+    headers: tuple[tuple[str, str], ...] = ()
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = (("Proxy-Authorization", "Basic " + b64encode(pair.encode()).decode()),)
+    return _Proxy(parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "https", headers)
+
+
+async def _connect(host: str, port: int, who: str) -> SocketStream:
+    try:
+        return await anyio.connect_tcp(host, port)
+    except OSError as exc:
+        detail = f"{who} was not reached: {words(exc)}"
+        raise failed(Ending.UNREACHED, LossKind.DIAL_FAILED, detail) from None
+    except ValueError:
+        detail = f"{who} has a name that is no host's"
+        raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail) from None
+
+
+async def _secured(stream: ByteStream, host: str, context: ssl.SSLContext | None) -> TLSStream:
+    try:
+        return await TLSStream.wrap(
+            stream,
+            server_side=False,
+            hostname=host,
+            ssl_context=context or await default_context(),
+        )
+    except ssl.SSLCertVerificationError as exc:
+        detail = exc.verify_message or words(exc)
+        raise failed(Ending.REFUSED, LossKind.TLS_FAILED, detail) from None
+    except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        detail = f"no TLS: {words(exc)}"
+        raise failed(Ending.UNREACHED, LossKind.DIAL_FAILED, detail) from None
+
+
+async def _tunnel(stream: ByteStream, target: Target, way: _Proxy, agent: str) -> None:
+    """Ask the proxy for a way to the server."""
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    name = f"{host}:{target.port}"
+    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+    fields = [("Host", name), ("User-Agent", agent), *way.headers]
+    try:
+        request = h11.Request(method="CONNECT", target=name, headers=fields)
+        data = (http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b"")
+        await stream.send(data)
+        while not isinstance(event := http.next_event(), h11.Response):
+            if event is h11.NEED_DATA:
+                http.receive_data(await stream.receive(65536))
+            elif not isinstance(event, h11.InformationalResponse):
+                break
+    except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
+        detail = "the proxy hung up"
+        raise failed(Ending.UNREACHED, LossKind.PROXY_REFUSED, detail) from None
+    except h11.ProtocolError:
+        event = None
+    if not isinstance(event, h11.Response) or (event.status_code < 300 and http.trailing_data[0]):
+        detail = "what the proxy answers is not HTTP/1.1"
+        raise failed(Ending.UNREACHED, LossKind.PROXY_REFUSED, detail)
+    status = event.status_code
+    if not 200 <= status < 300:
+        how = Ending.REFUSED if 300 <= status < 500 else Ending.UNREACHED
+        raise failed(how, LossKind.PROXY_REFUSED, status=status)

@@ -1,0 +1,80 @@
+"""Server-sent events, read from bytes as they come (WHATWG HTML, 9.2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = ["EventReader", "EventTooBig"]
+
+_BOM = b"\xef\xbb\xbf"
+_NAME = 8
+"""Bytes that a line of data may have beside the data: its name, a space, a line end."""
+
+
+class EventTooBig(Exception):
+    """An event has more data than is allowed."""
+
+
+class EventReader:
+    """Takes the bytes of a stream and gives the data of each event.
+
+    ``largest``: the most data of one event, in bytes; other lines may be as long. Names, ids and
+    comments are skipped. Data stays bytes: what a cut leaves of a character harms nobody, because
+    an event without its end is never given.
+    """
+
+    __slots__ = ("_after_cr", "_data", "_first", "_largest", "_line", "_size")
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._line = bytearray()  # the line whose end has not come
+        self._data: list[bytes] = []  # of the event whose end has not come
+        self._size = 0
+        self._first = True  # no line was read yet
+        self._after_cr = False  # the last byte was a CR, so that an LF belongs to it
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The data of the events that end in ``chunk``, their lines joined by LF.
+
+        Events without data are left out. To be iterated to the end, before more is fed.
+
+        Raises:
+            EventTooBig: an event is over the limit, whether its end has come or not.
+        """
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        lines = chunk.splitlines()
+        if not lines:
+            return
+        rest = b""
+        if chunk.endswith(b"\r"):
+            self._after_cr = True
+        elif not chunk.endswith(b"\n"):
+            rest = lines.pop()
+        if lines and self._line:
+            lines[0] = bytes(self._line + lines[0])
+            self._line.clear()
+        if lines and self._first:
+            self._first = False
+            lines[0] = lines[0].removeprefix(_BOM)
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._add(line[6:] if line.startswith(b" ", 5) else line[5:])
+            elif line == b"data":
+                self._add(b"")
+            elif not line and self._data:
+                data = b"\n".join(self._data)
+                self._data.clear()
+                self._size = 0
+                if data:
+                    yield data
+        self._line += rest
+        if self._size + len(self._line) > self._largest + _NAME:
+            raise EventTooBig
+
+    def _add(self, data: bytes) -> None:
+        self._size += len(data) + 1  # for the LF, of which the last is none of the data
+        if self._size > self._largest + 1:
+            raise EventTooBig
+        self._data.append(data)
