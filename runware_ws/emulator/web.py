@@ -261,9 +261,8 @@ class WebSide:
             if order is not None:
                 self._connection.cut(order, half_written=order.mid_frame)
                 await anyio.sleep_forever()
-        if self._engine.options.sse_done:
-            await self._send(h11.Data(data=b"data: [DONE]\n\n"))
-        await self._send(h11.EndOfMessage())
+        end = [h11.Data(data=b"data: [DONE]\n\n")] if self._engine.options.sse_done else []
+        await self._send(*end, h11.EndOfMessage())
 
     def _event(self, unit: Unit) -> bytes:
         options = self._engine.options
