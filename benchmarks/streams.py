@@ -12,25 +12,18 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import anyio
-from pydantic import SecretStr
 
 from benchmarks.tasks import KEY
 from runware_ws import Client
-from runware_ws._core.effects import Ending
-from runware_ws._io.http_carrier import HttpCarrier
 from runware_ws.emulator import EmulatorOptions
 from runware_ws.emulator.process import EmulatorProcess
 
-WAYS = ("socket", "http")
+WAYS = ("socket", "sse")
 PAUSE = 0.2  # seconds between two of the eight deltas of a stream
-
-One = Callable[[dict[str, Any]], Awaitable[float]]
 
 
 def task() -> dict[str, Any]:
@@ -44,9 +37,9 @@ def task() -> dict[str, Any]:
     }
 
 
-async def over_the_socket(client: Client, asked: dict[str, Any]) -> float:
+async def one(client: Client, asked: dict[str, Any], carrier: Literal["socket", "sse"]) -> float:
     """One stream; the seconds to its first delta."""
-    async with client.stream(asked, carrier="socket") as stream:
+    async with client.stream(asked, carrier=carrier) as stream:
         async for _ in stream:
             pass
         first = stream.time_to_first_delta
@@ -54,36 +47,14 @@ async def over_the_socket(client: Client, asked: dict[str, Any]) -> float:
         return first
 
 
-async def over_http(carrier: HttpCarrier, asked: dict[str, Any]) -> float:
-    """The same by a POST."""
-    begin = time.perf_counter()
-    times: list[float] = []
-
-    def take(data: bytes) -> None:
-        json.loads(data)
-        times.append(time.perf_counter() - begin)
-
-    ending = await carrier(json.dumps([asked]).encode(), SecretStr(KEY), take)
-    assert ending.how is Ending.DONE, ending
-    return times[0]
-
-
 async def run_client(options: argparse.Namespace) -> None:
     """The client's process: starts the streams, prints the figures."""
     firsts: list[float] = []
-    async with AsyncExitStack() as stack:
-        one: One
-        if options.way == "socket":
-            client = await stack.enter_async_context(Client(options.url, api_key=KEY))
-            await client.ready()
-            one = lambda asked: over_the_socket(client, asked)  # noqa: E731
-        else:
-            carrier = HttpCarrier(options.url.replace("ws://", "http://"))
-            stack.push_async_callback(carrier.aclose)
-            one = lambda asked: over_http(carrier, asked)  # noqa: E731
+    async with Client(options.url, api_key=KEY) as client:
+        await client.ready()
 
         async def stream() -> None:
-            firsts.append(await one(task()))
+            firsts.append(await one(client, task(), options.way))
 
         cpu, begin = time.process_time(), time.perf_counter()
         async with anyio.create_task_group() as group:

@@ -53,6 +53,8 @@ class Config:
     connection 120 s after the last message (documented), and it is unsure whose."""
     max_frame_bytes: int = 64 * MIB
     """Largest frame taken in."""
+    max_posts: int = 1_000
+    """Streams over HTTP at once; more wait their turn."""
     batch_tasks: int = 64
     """Most tasks in one outgoing frame; 1 sends a frame per task."""
     batch_bytes: int = 64 * 1024
@@ -159,6 +161,7 @@ _COUNTS = (
     "max_in_flight",
     "max_in_flight_bytes",
     "max_frame_bytes",
+    "max_posts",
     "batch_tasks",
     "batch_bytes",
     "question_window",

@@ -33,6 +33,7 @@ __all__ = [
     "ClientClosed",
     "ConfigurationError",
     "ConnectionFailed",
+    "HttpRefused",
     "InvalidTask",
     "OutcomeUnknown",
     "ProtocolError",
@@ -211,6 +212,31 @@ class StreamInterrupted(RunwareError):
 
 class ConnectionFailed(RunwareError, ConnectionError):
     """The server cannot be reached, or refuses the connection for good."""
+
+
+class HttpRefused(ConnectionFailed):
+    """The server answered a POST with a status that is about the connection, not the task.
+
+    ``status`` is that of HTTP. ``retry_after`` is what the server asks to wait, in seconds, and
+    ``None`` where it asks nothing. With ``submitted == "maybe"`` (a status from 500 on, or 408)
+    the server may have begun the task.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        retry_after: float | None = None,
+        task_uuid: str | None = None,
+        submitted: Submitted = Submitted.MAYBE,
+        safe_to_resend: bool | None = None,
+    ) -> None:
+        super().__init__(
+            message, task_uuid=task_uuid, submitted=submitted, safe_to_resend=safe_to_resend
+        )
+        self.status = status
+        self.retry_after = retry_after
 
 
 class ProtocolError(RunwareError):

@@ -21,6 +21,7 @@ __all__ = [
     "KeyRefused",
     "LateResult",
     "MalformedFrame",
+    "NoHttpSide",
     "PeerSuspected",
     "ServerNotice",
     "SessionLost",
@@ -112,6 +113,13 @@ class KeyRefused(Event):
 
     reason: str
     final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoHttpSide(Event):
+    """The server takes no POST (HTTP ``status`` 501 or 426): streams go over the socket now."""
+
+    status: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ class Counters:
     resumes: int = 0
     sessions_lost: int = 0
     pings: int = 0
+    posts: int = 0
     polls: int = 0
     archive_questions: int = 0
     resends: int = 0

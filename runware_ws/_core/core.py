@@ -1,12 +1,18 @@
 """The session core: inputs with ``now`` in, effects out. No I/O, no clock, no randomness.
 
-A driver feeds it (``submit``, ``connected``, ``receive``, ``lost``,
-``on_deadline`` ...), then performs ``take_effects()`` in order, writes the
-frames that ``next_frame()`` hands out one by one, and calls ``on_deadline``
-no later than ``next_deadline()``. Frames are pulled, not pushed: a task counts
-as written only when the socket had room for it.
+A driver feeds it (``submit``, ``connected``, ``receive``, ``posted``,
+``on_deadline`` ...). After each input it calls :meth:`SessionCore.take` and
+does what that says: it performs the effects in order, asks ``next_frame()``
+for frames one by one while there may be something to write, and calls
+``on_deadline`` no later than the deadline. Frames are pulled, not pushed: a
+task counts as written only when the socket had room for it.
 
-Sockets have a generation number. What an old one reports changes nothing.
+Sockets have a generation number, and POSTs have one of their own. What an old
+one reports changes nothing.
+
+Its parts decide and return; they do not call each other. The connection says
+what changed, and :meth:`SessionCore._follow` acts on it; the router says what
+it read, and ``answers.py`` acts on that.
 """
 
 from __future__ import annotations
@@ -15,21 +21,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from runware_ws._core import failures, wire
-from runware_ws._core.connection.connection import Connection
+from runware_ws._core.answers import Answers
+from runware_ws._core.connection.connection import Change, Connection, Down, Over, Up
 from runware_ws._core.context import Context, Counters
-from runware_ws._core.effects import Effect, Frame
+from runware_ws._core.effects import Frame, PostEnding, Todo
+from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.router import Router
+from runware_ws._core.posting import Posting
 from runware_ws._core.recovery.recovery import Recovery
-from runware_ws._core.states import DONE, FAILED, READY, ConnectionState, TaskState
-from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.states import READY, WRITTEN, ConnectionState, TaskState
+from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws._core.tasks.table import TaskTable, timed_out
+from runware_ws.classify import LossKind, Verdict
 from runware_ws.errors import (
     ClientClosed,
     InvalidTask,
+    ProtocolError,
     RunwareError,
     Submitted,
 )
-from runware_ws.events import Draining
+from runware_ws.events import Closed, Disconnected, Draining
 
 if TYPE_CHECKING:
     from runware_ws.classify import Loss
@@ -59,20 +70,24 @@ class SessionCore:
         redact: Callable[[str], str] = _keep,
         fixed_key: bool = True,
     ) -> None:
-        self._out = Context(options)
-        self._table = TaskTable(self._out)
-        self._recovery = Recovery(self._out, self._table)
-        self._connection = Connection(
-            self._out,
-            recovery=self._recovery,
-            table=self._table,
-            draw=draw,
-            fixed_key=fixed_key,
-            end_all=self._end_all,
-            end_task=self._end_failed,
+        self._out = out = Context(options)
+        self._table = TaskTable(out)
+        self._recovery = Recovery(out, self._table)
+        self._connection = Connection(out, draw=draw, fixed_key=fixed_key)
+        self._router = Router(out, self._table.tasks, redact=redact)
+        self._ends = Ends(out, self._table, self._recovery)
+        self._answers = Answers(
+            out, self._table, self._recovery, self._connection, self._ends, self._router
         )
-        self._router = Router(
-            self._out, self._table, self._recovery, self._connection, redact=redact, end=self._end
+        self._posting = Posting(
+            out,
+            self._table,
+            self._recovery,
+            self._connection,
+            self._ends,
+            self._router,
+            self._answers,
+            draw=draw,
         )
         self._draining = False
 
@@ -120,45 +135,36 @@ class SessionCore:
 
     def sizes(self) -> dict[str, int]:
         """How much every map, queue and timer holds: all return to zero when idle."""
+        table, recovery = self._table, self._recovery
         return {
-            "tasks": len(self._table.tasks),
-            "waiting": len(self._table.waiting),
-            "queue": len(self._table.queue),
-            "second_tries": len(self._table.second_tries),
-            "in_flight": self._table.in_flight,
-            "in_flight_bytes": self._table.in_flight_bytes,
-            "deadlines": len(self._table.deadlines),
-            "questions": len(self._recovery.open),
-            "asking": len(self._recovery.asking),
-            "resending": len(self._recovery.resending),
-            "planned": len(self._recovery.schedule),
-            "held": len(self._recovery.held),
-            "claims": len(self._table.claims),
-            "tombstones": len(self._table.answered) + len(self._table.given_up),
+            "tasks": len(table.tasks),
+            "waiting": len(table.waiting),
+            "queue": len(table.queue),
+            "second_tries": len(table.second_tries),
+            "posts": len(table.posts.open),
+            "to_post": len(table.posts.waiting),
+            "in_flight": table.in_flight,
+            "in_flight_bytes": table.in_flight_bytes,
+            "deadlines": len(table.deadlines),
+            "questions": len(recovery.open),
+            "asking": len(recovery.asking),
+            "resending": len(recovery.resending),
+            "planned": len(recovery.schedule),
+            "held": len(recovery.held),
+            "claims": len(table.claims),
+            "tombstones": len(table.answered) + len(table.given_up),
         }
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether :meth:`take_effects` has something to hand out."""
-        return bool(self._out.effects)
-
-    def take_effects(self) -> list[Effect]:
-        """Hand out the queued effects, oldest first."""
+    def take(self) -> Todo | None:
+        """What is to be done since the last call; ``None`` where there is nothing."""
         out = self._out
-        effects, out.effects = out.effects, []
-        return effects
-
-    def take_wake(self) -> bool:
-        """Whether there may be something to write since the last call."""
-        out = self._out
-        wake, out.wake = out.wake, False
-        return wake
-
-    def take_rearm(self) -> bool:
-        """Whether ``next_deadline()`` may have come nearer since the last call."""
-        out = self._out
-        rearm, out.rearm = out.rearm, False
-        return rearm
+        effects, writable, rearm = out.effects, out.wake, out.rearm
+        if not (effects or writable or rearm):
+            return None
+        if effects:
+            out.effects = []
+        out.wake = out.rearm = False
+        return Todo(effects, writable, self.next_deadline() if rearm else None)
 
     # Inputs: the client's
 
@@ -185,6 +191,7 @@ class SessionCore:
                 problems=("task: too large",),
                 task_uuid=record.uuid,
             )
+        self._posting.choose(record)
         self._table.submit(record)
 
     def _refusal(self, record: TaskRecord) -> RunwareError:
@@ -198,7 +205,7 @@ class SessionCore:
         """The caller gives a task up. False where it had ended. A late result is kept."""
         if record.ended:
             return False
-        self._end(record, TaskState.CANCELLED, now)
+        self._ends.end(record, TaskState.CANCELLED, now)
         return True
 
     def keep(self, record: TaskRecord) -> None:
@@ -214,13 +221,16 @@ class SessionCore:
         """Take no new task from now on. Idempotent."""
         if not self._draining:
             self._draining = True
-            if self._connection.state in (ConnectionState.CLOSED, ConnectionState.FAILED):
-                return
-            self._out.emit(Draining(at=now, pending=self.pending))
+            if not self._connection.over:
+                self._out.emit(Draining(at=now, pending=self.pending))
 
     def close(self, now: float) -> None:
         """End: every pending task ends with :class:`ClientClosed`. Idempotent."""
-        self._connection.close(now)
+        self._follow(self._connection.close(), now)
+
+    def fail(self, failure: RunwareError, now: float) -> None:
+        """End, because the driver cannot go on: every pending task ends with ``failure``."""
+        self._follow(self._connection.fail(failure), now)
 
     # Inputs: the socket's
 
@@ -230,7 +240,7 @@ class SessionCore:
 
     def lost(self, generation: int, loss: Loss, now: float) -> None:
         """Socket ``generation`` ended, or could not be opened."""
-        self._connection.lost(generation, loss, now)
+        self._follow(self._connection.lost(generation, loss), now)
 
     def receive(self, generation: int, data: bytes | str, now: float) -> None:
         """One message came in on socket ``generation``. Never raises, whatever it holds."""
@@ -238,7 +248,11 @@ class SessionCore:
         if generation != connection.generation or not connection.open:
             return
         connection.liveness.heard(now)
-        self._router.receive(data, now)
+        take = self._answers.take
+        for said in self._router.read(data):
+            change = take(said, now)
+            if change is not None:
+                self._follow(change, now)
 
     @property
     def probing(self) -> bool:
@@ -249,23 +263,49 @@ class SessionCore:
         """Since the ping, bytes came or went: a large message is still on its way."""
         self._connection.liveness.moving(now)
 
+    # Inputs: a POST's
+
+    def posting(self, uuid: str, number: int, now: float) -> None:
+        """The first byte of POST ``number`` is about to be sent."""
+        self._posting.posting(uuid, number, now)
+
+    def posted(self, uuid: str, number: int, data: bytes, now: float) -> None:
+        """One event of the answer to POST ``number`` came. Never raises, whatever it holds."""
+        self._posting.posted(uuid, number, data, now)
+
+    def post_ended(self, uuid: str, number: int, ending: PostEnding, now: float) -> None:
+        """POST ``number`` is over. Never raises."""
+        self._follow(self._posting.ended(uuid, number, ending, now), now)
+
+    # Inputs: time
+
     def on_deadline(self, now: float) -> None:
         """Time passed: dial, judge the peer, end tasks, ask questions, as is due."""
-        self._connection.on_deadline(now)
-        doubt = self._connection.state is not ConnectionState.READY
+        self._follow(self._connection.on_deadline(now), now)
+        self._table.posts.on_deadline(now)
         passed, near = self._table.expire(now)
         for record in near:
             self._recovery.last_call(record)
         for record in passed:
-            in_doubt = record.state >= TaskState.WRITTEN and (
-                doubt or record.ladder.disturbed or record.generation != self._connection.generation
-            )
-            state, error = timed_out(
-                record, now, in_doubt=in_doubt, connection=self._connection.describe(now)
-            )
-            self._end(record, state, now, error)
+            self._passed(record, now)
         if self._recovery.ready:
             self._recovery.on_deadline(now)
+        self._out.rearm = True
+
+    def _passed(self, record: TaskRecord, now: float) -> None:
+        """The deadline of a task passed."""
+        if self._posting.finish(record, now):
+            return
+        connection = self._connection
+        broken = connection.state is not READY or record.generation != connection.generation
+        in_doubt = record.state >= WRITTEN and (
+            record.ladder.disturbed or (broken and not record.posted)
+        )
+        described = connection.describe(now)
+        if record.carrier is not Carrier.SOCKET and self._table.posts.trouble:
+            described = f"{described}; HTTP: {self._table.posts.trouble}"
+        state, error = timed_out(record, now, in_doubt=in_doubt, connection=described)
+        self._ends.end(record, state, now, error)
 
     def next_deadline(self) -> float:
         """When :meth:`on_deadline` is due next; infinite where nothing is planned."""
@@ -275,28 +315,110 @@ class SessionCore:
             self._recovery.next_deadline(),
         )
 
+    # What the connection says
+
+    def _follow(self, change: Change | None, now: float) -> None:
+        """Act on what changed: first the recovery, then who listens, then the tasks, in order."""
+        if change is None:
+            return
+        if isinstance(change, Up):
+            recovery, options = self._recovery, self._out.options
+            recovery.window = self._connection.oversize.question_window(options.question_window)
+            recovery.begin(
+                self._connection.generation,
+                change.session_uuid,
+                change.previous,
+                now,
+                resumed=change.resumed,
+            )
+        elif isinstance(change, Down):
+            asked = self._recovery.sole_question()
+            self._recovery.stop(now)
+            if change.was_ready:
+                self._disconnected(str(change.loss), change.loss.code, now)
+            if change.verdict is Verdict.TOO_BIG:
+                self._too_big(change.loss, asked, now)
+            over = self._connection.go_on(change, now)
+            if over is not None:
+                self._over(over, now)
+        else:
+            self._over(change, now)
+
+    def _over(self, over: Over, now: float) -> None:
+        self._recovery.stop(now)
+        if over.was_ready:
+            self._disconnected(over.reason or "closed by the caller", None, now)
+        if over.failure is None:
+            self._ends.all_closed(now)
+        else:
+            self._ends.all_failed(over.failure, now)
+        if not over.told:
+            self._out.emit(Closed(at=now, reason=over.reason))
+
+    def _disconnected(self, reason: str, code: int | None, now: float) -> None:
+        self._out.emit(
+            Disconnected(
+                at=now,
+                generation=self._connection.generation,
+                reason=reason,
+                code=code,
+                pending=self.pending,
+            )
+        )
+
+    def _too_big(self, loss: Loss, asked: TaskRecord | None, now: float) -> None:
+        """A frame was over a limit: its task ends, where it is known."""
+        connection, tasks = self._connection, self._table.tasks
+        oversize = connection.oversize
+        culprit: TaskRecord | None = None
+        if loss.kind is LossKind.INBOUND_TOO_BIG:
+            uuid = oversize.inbound(asked.uuid if asked is not None else None)
+            culprit = tasks.get(uuid) if uuid is not None else None
+            if oversize.abandon_session:
+                connection.session_uuid = None
+            limit = self._out.options.max_frame_bytes
+            what = f"its result is over max_frame_bytes ({limit})"
+        else:
+            uuids = oversize.outbound(connection.generation)
+            alive = [tasks[uuid] for uuid in uuids if uuid in tasks]
+            what = "the server refuses a frame of its size"
+            if len(uuids) > 1:
+                for record in alive:
+                    record.send_alone()
+            elif alive and alive[0].too_big():
+                oversize.found()
+                culprit = alive[0]
+        if culprit is not None:
+            error = ProtocolError(
+                f"{what}: {loss}", task_uuid=culprit.uuid, submitted=culprit.submitted
+            )
+            self._ends.fail(culprit, error, now)
+
     # To the wire
 
     def next_frame(self, now: float) -> Frame | None:
         """The next message for the current socket, ``None`` where there is none.
 
         The order: pings, questions, resends, then tasks that were never
-        written. Only a ready socket gets frames.
+        written. Only a ready socket gets frames. Whoever asks for a frame has
+        sent the one before it, or has said :meth:`not_written`.
         """
-        connection = self._connection
+        connection, recovery = self._connection, self._recovery
         if connection.state is not READY:
             return None
+        if recovery.resending_now:
+            recovery.sent(now)
         if self._table.second_tries:
-            self._recovery.adopt(self._table.take_second_tries())
+            recovery.adopt(self._table.take_second_tries())
         frame = connection.ping_frame(now)
-        if frame is None and (self._recovery.asking or self._recovery.resending):
-            frame = self._recovery.next_frame(connection.generation, now)
+        if frame is None and (recovery.asking or recovery.resending):
+            frame = recovery.next_frame(connection.generation, now)
         if frame is None:
             frame = self._table.next_frame(connection.generation, now)
             if frame is not None:
                 for record in frame.records:
                     if record.delivery == "async":
-                        self._recovery.watch_async(record, now)
+                        recovery.watch_async(record, now)
         if frame is not None:
             connection.wrote(frame, now)
         return frame
@@ -304,35 +426,5 @@ class SessionCore:
     def not_written(self, generation: int, frame: Frame) -> None:
         """The socket was closed before the first byte of ``frame``: it was not sent."""
         if generation == self._connection.generation:
+            self._recovery.not_sent()
             self._table.not_written(frame)
-
-    # Ends
-
-    def _end(
-        self,
-        record: TaskRecord,
-        state: TaskState,
-        now: float,
-        error: RunwareError | None = None,
-    ) -> None:
-        answered = state is DONE or state is FAILED
-        self._recovery.settled(record, now, answered=answered)
-        self._table.settle(record, state, now, error)
-
-    def _end_failed(self, record: TaskRecord, error: RunwareError, now: float) -> None:
-        self._end(record, TaskState.FAILED, now, error)
-
-    def _end_all(self, failure: RunwareError | None, now: float) -> None:
-        """Every task ends: with ``failure``, or with :class:`ClientClosed` where there is none."""
-        for record in list(self._table.tasks.values()):
-            if failure is None:
-                error: RunwareError = ClientClosed(
-                    f"the client was closed before the answer came; submitted: "
-                    f"{record.submitted.value}",
-                    task_uuid=record.uuid,
-                    submitted=record.submitted,
-                )
-                self._end(record, TaskState.CLOSED, now, error)
-            else:
-                error = failures.for_task(failure, record.uuid, record.submitted)
-                self._end(record, TaskState.FAILED, now, error)

@@ -15,14 +15,17 @@ __all__ = [
     "Admit",
     "Authenticate",
     "Close",
+    "Drop",
     "Effect",
     "Emit",
     "Ending",
     "Frame",
     "Open",
+    "Post",
     "PostEnding",
     "Progress",
     "Resolve",
+    "Todo",
 ]
 
 
@@ -55,6 +58,26 @@ class Close:
 
     generation: int
     graceful: bool
+
+
+@dataclass(slots=True, eq=False)
+class Post:
+    """Post this task over HTTP, as POST ``number``.
+
+    The driver fetches the key, then says ``posting`` before the first byte goes out, ``posted``
+    for each event of the answer, and ``post_ended`` once.
+    """
+
+    record: TaskRecord
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Give a POST up. What the driver reports of it late changes nothing."""
+
+    uuid: str
+    number: int
 
 
 class Ending(Enum):
@@ -122,4 +145,17 @@ class Frame:
     records: tuple[TaskRecord, ...] = ()
 
 
-Effect = Open | Authenticate | Close | Resolve | Progress | Admit | Emit
+Effect = Open | Authenticate | Close | Post | Drop | Resolve | Progress | Admit | Emit
+
+
+@dataclass(slots=True, eq=False)
+class Todo:
+    """What is to be done after an input: ``SessionCore.take()`` hands it out.
+
+    ``effects`` in their order; ``writable``: there may be something to write; ``deadline``: when
+    ``on_deadline`` is due next, ``None`` where that has not changed.
+    """
+
+    effects: list[Effect]
+    writable: bool
+    deadline: float | None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from runware_ws._core.effects import PostEnding
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.classify import LossKind
 from runware_ws.errors import (
     AuthenticationError,
+    ConfigurationError,
     ConnectionFailed,
+    HttpRefused,
     ProtocolError,
     RunwareError,
     Submitted,
@@ -14,7 +18,7 @@ from runware_ws.errors import (
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
 
-__all__ = ["for_task", "refusal", "task_error"]
+__all__ = ["for_task", "post_refusal", "post_refused_key", "refusal", "task_error"]
 
 # The server looked at the request and refused it before any work was done, so
 # nothing ran, and the same work may be sent again once the cause is mended. Of a
@@ -37,7 +41,55 @@ def task_error(error: WireError, record: TaskRecord) -> TaskError:
         items=record.items,
         task_uuid=record.uuid,
         submitted=Submitted.YES,
-        safe_to_resend=error.family in _NOT_RUN and record.expected == record.sends == 1,
+        safe_to_resend=error.family in _NOT_RUN
+        and record.expected == record.sends == 1
+        and not (record.deltas is not None and record.deltas.count),
+    )
+
+
+# Statuses of a refusal that is not about the request as such: another try may do.
+_ABOUT_THE_SERVER = frozenset({404, 405, 407, 408, 429})
+
+
+def post_refused_key(ending: PostEnding, errors: list[WireError]) -> AuthenticationError | None:
+    """The refusal of the key in the answer to a POST; ``None`` where it is about something else.
+
+    401 is (documented); other statuses are where the error's code says so and names no task.
+    """
+    status = ending.loss.status if ending.loss is not None else None
+    error = errors[0] if errors else None
+    coded = error is not None and error.family is ErrorFamily.AUTH and error.task_uuid is None
+    if status != 401 and not (status is not None and 400 <= status < 500 and coded):
+        return None
+    said = f": {error.message}" if error is not None and error.message else ""
+    return AuthenticationError(
+        f"the server refuses the API key (HTTP {status}){said}",
+        code=error.code if error is not None else None,
+    )
+
+
+def post_refusal(ending: PostEnding, record: TaskRecord, errors: list[WireError]) -> RunwareError:
+    """What the caller is told of a POST that was refused."""
+    loss, uuid = ending.loss, record.uuid
+    kind, status = (loss.kind, loss.status) if loss is not None else (LossKind.CLOSED, None)
+    if kind is LossKind.CANNOT_DIAL:
+        return ConfigurationError(str(loss), task_uuid=uuid)
+    if kind is LossKind.INBOUND_TOO_BIG or (status is not None and 200 <= status < 300):
+        text = f"the answer cannot be read: {loss}"
+        return ProtocolError(text, task_uuid=uuid, submitted=Submitted.YES)
+    if status is None or kind is not LossKind.HTTP_REFUSED:
+        text = f"the POST cannot work: {loss}"
+        return ConnectionFailed(text, task_uuid=uuid, submitted=record.submitted)
+    if errors and 400 <= status < 500 and status not in _ABOUT_THE_SERVER:
+        return task_error(errors[0], record)
+    said = f": {errors[0].message}" if errors and errors[0].message else ""
+    unrun = status < 500 and status != 408
+    return HttpRefused(
+        f"the server answered HTTP {status}{said}",
+        status=status,
+        retry_after=loss.retry_after if loss is not None else None,
+        task_uuid=uuid,
+        submitted=Submitted.NO if unrun else Submitted.MAYBE,
     )
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "DONE",
     "END_STATES",
     "FAILED",
+    "FOREVER",
     "QUEUED",
     "READY",
     "TASK_TRANSITIONS",
@@ -25,6 +26,10 @@ __all__ = [
     "check_connection",
     "check_task",
 ]
+
+
+FOREVER = float("inf")
+"""A time that never comes."""
 
 
 class IllegalTransition(AssertionError):

@@ -23,6 +23,7 @@ from runware_ws._core.effects import (
     Emit,
     Frame,
     Open,
+    Post,
     Progress,
     Resolve,
 )
@@ -30,7 +31,8 @@ from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.feed import EventFeed
 from runware_ws._io.keys import KeySource
-from runware_ws._io.transport.base import Dial, NotSent, Transport, TransportLost
+from runware_ws._io.posts import Posts
+from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
 from runware_ws._io.wakeups import Bell, Waiting
 from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
@@ -64,7 +66,14 @@ class Owner(Protocol):
 class Driver:
     """Runs one session core over sockets."""
 
-    def __init__(self, url: str, keys: KeySource, config: Config, dial: Dial) -> None:
+    def __init__(
+        self,
+        url: str,
+        keys: KeySource,
+        config: Config,
+        dial: Dial,
+        post: HttpPost | None = None,
+    ) -> None:
         self._url = url
         self._keys = keys
         self._config = config
@@ -79,6 +88,8 @@ class Driver:
         self.waiting = Waiting.current()
         self.now = self.waiting.now
         self._wake = self.waiting.wake
+        self._tasks: TaskGroup
+        self._posts = None if post is None else Posts(post, keys, self.core, self.now, self.apply)
         self._opening: deque[int] = deque()
         # Tasks that have ended and whose callers were not told yet.
         self._untold: deque[TaskRecord] = deque()
@@ -93,7 +104,8 @@ class Driver:
         self._activity: object = None
         self._graceful = False
         self._given_up = 0
-        self._armed = FOREVER
+        # When the core is to be told the time, and for when the timer is set.
+        self._deadline = self._armed = FOREVER
         # What wakes the supervisor, the writer, the timer, and whoever watches the state.
         self._open_event = anyio.Event()
         self._writer = Bell(self.waiting)
@@ -106,6 +118,7 @@ class Driver:
 
     def start(self, tasks: TaskGroup) -> None:
         """Begin to dial, in ``tasks``."""
+        self._tasks = tasks
         self.core.start(self.now())
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
         tasks.start_soon(self._keep_time, name="runware_ws timer")
@@ -154,16 +167,21 @@ class Driver:
 
     # Effects
 
-    def apply(self) -> None:
-        """Perform what the core wants done."""
-        core = self.core
+    def apply(self) -> bool:
+        """Perform what the core wants done. False where there was nothing."""
         self._wakes_left = WAKES
-        if core.has_effects:
-            self._perform(core.take_effects())
-        if core.take_wake():
+        todo = self.core.take()
+        if todo is None:
+            return False
+        if todo.deadline is not None:
+            self._deadline = todo.deadline
+            if todo.deadline < self._armed:
+                self._timer_event.set()
+        if todo.effects:
+            self._perform(todo.effects)
+        if todo.writable:
             self._writer.ring()
-        if core.take_rearm() and core.next_deadline() < self._armed:
-            self._timer_event.set()
+        return True
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -182,8 +200,13 @@ class Driver:
             elif isinstance(effect, Authenticate):
                 self._authenticate = effect
                 self._writer.ring()
-            else:
+            elif isinstance(effect, Close):
                 self._end_socket(effect)
+            elif self._posts is not None:
+                if isinstance(effect, Post):
+                    self._posts.start(effect, self._tasks)
+                else:
+                    self._posts.drop(effect)
 
     def _tell(self) -> None:
         """Wake some of those whose tasks have ended; the rest have to wait for their turn."""
@@ -193,10 +216,8 @@ class Driver:
             record = untold.popleft()
             if record.waiter is not None:
                 wake(record.waiter)
-            owner: Owner | None = record.owner
+            owner: Owner | None = record.detach()
             if owner is not None:
-                # Owner and record know each other: part them, so that both can go at once.
-                record.owner = None
                 owner.on_settled()
         if untold:
             self._waker.ring()
@@ -344,11 +365,13 @@ class Driver:
                     await transport.send(authentication(wanted.session_uuid))
                     continue
                 frame = self.core.next_frame(self.now())
+                done = self.apply()
                 if frame is None:
                     in_a_row = 0
-                    await self._writer.wait()
+                    if not done:
+                        await self._writer.wait()
+                    # Otherwise what was done may have made something to write: look again.
                     continue
-                self.apply()
                 await transport.send(frame.data)
                 in_a_row += 1
                 if in_a_row % FRAMES_IN_A_ROW == 0:
@@ -373,8 +396,7 @@ class Driver:
     async def _keep_time(self) -> None:
         core = self.core
         while core.state is not ConnectionState.CLOSED:
-            deadline = core.next_deadline()
-            now = self.now()
+            deadline, now = self._deadline, self.now()
             if deadline <= now:
                 was_probing = core.probing
                 if was_probing and self._bytes_moved():

@@ -31,10 +31,10 @@ a request that meets the closing is one whose fate nobody knows."""
 
 
 class HttpCarrier:
-    """Posts tasks: a :class:`~runware_ws._io.transport.base.Post`, with its idle connections.
+    """Posts tasks: a :class:`~runware_ws._io.transport.base.HttpPost`, with its idle connections.
 
-    ``await carrier(payload, key, take)`` is one POST. Each has a connection to itself, so their
-    number is bounded by who calls. Runs on asyncio and trio. End it with :meth:`aclose`.
+    ``await carrier(payload, key, sending, take)`` is one POST. Each has a connection to itself, so
+    their number is bounded by who calls. Runs on asyncio and trio. End it with :meth:`aclose`.
 
     Args:
         url: where to post.
@@ -81,9 +81,15 @@ class HttpCarrier:
         await self._trim()
 
     async def __call__(
-        self, payload: bytes, key: SecretStr, take: Callable[[bytes], None]
+        self,
+        payload: bytes,
+        key: SecretStr,
+        sending: Callable[[], None],
+        take: Callable[[bytes], None],
     ) -> PostEnding:
         """Post ``payload``; ``take`` gets the JSON text of each event. Returns how it ended.
+
+        ``sending`` is called before the first byte of the request goes out.
 
         Raises nothing, but lets a cancellation through, and what ``take`` raises: then the
         connection is given up at once.
@@ -97,7 +103,7 @@ class HttpCarrier:
         try:
             connection = await self._waiting() or await self._dialed()
             try:
-                return await self._exchange(connection, payload, secret, take)
+                return await self._exchange(connection, payload, secret, sending, take)
             finally:
                 await self._release(connection)
         except PostFailed as failure:
@@ -108,11 +114,13 @@ class HttpCarrier:
         connection: HttpConnection,
         payload: bytes,
         secret: str,
+        sending: Callable[[], None],
         take: Callable[[bytes], None],
     ) -> PostEnding:
         request = self._request(connection, len(payload), secret)
         with anyio.CancelScope() as scope:
-            watch = Watch(scope, self._idle_timeout, secret)
+            watch = Watch(scope, self._idle_timeout)
+            sending()
             return await connection.post(request, payload, take, watch, self._max_event_bytes)
         detail = f"nothing came for {self._idle_timeout:g} s"
         return _ending(Ending.CUT, LossKind.DEAD_PEER, detail)

@@ -215,7 +215,8 @@ class HttpConnection:
             raise failed(Ending.REFUSED, LossKind.HTTP_REFUSED, detail, status=status)
         kind = (first(fields, b"content-type") or "").partition(";")[0].strip().lower()
         if kind not in ("text/event-stream", "application/json"):
-            detail = f"the answer is {watch.clean(kind)[:60]!r}, neither events nor JSON"
+            what = repr(kind[:60]) if "/" in kind else "of no type"
+            detail = f"the answer is {what}, neither events nor JSON"
             raise failed(Ending.REFUSED, LossKind.HTTP_REFUSED, detail, status=status)
         return kind
 
@@ -274,13 +275,11 @@ class Watch:
     """Moves the deadline of one POST: at least one byte has to come or go in ``idle`` seconds.
 
     A wait lasts up to a sixteenth longer.
-    ``secret`` is the key, which a server may repeat.
     """
 
-    __slots__ = ("_due", "_idle", "_scope", "_secret")
+    __slots__ = ("_due", "_idle", "_scope")
 
-    def __init__(self, scope: anyio.CancelScope, idle: float | None, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, scope: anyio.CancelScope, idle: float | None) -> None:
         self._scope = scope
         self._idle = math.inf if idle is None else idle
         self._due = -math.inf
@@ -293,10 +292,6 @@ class Watch:
             # little further away than it must be, and moved when that much has passed.
             self._due = due + self._idle / 16
             self._scope.deadline = self._due
-
-    def clean(self, text: str) -> str:
-        """What a server said, without the key."""
-        return text.replace(self._secret, "[redacted]")
 
 
 def first(fields: Any, name: bytes) -> str | None:

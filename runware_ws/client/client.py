@@ -7,24 +7,24 @@ from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from runware_ws._core import wire
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.durations import Durations
-from runware_ws._core.tasks.record import FOREVER, SOURCE_RANK, TaskRecord
+from runware_ws._core.tasks.record import FOREVER, SOURCE_RANK, Carrier, TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
+from runware_ws._io.http import http_carrier, http_url_of, sse_available
 from runware_ws._io.keys import ApiKey, KeySource
-from runware_ws._io.transport.base import Dial
+from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws.client.handle import TaskHandle, outcome_of
 from runware_ws.client.mapping import Outcome, run_map
-from runware_ws.client.streams import Carrier, StreamPlan, TaskStream
+from runware_ws.client.streams import TaskStream
 from runware_ws.config import Config, check_url, default_url
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed, InvalidTask
 from runware_ws.messages import Messages
@@ -92,6 +92,8 @@ class Client:
             dial; ``None``: the environment variable ``RUNWARE_API_KEY``.
         config: options; the defaults where ``None``.
         dial: opens sockets; ``None``: the ``websockets`` library.
+        post: posts streams over HTTP; ``None``: the HTTP client of the extra ``sse``, where
+            it is installed and ``dial`` is not given, or ``http_url`` is.
         options: single fields of :class:`Config`, e.g. ``max_in_flight=500``.
 
     Raises:
@@ -106,6 +108,7 @@ class Client:
         api_key: ApiKey = None,
         config: Config | None = None,
         dial: Dial | None = None,
+        post: HttpPost | None = None,
         **options: Any,
     ) -> None:
         self._config = Config.build(config, options)
@@ -119,6 +122,11 @@ class Client:
         self._stack = AsyncExitStack()
         self._entered = False
         self._left = False
+        if post is None and sse_available() and (dial is None or self._config.http_url):
+            carrier = http_carrier(self._config.http_url or http_url_of(self._url), self._config)
+            self._stack.push_async_callback(carrier.aclose)
+            post = carrier
+        self._post = post
 
     # Life
 
@@ -126,7 +134,7 @@ class Client:
         if self._entered:
             raise ConfigurationError("a Client can be entered once: make a new one")
         self._entered = True
-        self._driver = Driver(self._url, self._keys, self._config, self._dial)
+        self._driver = Driver(self._url, self._keys, self._config, self._dial, self._post)
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._driver.start(self._tasks)
         return self
@@ -226,8 +234,8 @@ class Client:
         """
         driver = self._running()
         now = driver.now()
-        record = self._record(_whole(task), self._deadline(timeout, now), now)
-        record.waiter = waiter = driver.waiting.waiter()
+        waiter = driver.waiting.waiter()
+        record = self._record(_whole(task), self._deadline(timeout, now), now, waiter=waiter)
         driver.submit(record)
         try:
             await waiter
@@ -256,7 +264,7 @@ class Client:
         self,
         task: Task,
         *,
-        carrier: Carrier = "auto",
+        carrier: Literal["auto", "socket", "sse"] = "auto",
         timeout: float | _Unset | None = UNSET,
     ) -> TaskStream:
         """Run one task and read its answer as it is made.
@@ -271,28 +279,37 @@ class Client:
             carrier: ``"sse"``: server-sent events over HTTP, which is what Runware
                 documents (needs the extra ``sse``; ``http_url`` tells where).
                 ``"socket"``: deltas pushed over the socket; whether the service does
-                that is unsure. ``"auto"``: ``"sse"`` where the extra is installed.
-                ``stream.carrier`` says which it is.
+                that is unsure. ``"auto"``: ``"sse"`` where the extra is installed, and the
+                socket where it is not, where ``dial=`` is given without ``post=`` or
+                ``http_url=``, or where the server says that it has no HTTP side (event
+                ``NoHttpSide``). ``stream.carrier`` says which it is.
         """
         driver = self._running()
         valid = validate_task(_as_stream(task))
-        deadline = self._deadline(timeout, driver.now())
-        if carrier == "sse":
-            raise ConfigurationError("the client does not post streams yet")
+        now = driver.now()
+        deltas = Deltas()
+        record = self._record(
+            valid,
+            self._deadline(timeout, now),
+            now,
+            deltas=deltas,
+            carrier=self._carrier(carrier),
+            watched=True,
+        )
+        return TaskStream(record, deltas, self._submit)
 
-        def start(deltas: Deltas, cut: bool) -> TaskHandle:
-            if not cut:
-                return self._submit(self._record(valid, deadline, driver.now()), deltas=deltas)
-            # Only the whole is of use now, so that is what a resend asks for.
-            payload = wire.with_delivery(valid.payload, "sync")
-            whole = valid._replace(payload=payload, delivery="sync")
-            record = self._record(whole, deadline, driver.now())
-            ladder = record.climb()
-            ladder.reused = ladder.disturbed = True
-            ladder.ask_only = self._config.resubmit == "never"
-            return self._submit(record, deltas=deltas)
-
-        return TaskStream(StreamPlan(valid, deadline, driver.now, start))
+    def _carrier(self, wanted: str) -> Carrier:
+        if wanted not in ("auto", "socket", "sse"):
+            raise ConfigurationError(f"carrier must be 'auto', 'socket' or 'sse', not {wanted!r}")
+        if wanted == "sse" and self._post is None:
+            raise ConfigurationError(
+                "a stream over HTTP needs an extra: pip install 'runware-ws[sse]'"
+                if self._dial is websocket_dial
+                else "a client with dial= of its own streams over HTTP with post= or http_url="
+            )
+        if wanted == "socket" or self._post is None:
+            return Carrier.SOCKET
+        return Carrier.HTTP if wanted == "sse" else Carrier.EITHER
 
     @property
     def messages(self) -> Messages:
@@ -332,8 +349,10 @@ class Client:
         on_done: Callable[[TaskHandle], None] | None = None,
     ) -> TaskHandle:
         now = self._running().now()
-        record = self._record(_whole(task), self._deadline(timeout, now), now)
-        return self._submit(record, on_done=on_done)
+        # A map looks at its tasks only when they have ended.
+        watched = on_done is None
+        record = self._record(_whole(task), self._deadline(timeout, now), now, watched=watched)
+        return self._submit(record, on_done)
 
     def _deadline(self, timeout: float | _Unset | None, now: float) -> float:
         seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
@@ -341,7 +360,7 @@ class Client:
             raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
         return FOREVER if seconds is None else now + seconds
 
-    def _record(self, valid: ValidatedTask, deadline: float, now: float) -> TaskRecord:
+    def _record(self, valid: ValidatedTask, deadline: float, now: float, **more: Any) -> TaskRecord:
         return TaskRecord(
             valid.uuid,
             valid.task_type,
@@ -351,20 +370,15 @@ class Client:
             deadline=deadline,
             expectation=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
             now=now,
+            **more,
         )
 
     def _submit(
-        self,
-        record: TaskRecord,
-        *,
-        on_done: Callable[[TaskHandle], None] | None = None,
-        deltas: Deltas | None = None,
+        self, record: TaskRecord, on_done: Callable[[TaskHandle], None] | None = None
     ) -> TaskHandle:
         driver = self._running()
-        record.deltas = deltas
-        # A map looks at its tasks only when they have ended.
-        record.watched = on_done is None
-        record.owner = handle = TaskHandle(record, driver, on_done)
+        handle = TaskHandle(record, driver, on_done)
+        record.attach(handle)
         driver.submit(record)
         return handle
 

@@ -1,13 +1,12 @@
-"""A streamed answer, from the caller's side, whichever carrier brings it."""
+"""A streamed answer, from the caller's side. Which way it comes is the core's business."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
-from runware_ws._core.tasks.deltas import Deltas
+from runware_ws._core.tasks.record import Carrier
 from runware_ws.errors import (
     ConfigurationError,
     OutcomeUnknown,
@@ -19,29 +18,11 @@ from runware_ws.models.delta import Delta
 from runware_ws.models.results import Result
 
 if TYPE_CHECKING:
+    from runware_ws._core.tasks.deltas import Deltas
+    from runware_ws._core.tasks.record import TaskRecord
     from runware_ws.client.handle import TaskHandle
-    from runware_ws.models.validation import ValidatedTask
 
-__all__ = ["Carrier", "StreamPlan", "TaskStream"]
-
-Carrier = Literal["auto", "socket", "sse"]
-
-FOREVER = float("inf")
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPlan:
-    """What a stream needs of its client.
-
-    ``start`` runs the task over the socket, into the pieces; where its second
-    argument is true, the task went another way, which was cut: it is asked for,
-    and sent again under its taskUUID where the server does not know it.
-    """
-
-    task: ValidatedTask
-    deadline: float
-    now: Callable[[], float]
-    start: Callable[[Deltas, bool], TaskHandle]
+__all__ = ["TaskStream"]
 
 
 class TaskStream:
@@ -49,7 +30,8 @@ class TaskStream:
 
     ``async with client.stream(task) as stream``, then iterate it, or await
     :meth:`result`, or both. Leaving the block early gives the task up; the
-    server has no way to stop it (documented), so it is billed all the same.
+    server has no way to stop it (documented), so it is billed all the same, and
+    its answer waits for ``client.claim``.
 
     After a cut the deltas stop until the whole answer is known, pushed or out of
     the archive; then what is missing comes as one last delta. Where it cannot be
@@ -58,20 +40,26 @@ class TaskStream:
     up again; one reader at a time.
     """
 
-    def __init__(self, plan: StreamPlan) -> None:
-        self._plan = plan
-        self._pieces = Deltas()
-        self._submitted_at = 0.0
+    def __init__(
+        self, record: TaskRecord, deltas: Deltas, submit: Callable[[TaskRecord], TaskHandle]
+    ) -> None:
+        self._record = record
+        self._deltas = deltas
+        self._submit = submit
         self._handle: TaskHandle | None = None
-        self._result: Result | None = None
-        self._entered = False
+        self._taken = False
 
     async def __aenter__(self) -> Self:
-        if self._entered:
+        """Hand the task over.
+
+        Raises:
+            InvalidTask: its taskUUID is or was in use.
+            ClientClosed: closed or draining.
+            RunwareError: why the client ended for good.
+        """
+        if self._handle is not None:
             raise ConfigurationError("a stream can be entered once")
-        self._entered = True
-        self._submitted_at = self._plan.now()
-        self._handle = self._plan.start(self._pieces, False)
+        self._handle = self._submit(self._record)
         return self
 
     async def __aexit__(
@@ -80,80 +68,82 @@ class TaskStream:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._handle is not None and self._result is None:
+        if self._handle is not None and not self._taken:
             self._handle.give_up()
 
     @property
     def carrier(self) -> Literal["socket", "sse"]:
-        """What brings the deltas."""
-        return "socket"
+        """What brings the deltas: server-sent events over HTTP, or the socket."""
+        return "socket" if self._record.carrier is Carrier.SOCKET else "sse"
 
     @property
     def task_uuid(self) -> str:
         """The task's taskUUID."""
-        return self._plan.task.uuid
+        return self._record.uuid
 
     @property
     def text(self) -> str:
         """The text so far."""
-        return self._pieces.text()
+        return self._deltas.text()
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far."""
-        return self._pieces.text("reasoningContent")
+        return self._deltas.text("reasoningContent")
 
     @property
     def time_to_first_delta(self) -> float | None:
         """Seconds from submission to the first delta; ``None`` before it."""
-        first = self._pieces.first_at
-        return None if first is None else first - self._submitted_at
+        first = self._deltas.first_at
+        return None if first is None else first - self._record.submitted_at
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Delta:
-        while not self._pieces.pending:
-            if not await self._more():
-                raise StopAsyncIteration
-        return Delta.of(self._pieces.pending.popleft())
-
-    async def result(self) -> Result:
-        """The whole answer, once it is there; what was not iterated is not lost.
+        """The next delta. Cancel-safe: nothing is lost, and the next call goes on.
 
         Raises:
             StreamInterrupted: the stream was cut, and the rest cannot be had.
-            RunwareError: as :meth:`Client.run`.
+            RunwareError: as ``Client.run``.
         """
-        while await self._more():
+        while not self._deltas.pending:
+            if await self._outcome() is not None:
+                raise StopAsyncIteration
+        return Delta.of(self._deltas.pending.popleft())
+
+    async def result(self) -> Result:
+        """The whole answer, once it is there; what was not iterated is not lost. Cancel-safe.
+
+        Raises:
+            StreamInterrupted: the stream was cut, and the rest cannot be had.
+            RunwareError: as ``Client.run``.
+        """
+        while (result := await self._outcome()) is None:
             pass
-        assert self._result is not None
-        return self._result
+        return result
 
-    async def _more(self) -> bool:
-        """Wait for something new; False once the whole is here. Raises how it ended without."""
-        if self._handle is None:
+    async def _outcome(self) -> Result | None:
+        """The result, if it is here; otherwise wait for something new, and return ``None``."""
+        handle = self._handle
+        if handle is None:
             raise ConfigurationError("use a stream as: async with client.stream(task) as stream")
-        if self._result is not None:
-            return False
-        return await self._more_from_handle(self._handle)
-
-    async def _more_from_handle(self, handle: TaskHandle) -> bool:
         if not handle.done:
             await handle.wait_news()
-            return True
+            return None
         try:
-            self._result = handle.outcome()
+            result = handle.outcome()
         except (OutcomeUnknown, TaskTimeout) as exc:
-            if not self._pieces.count:
+            if not self._deltas.count:
                 raise
             raise self._interrupted(exc) from exc
-        return False
+        self._taken = True
+        return result
 
     def _interrupted(self, exc: RunwareError) -> StreamInterrupted:
         return StreamInterrupted(
             f"the stream did not end: {exc.message}",
-            text=self._pieces.text(),
+            text=self._deltas.text(),
             task_uuid=exc.task_uuid,
             submitted=exc.submitted,
         )

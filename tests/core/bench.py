@@ -10,8 +10,9 @@ import orjson
 from runware_ws._core.core import SessionCore
 from runware_ws._core.effects import Authenticate, Close, Effect, Emit, Open, Resolve
 from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.durations import Durations
-from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import RunwareError
@@ -45,7 +46,8 @@ class Bench:
     # What the core wants
 
     def take(self) -> list[Effect]:
-        effects = self.core.take_effects()
+        todo = self.core.take()
+        effects = [] if todo is None else todo.effects
         self.effects += effects
         return effects
 
@@ -135,7 +137,14 @@ class Bench:
         self.take()
 
     def task(
-        self, *, timeout: float = 100.0, delivery: str = "sync", expected: int = 1, size: int = 0
+        self,
+        *,
+        timeout: float = 100.0,
+        delivery: str = "sync",
+        expected: int = 1,
+        size: int = 0,
+        deltas: Deltas | None = None,
+        carrier: Carrier = Carrier.SOCKET,
     ) -> TaskRecord:
         """Submit a task."""
         self.numbers += 1
@@ -154,6 +163,8 @@ class Bench:
             deadline=self.now + timeout,
             expectation=self.durations.of(delivery),
             watched=True,
+            deltas=deltas,
+            carrier=carrier,
             now=self.now,
         )
         self.core.submit(record)

@@ -19,13 +19,13 @@ def _planned() -> tuple[Schedule, list[TaskRecord]]:
 
 def _put(schedule: Schedule, records: list[TaskRecord], at: float) -> bool:
     record = TaskRecord(uuid_of(len(records)), "textInference", b"{}")
-    record.climb().next_at = at
+    record.plan(at)
     records.append(record)
     return schedule.put(record, at)
 
 
 def _end(schedule: Schedule, record: TaskRecord) -> None:
-    record.move(TaskState.CANCELLED)
+    record.end(TaskState.CANCELLED, None)
     if record.ladder.next_at != FOREVER:
         schedule.forget()
 
@@ -61,13 +61,14 @@ def test_what_is_due_comes_in_order_and_once(
             found: list[float] = []
             for record in schedule.due(at):
                 found.append(record.ladder.next_at)
-                record.climb().next_at = FOREVER
+                record.plan(FOREVER)
             assert found == wanted
         elif records and not (record := records[number % len(records)]).ended:
             if step == "end":
                 _end(schedule, record)
             elif at != record.ladder.next_at:
-                planned, record.climb().next_at = record.ladder.next_at != FOREVER, at
+                planned = record.ladder.next_at != FOREVER
+                record.plan(at)
                 if planned:
                     schedule.forget()
                 assert schedule.put(record, at) or at >= told

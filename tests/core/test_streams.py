@@ -15,10 +15,10 @@ from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, item
 
 def stream(bench: Bench, **options: Any) -> tuple[TaskRecord, Deltas]:
     """A stream that is on the wire."""
-    record = bench.task(delivery="stream", **options)
-    record.deltas = Deltas()
+    deltas = Deltas()
+    record = bench.task(delivery="stream", deltas=deltas, **options)
     bench.written()
-    return record, record.deltas
+    return record, deltas
 
 
 def piece(bench: Bench, record: TaskRecord, text: str, **extra: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import orjson
 
 from runware_ws import events
-from runware_ws._core.effects import Effect, Emit, Frame, Resolve
+from runware_ws._core.effects import Effect, Emit, Frame, Resolve, Todo
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.driver import Driver
@@ -135,17 +135,18 @@ class Watch:
 
     def _wrap(self) -> None:
         core = self.core
-        receive, take, pull, lost = core.receive, core.take_effects, core.next_frame, core.lost
+        receive, take, pull, lost = core.receive, core.take, core.next_frame, core.lost
         not_written = core.not_written
         submit, moving, publish = core.submit, core.moving, self.driver.feed.publish
 
         def on_receive(generation: int, data: bytes | str, now: float) -> None:
             self._received(receive, generation, data, now)
 
-        def on_take() -> list[Effect]:
-            effects = take()
-            self._effects(effects)
-            return effects
+        def on_take() -> Todo | None:
+            todo = take()
+            if todo is not None:
+                self._effects(todo.effects)
+            return todo
 
         def on_pull(now: float) -> Frame | None:
             frame = pull(now)
@@ -187,7 +188,7 @@ class Watch:
 
         patched: Any = core
         patched.not_written = on_not_written
-        patched.receive, patched.take_effects, patched.next_frame = on_receive, on_take, on_pull
+        patched.receive, patched.take, patched.next_frame = on_receive, on_take, on_pull
         patched.submit, patched.lost, patched.moving = on_submit, on_lost, on_moving
         cast("Any", self.driver.feed).publish = on_publish
 
@@ -285,6 +286,9 @@ class Watch:
             for record in frame.records:
                 self.tasks[record.uuid].written.append(now)
                 self.check(not record.ended, f"I1: {short(record.uuid)} is sent after its end")
+            resent = any(record.ladder.resends for record in frame.records)
+            if resent and self.wire.weather.lag_resend:
+                self.wire.delay_this()
         elif b'"ping"' not in frame.data:
             what = (
                 f"asks {[(t['taskType'], short(t['taskUUID'])) for t in orjson.loads(frame.data)]}"
@@ -338,8 +342,6 @@ class Watch:
                 wait = self._plan_redial(event.at)
                 told = abs(event.retry_after - wait) < EPSILON
                 self.check(told, "I10: DialFailed tells another delay")
-            case events.TaskResent() if self.wire.weather.lag_resend:
-                self.wire.delay_this()
             case events.KeyRefused(final=final):
                 self.story.count(f"key refused {'for good' if final else 'once'}")
             case events.Closed():

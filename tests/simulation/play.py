@@ -396,7 +396,7 @@ class _Stage:
         core.receive(old, item.encode(), now)
         core.connected(old, now)
         core.lost(old, Loss(LossKind.CLOSED, code=1008), now)
-        if (watch.picture(), core.next_deadline()) != before or core.take_effects():
+        if (watch.picture(), core.next_deadline()) != before or core.take() is not None:
             watch.fail("I7: an old generation changed something")
 
     # The end

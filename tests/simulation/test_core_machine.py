@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from runware_ws._core.core import SessionCore
-from runware_ws._core.effects import Authenticate, Close, Emit, Open, Resolve
+from runware_ws._core.effects import Authenticate, Close, Effect, Emit, Open, Resolve
 from runware_ws._core.recovery import recovery
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks import schedule
@@ -90,9 +90,14 @@ class CoreMachine(RuleBasedStateMachine):
         self.core.start(self.now)
         self.take()
 
+    def effects(self) -> list[Effect]:
+        """What the core wants done now."""
+        todo = self.core.take()
+        return [] if todo is None else todo.effects
+
     def take(self) -> None:
         """Look at what the core wants done."""
-        for effect in self.core.take_effects():
+        for effect in self.effects():
             if isinstance(effect, Resolve):
                 for record in effect.records:
                     self.ends[record.uuid] = self.ends.get(record.uuid, 0) + 1
@@ -259,7 +264,7 @@ class CoreMachine(RuleBasedStateMachine):
         core.lost(old, Loss(LossKind.CLOSED, code=code), self.now)
         after = (core.sizes(), core.state, repr(core.counters), core.next_deadline())
         assert before == after
-        assert not core.take_effects()
+        assert not self.effects()
 
     # To the wire, and time
 

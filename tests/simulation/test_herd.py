@@ -7,7 +7,7 @@ from collections import Counter
 from heapq import heapify, heappop, heappush
 
 from runware_ws._core.core import SessionCore
-from runware_ws._core.effects import Open
+from runware_ws._core.effects import Effect, Open
 from runware_ws._core.states import ConnectionState
 from runware_ws.backoff import Backoff, default_wait
 from runware_ws.classify import Loss, LossKind
@@ -21,6 +21,11 @@ REPLY = b'{"data":[{"taskType":"authentication","connectionSessionUUID":"s"}]}'
 DOWN = Loss(LossKind.DIAL_FAILED, detail="connection refused")
 
 
+def _effects(core: SessionCore) -> list[Effect]:
+    todo = core.take()
+    return [] if todo is None else todo.effects
+
+
 def _herd(config: Config) -> list[SessionCore]:
     """Clients that were connected for a while, and lose their server at 0."""
     backoff = Backoff(default_wait(), cap=config.backoff_cap)
@@ -31,9 +36,9 @@ def _herd(config: Config) -> list[SessionCore]:
         core.connected(1, -60.0)
         core.receive(1, REPLY, -60.0)
         assert core.state is ConnectionState.READY
-        core.take_effects()
+        _effects(core)
         core.lost(1, Loss(LossKind.CLOSED), 0.0)
-        core.take_effects()
+        _effects(core)
         cores.append(core)
     return cores
 
@@ -47,10 +52,10 @@ def _dials(cores: list[SessionCore], until: float) -> list[list[float]]:
         now, number = heappop(timers)
         core = cores[number]
         core.on_deadline(now)
-        if any(isinstance(effect, Open) for effect in core.take_effects()):
+        if any(isinstance(effect, Open) for effect in _effects(core)):
             dials[number].append(now)
             core.lost(core.generation, DOWN, now + REFUSED_AFTER)
-            core.take_effects()
+            _effects(core)
         heappush(timers, (core.next_deadline(), number))
     return dials
 

@@ -2,19 +2,22 @@
 
 The session (its UUID) outlives the sockets. Each socket has a generation
 number, and only the newest one is listened to.
+
+It knows no task. Its inputs return what changed (:data:`Change`), and the core
+acts on it: after :class:`Down` it asks :meth:`Connection.go_on` what is next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runware_ws._core import failures, wire
 from runware_ws._core.connection.liveness import Liveness, Pulse
 from runware_ws._core.connection.oversize import Oversize
 from runware_ws._core.effects import Authenticate, Close, Frame, Open
-from runware_ws._core.states import READY, ConnectionState, check_connection
-from runware_ws._core.tasks.record import FOREVER, TaskRecord
+from runware_ws._core.states import FOREVER, READY, ConnectionState, check_connection
 from runware_ws.classify import Loss, LossKind, Verdict, classify_loss
 from runware_ws.errors import (
     AuthenticationError,
@@ -23,11 +26,9 @@ from runware_ws.errors import (
     RunwareError,
 )
 from runware_ws.events import (
-    Closed,
     Connected,
     DialFailed,
     Dialing,
-    Disconnected,
     KeyRefused,
     PeerSuspected,
     SessionStarted,
@@ -37,10 +38,8 @@ from runware_ws.models.wire_errors import WireError
 
 if TYPE_CHECKING:
     from runware_ws._core.context import Context
-    from runware_ws._core.recovery.recovery import Recovery
-    from runware_ws._core.tasks.table import TaskTable
 
-__all__ = ["Connection"]
+__all__ = ["Change", "Connection", "Down", "Over", "Up"]
 
 STEADY = 5.0
 """A connection that lived this long, or brought anything, was a good one: the backoff resets."""
@@ -56,6 +55,44 @@ _OVERLOADED = frozenset(
 _C = ConnectionState
 
 
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The socket is authenticated. ``previous`` is the session before this one."""
+
+    session_uuid: str | None
+    previous: str | None
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The socket ended, or could not be opened. ``was_ready``: it was authenticated."""
+
+    loss: Loss
+    verdict: Verdict
+    was_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The client ended for good: of ``failure``, or because the caller closed it (``None``).
+
+    ``was_ready``: there was an authenticated socket. ``told``: an end was told before.
+    """
+
+    failure: RunwareError | None
+    was_ready: bool
+    told: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why, for people; empty where the caller closed."""
+        return "" if self.failure is None else self.failure.message
+
+
+Change = Up | Down | Over
+
+
 class Connection:
     """Dials, authenticates, watches and ends sockets, one at a time."""
 
@@ -63,23 +100,15 @@ class Connection:
         self,
         out: Context,
         *,
-        recovery: Recovery,
-        table: TaskTable,
         draw: Callable[[int], float],
         fixed_key: bool,
-        end_all: Callable[[RunwareError | None, float], None],
-        end_task: Callable[[TaskRecord, RunwareError, float], None],
     ) -> None:
         self._out = out
         self._options = out.options
-        self._recovery = recovery
-        self._table = table
         self._draw = draw
         self._fixed_key = fixed_key
-        self._end_all = end_all
-        self._end_task = end_task
         self.liveness = Liveness(out)
-        self.oversize = Oversize(table)
+        self.oversize = Oversize()
         self.state = _C.IDLE
         # Whether what the current socket says is listened to.
         self.open = False
@@ -100,6 +129,8 @@ class Connection:
         # What went wrong so far.
         self._redials = 0
         self._key_strikes = 0
+        self._post_strikes = 0
+        self._post_struck_at = -FOREVER
         self._protocol_strikes = 0
         self._was_ready = False
         # Timers.
@@ -148,19 +179,20 @@ class Connection:
 
     # Authentication
 
-    def control_item(self, item: dict[str, Any], now: float) -> None:
+    def control_item(self, item: dict[str, Any], now: float) -> Change | None:
         """An item without a task of ours: a pong, or the reply to our authentication."""
         if item.get("taskType") != "authentication":
-            return
+            return None
         given = item.get("connectionSessionUUID")
         uuid = given if isinstance(given, str) and given else None
         if self.state is _C.AUTHENTICATING:
-            self._authenticated(uuid, now)
-        elif self.state is _C.READY and uuid is not None:
+            return self._authenticated(uuid, now)
+        if self.state is _C.READY and uuid is not None:
             # The server names a session on a socket that is ours: it knows best.
             self.session_uuid = uuid
+        return None
 
-    def _authenticated(self, uuid: str | None, now: float) -> None:
+    def _authenticated(self, uuid: str | None, now: float) -> Up:
         offered = self._offered
         resumed = uuid is not None and offered is not None and uuid.lower() == offered.lower()
         self._enter(_C.READY)
@@ -174,66 +206,93 @@ class Connection:
         self._out.emit(Connected(at=now, generation=self.generation, resumed=resumed))
         if not resumed and uuid is not None:
             self._out.emit(SessionStarted(at=now, session_uuid=uuid))
-        self._recovery.window = self.oversize.question_window(self._options.question_window)
         previous, self._previous = self._previous, uuid
-        self._recovery.begin(self.generation, uuid, previous, now, resumed=resumed)
         self._out.wake = True
+        return Up(uuid, previous, resumed)
 
-    def authentication_refused(self, error: WireError, now: float) -> None:
+    def authentication_refused(self, error: WireError, now: float) -> Change | None:
         """The server answered our authentication with an error; only the first one counts."""
         if self.state is not _C.AUTHENTICATING or not self._refusable:
-            return
+            return None
         self._refusable = False
         fam, words = error.family, f"{error.code}: {error.message}"
         if fam is ErrorFamily.QUOTA:
-            self._give_up(ConnectionFailed(f"the server refuses the account: {words}"), now)
-        elif fam in _OVERLOADED:
-            self._drop(Loss(LossKind.CLOSED, code=1013, detail=words), now)
-        elif self._offered is not None and (self._key_strikes or not self._about_key(error)):
+            return self._give_up(ConnectionFailed(f"the server refuses the account: {words}"))
+        if fam in _OVERLOADED:
+            return self._drop(Loss(LossKind.CLOSED, code=1013, detail=words))
+        if self._offered is not None and (self._key_strikes or not self._about_key(error)):
             # The session is refused, not the key (or, refused twice, perhaps the session: a new
             # key may not own the old key's session). Authenticate afresh on this socket, once.
             self._enter(_C.AUTHENTICATING)
             self._refusable = True
             self._offered = self.session_uuid = None
             self._out.effects.append(Authenticate(self.generation, None))
-        elif not self._strike(failures.refusal(error), now, sure=fam is ErrorFamily.AUTH):
-            self._drop(Loss(LossKind.AUTH_REFUSED, detail=words), now)
+            return None
+        self._key_strikes += 1
+        sure = fam is ErrorFamily.AUTH
+        over = self._key_refused(failures.refusal(error), self._key_strikes, now, sure=sure)
+        return over or self._drop(Loss(LossKind.AUTH_REFUSED, detail=words))
 
     def _about_key(self, error: WireError) -> bool:
         names = error.parameter if isinstance(error.parameter, tuple) else (error.parameter,)
         text = f"{error.code} {' '.join(n for n in names if n)}".lower()
         return "session" not in text and error.family is ErrorFamily.AUTH
 
-    def _strike(self, refusal: AuthenticationError, now: float, *, sure: bool = True) -> bool:
-        """Count a refusal of the key; True where it was the last, and the client has ended.
+    def _key_refused(
+        self, refusal: AuthenticationError, strikes: int, now: float, *, sure: bool = True
+    ) -> Over | None:
+        """The key was refused so often in a row. The end of the client, where that was the last.
 
         Not ``sure``: the error's code is not one of keys.
         """
-        self._key_strikes += 1
         # A key that never worked and would be fetched the same is not tried again.
         hopeless = sure and self._fixed_key and not self._was_ready
-        final = self._key_strikes > 1 or hopeless
+        final = strikes > 1 or hopeless
         self._out.emit(KeyRefused(at=now, reason=refusal.message, final=final))
-        if final:
-            self._give_up(refusal, now)
-        return final
+        return self._give_up(refusal) if final else None
+
+    def post_refused_key(
+        self, refusal: AuthenticationError, sent_at: float, now: float
+    ) -> Over | None:
+        """A POST that was sent then was refused for its key; see :meth:`_key_refused`.
+
+        Counted apart from the socket's: the two may be guarded by different doors. POSTs that
+        were under way together were sent with one key, so they count once.
+        """
+        if self.over or sent_at <= self._post_struck_at:
+            return None
+        self._post_struck_at = now
+        self._post_strikes += 1
+        return self._key_refused(refusal, self._post_strikes, now)
+
+    def post_accepted(self) -> None:
+        """The server answers a POST: it takes the key."""
+        self._post_strikes = 0
 
     # Ends of sockets
 
-    def lost(self, generation: int, loss: Loss, now: float) -> None:
+    def lost(self, generation: int, loss: Loss) -> Down | None:
         """The driver reports that a socket ended, or could not be opened."""
         if generation != self.generation or self.state not in (
             _C.DIALING,
             _C.AUTHENTICATING,
             _C.READY,
         ):
-            return
-        self._ended(loss, now)
+            return None
+        return self._ended(loss)
 
-    def _drop(self, loss: Loss, now: float) -> None:
+    def _drop(self, loss: Loss) -> Down:
         """End the socket ourselves."""
         self._out.effects.append(Close(self.generation, graceful=False))
-        self._ended(loss, now)
+        return self._ended(loss)
+
+    def _ended(self, loss: Loss) -> Down:
+        self.last_loss = loss
+        self.open = False
+        self._open_until = FOREVER
+        was_ready = self.state is _C.READY
+        self.liveness.stop()
+        return Down(loss, self._verdict(loss), was_ready)
 
     def _verdict(self, loss: Loss) -> Verdict:
         options = self._options
@@ -247,65 +306,36 @@ class Connection:
             return Verdict.BACK_OFF
         return classify_loss(loss, options.close_codes, options.http_statuses)
 
-    def _ended(self, loss: Loss, now: float) -> None:
-        self.last_loss = loss
-        verdict = self._verdict(loss)
-        was_ready = self.state is _C.READY
-        asked = self._recovery.sole_question()
-        if was_ready:
-            self._note_end(loss, now)
-        self._open_until = FOREVER
+    def go_on(self, down: Down, now: float) -> Over | None:
+        """After the end of a socket: plan the next dial, or give up for good."""
+        loss, verdict = down.loss, down.verdict
+        if down.was_ready:
+            self._forgive(now)
         if verdict is Verdict.TERMINAL:
-            self._give_up(ConnectionFailed(f"the connection cannot work: {loss}"), now)
-            return
+            return self._give_up(ConnectionFailed(f"the connection cannot work: {loss}"))
+        over: Over | None = None
         if verdict is Verdict.KEY_REFUSED:
+            self._key_strikes += 1
             refusal = AuthenticationError(f"the server refuses the key: {loss}")
-            if self._strike(refusal, now):
-                return
+            over = self._key_refused(refusal, self._key_strikes, now)
         elif verdict is Verdict.PROTOCOL:
             self._protocol_strikes += 1
             if self._protocol_strikes > 1:
-                failure = ProtocolError(f"the connection broke twice the same way: {loss}")
-                self._give_up(failure, now)
-                return
-        elif verdict is Verdict.TOO_BIG:
-            self._too_big(loss, asked, now)
-        self._redial(loss, verdict, now, was_ready=was_ready)
+                over = self._give_up(
+                    ProtocolError(f"the connection broke twice the same way: {loss}")
+                )
+        if over is None:
+            self._redial(loss, verdict, now, was_ready=down.was_ready)
+        return over
 
-    def _note_end(self, loss: Loss, now: float) -> None:
-        """An authenticated socket is gone."""
+    def _forgive(self, now: float) -> None:
+        """An authenticated socket is gone: how long it lived tells how good it was."""
         lived = now - self._ready_at
         if self._progressed or lived >= STEADY:
             self._redials = 0
         if lived >= FORGIVEN:
             self._key_strikes = self._protocol_strikes = 0
             self.oversize.forgive()
-        self.liveness.stop()
-        self._recovery.stop(now)
-        self._out.emit(
-            Disconnected(
-                at=now,
-                generation=self.generation,
-                reason=str(loss),
-                code=loss.code,
-                pending=len(self._table.tasks),
-            )
-        )
-
-    def _too_big(self, loss: Loss, asked: TaskRecord | None, now: float) -> None:
-        if loss.kind is LossKind.INBOUND_TOO_BIG:
-            culprit = self.oversize.inbound(asked)
-            if self.oversize.abandon_session:
-                self.session_uuid = None
-            what = f"its result is over max_frame_bytes ({self._options.max_frame_bytes})"
-        else:
-            culprit = self.oversize.outbound(self.generation)
-            what = "the server refuses a frame of its size"
-        if culprit is not None:
-            error = ProtocolError(
-                f"{what}: {loss}", task_uuid=culprit.uuid, submitted=culprit.submitted
-            )
-            self._end_task(culprit, error, now)
 
     def _redial(self, loss: Loss, verdict: Verdict, now: float, *, was_ready: bool) -> None:
         self._enter(_C.BACKOFF)
@@ -328,44 +358,44 @@ class Connection:
                 )
             )
 
-    def _give_up(self, failure: RunwareError, now: float) -> None:
+    def _give_up(self, failure: RunwareError) -> Over:
         """End for good: another dial cannot cure this."""
+        # Where the socket was lost before, that was told.
+        was_ready = self.state is _C.READY and self.open
         if self.open or self.state is _C.DIALING:
-            if self.state is _C.READY and self.liveness.running:
-                self._note_end(Loss(LossKind.CLOSED, detail=failure.message), now)
             self._out.effects.append(Close(self.generation, graceful=False))
-        self._enter(_C.FAILED)
-        self._dial_at = self._open_until = FOREVER
+        self._stop(_C.FAILED)
         self.failure = failure
-        self._end_all(failure, now)
-        self._recovery.stop(now)
-        self._out.emit(Closed(at=now, reason=failure.message))
+        return Over(failure, was_ready)
 
-    def close(self, now: float) -> None:
-        """End because the caller says so."""
+    def fail(self, failure: RunwareError) -> Over | None:
+        """The driver cannot go on. ``None`` where it had ended."""
+        return None if self.over else self._give_up(failure)
+
+    def close(self) -> Over | None:
+        """End because the caller says so. ``None`` where that was said before."""
         if self.state is _C.CLOSED:
-            return
-        failed = self.state is _C.FAILED
-        self._end_all(None, now)
-        if self.state is _C.READY:
-            self._note_end(Loss(LossKind.CLOSED, detail="closed by the caller"), now)
+            return None
+        over = Over(None, self.state is _C.READY, told=self.state is _C.FAILED)
         if self.state in (_C.DIALING, _C.AUTHENTICATING, _C.READY):
             self._out.effects.append(Close(self.generation, graceful=self.state is not _C.DIALING))
-        self._enter(_C.CLOSED)
+        self._stop(_C.CLOSED)
+        return over
+
+    def _stop(self, state: ConnectionState) -> None:
+        self._enter(state)
+        self.liveness.stop()
         self._dial_at = self._open_until = FOREVER
-        self._recovery.stop(now)
-        if not failed:
-            self._out.emit(Closed(at=now, reason=""))
 
     # Time, and the wire
 
-    def on_deadline(self, now: float) -> None:
+    def on_deadline(self, now: float) -> Down | None:
         """Dial, give a dial up, or judge the peer, as is due."""
         if now >= self._dial_at:
             self._dial(now)
         elif now >= self._open_until:
             detail = f"no authenticated socket within {self._options.open_timeout:g} s"
-            self._drop(Loss(LossKind.OPEN_TIMEOUT, detail=detail), now)
+            return self._drop(Loss(LossKind.OPEN_TIMEOUT, detail=detail))
         elif self.state is _C.READY:
             silent = self.liveness.silent(now)
             match self.liveness.check(now):
@@ -373,9 +403,10 @@ class Connection:
                     self._out.emit(PeerSuspected(at=now, generation=self.generation, silent=silent))
                 case Pulse.DEAD:
                     detail = f"nothing came in for {silent:.3g} s"
-                    self._drop(Loss(LossKind.DEAD_PEER, detail=detail), now)
+                    return self._drop(Loss(LossKind.DEAD_PEER, detail=detail))
                 case Pulse.FINE:
                     pass
+        return None
 
     def next_deadline(self) -> float:
         """When :meth:`on_deadline` is due next."""
@@ -397,7 +428,9 @@ class Connection:
         counters.bytes_out += len(frame.data)
         if frame.records:
             self.tasks_written += len(frame.records)
-            self.oversize.wrote(frame, self.generation)
+            if self.oversize.is_bigger(len(frame.data), self.generation):
+                uuids = tuple(record.uuid for record in frame.records)
+                self.oversize.wrote(len(frame.data), uuids, self.generation)
 
     def progress(self) -> None:
         """The server said something of use on this socket."""

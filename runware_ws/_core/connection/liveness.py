@@ -12,7 +12,7 @@ from __future__ import annotations
 from enum import Enum
 
 from runware_ws._core.context import Context
-from runware_ws._core.tasks.record import FOREVER
+from runware_ws._core.states import FOREVER
 
 __all__ = ["Liveness", "Pulse"]
 

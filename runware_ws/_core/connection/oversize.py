@@ -14,22 +14,13 @@ question whose answer kills the socket names the task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from runware_ws._core.effects import Frame
-from runware_ws._core.tasks.record import TaskRecord
-
-if TYPE_CHECKING:
-    from runware_ws._core.tasks.table import TaskTable
-
 __all__ = ["Oversize"]
 
 
 class Oversize:
-    """Finds the task whose frame is too big."""
+    """Finds out whose frame is too big. It knows tasks by their taskUUIDs only."""
 
-    def __init__(self, table: TaskTable) -> None:
-        self._table = table
+    def __init__(self) -> None:
         self.limit: int | None = None
         self.abandon_session = False
         self._inbound = 0
@@ -37,35 +28,25 @@ class Oversize:
         # The biggest frame of this socket: its size, and whose tasks it carried.
         self._biggest: tuple[int, tuple[str, ...]] = (0, ())
 
-    def wrote(self, frame: Frame, generation: int) -> None:
-        """Remember a frame if it is the biggest of its socket."""
-        size = len(frame.data)
-        if generation != self._generation or size > self._biggest[0]:
-            self._generation = generation
-            self._biggest = (size, tuple(record.uuid for record in frame.records))
+    def is_bigger(self, size: int, generation: int) -> bool:
+        """Whether a frame of this size is the biggest of its socket so far."""
+        return generation != self._generation or size > self._biggest[0]
 
-    def outbound(self, generation: int) -> TaskRecord | None:
-        """The server closed with 1009. The task to fail, ``None`` while there is doubt."""
-        if generation != self._generation:
-            return None
-        size, uuids = self._biggest
-        alive = [self._table.tasks[uuid] for uuid in uuids if uuid in self._table.tasks]
-        if len(uuids) > 1:
-            for record in alive:
-                record.climb().alone = True
-            return None
-        if not alive:
-            return None
-        record = alive[0]
-        ladder = record.climb()
-        ladder.strikes += 1
-        ladder.alone = True
-        if ladder.strikes < 2:
-            return None
+    def wrote(self, size: int, uuids: tuple[str, ...], generation: int) -> None:
+        """Remember the biggest frame of its socket, and whose tasks it carries."""
+        self._generation = generation
+        self._biggest = (size, uuids)
+
+    def outbound(self, generation: int) -> tuple[str, ...]:
+        """The server closed with 1009: the taskUUIDs of the frame that was too big for it."""
+        return self._biggest[1] if generation == self._generation else ()
+
+    def found(self) -> None:
+        """The biggest frame held one task alone, and it was too big for the second time."""
+        size = self._biggest[0]
         self.limit = size if self.limit is None else min(self.limit, size)
-        return record
 
-    def inbound(self, asked: TaskRecord | None) -> TaskRecord | None:
+    def inbound(self, asked: str | None) -> str | None:
         """We closed with 1009. ``asked``: the one task in question. The task to fail, if known."""
         self._inbound += 1
         if self.abandon_session and asked is not None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, cast
 
-from runware_ws._core.tasks.record import Identity, Question, TaskRecord
+from runware_ws._core.tasks.ladder import READ_ONLY, Identity, Question
+from runware_ws._core.tasks.record import TaskRecord
 
 __all__ = [
-    "ABOUT_OTHERS",
-    "READ_ONLY",
     "RESULT",
     "Meaning",
     "archived",
@@ -50,10 +49,6 @@ ENVELOPE = frozenset(
 
 # Beside the envelope, what may be told of one result here and not there.
 INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
-
-# Observed: these only read, so whatever answers one of them is its result.
-ABOUT_OTHERS = frozenset(question.value for question in Question)
-READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 
 
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
@@ -127,9 +122,7 @@ def fresh_items(
     delivered twice. A ``listing`` (the archive, a poll) names all results at
     once, so what it holds twice is two results.
     """
-    known = record.ladder.known
-    if known is None:
-        known = record.climb().known = []
+    known = record.identities()
     unmatched = list(known)
     fresh: list[dict[str, Any]] = []
     for item in items:

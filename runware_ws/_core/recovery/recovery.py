@@ -22,10 +22,10 @@ from collections.abc import Iterator
 from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame
-from runware_ws._core.inbound.meaning import READ_ONLY
 from runware_ws._core.recovery.replay import Replay
-from runware_ws._core.states import WRITTEN, TaskState
-from runware_ws._core.tasks.record import FOREVER, GROUND, Question, TaskRecord
+from runware_ws._core.states import FOREVER, WRITTEN
+from runware_ws._core.tasks.ladder import READ_ONLY, UNTOUCHED, Question
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.schedule import TURN, Schedule
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.events import SessionLost, TaskResent
@@ -62,11 +62,13 @@ class Recovery:
         self.window = self._options.question_window
         self.ready = False
         self._resumed = False
-        # When the sockets ended on which pending tasks were written, by generation.
+        # When the sockets and POSTs ended on which pending tasks were written, by their number.
         self._ends: dict[int, float] = {}
         # Tasks whose answer the replay may still bring.
         self.held: deque[TaskRecord] = deque()
         self._generation = 0
+        # What the last frame sent again; it is told of once that is sure.
+        self._resent: list[TaskRecord] = []
         self._sweep: Iterator[TaskRecord] | None = None
 
     # A socket came, a socket went
@@ -88,11 +90,10 @@ class Recovery:
         needed: set[int] = set()
         awaited = 0
         for record in self._table.tasks.values():
-            if record.state >= WRITTEN:
+            if record.state >= WRITTEN and not record.posted:
                 at_risk.append(record)
                 needed.add(record.generation)
-                # What ``async`` tasks answer is read by polls; only pushes are replayed.
-                awaited += record.delivery != "async"
+                awaited += record.pushed
         self._ends = {number: at for number, at in self._ends.items() if number in needed}
         if resumed:
             self._out.counters.resumes += 1
@@ -106,18 +107,19 @@ class Recovery:
 
     def stop(self, now: float) -> None:
         """The socket is gone: every open question is void."""
+        self.sent(now)
         if self.ready:
             self._ends[self._generation] = now
             self.replay.stop(now)
         self.ready = False
         self.held.clear()
         for record in self.open.values():
-            record.ladder.question = None
+            record.answered()
         self.open.clear()
         self.asking.clear()
         self.resending.clear()
         for record in self.schedule.clear():
-            record.ladder.next_at = FOREVER
+            record.plan(FOREVER)
         self._sweep = None
 
     def _sweep_on(self, now: float) -> None:
@@ -134,15 +136,17 @@ class Recovery:
         self._out.rearm = True
 
     def _recover(self, record: TaskRecord, now: float) -> None:
-        if record.state is not TaskState.RECOVERING:
-            record.move(TaskState.RECOVERING)
-            ladder = record.climb()
-            ladder.first_resume = self._generation
-            ladder.ask_from = self._ask_from(record, now)
-        ladder = record.ladder
-        ladder.disturbed = True
-        ladder.resend_due = False
-        self._ask_at(record, max(now, ladder.ask_from) if self._resumed else now)
+        record.cut(self._generation, self._ask_from(record, now))
+        waits = self._resumed and record.pushed
+        self._ask_at(record, max(now, record.ladder.ask_from) if waits else now)
+
+    def post_cut(self, record: TaskRecord, number: int, now: float) -> None:
+        """The POST of a task broke: it goes on by the socket, as after a socket's death."""
+        self._ends[number] = now
+        record.leave_http()
+        record.cut(self._generation, now)
+        # Where there is no socket, the sweep after the next connection finds it.
+        self._ask_at(record, now)
 
     def _ask_from(self, record: TaskRecord, now: float) -> float:
         """When a task that just went through its first cut had better be asked for."""
@@ -157,7 +161,7 @@ class Recovery:
     def adopt(self, records: list[TaskRecord]) -> None:
         """Second tries: the server may know them, so they are asked for before they are sent."""
         for record in records:
-            record.move(TaskState.RECOVERING)
+            record.adopt()
             self.asking[record.uuid] = record
 
     # Planning
@@ -185,8 +189,10 @@ class Recovery:
 
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
+        if record.posted:
+            return
         if self.ready and record.state >= WRITTEN and record.ladder.question is None:
-            record.climb()  # for settled() below
+            record.own_ladder()  # for settled() below
             self.asking[record.uuid] = record
             self._out.wake = True
 
@@ -194,11 +200,11 @@ class Recovery:
         if not self.ready:
             # The sweep after the next reconnect plans for every task.
             return
-        ladder = record.climb()
-        if at == ladder.next_at:
+        before = record.ladder.next_at
+        if at == before:
             return
-        planned, ladder.next_at = ladder.next_at != FOREVER, at
-        if planned:
+        record.plan(at)
+        if before != FOREVER:
             self.schedule.forget()
         if self.schedule.put(record, at):
             self._out.rearm = True
@@ -217,15 +223,11 @@ class Recovery:
         self._sweep_on(now)
         for record in self.schedule.due(now):
             ladder = record.ladder
-            ladder.next_at = FOREVER
+            record.plan(FOREVER)
             if ladder.resend_due:
-                ladder.resend_due = False
+                record.plan_resend(False)
                 self.resending[record.uuid] = record
-            elif (
-                self.replay.flowing
-                and ladder.first_resume == self._generation
-                and record.delivery != "async"
-            ):
+            elif self.replay.flowing and ladder.first_resume == self._generation and record.pushed:
                 # What is being replayed need not be asked for.
                 self.held.append(record)
                 continue
@@ -258,20 +260,22 @@ class Recovery:
         """The next frame of questions or, where none may go out, of resends."""
         return self._questions(now) or self._resends(generation, now)
 
+    @property
+    def resending_now(self) -> bool:
+        """Whether the last frame sent tasks again, and nobody was told of it yet."""
+        return bool(self._resent)
+
     def _questions(self, now: float) -> Frame | None:
         room = min(self.window - len(self.open), self._options.batch_tasks)
         payloads: list[bytes] = []
         while self.asking and len(payloads) < room:
             uuid, record = self.asking.popitem(last=False)
             # An async task that getResponse denies again and again may be in the archive.
-            ladder = record.ladder
-            poll = record.delivery == "async" and ladder.misses % 3 < 2
-            question = ladder.question = Question.POLL if poll else Question.ARCHIVE
-            ladder.asked_at = now
-            ladder.asks += 1
+            poll = record.delivery == "async" and record.ladder.misses % 3 < 2
+            question = Question.POLL if poll else Question.ARCHIVE
+            record.asked(question, now)
             self.open[uuid] = record
             if poll:
-                ladder.polls += 1
                 self._out.counters.polls += 1
             else:
                 self._out.counters.archive_questions += 1
@@ -288,17 +292,27 @@ class Recovery:
             if records and (record.ladder.alone or size + record.size > self._options.batch_bytes):
                 break
             del self.resending[uuid]
-            self._table.written(record, generation, now)
-            record.ladder.resent = True
+            record.wrote(generation, now)
+            record.resent()
             records.append(record)
             payloads.append(record.payload)
             size += record.size + 1
-            self._out.counters.resends += 1
-            self._out.emit(TaskResent(at=now, task_uuid=uuid))
             self._ask_at(record, now + self._after_resend(record))
             if record.ladder.alone:
                 break
+        self._resent = records
         return Frame(wire.join(payloads), tuple(records)) if records else None
+
+    def sent(self, now: float) -> None:
+        """The last frame of resends went out, or may have: tell of them."""
+        records, self._resent = self._resent, []
+        for record in records:
+            self._out.counters.resends += 1
+            self._out.emit(TaskResent(at=now, task_uuid=record.uuid))
+
+    def not_sent(self) -> None:
+        """Not one byte of the last frame went out: nothing was resent."""
+        self._resent = []
 
     def _after_resend(self, record: TaskRecord) -> float:
         usual = record.expectation.duration if record.expectation is not None else None
@@ -308,16 +322,15 @@ class Recovery:
 
     def _close_question(self, record: TaskRecord) -> bool:
         """Close the question about a task; False where none was open."""
-        if record.ladder.question is None:
+        if not record.answered():
             return False
-        record.ladder.question = None
         del self.open[record.uuid]
         if self.asking:
             self._out.wake = True
         return True
 
     def sole_question(self) -> TaskRecord | None:
-        """The one task in question while a culprit is searched; ``None`` elsewhere."""
+        """The one task in question while a culprit is searched; ``None`` otherwise."""
         if self.window == 1 and len(self.open) == 1:
             return next(iter(self.open.values()))
         return None
@@ -326,10 +339,10 @@ class Recovery:
         """A task is about to end, ``answered`` or not: it asks nothing any more."""
         ladder = record.ladder
         # Whoever is asked for, sent again or planned has a ladder of its own.
-        if ladder is not GROUND:
+        if ladder is not UNTOUCHED:
             self._close_question(record)
             if ladder.next_at != FOREVER:
-                ladder.next_at = FOREVER
+                record.plan(FOREVER)
                 self.schedule.forget()
             self.asking.pop(record.uuid, None)
             self.resending.pop(record.uuid, None)
@@ -341,18 +354,16 @@ class Recovery:
                 self.replay.early()
             return
         older = ladder.disturbed or record.generation != self._generation
-        if older and self.replay.flowing and record.delivery != "async":
+        if older and self.replay.flowing and record.pushed:
             self.replay.settled(now, answered=answered)
 
     def still_running(self, record: TaskRecord, now: float) -> None:
         """The server proved that it has the task: a receipt, a note, some of the results."""
         unplanned = self._close_question(record)
-        ladder = record.climb()
-        if self.resending.pop(record.uuid, None) is not None or ladder.resend_due:
-            ladder.resend_due = False
+        if self.resending.pop(record.uuid, None) is not None or record.ladder.resend_due:
+            record.plan_resend(False)
             unplanned = True
-        ladder.confirmed = True
-        ladder.misses = 0
+        record.confirm()
         if not unplanned:
             return
         if record.delivery == "async" and record.expectation is not None:
@@ -378,30 +389,29 @@ class Recovery:
             return False
         ladder = record.ladder
         if family in _PASSING and ladder.misses < LOST_AFTER_MISSES:
-            ladder.misses += family is ErrorFamily.TIMEOUT
+            if family is ErrorFamily.TIMEOUT:
+                record.miss()
             self._ask_later(record, now)
             return False
-        ladder.misses += 1
+        misses = record.miss()
         # A second try was asked for by the caller itself.
-        may_send = not ladder.ask_only and (
-            ladder.reused or (ladder.disturbed and self._options.resubmit == "same-uuid")
-        )
+        may_send = ladder.reused or (ladder.disturbed and self._options.resubmit == "same-uuid")
         if not ladder.confirmed and may_send:
             # Not before the server had the time to register the last copy. It can have come
             # in until its socket ended; on a socket that is still open, until the question
             # that was written behind it was answered.
             arrived = self._ends.get(record.generation)
             if arrived is None:
-                arrived = ladder.denied_at = ladder.denied_at or now
+                arrived = record.denied(now)
             at = arrived + self._options.resend_after * (1 + _spread(record))
             if now >= at:
                 self.resending[record.uuid] = record
                 self._out.wake = True
             else:
-                ladder.resend_due = True
+                record.plan_resend(True)
                 self._ask_at(record, at)
             return False
-        if ladder.confirmed and record.delivery == "async" and ladder.misses >= LOST_AFTER_MISSES:
+        if ladder.confirmed and record.delivery == "async" and misses >= LOST_AFTER_MISSES:
             return True
         self._ask_later(record, now)
         return False
@@ -409,7 +419,7 @@ class Recovery:
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
         """Which way an item that was pushed to us took."""
         ladder = record.ladder
-        if ladder.resent and not ladder.confirmed:
+        if ladder.resends and not ladder.confirmed:
             return RecoveredBy.RESUBMIT
         if ladder.disturbed or record.generation != generation:
             return RecoveredBy.REPLAY

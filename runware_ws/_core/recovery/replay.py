@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runware_ws._core.context import Context
-from runware_ws._core.tasks.record import FOREVER
+from runware_ws._core.states import FOREVER
 from runware_ws.events import SessionResumed
 
 __all__ = ["Replay"]

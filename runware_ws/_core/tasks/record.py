@@ -1,11 +1,26 @@
-"""One task and all that is known of it. It outlives sockets and sessions."""
+"""One task and all that is known of it. It outlives sockets and sessions.
+
+The record guards itself: whoever learns something about a task says so with one of the verbs
+below, and nobody outside this room assigns an attribute (``tests/test_layers.py``). What may go
+one way only, goes one way only: a confirmed task stays confirmed, items are only ever added.
+"""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from runware_ws._core.states import DONE, WAITING, TaskState, check_task
+from runware_ws._core import wire
+from runware_ws._core.states import (
+    DONE,
+    FOREVER,
+    QUEUED,
+    WAITING,
+    WRITTEN,
+    TaskState,
+    check_task,
+)
+from runware_ws._core.tasks.ladder import UNTOUCHED, Identity, Ladder, Question
 from runware_ws.errors import RunwareError, Submitted
 from runware_ws.models.results import RecoveredBy
 
@@ -13,23 +28,10 @@ if TYPE_CHECKING:
     from runware_ws._core.tasks.deltas import Deltas
     from runware_ws._core.tasks.durations import Expectation
 
-__all__ = ["GROUND", "Identity", "Ladder", "Question", "TaskRecord"]
-
-FOREVER = float("inf")
+__all__ = ["FOREVER", "SOURCE_RANK", "Carrier", "TaskRecord"]
 
 LAST_CALL = 2.0
 """One more question goes out this many seconds before a deadline, whatever else is planned."""
-
-Identity = tuple[int | None, tuple[tuple[str, str], ...], dict[str, Any]]
-"""What tells a result from the others of its task: index, ids of its output, output."""
-
-
-class Question(StrEnum):
-    """What can be asked about a task, read-only."""
-
-    POLL = "getResponse"
-    ARCHIVE = "getTaskDetails"
-
 
 # From the answer that came by itself to the one that took most: a result tells
 # the hardest way that any of its items took.
@@ -42,94 +44,37 @@ SOURCE_RANK = {
 }
 
 
-class Ladder:
-    """Where a task stands on the recovery ladder: what was proved, asked, and sent again.
+class Carrier(Enum):
+    """What carries a task.
 
-    Most tasks never need it: they are written once and answered once, and share
-    :data:`GROUND`. ``next_at`` is infinite where nothing is planned.
+    ``EITHER``: HTTP, and the socket where the server says that it has no HTTP side. A task
+    whose POST was cut goes on by the socket.
     """
 
-    __slots__ = (
-        "alone",
-        "ask_from",
-        "ask_only",
-        "asked_at",
-        "asks",
-        "confirmed",
-        "denied_at",
-        "disturbed",
-        "first_resume",
-        "known",
-        "misses",
-        "next_at",
-        "polls",
-        "progress",
-        "question",
-        "resend_due",
-        "resent",
-        "reused",
-        "strikes",
-    )
-
-    def __init__(self) -> None:
-        # What the server proved: it has the task. What we know: a socket broke under it.
-        self.confirmed = False
-        self.disturbed = False
-        # Since when it may be asked for, and the socket on which it waits for the replay:
-        # neither starts anew when that socket dies too, or quick cuts would starve the task.
-        self.ask_from = 0.0
-        self.first_resume = 0
-        # What is being asked.
-        self.question: Question | None = None
-        self.asked_at = 0.0
-        self.next_at = FOREVER
-        self.asks = 0
-        self.polls = 0
-        self.misses = 0
-        # What is being sent again.
-        self.resend_due = False
-        self.resent = False
-        # When the server first denied it since it was last written; 0 where it did not.
-        self.denied_at = 0.0
-        # Its taskUUID was given up without an answer before, so the server may know it.
-        self.reused = False
-        # We may ask for it, never send it.
-        self.ask_only = False
-        # A frame that was too big for the server is sent alone, and not a third time.
-        self.alone = False
-        self.strikes = 0
-        # The server's latest word on progress, and what tells the results that came from copies.
-        self.progress: dict[str, Any] | None = None
-        self.known: list[Identity] | None = None
+    SOCKET = "socket"
+    HTTP = "http"
+    EITHER = "either"
 
 
-class _Ground(Ladder):
-    """Shared by all tasks that were never on a ladder of their own, so it cannot be changed."""
-
-    __slots__ = ()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # ``known`` is the last one that Ladder() sets.
-        if hasattr(self, "known"):
-            raise TypeError(f"a task's own ladder is changed, by climb(), not {name} of all")
-        super().__setattr__(name, value)
-
-
-GROUND = _Ground()
-"""The foot of the ladder, of all tasks that never needed one."""
-
+SOCKET = Carrier.SOCKET
+"""As a name of the module: see ``states``."""
 
 _LIVE = RecoveredBy.LIVE
+_RECOVERING = TaskState.RECOVERING
+_ACKNOWLEDGED = TaskState.ACKNOWLEDGED
 
 
 class TaskRecord:
     """The one owner of a pending task's facts.
 
     ``owner`` and ``waiter`` are the driver's: the core never looks at them. Times are the
-    driver's clock in seconds; ``deadline`` is infinite where there is none.
+    driver's clock in seconds; ``deadline`` is infinite where there is none. ``generation`` is
+    the number of the socket on which the task was last written, or, below zero, of its POST.
+    ``deltas``: only a stream has them.
     """
 
     __slots__ = (
+        "carrier",
         "deadline",
         "delivery",
         "deltas",
@@ -165,6 +110,9 @@ class TaskRecord:
         deadline: float = FOREVER,
         expectation: Expectation | None = None,
         watched: bool = False,
+        deltas: Deltas | None = None,
+        carrier: Carrier = SOCKET,
+        waiter: Any = None,
         now: float = 0.0,
     ) -> None:
         self.uuid = uuid
@@ -178,10 +126,11 @@ class TaskRecord:
         self.wake_at = deadline - min(LAST_CALL, 0.2 * (deadline - now))
         self.expectation = expectation
         self.owner: Any = None
-        self.waiter: Any = None
+        self.waiter = waiter
         self.state = WAITING
         self.submitted_at = now
         # What was sent.
+        self.carrier = carrier
         self.generation = 0
         self.written_at = 0.0
         self.sends = 0
@@ -191,23 +140,10 @@ class TaskRecord:
         self.error: RunwareError | None = None
         # A watching handle wants to know of items and of the latest word on progress.
         self.watched = watched
-        # Only a stream has pieces.
-        self.deltas: Deltas | None = None
-        self.ladder: Ladder = GROUND
+        self.deltas = deltas
+        self.ladder: Ladder = UNTOUCHED
 
-    def climb(self) -> Ladder:
-        """The task's own ladder, to be changed."""
-        if self.ladder is GROUND:
-            self.ladder = Ladder()
-        return self.ladder
-
-    def move(self, state: TaskState) -> None:
-        """Enter ``state``.
-
-        Raises:
-            IllegalTransition: the table does not list the pair (a bug).
-        """
-        self.state = check_task(self.state, state)
+    # What can be asked of it
 
     @property
     def ended(self) -> bool:
@@ -220,11 +156,195 @@ class TaskRecord:
             return Submitted.YES
         return Submitted.MAYBE if self.sends or self.ladder.reused else Submitted.NO
 
-    def came_by(self, source: RecoveredBy) -> None:
-        """Note the way an item took; the hardest one stands."""
+    @property
+    def posted(self) -> bool:
+        """Whether its POST is under way: what becomes of sockets does not touch it."""
+        return self.carrier is not SOCKET and self.state >= WRITTEN
+
+    @property
+    def pushed(self) -> bool:
+        """Whether its answer comes over the socket by itself, and so by a replay as well."""
+        return self.delivery != "async" and self.generation >= 0
+
+    # The driver's
+
+    def attach(self, owner: Any) -> None:
+        """``owner`` is told of what happens."""
+        self.owner = owner
+
+    def detach(self) -> Any:
+        """Part record and owner, so that both can be freed at once; returns the owner."""
+        owner, self.owner = self.owner, None
+        return owner
+
+    # Its states
+
+    def _move(self, state: TaskState) -> None:
+        self.state = check_task(self.state, state)
+
+    def own_ladder(self) -> Ladder:
+        """The task's own ladder: it is out of the common from now on."""
+        if self.ladder is UNTOUCHED:
+            self.ladder = Ladder()
+        return self.ladder
+
+    def admit(self) -> None:
+        """There is room for it in flight."""
+        self._move(QUEUED)
+
+    def second_try(self, generation: int) -> None:
+        """Its taskUUID was given up before, last written on socket ``generation``."""
+        self.own_ladder().reused = True
+        self.generation = generation
+
+    def adopt(self) -> None:
+        """A second try that was admitted: it is asked for before it is sent."""
+        self._move(_RECOVERING)
+
+    def end(self, state: TaskState, error: RunwareError | None) -> None:
+        """It ends, once. Its request is needed no more.
+
+        Raises:
+            IllegalTransition: it had ended (a bug).
+        """
+        self._move(state)
+        self.error = error
+        self.payload = b""
+
+    # What was sent
+
+    def wrote(self, generation: int, now: float) -> None:
+        """It goes into a frame, or a POST, now."""
+        if self.state is QUEUED:
+            self.state = check_task(QUEUED, WRITTEN)
+        self.generation = generation
+        self.written_at = now
+        self.sends += 1
+        if self.ladder is not UNTOUCHED:
+            self.ladder.denied_at = 0.0
+
+    def resent(self) -> None:
+        """What was just written was another copy."""
+        self.own_ladder().resends += 1
+
+    def unwrote(self) -> bool:
+        """Take the last write back: not one byte was sent. True where it was never sent, then."""
+        self.sends -= 1
+        if self.ladder.resends:
+            self.ladder.resends -= 1
+        if self.state is WRITTEN and not self.sends:
+            self._move(QUEUED)
+            return True
+        return False
+
+    def leave_http(self) -> None:
+        """It goes on by the socket, where only the whole answer is of use now."""
+        self.carrier = SOCKET
+        if (self.sends or self.ladder.reused) and self.delivery == "stream":
+            self.delivery = "sync"
+            self.payload = wire.with_delivery(self.payload, "sync")
+
+    def send_alone(self) -> None:
+        """It was in a frame that was too big: it shares a frame with nobody from now on."""
+        self.own_ladder().alone = True
+
+    def too_big(self) -> bool:
+        """A frame of this task alone was too big. True where that was the second time."""
+        self.send_alone()
+        self.ladder.strikes += 1
+        return self.ladder.strikes > 1
+
+    # What came
+
+    def took(self, items: list[dict[str, Any]], source: RecoveredBy) -> None:
+        """Results came that are new; ``source``: the way that they took."""
+        self.items = [*self.items, *items][: self.expected]
         known = self.recovered_by
         if source is not known and SOURCE_RANK[source] > SOURCE_RANK[known]:
             self.recovered_by = source
+
+    def took_whole(self, item: dict[str, Any]) -> None:
+        """The one result of an untroubled task came."""
+        self.items = [item]
+
+    def acknowledge(self) -> None:
+        """The server spoke of it."""
+        if self.state is WRITTEN:
+            self._move(_ACKNOWLEDGED)
+
+    def confirm(self) -> None:
+        """The server proved that it has the task. That is for good."""
+        ladder = self.own_ladder()
+        ladder.confirmed = True
+        ladder.misses = 0
+
+    def note(self, progress: dict[str, Any]) -> bool:
+        """The server's word on progress; True where it is news."""
+        if progress == self.ladder.progress:
+            return False
+        self.own_ladder().progress = progress
+        return True
+
+    def identities(self) -> list[Identity]:
+        """What tells the results that came from copies, to be added to."""
+        ladder = self.own_ladder()
+        if ladder.known is None:
+            ladder.known = []
+        return ladder.known
+
+    # The ladder
+
+    def cut(self, generation: int, ask_from: float) -> None:
+        """Its way broke under it. ``generation`` is the socket on which it is recovered.
+
+        ``ask_from``: when it may be asked for; the first cut counts.
+        """
+        ladder = self.own_ladder()
+        if self.state is not _RECOVERING:
+            self._move(_RECOVERING)
+            ladder.first_resume = generation
+            ladder.ask_from = ask_from
+        ladder.disturbed = True
+        ladder.resend_due = False
+        if self.deltas is not None:
+            self.deltas.suspended = True
+
+    def plan(self, at: float) -> None:
+        """Look at it again at this time; infinite: never mind."""
+        if self.ladder is not UNTOUCHED or at != FOREVER:
+            self.own_ladder().next_at = at
+
+    def plan_resend(self, due: bool) -> None:
+        """What is planned next is another copy, or it is not."""
+        self.own_ladder().resend_due = due
+
+    def asked(self, question: Question, now: float) -> None:
+        """A question about it goes out now."""
+        ladder = self.own_ladder()
+        ladder.question = question
+        ladder.asked_at = now
+        ladder.asks += 1
+        if question is Question.POLL:
+            ladder.polls += 1
+
+    def answered(self) -> bool:
+        """The question about it is closed; False where none was open."""
+        if self.ladder.question is None:
+            return False
+        self.ladder.question = None
+        return True
+
+    def miss(self) -> int:
+        """A question brought nothing; how often in a row."""
+        ladder = self.own_ladder()
+        ladder.misses += 1
+        return ladder.misses
+
+    def denied(self, now: float) -> float:
+        """The server does not know it; since when it says so of the copy last written."""
+        ladder = self.own_ladder()
+        ladder.denied_at = ladder.denied_at or now
+        return ladder.denied_at
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.uuid} {self.task_type} {self.state.name}>"

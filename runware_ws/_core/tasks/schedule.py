@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
-from runware_ws._core.states import DONE
-from runware_ws._core.tasks.record import FOREVER, TaskRecord
+from runware_ws._core.states import DONE, FOREVER
+from runware_ws._core.tasks.record import TaskRecord
 
 __all__ = ["TURN", "Schedule"]
 

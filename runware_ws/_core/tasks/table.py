@@ -1,6 +1,7 @@
-"""All tasks of a client: admission, the queue to the wire, deadlines, ends.
+"""All tasks of a client: admission, the queues to the wire, deadlines, ends.
 
-A task ends in :meth:`TaskTable.settle` and nowhere else, exactly once.
+A task ends in :meth:`TaskTable.settle` and nowhere else, exactly once; only
+``_core/ends.py`` calls it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Any
 from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Admit, Frame, Progress
-from runware_ws._core.inbound.meaning import ABOUT_OTHERS
-from runware_ws._core.states import DONE, FAILED, QUEUED, WAITING, WRITTEN, TaskState
+from runware_ws._core.states import DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
 from runware_ws._core.tasks.claims import Claims, Tombstones
-from runware_ws._core.tasks.record import FOREVER, GROUND, SOURCE_RANK, TaskRecord
+from runware_ws._core.tasks.ladder import ABOUT_OTHERS
+from runware_ws._core.tasks.posts import Posts
+from runware_ws._core.tasks.record import SOCKET, SOURCE_RANK, TaskRecord
 from runware_ws._core.tasks.schedule import Schedule
 from runware_ws.errors import (
+    HttpRefused,
     InvalidTask,
     OutcomeUnknown,
     RunwareError,
@@ -44,6 +47,7 @@ class TaskTable:
         self.queue: deque[TaskRecord] = deque()
         self._stale = 0
         self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.posts = Posts(out)
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.deadlines = Schedule(lambda record: record.wake_at)
@@ -73,8 +77,7 @@ class TaskTable:
             )
         if own and self.given_up.get(uuid) is not None:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
-            record.climb().reused = True
-            record.generation = self.given_up.take(uuid)
+            record.second_try(self.given_up.take(uuid))
         self.tasks[uuid] = record
         self._out.counters.submitted += 1
         if self.deadlines.put(record, record.wake_at):
@@ -93,13 +96,17 @@ class TaskTable:
         )
 
     def _admit(self, record: TaskRecord) -> None:
-        record.move(QUEUED)
+        record.admit()
         self.in_flight += 1
         self.in_flight_bytes += record.size
         if record.ladder.reused:
+            record.leave_http()
             self.second_tries[record.uuid] = record
-        else:
+        elif record.carrier is SOCKET:
             self.queue.append(record)
+        else:
+            self.posts.add(record)
+            return
         self._out.wake = True
 
     def take_second_tries(self) -> list[TaskRecord]:
@@ -135,7 +142,7 @@ class TaskTable:
                 break
             queue.popleft()
             self._drop_stale()
-            self.written(record, generation, now)
+            record.wrote(generation, now)
             records.append(record)
             payloads.append(record.payload)
             size += record.size + 1
@@ -143,25 +150,17 @@ class TaskTable:
                 break
         return Frame(wire.join(payloads), tuple(records))
 
-    def written(self, record: TaskRecord, generation: int, now: float) -> None:
-        """Note that ``record`` goes into a frame now."""
-        if record.state is QUEUED:
-            record.move(WRITTEN)
-        record.generation = generation
-        record.written_at = now
-        record.sends += 1
-        if record.ladder is not GROUND:
-            record.ladder.denied_at = 0.0
-
     def not_written(self, frame: Frame) -> None:
         """Take a frame back: the socket was closed before its first byte."""
         for record in reversed(frame.records):
-            if record.ended:
-                continue
-            record.sends -= 1
-            if record.state is TaskState.WRITTEN and record.sends == 0:
-                record.move(QUEUED)
+            if not record.ended and record.unwrote():
                 self.queue.appendleft(record)
+
+    def to_socket(self, record: TaskRecord) -> None:
+        """A task that waited for its POST goes by the socket: the server has no HTTP side."""
+        record.leave_http()
+        self.queue.append(record)
+        self._out.wake = True
 
     # Items and ends
 
@@ -174,8 +173,10 @@ class TaskTable:
         unsent = record.state is QUEUED and self.second_tries.pop(uuid, None) is None
         if not was_admitted:
             del self.waiting[uuid]
-        record.move(state)
-        record.error = error
+        if record.carrier is not SOCKET and was_admitted:
+            self.posts.drop(record)
+            unsent = False
+        record.end(state, error)
         if unsent:
             self._stale += 1
             self._drop_stale()
@@ -187,7 +188,8 @@ class TaskTable:
             counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
-        answered = state is DONE or state is FAILED
+        # What HTTP refused for the moment may be tried again, under its own taskUUID.
+        answered = state is DONE or (state is FAILED and not isinstance(error, HttpRefused))
         if (
             record.task_type not in ABOUT_OTHERS
             and (answered or record.sends or record.ladder.reused)
@@ -202,7 +204,6 @@ class TaskTable:
         if self.waiting:
             # One that waits no longer makes way too: a smaller one behind it may fit.
             self._admit_waiting()
-        record.payload = b""
         self._out.ended(record)
 
     def _drop_stale(self) -> None:
@@ -260,7 +261,12 @@ class TaskTable:
 
     def next_deadline(self) -> float:
         """The next deadline of a task, or of a memory of one."""
-        return min(self.deadlines.first(), self.answered.next_expiry(), self.given_up.next_expiry())
+        return min(
+            self.deadlines.first(),
+            self.posts.next_deadline(),
+            self.answered.next_expiry(),
+            self.given_up.next_expiry(),
+        )
 
 
 def timed_out(

@@ -1,6 +1,6 @@
 """Sockets, behind a seam of four methods."""
 
-from runware_ws._io.transport.base import Dial, NotSent, Transport, TransportLost
+from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
 from runware_ws._io.transport.websocket import dial
 
-__all__ = ["Dial", "NotSent", "Transport", "TransportLost", "dial"]
+__all__ = ["Dial", "HttpPost", "NotSent", "Transport", "TransportLost", "dial"]

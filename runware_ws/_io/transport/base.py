@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runware_ws._core.effects import PostEnding
     from runware_ws.config import Config
 
-__all__ = ["Dial", "NotSent", "Post", "Transport", "TransportLost"]
+__all__ = ["Dial", "HttpPost", "NotSent", "Transport", "TransportLost"]
 
 
 class TransportLost(Exception):
@@ -77,15 +77,20 @@ class Dial(Protocol):
     def __call__(self, url: str, config: Config) -> AbstractAsyncContextManager[Transport]: ...
 
 
-class Post(Protocol):
+class HttpPost(Protocol):
     """Posts one message over HTTP and reads the answer as it is made.
 
-    ``payload`` is a JSON array of task objects. ``take`` is called with the JSON text of each
+    ``payload`` is a JSON array of task objects. ``sending`` is called before the first byte of
+    the request goes out, and not where none does. ``take`` is called with the JSON text of each
     event of the answer (or with all of it, where it is no stream), as the bytes came; the mark
     that ends a stream is not handed on. Returns how it ended, and raises nothing but the
     cancellation, which gives the connection up.
     """
 
     async def __call__(
-        self, payload: bytes, key: SecretStr, take: Callable[[bytes], None]
+        self,
+        payload: bytes,
+        key: SecretStr,
+        sending: Callable[[], None],
+        take: Callable[[bytes], None],
     ) -> PostEnding: ...

@@ -1,0 +1,320 @@
+"""What the core does with what the server said: the readings of ``inbound``, one by one.
+
+Nothing here raises, a foreign or broken item changes no unrelated task, and an
+error goes to a task only where it provably belongs there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runware_ws._core.connection.connection import Change, Connection
+from runware_ws._core.context import Context
+from runware_ws._core.ends import Ends
+from runware_ws._core.inbound.meaning import Meaning, archived, fresh_items, meaning
+from runware_ws._core.inbound.router import (
+    Control,
+    Errors,
+    Reading,
+    Results,
+    Router,
+    Single,
+    Stray,
+    Unreadable,
+)
+from runware_ws._core.recovery.recovery import Recovery, is_answer_to_question
+from runware_ws._core.states import DONE, ConnectionState
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.table import TaskTable
+from runware_ws.errors import StreamInterrupted
+from runware_ws.events import MalformedFrame, ServerNotice
+from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.results import RecoveredBy
+from runware_ws.models.wire_errors import WireError
+
+__all__ = ["Answers"]
+
+_REPLAY = RecoveredBy.REPLAY
+
+
+class Answers:
+    """Acts on readings."""
+
+    def __init__(
+        self,
+        out: Context,
+        table: TaskTable,
+        recovery: Recovery,
+        connection: Connection,
+        ends: Ends,
+        router: Router,
+    ) -> None:
+        self._out = out
+        self._table = table
+        self._recovery = recovery
+        self._connection = connection
+        self._ends = ends
+        self._router = router
+
+    def take(self, said: Reading, now: float) -> Change | None:
+        """Act on one reading; what it changed about the connection, if it did."""
+        if said.__class__ is tuple:
+            self._straight(*said, now)
+            return None
+        match said:
+            case Single(record=record):
+                if not record.ended:
+                    self._single(said, now)
+            case Results(record=record, items=items):
+                self._results(record, items, now)
+            case Stray():
+                self._stray(said.uuid, said.item, said.size, now)
+            case Control(item=item):
+                return self._connection.control_item(item, now)
+            case Errors():
+                return self._errors(said, now)
+            case Unreadable():
+                self._unreadable(said, now)
+            case _:
+                raise AssertionError(said)
+        return None
+
+    # Results
+
+    def _straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+        """The answer to a task that was never on the ladder: most are, so this way is short."""
+        if record.state >= DONE:
+            # The same answer stood in this message before.
+            self._table.stray(record.uuid, item, 0, now)
+            return
+        connection = self._connection
+        connection.progress()
+        if record.generation != connection.generation:
+            record.took([item], _REPLAY)
+        else:
+            record.took_whole(item)
+            if record.sends == 1 and record.expectation is not None:
+                record.expectation.observe(now - record.written_at)
+        self._table.note(record)
+        self._ends.end(record, DONE, now)
+
+    def _results(self, record: TaskRecord, items: list[dict[str, Any]], now: float) -> None:
+        if record.ended:
+            for item in items:
+                self._table.stray(record.uuid, item, 0, now)
+            return
+        polled = record.ladder.question is not None and record.delivery == "async"
+        if polled:
+            source = RecoveredBy.POLL
+        else:
+            source = self._recovery.source(record, self._connection.generation)
+        self._accept(record, items, source, now, listing=polled)
+
+    def _accept(
+        self,
+        record: TaskRecord,
+        items: list[dict[str, Any]],
+        source: RecoveredBy,
+        now: float,
+        *,
+        listing: bool,
+    ) -> None:
+        """Take the items that are new; the task ends when all of its results are here."""
+        self._connection.progress()
+        if record.deltas is not None and not record.deltas.complete(items[0], now):
+            self._interrupt(record, now)
+            return
+        if record.expected == 1:
+            fresh = items[: 1 - len(record.items)]
+        else:
+            fresh = fresh_items(record, items, listing=listing)
+            self._out.counters.duplicates += len(items) - len(fresh)
+        if fresh:
+            record.took(fresh, source)
+            self._table.note(record)
+        if record.posted:
+            # The answer of a POST is over when the POST is.
+            return
+        if len(record.items) >= record.expected:
+            self._learn(record, source, now)
+            self._ends.end(record, DONE, now)
+            return
+        self._recovery.still_running(record, now)
+        record.acknowledge()
+        if len(fresh) < len(items) and record.delivery == "sync":
+            # A copy, or a twin that only the archive can tell from one.
+            self._recovery.ask_soon(record, now)
+
+    def _learn(self, record: TaskRecord, source: RecoveredBy, now: float) -> None:
+        expectation = record.expectation
+        if expectation is None or record.sends != 1:
+            # Without one known beginning there is no duration.
+            return
+        if source is RecoveredBy.LIVE:
+            expectation.observe(now - record.written_at)
+        elif source is RecoveredBy.POLL and not record.ladder.disturbed:
+            expectation.done(record.ladder.asked_at - record.written_at, record.ladder.polls)
+
+    def _interrupt(self, record: TaskRecord, now: float) -> None:
+        assert record.deltas is not None
+        error = StreamInterrupted(
+            "the stream was cut, and the whole answer does not begin with what had arrived",
+            text=record.deltas.text(),
+            task_uuid=record.uuid,
+        )
+        self._ends.fail(record, error, now)
+
+    def _stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
+        if self._table.end_of(uuid) is not None:
+            # A copy of something of ours: this socket does work.
+            self._connection.progress()
+        means = meaning(item)
+        if means is Meaning.RESULT:
+            self._table.stray(uuid, item, size, now)
+        elif means is Meaning.ARCHIVE:
+            for result in archived(item)[0]:
+                self._table.stray(uuid, result, size, now)
+
+    # Single items
+
+    def _single(self, said: Single, now: float) -> None:
+        record, item = said.record, said.item
+        if said.means is Meaning.ARCHIVE:
+            self._archive(record, item, now)
+        elif said.means is Meaning.DELTA:
+            self._delta(record, item, now)
+        elif said.error is None:
+            self._note(record, item, said.means, now)
+        elif said.error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
+            self.task_error(record, said.error, now)
+        else:
+            self._ends.refuse(record, said.error, now)
+
+    def _note(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
+        """A receipt, or word that the task is still running."""
+        first = not record.ladder.confirmed
+        self._recovery.still_running(record, now)
+        record.acknowledge()
+        if first and record.delivery not in ("sync", "stream"):
+            self._recovery.watch_async(record, now)
+        if means is Meaning.PROGRESS and record.note(item):
+            self._table.note(record)
+
+    def _delta(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+        """The next delta of a stream."""
+        self._connection.progress()
+        self._recovery.still_running(record, now)
+        posted = record.posted
+        record.acknowledge()
+        deltas = record.deltas
+        if deltas is None:
+            # Nobody asked for deltas: a sign of life.
+            return
+        elsewhere = record.generation != self._connection.generation
+        # A second try hears the first one's deltas, from the middle.
+        broken = record.ladder.disturbed or record.ladder.reused
+        if broken or (elsewhere and not posted):
+            deltas.suspended = True
+        last = deltas.add(item, now)
+        if deltas.suspended:
+            if last:
+                # It is done there, so the archive has the whole of it, now or in a moment.
+                self._recovery.ask_now(record, now)
+            return
+        self._table.note(record)
+        if last and not posted:
+            self.finish_stream(record, now)
+
+    def finish_stream(self, record: TaskRecord, now: float) -> None:
+        """All deltas of a stream are here."""
+        assert record.deltas is not None
+        if not record.items:
+            record.took([record.deltas.whole()], RecoveredBy.LIVE)
+        self._ends.end(record, DONE, now)
+
+    def _archive(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+        results, errors = archived(item)
+        if results:
+            record.confirm()
+            self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
+        elif not errors:
+            if item.get("request"):
+                self._recovery.still_running(record, now)
+            else:
+                # It names the task and knows nothing of it.
+                self._recovery.denied(record, ErrorFamily.NOT_FOUND, now)
+        if errors and not record.ended:
+            told = {"taskUUID": record.uuid, "errors": errors}
+            for error in self._router.errors_of(told)[:1]:
+                self._ends.refuse(record, error, now)
+
+    # Errors
+
+    def _errors(self, said: Errors, now: float) -> Change | None:
+        authenticating = self._connection.state is ConnectionState.AUTHENTICATING
+        change: Change | None = None
+        for error in said.errors:
+            record = said.record
+            if record is None:
+                if error.task_type == "authentication" or (
+                    authenticating and error.task_uuid is None and error.task_type is None
+                ):
+                    if authenticating:
+                        # One refusal to a frame: a second one speaks of the same try.
+                        authenticating = False
+                        change = self._connection.authentication_refused(error, now)
+                    continue
+                if error.task_uuid is not None:
+                    record = self._table.tasks.get(error.task_uuid)
+                else:
+                    record = self._only_suspect(error)
+            if record is not None:
+                if not record.ended:
+                    self.task_error(record, error, now)
+            elif error.task_uuid is None or self._table.end_of(error.task_uuid) is None:
+                self._out.counters.notices += 1
+                self._out.emit(ServerNotice(at=now, code=error.code, message=error.message))
+        return change
+
+    def task_error(self, record: TaskRecord, error: WireError, now: float) -> None:
+        """The server says an error about a task, or about a question about it."""
+        self._connection.progress()
+        ladder = record.ladder
+        if error.family is ErrorFamily.CONFLICT and (
+            record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused
+        ):
+            self._recovery.receipt(record, now)
+        elif not is_answer_to_question(record, error) or self._recovery.denied(
+            record, error.family, now
+        ):
+            self._ends.refuse(record, error, now)
+
+    def _only_suspect(self, error: WireError) -> TaskRecord | None:
+        """The task that an error without a taskUUID provably belongs to, if there is one.
+
+        It names its type of task, and in this session there was never anything else
+        that it can be about: one socket, one task, written once, and no question.
+        """
+        tasks, connection = self._table.tasks, self._connection
+        if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:
+            return None
+        record = next(iter(tasks.values()))
+        ladder = record.ladder
+        mine = (
+            record.generation == connection.generation
+            and not (ladder.disturbed or ladder.confirmed or ladder.asks)
+            and error.task_type == record.task_type
+        )
+        return record if mine else None
+
+    def _unreadable(self, said: Unreadable, now: float) -> None:
+        counters = self._out.counters
+        counters.malformed += 1
+        self._out.emit(
+            MalformedFrame(
+                at=now,
+                reason=said.reason,
+                sample=self._router.sample(said.data),
+                count=counters.malformed,
+            )
+        )

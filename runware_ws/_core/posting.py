@@ -1,0 +1,153 @@
+"""What the core does with what a POST says. The rest of such a task's life is that of any task.
+
+A POST that broke is a way that broke, as a dead socket is: the task goes on by
+the socket, on the recovery ladder. One that was never sent goes back to its
+queue. A refusal is told as the error it is: never a silent detour, never a
+second copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runware_ws._core import failures, wire
+from runware_ws._core.answers import Answers
+from runware_ws._core.connection.connection import Connection, Over
+from runware_ws._core.context import Context
+from runware_ws._core.effects import Ending, PostEnding
+from runware_ws._core.ends import Ends
+from runware_ws._core.inbound.router import Router
+from runware_ws._core.recovery.recovery import Recovery
+from runware_ws._core.tasks.record import Carrier, TaskRecord
+from runware_ws._core.tasks.table import TaskTable
+from runware_ws.events import NoHttpSide
+
+__all__ = ["Posting"]
+
+_NO_HTTP_SIDE = (501, 426)
+"""Statuses by which a server says that it takes no POST at all (as HTTP defines them)."""
+
+
+class Posting:
+    """Acts on the POSTs' inputs."""
+
+    def __init__(
+        self,
+        out: Context,
+        table: TaskTable,
+        recovery: Recovery,
+        connection: Connection,
+        ends: Ends,
+        router: Router,
+        answers: Answers,
+        *,
+        draw: Callable[[int], float],
+    ) -> None:
+        self._out = out
+        self._table = table
+        self._posts = table.posts
+        self._recovery = recovery
+        self._connection = connection
+        self._ends = ends
+        self._router = router
+        self._answers = answers
+        self._draw = draw
+        # Whether the server said that it has no HTTP side.
+        self._no_http = False
+
+    def choose(self, record: TaskRecord) -> None:
+        """A new task: by which way does it go?"""
+        if self._no_http and record.carrier is Carrier.EITHER:
+            record.leave_http()
+
+    def posting(self, uuid: str, number: int, now: float) -> None:
+        """The first byte of POST ``number`` is about to be sent."""
+        record = self._posts.find(uuid, number)
+        if record is not None and not record.posted:
+            record.wrote(number, now)
+            counters = self._out.counters
+            counters.posts += 1
+            counters.bytes_out += wire.frame_size(record.payload)
+
+    def posted(self, uuid: str, number: int, data: bytes, now: float) -> None:
+        """One event of the answer to POST ``number`` came."""
+        record = self._posts.find(uuid, number)
+        if record is None:
+            return
+        self._posts.reached()
+        self._connection.post_accepted()
+        for said in self._router.read_post(record, data):
+            self._answers.take(said, now)
+
+    def ended(self, uuid: str, number: int, ending: PostEnding, now: float) -> Over | None:
+        """POST ``number`` is over; the end of the client, where the key is refused for good."""
+        record = self._posts.find(uuid, number)
+        if record is None:
+            return None
+        if not record.posted and ending.how is not Ending.REFUSED:
+            self._unreached(record, ending, now)
+            return None
+        self._posts.reached()
+        if ending.how is Ending.REFUSED:
+            return self._refused(record, ending, now)
+        if self._is_whole(record, ending):
+            self._posts.end(record)
+            self._answers.finish_stream(record, now)
+        else:
+            self._posts.end(record)
+            self._recovery.post_cut(record, number, now)
+        return None
+
+    @staticmethod
+    def _is_whole(record: TaskRecord, ending: PostEnding) -> bool:
+        deltas = record.deltas
+        if record.items:
+            return True
+        return deltas is not None and (
+            deltas.finished or (ending.how is Ending.DONE and deltas.count > 0)
+        )
+
+    def finish(self, record: TaskRecord, now: float) -> bool:
+        """The deadline of a task passed. True where all of it came, but for the POST's own end."""
+        if not record.posted or record.deltas is None:
+            return False
+        if not (record.items or record.deltas.finished):
+            return False
+        self._answers.finish_stream(record, now)
+        return True
+
+    def _unreached(self, record: TaskRecord, ending: PostEnding, now: float) -> None:
+        """Not one byte was sent: it goes back to its queue, and all wait a while."""
+        posts, loss = self._posts, ending.loss
+        if not posts.shut_now:
+            delay = self._draw(posts.unreached(str(loss) if loss is not None else "not sent"))
+            if loss is not None and loss.retry_after is not None:
+                delay += min(loss.retry_after, self._out.options.retry_after_cap)
+            posts.shut(now + delay)
+        posts.end(record)
+        posts.add(record)
+
+    def _refused(self, record: TaskRecord, ending: PostEnding, now: float) -> Over | None:
+        posts = self._posts
+        status = ending.loss.status if ending.loss is not None else None
+        if status in _NO_HTTP_SIDE and record.carrier is Carrier.EITHER:
+            posts.end(record)
+            record.unwrote()
+            if not self._no_http:
+                self._no_http = True
+                self._out.emit(NoHttpSide(at=now, status=status))
+            self._table.to_socket(record)
+            return None
+        errors = self._router.errors_in(ending.body)
+        refusal = failures.post_refused_key(ending, errors)
+        if refusal is None:
+            posts.end(record)
+            error = failures.post_refusal(ending, record, errors)
+            self._ends.fail(record, error, now)
+            return None
+        over = self._connection.post_refused_key(refusal, record.written_at, now)
+        if over is None:
+            posts.end(record)
+            record.unwrote()
+            posts.add(record)
+        return over

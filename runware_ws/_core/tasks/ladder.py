@@ -1,0 +1,110 @@
+"""Where a task stands on the recovery ladder: what was proved, asked, and sent again.
+
+The rungs and their rules are in ``recovery/recovery.py``. This is only the task's place among
+them, and only :class:`~runware_ws._core.tasks.record.TaskRecord` writes it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from runware_ws._core.states import FOREVER
+
+__all__ = [
+    "ABOUT_OTHERS",
+    "READ_ONLY",
+    "UNTOUCHED",
+    "Identity",
+    "Ladder",
+    "Question",
+]
+
+Identity = tuple[int | None, tuple[tuple[str, str], ...], dict[str, Any]]
+"""What tells a result from the others of its task: index, ids of its output, output."""
+
+
+class Question(StrEnum):
+    """What can be asked about a task, read-only."""
+
+    POLL = "getResponse"
+    ARCHIVE = "getTaskDetails"
+
+
+# Observed: these only read, so whatever answers one of them is its result.
+ABOUT_OTHERS = frozenset(question.value for question in Question)
+READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
+
+
+class Ladder:
+    """One task's place. ``next_at`` is infinite where nothing is planned.
+
+    Most tasks never need one: they are written once and answered once, and share
+    :data:`UNTOUCHED`.
+    """
+
+    __slots__ = (
+        "alone",
+        "ask_from",
+        "asked_at",
+        "asks",
+        "confirmed",
+        "denied_at",
+        "disturbed",
+        "first_resume",
+        "known",
+        "misses",
+        "next_at",
+        "polls",
+        "progress",
+        "question",
+        "resend_due",
+        "resends",
+        "reused",
+        "strikes",
+    )
+
+    def __init__(self) -> None:
+        # What the server proved: it has the task. What we know: its way broke under it.
+        self.confirmed = False
+        self.disturbed = False
+        # Since when it may be asked for, and the socket on which it waits for the replay:
+        # neither starts anew when that socket dies too, or quick cuts would starve the task.
+        self.ask_from = 0.0
+        self.first_resume = 0
+        # What is being asked.
+        self.question: Question | None = None
+        self.asked_at = 0.0
+        self.next_at = FOREVER
+        self.asks = 0
+        self.polls = 0
+        self.misses = 0
+        # What is being sent again, and how often it was.
+        self.resend_due = False
+        self.resends = 0
+        # When the server first denied it since it was last written; 0 where it did not.
+        self.denied_at = 0.0
+        # Its taskUUID was given up without an answer before, so the server may know it.
+        self.reused = False
+        # A frame that was too big for the server is sent alone, and not a third time.
+        self.alone = False
+        self.strikes = 0
+        # The server's latest word on progress, and what tells the results that came from copies.
+        self.progress: dict[str, Any] | None = None
+        self.known: list[Identity] | None = None
+
+
+class _Untouched(Ladder):
+    """Shared by all tasks that were never on a ladder of their own, so it cannot be changed."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # ``known`` is the last one that Ladder() sets.
+        if hasattr(self, "known"):
+            raise TypeError(f"a task's own ladder is changed, not {name} of all tasks")
+        super().__setattr__(name, value)
+
+
+UNTOUCHED = _Untouched()
+"""The foot of the ladder, of all tasks that never needed one."""

@@ -1,0 +1,97 @@
+"""Tasks that go over HTTP: which POSTs are under way, which wait, and for how long.
+
+A POST is a way of its own, as a socket is: it has a number (below zero, so that it is never taken
+for a socket's), and what a POST says that was given up changes nothing. Where the server is not
+reached, all that wait come back together after a delay: one gate, not one for each task.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from runware_ws._core.effects import Drop, Post
+from runware_ws._core.states import FOREVER
+
+if TYPE_CHECKING:
+    from runware_ws._core.context import Context
+    from runware_ws._core.tasks.record import TaskRecord
+
+__all__ = ["Posts"]
+
+
+class Posts:
+    """The POSTs of one client."""
+
+    def __init__(self, out: Context) -> None:
+        self._out = out
+        self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.open: dict[str, TaskRecord] = {}
+        self._numbers: dict[str, int] = {}
+        self._count = 0
+        # The gate: since the server was not reached so often, nobody is posted before then.
+        self._failures = 0
+        self._opens_at = FOREVER
+        self.trouble = ""
+
+    def add(self, record: TaskRecord) -> None:
+        """Post it now where that may be, or as soon as it may."""
+        self.waiting[record.uuid] = record
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._opens_at != FOREVER:
+            return
+        while self.waiting and len(self.open) < self._out.options.max_posts:
+            uuid, record = self.waiting.popitem(last=False)
+            self._count += 1
+            self._numbers[uuid] = -self._count
+            self.open[uuid] = record
+            self._out.effects.append(Post(record, -self._count))
+
+    def find(self, uuid: str, number: int) -> TaskRecord | None:
+        """The task of this POST; ``None`` where it was given up."""
+        return self.open.get(uuid) if self._numbers.get(uuid) == number else None
+
+    def end(self, record: TaskRecord) -> None:
+        """Its POST is over. The next one may go."""
+        del self.open[record.uuid]
+        del self._numbers[record.uuid]
+        self._let_go()
+
+    def drop(self, record: TaskRecord) -> None:
+        """The task ends: give its POST up, where there is one."""
+        if self.waiting.pop(record.uuid, None) is None and record.uuid in self.open:
+            self._out.effects.append(Drop(record.uuid, self._numbers[record.uuid]))
+            self.end(record)
+
+    def reached(self) -> None:
+        """The server answers: the next failure is the first again."""
+        self._failures = 0
+
+    def unreached(self, why: str) -> int:
+        """The server was not reached; how often in a row. :meth:`shut` is to follow."""
+        self._failures += 1
+        self.trouble = why
+        return self._failures
+
+    def shut(self, until: float) -> None:
+        """Post nothing before ``until``. Where several fail together, the first one decides."""
+        if self._opens_at == FOREVER:
+            self._opens_at = until
+            self._out.rearm = True
+
+    @property
+    def shut_now(self) -> bool:
+        """Whether nothing may be posted now."""
+        return self._opens_at != FOREVER
+
+    def next_deadline(self) -> float:
+        """When :meth:`on_deadline` is due; infinite where it is not."""
+        return self._opens_at
+
+    def on_deadline(self, now: float) -> None:
+        """Let those go that wait, where it is time."""
+        if now >= self._opens_at:
+            self._opens_at = FOREVER
+            self._let_go()

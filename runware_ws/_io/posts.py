@@ -1,0 +1,92 @@
+"""Runs POSTs: fetches the key, hands events to the core, says how each ended. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from runware_ws._core import wire
+from runware_ws._core.core import SessionCore
+from runware_ws._core.effects import Drop, Ending, Post, PostEnding
+from runware_ws._io.keys import KeySource
+from runware_ws._io.transport.base import HttpPost
+from runware_ws.classify import Loss, LossKind
+
+__all__ = ["Posts"]
+
+
+class Posts:
+    """The POSTs of one driver. ``apply`` performs what the core wants done after an input."""
+
+    def __init__(
+        self,
+        post: HttpPost,
+        keys: KeySource,
+        core: SessionCore,
+        now: Callable[[], float],
+        apply: Callable[[], object],
+    ) -> None:
+        self._post = post
+        self._keys = keys
+        self._core = core
+        self._now = now
+        self._apply = apply
+        self._scopes: dict[int, anyio.CancelScope] = {}
+
+    def start(self, wanted: Post, tasks: TaskGroup) -> None:
+        """Run a POST in ``tasks``."""
+        self._scopes[wanted.number] = scope = anyio.CancelScope()
+        payload = wire.join((wanted.record.payload,))
+        tasks.start_soon(
+            self._run, wanted.record.uuid, wanted.number, payload, scope, name="runware_ws post"
+        )
+
+    def drop(self, dropped: Drop) -> None:
+        """Give a POST up."""
+        scope = self._scopes.pop(dropped.number, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _run(self, uuid: str, number: int, payload: bytes, scope: anyio.CancelScope) -> None:
+        core, now, apply = self._core, self._now, self._apply
+
+        def sending() -> None:
+            core.posting(uuid, number, now())
+            apply()
+
+        def take(data: bytes) -> None:
+            core.posted(uuid, number, data, now())
+            apply()
+
+        with scope:
+            ending = await self._ending(payload, sending, take)
+            # One that was given up is not told of: the core has forgotten it.
+            if self._scopes.pop(number, None) is not None:
+                core.post_ended(uuid, number, ending, now())
+                apply()
+
+    async def _ending(
+        self, payload: bytes, sending: Callable[[], None], take: Callable[[bytes], None]
+    ) -> PostEnding:
+        try:
+            key = await self._keys.fetch()
+        except Exception as exc:
+            # What it says could hold the key, so only its type is told.
+            detail = f"api_key() raised {type(exc).__name__}"
+            return PostEnding(Ending.UNREACHED, Loss(LossKind.KEY_UNAVAILABLE, detail=detail))
+        try:
+            ending = await self._post(payload, key, sending, take)
+        except Exception as exc:
+            # Unforeseen; and what it says could hold the key.
+            detail = f"the POST ended with {type(exc).__name__}"
+            return PostEnding(Ending.CUT, Loss(LossKind.CLOSED, detail=detail))
+        loss = ending.loss
+        if loss is None:
+            return ending
+        clean = self._keys.redact_text(loss.detail)
+        if clean == loss.detail:
+            return ending
+        told = Loss(loss.kind, loss.code, loss.status, loss.retry_after, clean)
+        return PostEnding(ending.how, told, ending.body)
