@@ -12,7 +12,7 @@ import socket as sockets
 import struct
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
@@ -21,33 +21,32 @@ from websockets.http11 import Request as HttpRequest
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from .engine import Engine
 from .faults import CutOrder
 from .quiet import QUIET
 from .sessions import Session
 from .units import Envelope, Kind, Unit, close_frame, data_frame, pack
 from .web import HALF_AN_EVENT, WebSide
 
-if TYPE_CHECKING:
-    from .engine import Engine
-
-__all__ = ["Connection"]
+__all__ = ["ServerConnection"]
 
 _CHUNK = 256 * 1024  # bytes handed to TCP at once
 _CLOSE_WAIT = 1.0  # seconds for the client to answer a close frame
 _HALF_A_FRAME = data_frame(b'{"data":[{"taskType":"ping","pong":true}]}')[:20]
 
 
-class Connection:
+class ServerConnection:
     """One TCP connection. Lives as long as :meth:`run`."""
 
     def __init__(self, engine: Engine, stream: ByteStream) -> None:
-        self.engine = engine
+        self._engine = engine
+        self._state = engine.state
         self.session: Session | None = None
         self.waiting = False  # an authentication is under way: messages are held
         self.held: list[list[Any]] = []
         self.ended = False
         self._stream = stream
-        self._protocol = ServerProtocol(max_size=engine.options.max_frame_bytes, logger=QUIET)
+        self._protocol = ServerProtocol(max_size=engine.state.options.max_frame_bytes, logger=QUIET)
         self._scope: anyio.CancelScope | None = None
         self._wake = anyio.Event()
         self._healed = anyio.Event()
@@ -96,7 +95,7 @@ class Connection:
             self.ended = True
             self.detach()
             if self._clean_close and self.session is not None:
-                self.engine.client_closed(self.session, self._close_code)
+                self._engine.client_closed(self.session, self._close_code)
             await self._finish()
 
     def _protocol_done(self) -> bool:
@@ -123,12 +122,12 @@ class Connection:
                 data = await self._stream.receive(65536)
             except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return
-            self.engine.stats.bytes_in += len(data)
+            self._state.stats.bytes_in += len(data)
             if self._is_web(data):
-                self._web = WebSide(self.engine, self, self._stream)
+                self._web = WebSide(self._engine, self, self._stream)
                 await self._web.run(data)
                 return
-            hole = self.engine.faults.hole
+            hole = self._state.faults.hole
             if hole == "drop":
                 self._robbed = True
             elif hole == "hold":
@@ -156,10 +155,10 @@ class Connection:
             self._put(chunk or None)
 
     def _handshake(self, request: HttpRequest) -> None:
-        rejection = self.engine.rejection(request.path)
+        rejection = self._engine.rejection(request.path)
         if rejection is not None:
             status, retry_after = rejection
-            self.engine.stats.upgrades_rejected += 1
+            self._state.stats.upgrades_rejected += 1
             response = self._protocol.reject(status, "The emulator refuses this connection.\n")
             if retry_after is not None:
                 response.headers["Retry-After"] = f"{retry_after:g}"
@@ -171,8 +170,8 @@ class Connection:
     def _on_frame(self, frame: Frame) -> None:
         opcode = frame.opcode
         if opcode is Opcode.PING or opcode is Opcode.PONG:
-            self.engine.stats.protocol_pings += opcode is Opcode.PING
-            if self.engine.options.pings_are_activity:
+            self._state.stats.protocol_pings += opcode is Opcode.PING
+            if self._state.options.pings_are_activity:
                 self._last_heard = anyio.current_time()
         elif opcode is Opcode.CLOSE:
             close = self._protocol.close_rcvd
@@ -189,9 +188,9 @@ class Connection:
                 body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
                 self._parts.clear()
                 self._last_heard = anyio.current_time()
-                self.engine.stats.frames_in += 1
+                self._state.stats.frames_in += 1
                 if not self._close_sent:
-                    self.engine.receive(self, body)
+                    self._engine.receive(self, body)
 
     @property
     def deaf(self) -> bool:
@@ -199,15 +198,15 @@ class Connection:
         return self._dying and self._lose_requests
 
     def _watch_idle(self) -> None:
-        limit = self.engine.options.idle_seconds
+        limit = self._state.options.idle_seconds
         if limit is None or self.ended or self._close_sent:
             return
         left = self._last_heard + limit - anyio.current_time()
-        if left > 0 or self.engine.faults.hole is not None:
-            self.engine.timers.after(max(left, 0.01), self._watch_idle)
+        if left > 0 or self._state.faults.hole is not None:
+            self._state.timers.after(max(left, 0.01), self._watch_idle)
             return
-        self.engine.stats.idle_closes += 1
-        code = self.engine.options.idle_close_code
+        self._state.stats.idle_closes += 1
+        code = self._state.options.idle_close_code
         self._strike(CutOrder(code, "idle"))
 
     # -- writing -------------------------------------------------------------------------
@@ -217,7 +216,7 @@ class Connection:
         if self.ended or self._close_sent:
             return
         if self._dying and self._lose_results:
-            self.engine.stats.lost_results += _weight(envelope.units)
+            self._state.stats.lost_results += _weight(envelope.units)
             return
         self._put(envelope)
 
@@ -228,7 +227,7 @@ class Connection:
 
     def send_body(self, body: bytes) -> None:
         """Send a ready message body in a text frame."""
-        self.engine.stats.frames_out += 1
+        self._state.stats.frames_out += 1
         self.write(data_frame(body))
 
     def _put(self, entry: Envelope | bytes | None) -> None:
@@ -237,14 +236,14 @@ class Connection:
 
     @property
     def _muted(self) -> bool:
-        return self.engine.faults.hole is not None or (self._dying and self._lose_results)
+        return self._state.faults.hole is not None or (self._dying and self._lose_results)
 
     async def _write_loop(self, scope: anyio.CancelScope) -> None:
         while True:
             while not self._outbox or self._muted:
                 self._wake = anyio.Event()
                 await self._wake.wait()
-            window = self.engine.merge_window
+            window = self._state.merge_window
             if window > 0:
                 await anyio.sleep(window)
                 if not self._outbox or self._muted:
@@ -261,7 +260,7 @@ class Connection:
             self._note_sent(len(chunk))
             if self._then is not None:
                 order, self._then = self._then, None
-                self.engine.stats.cuts += 1
+                self._state.stats.cuts += 1
                 self._order = order
                 # Half of a frame went out already where the order wants that.
                 self._strike(order, half_written=True)
@@ -270,7 +269,7 @@ class Connection:
                 return
 
     def _note_sent(self, size: int) -> None:
-        self.engine.stats.bytes_out += size
+        self._state.stats.bytes_out += size
         now = anyio.current_time()
         for unit in self._inflight:
             if unit.stream is not None:
@@ -278,15 +277,15 @@ class Connection:
         if self._inflight:
             self._recent.append((now, self._inflight))
             self._inflight = []
-        horizon = now - self.engine.faults.dying()[2]
+        horizon = now - self._state.dying()[2]
         while self._recent and self._recent[0][0] < horizon:
             self._recent.popleft()
 
     def _take(self) -> tuple[bytes, bool]:
         """The next bytes for TCP, and whether they are the last."""
-        if self.engine.shuffle:
+        if self._state.shuffle:
             self._shuffle()
-        limit = self.engine.merge_limit
+        limit = self._state.merge_limit
         chunks: list[bytes] = []
         size = 0
         while self._outbox and size < _CHUNK and self._then is None:
@@ -310,7 +309,7 @@ class Connection:
                 merged.extend(following.units)
                 envelope = following
             units = merged
-        frame = data_frame(pack(units, self.engine.options.error_spelling))
+        frame = data_frame(pack(units, self._state.options.error_spelling))
         self.count(units, replay=envelope.replay)
         if envelope.then_cut:
             self._then = CutOrder()
@@ -327,11 +326,11 @@ class Connection:
 
     def cut_due(self) -> CutOrder | None:
         """The order that ends this socket now, for what it has written."""
-        return self.engine.cut_due(self._results, self._frames, self._deltas)
+        return self._state.faults.cut_due(self._results, self._frames, self._deltas)
 
     def count(self, units: list[Unit] | Any, *, replay: bool) -> None:
         """Count what one frame, or one event of a stream over HTTP, carries."""
-        stats = self.engine.stats
+        stats = self._state.stats
         stats.frames_out += 1
         self._frames += 1
         for unit in cast("list[Unit]", units):
@@ -366,7 +365,7 @@ class Connection:
         ]
         if len(places) > 1:
             entries = [self._outbox[index] for index in places]
-            self.engine.rng.shuffle(entries)
+            self._state.rng.shuffle(entries)
             for index, entry in zip(places, entries, strict=True):
                 self._outbox[index] = entry
 
@@ -377,13 +376,13 @@ class Connection:
         if self.ended or self._order is not None or self._close_sent:
             return False
         self._order = order
-        self.engine.stats.cuts += 1
-        lose_results, lose_requests, window = self.engine.faults.dying()
+        self._state.stats.cuts += 1
+        lose_results, lose_requests, window = self._state.dying()
         if self.session is not None and window > 0 and (lose_results or lose_requests):
             self._dying = True
             self._lose_results = lose_results
             self._lose_requests = lose_requests
-            self.engine.timers.after(window, lambda: self._strike(order))
+            self._state.timers.after(window, lambda: self._strike(order))
         else:
             self._strike(order, half_written=half_written)
         return True
@@ -401,7 +400,7 @@ class Connection:
 
     def _end_after(self, seconds: float) -> None:
         if self._scope is not None:
-            self.engine.timers.after(seconds, self._scope.cancel)
+            self._state.timers.after(seconds, self._scope.cancel)
 
     def _strike(self, order: CutOrder, *, half_written: bool = False) -> None:
         if self.ended or self._close_sent:
@@ -422,7 +421,7 @@ class Connection:
     def _half_frame(self) -> bytes:
         for entry in self._outbox:
             if isinstance(entry, Envelope):
-                frame = data_frame(pack(entry.units, self.engine.options.error_spelling))
+                frame = data_frame(pack(entry.units, self._state.options.error_spelling))
                 return frame[: max(1, len(frame) // 2)]
         return _HALF_A_FRAME
 
@@ -434,7 +433,7 @@ class Connection:
         session.socket = None
         rewritten: list[Unit] = []
         if not self._clean_close:
-            horizon = anyio.current_time() - self.engine.faults.dying()[2]
+            horizon = anyio.current_time() - self._state.dying()[2]
             for moment, units in self._recent:
                 if moment >= horizon:
                     rewritten.extend(units)
@@ -450,28 +449,28 @@ class Connection:
         if self._dying and self._lose_results:
             lost = _weight(unwritten)
             unwritten = []
-        if self.engine.faults.dying()[0]:
+        if self._state.dying()[0]:
             lost += _weight(self._inflight)
             rewritten = []
         self._recent.clear()
         self._inflight = []
-        self.engine.stats.lost_results += lost
-        self.engine.detached(session, rewritten + unwritten)
+        self._state.stats.lost_results += lost
+        self._engine.detached(session, rewritten + unwritten)
 
     def supersede(self) -> None:
         """Another socket took the session: close this one, unless the client does at once."""
 
         def judge() -> None:
             if not self.ended and not self._close_sent:
-                self.engine.stats.session_takeovers += 1
+                self._state.stats.session_takeovers += 1
                 self._strike(CutOrder(1000, "session resumed elsewhere"))
 
-        self.engine.timers.after(self.engine.options.takeover_grace, judge)
+        self._state.timers.after(self._state.options.takeover_grace, judge)
 
     async def healed(self, *, robbed: bool) -> None:
         """Wait for the end of a blackhole, which may have taken bytes that were read."""
         self._robbed = self._robbed or robbed
-        while self.engine.faults.hole is not None:
+        while self._state.faults.hole is not None:
             await self._healed.wait()
 
     def end_blackhole(self, *, broken: bool) -> None:

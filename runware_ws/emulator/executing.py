@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .pieces import gather
-from .replies import Answer, Reply, ReplyError, Request, generated_item
-from .tasks import TaskRecord
+from .replies import Answer, Reply, Request, generated_item
+from .state import ServerState
+from .tasks import AcceptedTask
 from .units import Envelope, Kind, Unit
 from .validation import task_error
-
-if TYPE_CHECKING:
-    from .engine import Engine
 
 __all__ = ["Executor", "outcome"]
 
@@ -20,28 +18,28 @@ __all__ = ["Executor", "outcome"]
 class Executor:
     """Runs the generations of one emulator's tasks."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
 
     def reply_for(self, kind: str) -> Reply | None:
         """What answers this type of task."""
-        return self._engine.replies.get(kind) or self._engine.replies.get("*")
+        return self._state.replies.get(kind) or self._state.replies.get("*")
 
-    def start(self, record: TaskRecord, index: int) -> None:
+    def start(self, record: AcceptedTask, index: int) -> None:
         """Begin one generation: its result comes after the latency."""
         generation = record.generations[index]
         generation.started = record.accepted_at
-        delay = self._engine.latency.sample(self._engine.rng)
+        delay = self._state.latency.sample(self._state.rng)
         generation.due = record.accepted_at + delay
         if delay > 0:
-            self._engine.timers.after(delay, lambda: self._execute(record, index))
+            self._state.timers.after(delay, lambda: self._execute(record, index))
         else:
             self._execute(record, index)
 
-    def _execute(self, record: TaskRecord, index: int) -> None:
+    def _execute(self, record: AcceptedTask, index: int) -> None:
         injection = (
-            self._engine.faults.injected(record.task, "execute")
-            if self._engine.faults.injections
+            self._state.faults.injected(record.task, "execute")
+            if self._state.faults.injections
             else None
         )
         if injection is not None:
@@ -55,25 +53,25 @@ class Executor:
         try:
             answer = reply(request) if reply is not None else ""
         except Exception as exc:
-            self._failed(record, index, self.reply_problem(record, exc))
+            self._failed(record, index, self._state.reply_problem(record, exc))
             return
         if isinstance(answer, Awaitable):
-            if self._engine.group is not None:
-                self._engine.group.start_soon(self._await_reply, record, request, answer)
+            if self._state.group is not None:
+                self._state.group.start_soon(self._await_reply, record, request, answer)
         elif record.stream is not None:
             record.stream.start(request, answer)
         elif isinstance(answer, (str, dict)):
             self._succeeded(record, request, answer)
-        elif self._engine.group is not None:
-            self._engine.group.start_soon(self._gather_reply, record, request, answer)
+        elif self._state.group is not None:
+            self._state.group.start_soon(self._gather_reply, record, request, answer)
 
     async def _await_reply(
-        self, record: TaskRecord, request: Request, pending: Awaitable[Answer]
+        self, record: AcceptedTask, request: Request, pending: Awaitable[Answer]
     ) -> None:
         try:
             answer = await pending
         except Exception as exc:
-            self._failed(record, request.index, self.reply_problem(record, exc))
+            self._failed(record, request.index, self._state.reply_problem(record, exc))
             return
         if record.stream is not None:
             record.stream.start(request, answer)
@@ -82,7 +80,7 @@ class Executor:
 
     async def _gather_reply(
         self,
-        record: TaskRecord,
+        record: AcceptedTask,
         request: Request,
         script: Iterator[Answer] | AsyncIterator[Answer],
     ) -> None:
@@ -93,54 +91,40 @@ class Executor:
             else:
                 answer = gather(list(script))
         except Exception as exc:
-            self._failed(record, request.index, self.reply_problem(record, exc))
+            self._failed(record, request.index, self._state.reply_problem(record, exc))
             return
         self._succeeded(record, request, answer)
 
-    def reply_problem(self, record: TaskRecord, exc: Exception) -> dict[str, Any]:
-        """The error object for an exception of a registered reply."""
-        if isinstance(exc, ReplyError):
-            return task_error(exc.code, exc.message, record.task, **exc.fields)
-        self._engine.stats.reply_failures += 1
-        message = f"The registered reply raised {type(exc).__name__}: {exc}"
-        return task_error("internalServerError", message, record.task)
-
-    def _succeeded(self, record: TaskRecord, request: Request, answer: Answer) -> None:
-        style = self._engine.options.result_index
+    def _succeeded(self, record: AcceptedTask, request: Request, answer: Answer) -> None:
+        style = self._state.options.result_index
         many = len(record.generations) > 1
         item = generated_item(
             request, answer, with_index=style == "always" or (style == "many" and many)
         )
-        if self._engine.faults.giants.take():
-            item["text"] = str(item.get("text", "")).ljust(self._engine.faults.giant_bytes, "x")
+        if self._state.faults.giants.take():
+            item["text"] = str(item.get("text", "")).ljust(self._state.faults.giant_bytes, "x")
         record.generations[request.index].item = item
         self._ended(record, Unit(Kind.RESULT, item))
 
-    def _failed(self, record: TaskRecord, index: int, error: dict[str, Any]) -> None:
+    def _failed(self, record: AcceptedTask, index: int, error: dict[str, Any]) -> None:
         if record.stream is not None:
             record.stream.fail(error)
             return
         record.generations[index].error = error
         self._ended(record, Unit(Kind.ERROR, error, is_error=True))
 
-    def archive(self, record: TaskRecord) -> None:
-        """One more generation of the task has ended."""
-        record.pending -= 1
-        if record.done:
-            self._engine.tasks.finish(record, self._engine.options.archive_limit)
-
-    def _ended(self, record: TaskRecord, unit: Unit) -> None:
-        self.archive(record)
+    def _ended(self, record: AcceptedTask, unit: Unit) -> None:
+        self._state.archive(record)
         if record.method == "async":
             return
-        framing = self._engine.faults.framing or self._engine.options.results_framing
+        framing = self._state.faults.framing or self._state.options.results_framing
         if framing == "separate" or len(record.generations) == 1:
-            self._engine.deliver(record.session, Envelope([unit]))
+            self._state.deliver(record.session, Envelope([unit]))
         elif record.done:
-            self._engine.deliver(record.session, Envelope(outcome(record)))
+            self._state.deliver(record.session, Envelope(outcome(record)))
 
 
-def outcome(record: TaskRecord) -> list[Unit]:
+def outcome(record: AcceptedTask) -> list[Unit]:
     """All items and errors of an ended task."""
     units: list[Unit] = []
     for generation in record.generations:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from .timers import Timer
+from .keys import KeyRing
+from .sessions import Outlet, Session, SessionStore
+from .stats import Stats
+from .timers import Timer, Timers
 from .units import Envelope, Kind, Unit, data_frame
 from .validation import task_error
 
-if TYPE_CHECKING:
-    from .engine import Engine
-
-__all__ = ["CutOrder", "Faults", "Injection"]
+__all__ = ["CutOrder", "Faults", "Injection", "LiveSocket"]
 
 What: TypeAlias = Literal["results", "frames", "deltas"]
 
@@ -51,6 +52,28 @@ class CutAfter:
     order: CutOrder
 
 
+class LiveSocket(Outlet, Protocol):
+    """A socket, as an order for a fault sees it."""
+
+    session: Session | None
+
+    def cut(self, order: CutOrder, *, half_written: bool = False) -> bool:
+        """Cut by order of a fault. ``False`` if the socket is at its end already."""
+        ...
+
+    def restart_count(self) -> None:
+        """Count results, frames and deltas from zero again."""
+        ...
+
+    def end_blackhole(self, *, broken: bool) -> None:
+        """A blackhole is over."""
+        ...
+
+    def write(self, frame: bytes) -> None:
+        """Send ready wire bytes."""
+        ...
+
+
 class Countdown:
     """A fault that happens a number of times. ``None``: until healed."""
 
@@ -79,9 +102,22 @@ class Faults:
     :meth:`heal`. Orders are independent of each other and add up.
     """
 
-    def __init__(self, engine: Engine, rng: random.Random) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        rng: random.Random,
+        *,
+        sockets: Collection[LiveSocket],
+        sessions: SessionStore,
+        keys: KeyRing,
+        timers: Timers,
+        stats: Stats,
+    ) -> None:
         self._rng = rng
+        self._sockets = sockets
+        self._sessions = sessions
+        self._keys = keys
+        self._timers = timers
+        self._stats = stats
         self._cut_timer: Timer | None = None
         self._reset()
 
@@ -123,7 +159,7 @@ class Faults:
         hole = self.hole
         self.stop_cutting()
         self._reset()
-        for connection in self._engine.connections():
+        for connection in list(self._sockets):
             connection.end_blackhole(broken=hole == "drop")
 
     # -- sockets -------------------------------------------------------------------------
@@ -147,7 +183,7 @@ class Faults:
         return self._cut_all(CutOrder(None if code == 1006 else code, reason, mid_frame, reset))
 
     def _cut_all(self, order: CutOrder) -> int:
-        live = [each for each in self._engine.connections() if each.cut(order)]
+        live = [each for each in list(self._sockets) if each.cut(order)]
         return len(live)
 
     def cut_after(
@@ -178,7 +214,7 @@ class Faults:
         order = CutOrder(None if code == 1006 else code, "", mid_frame, reset)
         for what, number in given.items():
             self.cut_orders.append(CutAfter(what, number, times, order))
-        for connection in self._engine.connections():
+        for connection in list(self._sockets):
             connection.restart_count()
 
     def cut_every(
@@ -206,7 +242,7 @@ class Faults:
 
         def plan() -> None:
             pause = seconds * (1 + jitter * self._rng.uniform(-1, 1)) if jitter else seconds
-            self._cut_timer = self._engine.timers.after(pause, strike)
+            self._cut_timer = self._timers.after(pause, strike)
 
         plan()
 
@@ -252,7 +288,7 @@ class Faults:
         binary = isinstance(message, bytes)
         body = message if isinstance(message, bytes) else message.encode()
         frame = data_frame(body, binary=binary)
-        live = [each for each in self._engine.connections() if each.session is not None]
+        live = [each for each in list(self._sockets) if each.session is not None]
         for connection in live:
             connection.write(frame)
         return len(live)
@@ -260,7 +296,7 @@ class Faults:
     def send_error(self, code: str, message: str = "Injected.", **fields: Any) -> int:
         """Send an error that belongs to no task to all authenticated sockets."""
         error = task_error(code, message, None, **fields)
-        live = [each for each in self._engine.connections() if each.session is not None]
+        live = [each for each in list(self._sockets) if each.session is not None]
         for connection in live:
             connection.push(Envelope([Unit(Kind.CONTROL, error, is_error=True)]))
         return len(live)
@@ -272,7 +308,10 @@ class Faults:
 
         A live socket goes on, but cannot be resumed later.
         """
-        return self._engine.forget_all()
+        known = self._sessions.all()
+        for session in known:
+            self._stats.expired_results += self._sessions.forget(session)
+        return len(known)
 
     def refuse_sessions(self, on: bool = True) -> None:
         """Treat every resume as that of an unknown session."""
@@ -280,19 +319,19 @@ class Faults:
 
     def revoke_key(self, key: str, *, close: bool = False) -> None:
         """Refuse a key from now on. ``close``: also close its sockets, with 1008."""
-        key_id = self._engine.keys.id_of(key)
-        self._engine.keys.revoke(key)
-        for connection in self._engine.connections() if close else []:
+        key_id = self._keys.id_of(key)
+        self._keys.revoke(key)
+        for connection in list(self._sockets) if close else []:
             if connection.session is not None and connection.session.key_id == key_id:
                 connection.cut(CutOrder(1008))
 
     def revoke_all_keys(self) -> None:
         """Refuse every key from now on, until :meth:`accept_key`. Live sockets go on."""
-        self._engine.keys.revoke_all()
+        self._keys.revoke_all()
 
     def accept_key(self, key: str) -> None:
         """Accept a key from now on."""
-        self._engine.keys.accept(key)
+        self._keys.accept(key)
 
     def ignore_auth(self, times: int | None = 1) -> None:
         """Never answer the next ``times`` authentications. The socket stays open."""
@@ -396,7 +435,7 @@ class Faults:
         """Execute a repeated ``taskUUID`` again. Proves that a test notices such a thing."""
         self.uniqueness_broken = on
 
-    # -- asked by the engine -------------------------------------------------------------
+    # -- asked by the server -------------------------------------------------------------
 
     def injected(self, task: dict[str, Any], stage: str) -> Injection | None:
         """The injection that hits this task now, used up by one; or ``None``."""
@@ -416,14 +455,14 @@ class Faults:
             return injection
         return None
 
-    def dying(self) -> tuple[bool, bool, float]:
-        """Whether a cut loses results, whether it loses requests, and its window in seconds."""
-        options = self._engine.options
-        results = self.lose_results
-        requests = self.lose_requests
-        window = self.window
-        return (
-            options.dying_results == "lost" if results is None else results,
-            options.dying_requests == "lost" if requests is None else requests,
-            options.dying_window if window is None else window,
-        )
+    def cut_due(self, results: int, frames: int, deltas: int) -> CutOrder | None:
+        """The order that ends a socket which has written so much, used up by one."""
+        written = {"results": results, "frames": frames, "deltas": deltas}
+        for order in self.cut_orders:
+            if written[order.what] >= order.number:
+                if order.times is not None:
+                    order.times -= 1
+                    if order.times <= 0:
+                        self.cut_orders.remove(order)
+                return order.order
+        return None

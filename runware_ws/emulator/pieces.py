@@ -10,7 +10,7 @@ import orjson
 from .options import EmulatorOptions
 from .replies import Answer, Request, generated_item
 
-__all__ = ["TOKEN", "Script", "cut_answer", "gather"]
+__all__ = ["TOKEN", "DeltaScript", "cut_answer", "gather"]
 
 TOKEN = 4
 """Characters of one token, as the default usage counts them."""
@@ -58,7 +58,7 @@ def _cut_call(index: int, call: dict[str, Any], size: int) -> Iterator[dict[str,
 
 
 def gather(pieces: list[Any]) -> dict[str, Any]:
-    """The whole answer that a script of pieces makes; see :class:`Script` for their forms."""
+    """The whole answer that a script of pieces makes; see :class:`DeltaScript` for their forms."""
     fields: dict[str, Any] = {}
     texts: dict[str, list[str]] = {}
     calls: dict[int, dict[str, Any]] = {}
@@ -98,7 +98,7 @@ def _parts(piece: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return inside, {name: v for name, v in fields.items() if name not in _IN_DELTA}
 
 
-class Script:
+class DeltaScript:
     """Pieces in, wire items out.
 
     A piece is text; or the fields of a delta (``text``, ``reasoningContent``, ``toolCalls``); or

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
-from .tasks import Generation, TaskRecord
+from .state import ServerState
+from .tasks import AcceptedTask, Generation
 from .units import Kind, Unit
 from .validation import task_error
-
-if TYPE_CHECKING:
-    from .engine import Engine
 
 __all__ = ["details_unit", "poll_units"]
 
@@ -21,38 +19,38 @@ def _refusal(code: str, message: str, task: dict[str, Any]) -> Unit:
     return Unit(Kind.CONTROL, error, is_error=True)
 
 
-def _find(engine: Engine, key_id: int, task: dict[str, Any]) -> TaskRecord | None:
-    record = engine.tasks.find(key_id, task.get("taskUUID"))
+def _find(state: ServerState, key_id: int, task: dict[str, Any]) -> AcceptedTask | None:
+    record = state.tasks.find(key_id, task.get("taskUUID"))
     if record is None:
         return None
-    known_from = record.accepted_at + engine.options.registration_delay
+    known_from = record.accepted_at + state.options.registration_delay
     return record if anyio.current_time() >= known_from else None
 
 
-def poll_units(engine: Engine, key_id: int, task: dict[str, Any]) -> list[Unit]:
+def poll_units(state: ServerState, key_id: int, task: dict[str, Any]) -> list[Unit]:
     """The answer to one ``getResponse``: every generation, each time it is asked."""
     if "taskUUID" not in task:
         return [_refusal("missingTaskUUID", "'taskUUID' is required.", task)]
-    record = _find(engine, key_id, task)
-    if record is None or not (record.method == "async" or engine.options.poll_sync_tasks):
+    record = _find(state, key_id, task)
+    if record is None or not (record.method == "async" or state.options.poll_sync_tasks):
         message = "The task failed, or no such task was found."
         return [_refusal("taskFailedOrNotFound", message, task)]
     now = anyio.current_time()
     return [
-        _generation_unit(engine, record, index, generation, now)
+        _generation_unit(state, record, index, generation, now)
         for index, generation in enumerate(record.generations)
     ]
 
 
 def _generation_unit(
-    engine: Engine, record: TaskRecord, index: int, generation: Generation, now: float
+    state: ServerState, record: AcceptedTask, index: int, generation: Generation, now: float
 ) -> Unit:
     if generation.item is not None:
         return Unit(Kind.CONTROL, {**generation.item, "status": "success"})
-    if generation.error is not None and engine.options.poll_errors == "errors":
+    if generation.error is not None and state.options.poll_errors == "errors":
         return Unit(Kind.CONTROL, generation.error, is_error=True)
     item: dict[str, Any] = {"taskType": record.task["taskType"], "taskUUID": record.uuid}
-    style = engine.options.result_index
+    style = state.options.result_index
     if style == "always" or (style == "many" and len(record.generations) > 1):
         item["resultIndex"] = index
     if generation.error is not None:
@@ -64,13 +62,13 @@ def _generation_unit(
     return Unit(Kind.CONTROL, item)
 
 
-def details_unit(engine: Engine, key_id: int, task: dict[str, Any]) -> Unit:
+def details_unit(state: ServerState, key_id: int, task: dict[str, Any]) -> Unit:
     """The answer to one ``getTaskDetails``: the archived request and response."""
     if "taskUUID" not in task:
         return _refusal("missingTaskUUID", "'taskUUID' is required.", task)
-    record = _find(engine, key_id, task)
+    record = _find(state, key_id, task)
     running = record is not None and not record.done
-    if record is None or (running and engine.options.details_while_running == "not-found"):
+    if record is None or (running and state.options.details_while_running == "not-found"):
         return _refusal("taskNotFound", "No such task was found.", task)
     item: dict[str, Any] = {
         "taskType": "getTaskDetails",

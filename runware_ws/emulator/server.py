@@ -9,16 +9,17 @@ from types import TracebackType
 from typing import TypeVar
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 from anyio.streams.stapled import MultiListener
 
-from .connection import Connection
+from .connection import ServerConnection
 from .engine import Engine
 from .faults import Faults
 from .keys import KeyRing
 from .latency import Latency, parse_latency
 from .options import EmulatorOptions
 from .replies import Reply
+from .state import ServerState
 from .stats import Stats
 
 __all__ = ["Emulator"]
@@ -74,15 +75,16 @@ class Emulator:
         self._host = host
         self._port = port
         self._path = path if path.startswith("/") else f"/{path}"
-        self._engine = Engine(
+        self._state = ServerState(
             KeyRing(api_key), options or EmulatorOptions(), parse_latency(latency), seed, self._path
         )
+        self._engine = Engine(self._state)
         self._group: TaskGroup | None = None
         self._listener: MultiListener[SocketStream] | None = None
 
     def __repr__(self) -> str:
         state = self.url if self._group is not None else "not listening"
-        return f"<Emulator {state}, {len(self._engine.connections())} sockets>"
+        return f"<Emulator {state}, {len(self._state.sockets)} sockets>"
 
     @property
     def port(self) -> int:
@@ -103,40 +105,40 @@ class Emulator:
     @property
     def stats(self) -> Stats:
         """What happened so far."""
-        return self._engine.stats
+        return self._state.stats
 
     @property
     def faults(self) -> Faults:
         """Orders for things to go wrong."""
-        return self._engine.faults
+        return self._state.faults
 
     @property
     def options(self) -> EmulatorOptions:
         """How the server behaves. A new record takes effect at once."""
-        return self._engine.options
+        return self._state.options
 
     @options.setter
     def options(self, options: EmulatorOptions) -> None:
-        self._engine.options = options
+        self._state.options = options
 
     @property
     def latency(self) -> Latency:
         """How long generations take. May be replaced, also by text or seconds."""
-        return self._engine.latency
+        return self._state.latency
 
     @latency.setter
     def latency(self, latency: str | float | Latency) -> None:
-        self._engine.latency = parse_latency(latency)
+        self._state.latency = parse_latency(latency)
 
     @property
     def live_sockets(self) -> int:
         """How many TCP connections are open."""
-        return len(self._engine.connections())
+        return len(self._state.sockets)
 
     @property
     def live_sessions(self) -> int:
         """How many sessions can be resumed or are in use."""
-        return len(self._engine.sessions)
+        return len(self._state.sessions)
 
     def reply(self, task_type: str) -> Callable[[ReplyT], ReplyT]:
         """Decorator: answer tasks of this type with a function, sync or async.
@@ -151,7 +153,7 @@ class Emulator:
         """
 
         def register(reply: ReplyT) -> ReplyT:
-            self._engine.replies[task_type] = reply
+            self._state.replies[task_type] = reply
             return reply
 
         return register
@@ -163,8 +165,8 @@ class Emulator:
         self._port = listener.extra(SocketAttribute.local_port)
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        self._engine.group = self._group
-        self._group.start_soon(self._engine.timers.run)
+        self._state.group = self._group
+        self._group.start_soon(self._state.timers.run)
         self._group.start_soon(listener.serve, self._serve, self._group)
         return self
 
@@ -175,7 +177,7 @@ class Emulator:
         traceback: TracebackType | None,
     ) -> bool | None:
         group, self._group = self._group, None
-        self._engine.timers.clear()
+        self._state.timers.clear()
         if group is None:
             return None
         group.cancel_scope.cancel()
@@ -186,8 +188,8 @@ class Emulator:
                 return None
             return await group.__aexit__(exc_type, exc, traceback)
         finally:
-            self._engine.group = None
-            self._engine.timers.clear()
+            self._state.group = None
+            self._state.timers.clear()
             if self._listener is not None:
                 with anyio.CancelScope(shield=True):
                     await self._listener.aclose()
@@ -195,7 +197,10 @@ class Emulator:
     async def _serve(self, stream: SocketStream) -> None:
         raw = stream.extra(SocketAttribute.raw_socket)
         raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-        connection = Connection(self._engine, stream)
+        await self._attend(stream)
+
+    async def _attend(self, stream: ByteStream) -> None:
+        connection = ServerConnection(self._engine, stream)
         self._engine.opened(connection)
         try:
             await connection.run()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 from .timers import Timer
-from .units import Envelope, Unit
+from .units import Envelope, Unit, UnitSource
 
-if TYPE_CHECKING:
-    from .streams import Stream
-
-__all__ = ["Outlet", "Session", "SessionStore"]
+__all__ = ["Outlet", "Session", "SessionStore", "SessionStream"]
 
 
 class Outlet(Protocol):
@@ -28,6 +25,24 @@ class Outlet(Protocol):
 
     def supersede(self) -> None:
         """Another socket has taken the session."""
+        ...
+
+
+class SessionStream(UnitSource, Protocol):
+    """A stream of deltas, as its session sees it."""
+
+    deltas_are_over: bool
+
+    def cut(self, taken_back: int | None) -> None:
+        """The socket is gone. ``taken_back``: the first unit that may not have arrived."""
+        ...
+
+    def resume(self) -> list[Envelope]:
+        """What a resumed session gets at once."""
+        ...
+
+    def forget(self) -> None:
+        """Nothing of it will be delivered any more."""
         ...
 
 
@@ -52,7 +67,7 @@ class Session:
         self.uuid = uuid
         self.key_id = key_id
         self.over_http = over_http
-        self.streams: dict[Stream, None] = {}
+        self.streams: dict[SessionStream, None] = {}
         self.socket: Outlet | None = None
         self.expiry: Timer | None = None
         self.forgotten = False

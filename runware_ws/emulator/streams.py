@@ -7,53 +7,51 @@ session gets of them is the option ``stream_resume``. Over HTTP nothing can be r
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
-from .pieces import Script, cut_answer
+from .pieces import DeltaScript, cut_answer
 from .replies import Answer, Request
-from .units import Envelope, Kind, Unit
+from .sessions import Session
+from .state import ServerState
+from .tasks import AcceptedTask
+from .units import Envelope, Kind, Unit, UnitSource
 
-if TYPE_CHECKING:
-    from .engine import Engine
-    from .sessions import Session
-    from .tasks import TaskRecord
-
-__all__ = ["Stream", "cut_streams", "resume_streams"]
+__all__ = ["DeltaStream", "cut_streams", "resume_streams"]
 
 
-class Stream:
+class DeltaStream:
     """The deltas of one task, in the making or done."""
 
-    def __init__(self, engine: Engine, record: TaskRecord) -> None:
+    def __init__(self, state: ServerState, record: AcceptedTask) -> None:
         self.units: list[Unit] = []
         self.written = 0  # how many of them TCP has taken, counted from the first
         self.done = False
         self.deltas_are_over = False  # a cut ended them: at best the whole result comes
-        self._engine = engine
+        self._state = state
         self._record = record
-        self._script: Script | None = None
+        self._script: DeltaScript | None = None
         self._began = 0.0
         record.session.streams[self] = None
-        engine.stats.streams += 1
+        state.stats.streams += 1
 
     # -- making --------------------------------------------------------------------------
 
     def start(self, request: Request, answer: Answer | Iterator[Any] | AsyncIterator[Any]) -> None:
         """Begin: cut an answer into deltas, or follow a script of them."""
-        engine = self._engine
-        giant = engine.faults.giant_bytes if engine.faults.giants.take() else 0
-        options = engine.options
+        state = self._state
+        giant = state.faults.giant_bytes if state.faults.giants.take() else 0
+        options = state.options
         if isinstance(answer, (str, dict)):
             pieces: Iterator[Any] | AsyncIterator[Any] = cut_answer(answer, options, giant)
         else:
             pieces = answer
-        self._script = Script(request, answer, options)
+        self._script = DeltaScript(request, answer, options)
         self._began = anyio.current_time()
         if isinstance(pieces, AsyncIterator):
-            if engine.group is not None:
-                engine.group.start_soon(self._follow, pieces)
+            if state.group is not None:
+                state.group.start_soon(self._follow, pieces)
         else:
             self._step(pieces)
 
@@ -63,12 +61,12 @@ class Stream:
             async for piece in pieces:
                 self._piece(piece)
         except Exception as exc:
-            self.fail(self._engine.executor.reply_problem(self._record, exc))
+            self.fail(self._state.reply_problem(self._record, exc))
             return
         self._finish()
 
     def _step(self, pieces: Iterator[Any]) -> None:
-        pause = self._engine.options.delta_pause
+        pause = self._state.options.delta_pause
         while True:
             try:
                 piece = next(pieces)
@@ -76,13 +74,13 @@ class Stream:
                 self._finish()
                 return
             except Exception as exc:
-                self.fail(self._engine.executor.reply_problem(self._record, exc))
+                self.fail(self._state.reply_problem(self._record, exc))
                 return
             self._piece(piece)
             if pause > 0:
                 # From the beginning on, so that late timers do not add up.
                 due = self._began + pause * len(self.units)
-                self._engine.timers.after(due - anyio.current_time(), lambda: self._step(pieces))
+                self._state.timers.after(due - anyio.current_time(), lambda: self._step(pieces))
                 return
 
     def _piece(self, piece: Any) -> None:
@@ -116,13 +114,13 @@ class Stream:
 
     def _end(self, outcome: Unit) -> None:
         self.done = True
-        self._engine.executor.archive(self._record)
+        self._state.archive(self._record)
         session = self._record.session
         if not self.deltas_are_over:
             self.wrote(self.written - 1)
         elif self in session.streams and session.socket is not None:
             self.forget()
-            self._engine.deliver(session, Envelope([outcome]))
+            self._state.deliver(session, Envelope([outcome]))
 
     # -- delivery ------------------------------------------------------------------------
 
@@ -131,8 +129,8 @@ class Stream:
         self.written = number + 1
         if self.done and self.written == len(self.units):
             # A cut may still take back what was written in the last moments.
-            window = self._engine.faults.dying()[2]
-            self._engine.timers.after(window, self._forget_if_written)
+            window = self._state.dying()[2]
+            self._state.timers.after(window, self._forget_if_written)
 
     def _forget_if_written(self) -> None:
         if self._record.session.socket is not None and self.written == len(self.units):
@@ -158,7 +156,7 @@ class Stream:
         if self.done and self.written == len(self.units) and taken_back is None:
             self.forget()
             return
-        how = self._engine.options.stream_resume
+        how = self._state.options.stream_resume
         if how == "restart":
             self.written = 0
         elif how == "overlap" and taken_back is not None:
@@ -174,7 +172,7 @@ class Stream:
                 self.forget()
             return [Envelope([unit], replay=True) for unit in missing]
         generation = self._record.generations[0]
-        if self._engine.options.stream_resume != "whole":
+        if self._state.options.stream_resume != "whole":
             self.forget()
             return []
         if not self.done:
@@ -187,7 +185,7 @@ class Stream:
 
 def cut_streams(session: Session, taken_back: Sequence[Unit]) -> None:
     """The session lost its socket; of the units written, these may not have arrived."""
-    first: dict[Stream, int] = {}
+    first: dict[UnitSource, int] = {}
     for unit in taken_back:
         if unit.stream is not None:
             first[unit.stream] = min(unit.number, first.get(unit.stream, unit.number))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Protocol
 
-from .sessions import Session
+from .replies import Answer, Request
+from .sessions import Session, SessionStream
 
-if TYPE_CHECKING:
-    from .streams import Stream
-
-__all__ = ["Generation", "TaskRecord", "TaskStore"]
+__all__ = ["AcceptedTask", "Generation", "TaskStore", "TaskStream"]
 
 
 class Generation:
@@ -39,8 +38,24 @@ class Generation:
         return max(0, min(99, int(100 * (now - self.started) / span)))
 
 
-class TaskRecord:
-    """One accepted task. It is the archive's entry as well."""
+class TaskStream(SessionStream, Protocol):
+    """A stream of deltas, as its task sees it."""
+
+    def start(self, request: Request, answer: Answer | Iterator[Any] | AsyncIterator[Any]) -> None:
+        """Begin: cut an answer into deltas, or follow a script of them."""
+        ...
+
+    def fail(self, error: dict[str, Any]) -> None:
+        """End with an error, behind the deltas that went out."""
+        ...
+
+    def move(self, session: Session) -> None:
+        """The task came again on another session, which gets the whole result only."""
+        ...
+
+
+class AcceptedTask:
+    """A task that the server took. It is the archive's entry as well."""
 
     __slots__ = (
         "accepted_at",
@@ -66,7 +81,7 @@ class TaskRecord:
         count = task.get("numberResults") or 1
         self.generations = [Generation() for _ in range(count)]
         self.pending = count  # generations that have not ended
-        self.stream: Stream | None = None  # while deltas of it can still go out
+        self.stream: TaskStream | None = None  # while deltas of it can still go out
 
     @property
     def done(self) -> bool:
@@ -78,7 +93,7 @@ class TaskStore:
     """All tasks ever accepted, by key and UUID."""
 
     def __init__(self) -> None:
-        self._tasks: dict[tuple[int, str], TaskRecord] = {}
+        self._tasks: dict[tuple[int, str], AcceptedTask] = {}
         self._used: set[tuple[int, str]] = set()
         self._finished: deque[tuple[int, str]] = deque()
 
@@ -89,17 +104,17 @@ class TaskStore:
         """Whether this key has used the UUID before, archived still or not."""
         return (key_id, uuid) in self._used
 
-    def find(self, key_id: int, uuid: object) -> TaskRecord | None:
+    def find(self, key_id: int, uuid: object) -> AcceptedTask | None:
         """The record, or ``None`` if this key never sent it or the archive dropped it."""
         return self._tasks.get((key_id, uuid)) if isinstance(uuid, str) else None
 
-    def add(self, record: TaskRecord) -> None:
+    def add(self, record: AcceptedTask) -> None:
         """Register an accepted task. A second one with the same UUID replaces the first."""
         place = (record.key_id, record.uuid)
         self._used.add(place)
         self._tasks[place] = record
 
-    def finish(self, record: TaskRecord, limit: int | None) -> None:
+    def finish(self, record: AcceptedTask, limit: int | None) -> None:
         """Note that a task ended; keep at most ``limit`` ended ones."""
         if limit is None:
             return

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 
-if TYPE_CHECKING:
-    from .streams import Stream
-
-__all__ = ["Envelope", "Kind", "Unit", "close_frame", "data_frame", "pack"]
+__all__ = ["Envelope", "Kind", "Unit", "UnitSource", "close_frame", "data_frame", "pack"]
 
 
 class Kind(Enum):
@@ -22,6 +19,14 @@ class Kind(Enum):
     DELTA = "delta"  # its stream knows what a resumed session gets
     ACK = "ack"
     CONTROL = "control"  # answers to questions; a dead socket takes them with it
+
+
+class UnitSource(Protocol):
+    """What a unit may be a part of, as the socket that writes it sees it."""
+
+    def wrote(self, number: int) -> None:
+        """TCP has taken the unit with this number. Units go out in order."""
+        ...
 
 
 class Unit:
@@ -35,7 +40,7 @@ class Unit:
     def __init__(self, kind: Kind, item: dict[str, Any], *, is_error: bool = False) -> None:
         self.kind = kind
         self.is_error = is_error
-        self.stream: Stream | None = None
+        self.stream: UnitSource | None = None
         self.number = 0
         self.body = orjson.dumps(item)
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import uuid4
 
 import anyio
 import orjson
 from anyio.abc import ByteStream
 
+from .engine import Engine
+from .faults import CutOrder
 from .sessions import Session
-from .tasks import TaskRecord
+from .tasks import AcceptedTask
 from .units import Envelope, Kind, Unit, pack
 from .validation import is_list, task_error
 
 if TYPE_CHECKING:
     import h11
 
-    from .connection import Connection
-    from .engine import Engine
-
-__all__ = ["HALF_AN_EVENT", "WebSide"]
+__all__ = ["HALF_AN_EVENT", "Carrier", "WebSide"]
 
 HALF_AN_EVENT = b'40\r\ndata: {"taskType":"textInfer'
 """What is written of an event, or of anything, before a cut in its middle."""
@@ -41,7 +40,7 @@ class _Exchange:
         self.session.socket = self
         self.streamed = False
         self._engine = engine
-        self._records: list[TaskRecord] = []
+        self._records: list[AcceptedTask] = []
         self._units: deque[Unit] = deque()
         self._wake = anyio.Event()
 
@@ -50,7 +49,7 @@ class _Exchange:
         session = self.session
         for task in tasks:
             self._engine.perform(self, session, task)
-            record = self._engine.tasks.find(session.key_id, task.get("taskUUID"))
+            record = self._engine.state.tasks.find(session.key_id, task.get("taskUUID"))
             if record is not None and record.session is session and record not in self._records:
                 self._records.append(record)
         streamed = [each for each in session.streams if not each.deltas_are_over]
@@ -81,12 +80,33 @@ class _Exchange:
         return self._units.popleft()
 
 
+class Carrier(Protocol):
+    """The TCP connection, as its HTTP requests see it."""
+
+    async def healed(self, *, robbed: bool) -> None:
+        """Wait for the end of a blackhole, which may have taken bytes that were read."""
+        ...
+
+    def count(self, units: Sequence[Unit], *, replay: bool) -> None:
+        """Count what one event carries."""
+        ...
+
+    def cut_due(self) -> CutOrder | None:
+        """The order that ends this connection now, for what it has written."""
+        ...
+
+    def cut(self, order: CutOrder, *, half_written: bool = False) -> bool:
+        """Cut by order of a fault."""
+        ...
+
+
 class WebSide:
     """The HTTP requests of one TCP connection."""
 
-    def __init__(self, engine: Engine, connection: Connection, stream: ByteStream) -> None:
+    def __init__(self, engine: Engine, carrier: Carrier, stream: ByteStream) -> None:
         self._engine = engine
-        self._connection = connection
+        self._state = engine.state
+        self._carrier = carrier
         self._stream = stream
         self._http: h11.Connection | None = None
 
@@ -116,8 +136,8 @@ class WebSide:
     # -- bytes ---------------------------------------------------------------------------
 
     async def _heard(self, data: bytes) -> bytes:
-        while (hole := self._engine.faults.hole) is not None:
-            await self._connection.healed(robbed=hole == "drop")
+        while (hole := self._state.faults.hole) is not None:
+            await self._carrier.healed(robbed=hole == "drop")
         return data
 
     async def _read(self) -> bytes:
@@ -125,21 +145,21 @@ class WebSide:
             data = await self._stream.receive(65536)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             return b""
-        self._engine.stats.bytes_in += len(data)
+        self._state.stats.bytes_in += len(data)
         return await self._heard(data)
 
     async def _write(self, data: bytes) -> None:
-        while self._engine.faults.hole is not None:
-            await self._connection.healed(robbed=False)
+        while self._state.faults.hole is not None:
+            await self._carrier.healed(robbed=False)
         await self._stream.send(data)
-        self._engine.stats.bytes_out += len(data)
+        self._state.stats.bytes_out += len(data)
 
     async def _request(self, http: h11.Connection) -> tuple[h11.Request, bytes] | None:
         import h11
 
         request: h11.Request | None = None
         body = bytearray()
-        limit = self._engine.options.max_frame_bytes
+        limit = self._state.options.max_frame_bytes
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
@@ -175,31 +195,31 @@ class WebSide:
         self, status: int, code: str, message: str, *headers: tuple[str, str]
     ) -> None:
         error = Unit(Kind.CONTROL, task_error(code, message), is_error=True)
-        body = pack([error], self._engine.options.error_spelling)
+        body = pack([error], self._state.options.error_spelling)
         await self._reply(status, body, headers=headers)
 
     # -- requests ------------------------------------------------------------------------
 
     async def _serve(self, request: h11.Request, body: bytes) -> None:
-        engine = self._engine
-        if request.target.partition(b"?")[0].rstrip(b"/") != engine.path.rstrip("/").encode():
+        state = self._state
+        if request.target.partition(b"?")[0].rstrip(b"/") != state.path.rstrip("/").encode():
             await self._refuse(404, "notFound", "There is nothing here.")
         elif request.method != b"POST":
             await self._refuse(405, "invalidRequest", "Post an array.", ("Allow", "GET, POST"))
-        elif engine.faults.post_rejections.take():
-            engine.stats.posts_rejected += 1
-            after = engine.faults.post_retry_after
+        elif state.faults.post_rejections.take():
+            state.stats.posts_rejected += 1
+            after = state.faults.post_retry_after
             headers = [] if after is None else [("Retry-After", f"{after:g}")]
             message = "The emulator refuses this request."
-            await self._refuse(engine.faults.post_status, "serviceUnavailable", message, *headers)
+            await self._refuse(state.faults.post_status, "serviceUnavailable", message, *headers)
         else:
             await self._tasks(dict(request.headers), body)
 
     async def _tasks(self, headers: dict[bytes, bytes], body: bytes) -> None:
-        engine = self._engine
+        state = self._state
         tasks = _task_objects(body)
         if tasks is None:
-            engine.stats.invalid_messages += 1
+            state.stats.invalid_messages += 1
             message = "The body must be a JSON array of task objects."
             await self._refuse(400, "invalidRequest", message)
             return
@@ -208,13 +228,13 @@ class WebSide:
         if tasks and tasks[0].get("taskType") == "authentication":
             first = tasks.pop(0).get("apiKey")
             given = first if given is None else given
-        key_id = engine.keys.check(given)
+        key_id = state.keys.check(given)
         if key_id is None:
-            engine.stats.refused += 1
-            await self._reply(401, engine.refusal())
+            state.stats.refused += 1
+            await self._reply(401, self._engine.refusal())
             return
-        engine.stats.posts += 1
-        exchange = _Exchange(engine, key_id)
+        state.stats.posts += 1
+        exchange = _Exchange(self._engine, key_id)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, group.cancel_scope)
@@ -237,9 +257,9 @@ class WebSide:
         units: list[Unit] = []
         while (unit := await exchange.next()) is not None:
             units.append(unit)
-        self._connection.count(units, replay=False)
+        self._carrier.count(units, replay=False)
         failed = bool(units) and all(unit.is_error for unit in units)
-        options = self._engine.options
+        options = self._state.options
         status = options.http_error_status if failed else 200
         await self._reply(status, pack(units, options.error_spelling) if units else b'{"data":[]}')
 
@@ -251,21 +271,21 @@ class WebSide:
         await self._send(h11.Response(status_code=200, headers=fields))
         while (unit := await exchange.next()) is not None:
             event = h11.Data(data=b"data: " + self._event(unit) + b"\n\n")
-            self._connection.count([unit], replay=False)
-            order = self._connection.cut_due()
+            self._carrier.count([unit], replay=False)
+            order = self._carrier.cut_due()
             if order is not None and order.mid_frame:
                 chunk = self._http.send(event) or b""
                 await self._write(chunk[: len(chunk) // 2])
             else:
                 await self._send(event)
             if order is not None:
-                self._connection.cut(order, half_written=order.mid_frame)
+                self._carrier.cut(order, half_written=order.mid_frame)
                 await anyio.sleep_forever()
-        end = [h11.Data(data=b"data: [DONE]\n\n")] if self._engine.options.sse_done else []
+        end = [h11.Data(data=b"data: [DONE]\n\n")] if self._state.options.sse_done else []
         await self._send(*end, h11.EndOfMessage())
 
     def _event(self, unit: Unit) -> bytes:
-        options = self._engine.options
+        options = self._state.options
         if unit.is_error or options.sse_framing == "enveloped":
             return pack([unit], options.error_spelling)
         return unit.body

@@ -14,7 +14,6 @@ from websockets.uri import parse_uri
 from runware_ws import Client
 from runware_ws._io.transport.base import Transport
 from runware_ws.emulator import Emulator, Faults, Stats
-from runware_ws.emulator.connection import Connection
 from runware_ws.emulator.quiet import QUIET
 from runware_ws.testing.pipes import MemoryTransport, stream_pair
 from runware_ws.testing.scripted import Scripted
@@ -98,24 +97,16 @@ class _SocketlessEmulator(Emulator):
     """An emulator that is handed its connections."""
 
     async def __aenter__(self) -> Emulator:
-        self._group = self._engine.group = anyio.create_task_group()
+        self._group = self._state.group = anyio.create_task_group()
         await self._group.__aenter__()
-        self._group.start_soon(self._engine.timers.run)
+        self._group.start_soon(self._state.timers.run)
         return self
 
     def accept(self, stream: ByteStream) -> None:
         """Serve a new connection."""
         if self._group is None:
             raise RuntimeError("the server does not run: use async with MemoryServer()")
-        connection = Connection(self._engine, stream)
-        self._engine.opened(connection)
-        self._group.start_soon(self._talk, connection)
-
-    async def _talk(self, connection: Connection) -> None:
-        try:
-            await connection.run()
-        finally:
-            self._engine.closed(connection)
+        self._group.start_soon(self._attend, stream)
 
 
 def virtual_time() -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,119 @@
+"""What the parts of the emulated server share, and the few steps that several of them take.
+
+It knows the sockets by what they offer (:class:`~.sessions.Outlet`), not by what they are.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from anyio.abc import TaskGroup
+
+from .faults import Faults, LiveSocket
+from .keys import KeyRing
+from .latency import Latency
+from .options import EmulatorOptions
+from .replies import Reply, ReplyError, default_text
+from .sessions import Session, SessionStore
+from .stats import Stats
+from .tasks import AcceptedTask, TaskStore
+from .timers import Timers
+from .units import Envelope, Kind, Unit
+from .validation import task_error
+
+__all__ = ["ServerState"]
+
+
+class ServerState:
+    """Sessions, tasks, replies, faults and counters of one emulator."""
+
+    def __init__(
+        self, keys: KeyRing, options: EmulatorOptions, latency: Latency, seed: int, path: str
+    ) -> None:
+        self.keys = keys
+        self.options = options
+        self.latency = latency
+        self.path = path
+        self.rng = random.Random(f"{seed}/server")
+        self.stats = Stats()
+        self.timers = Timers()
+        self.sessions = SessionStore()
+        self.tasks = TaskStore()
+        self.replies: dict[str, Reply] = {"textInference": default_text}
+        self.group: TaskGroup | None = None
+        self.sockets: dict[LiveSocket, None] = {}  # the live ones, oldest first
+        self.faults = Faults(
+            random.Random(f"{seed}/faults"),
+            sockets=self.sockets.keys(),
+            sessions=self.sessions,
+            keys=keys,
+            timers=self.timers,
+            stats=self.stats,
+        )
+
+    # -- options, unless a fault says otherwise ------------------------------------------
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether pending items leave in random order."""
+        ordered = self.faults.shuffled
+        return self.options.shuffle if ordered is None else ordered
+
+    @property
+    def merge_limit(self) -> int:
+        """Most items in one frame."""
+        return self.faults.merge_limit or self.options.merge_limit
+
+    @property
+    def merge_window(self) -> float:
+        """Seconds to collect items before writing."""
+        ordered = self.faults.merge_window
+        return self.options.merge_window if ordered is None else ordered
+
+    def dying(self) -> tuple[bool, bool, float]:
+        """Whether a cut loses results, whether it loses requests, and its window in seconds."""
+        options = self.options
+        results = self.faults.lose_results
+        requests = self.faults.lose_requests
+        window = self.faults.window
+        return (
+            options.dying_results == "lost" if results is None else results,
+            options.dying_requests == "lost" if requests is None else requests,
+            options.dying_window if window is None else window,
+        )
+
+    # -- steps ---------------------------------------------------------------------------
+
+    def deliver(self, session: Session, envelope: Envelope) -> None:
+        """Send to the session's socket, or keep for the next one."""
+        if session.socket is None:
+            self.keep(session, envelope.units)
+            return
+        session.socket.push(envelope)
+        if self.faults.results_doubled:
+            session.socket.push(envelope)
+
+    def keep(self, session: Session, units: Sequence[Unit]) -> None:
+        """Keep for the next socket of the session, if it can be resumed."""
+        kept = [u for u in units if self.options.buffer_acks or u.kind is not Kind.ACK]
+        if session.forgotten:
+            self.stats.expired_results += len(kept)
+        elif kept:
+            self.stats.buffered += len(kept)
+            session.keep(kept)
+
+    def archive(self, record: AcceptedTask) -> None:
+        """One more generation of the task has ended."""
+        record.pending -= 1
+        if record.done:
+            self.tasks.finish(record, self.options.archive_limit)
+
+    def reply_problem(self, record: AcceptedTask, exc: Exception) -> dict[str, Any]:
+        """The error object for an exception of a registered reply."""
+        if isinstance(exc, ReplyError):
+            return task_error(exc.code, exc.message, record.task, **exc.fields)
+        self.stats.reply_failures += 1
+        message = f"The registered reply raised {type(exc).__name__}: {exc}"
+        return task_error("internalServerError", message, record.task)
