@@ -17,7 +17,7 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._io.sse import EventReader, EventTooBig
-from runware_ws._io.transport.websocket import forget_unsent, retry_after
+from runware_ws._io.transport.common import forget_unsent, retry_after
 from runware_ws.classify import Loss, LossKind
 
 __all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words"]

@@ -21,7 +21,7 @@ import orjson
 from runware_ws._core import wire
 from runware_ws._io.keys import KeySource
 from runware_ws._io.transport import Transport, TransportLost, dial
-from runware_ws._io.transport.websocket import WebSocketTransport
+from runware_ws._io.transport.common import WebSocketTransport
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.models import HAIKU_MODEL, WireError, parse_errors

@@ -13,8 +13,8 @@ from websockets.frames import Frame
 from websockets.protocol import State
 
 from runware_ws._io.transport.base import NotSent, TransportLost
+from runware_ws._io.transport.common import dial_loss, loss_of
 from runware_ws._io.transport.inbox import Inbox
-from runware_ws._io.transport.websocket import dial_loss, loss_of
 from runware_ws.classify import Loss, LossKind
 
 __all__ = ["MemoryTransport", "stream_pair"]

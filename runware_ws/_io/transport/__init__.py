@@ -1,4 +1,4 @@
-"""Sockets, behind a seam of four methods."""
+"""Sockets, behind a seam of five methods."""
 
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
 from runware_ws._io.transport.websocket import dial

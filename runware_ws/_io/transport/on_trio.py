@@ -13,18 +13,16 @@ from websockets.protocol import Event, State
 from websockets.trio.client import ClientConnection, connect
 
 from runware_ws._io.transport.base import Transport, TransportLost
-from runware_ws._io.transport.inbox import Inbox
-from runware_ws._io.transport.websocket import (
+from runware_ws._io.transport.common import (
+    CHUNK,
     DIAL_ERRORS,
     WebSocketTransport,
     dial_loss,
     forget_unsent,
 )
+from runware_ws._io.transport.inbox import Inbox
 
 __all__ = ["dial_trio"]
-
-PIECE = 64 * 1024
-"""A large message goes out in pieces, so that its progress can be seen."""
 
 
 class TrioTransport(WebSocketTransport):
@@ -65,11 +63,12 @@ class CountingStream(trio.abc.Stream):
         return stream if isinstance(stream, trio.SocketStream) else None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        # A large message goes out in chunks, so that its progress can be seen.
         view = memoryview(data)
-        for start in range(0, len(view), PIECE):
-            piece = view[start : start + PIECE]
-            await self._stream.send_all(piece)
-            self.sent += len(piece)
+        for start in range(0, len(view), CHUNK):
+            chunk = view[start : start + CHUNK]
+            await self._stream.send_all(chunk)
+            self.sent += len(chunk)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

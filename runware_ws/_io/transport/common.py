@@ -1,0 +1,196 @@
+"""What the clients of both libraries share: one transport, and how its sockets end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import struct
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+    WebSocketException,
+)
+from websockets.protocol import State
+
+from runware_ws._io.transport.base import NotSent, TransportLost
+from runware_ws._io.transport.inbox import Inbox
+from runware_ws.classify import Loss, LossKind
+
+__all__ = [
+    "CHUNK",
+    "DIAL_ERRORS",
+    "LOGGER",
+    "LibraryConnection",
+    "WebSocketTransport",
+    "dial_loss",
+    "forget_unsent",
+    "loss_of",
+    "retry_after",
+]
+
+CHUNK = 64 * 1024
+"""The most that is read from a socket, or handed to it, at once, where that can be told; bytes."""
+
+DIAL_ERRORS = (OSError, WebSocketException, EOFError, ImportError, ValueError)
+"""What the library raises where a socket cannot be opened."""
+
+_WE_CLOSED = {
+    1009: LossKind.INBOUND_TOO_BIG,
+    1002: LossKind.PEER_BROKE_PROTOCOL,
+    1007: LossKind.PEER_BROKE_PROTOCOL,
+}
+
+
+class _NoFrames(logging.LoggerAdapter[logging.Logger]):
+    """The library's log without its debug level, which prints frames, and so the API key."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+LOGGER = _NoFrames(logging.getLogger("runware_ws.websockets"), {})
+
+
+class LibraryConnection(Protocol):
+    """A connection of either client, with the inbox that we put into it."""
+
+    inbox: Inbox
+    protocol: ClientProtocol
+
+    @property
+    def state(self) -> State: ...
+
+    async def send(self, message: bytes, *, text: bool | None = None) -> None: ...
+
+    def ping(self) -> Awaitable[object]: ...
+
+
+class WebSocketTransport:
+    """What both clients have in common."""
+
+    def __init__(self, connection: LibraryConnection) -> None:
+        self._connection = connection
+        self._sending = False
+
+    async def send(self, data: bytes) -> None:
+        if self._connection.state is not State.OPEN:
+            raise NotSent(self._end())
+        self._sending = True
+        try:
+            await self._connection.send(data, text=True)
+        except ConnectionClosed as exc:
+            raise TransportLost(loss_of(exc)) from None
+        finally:
+            self._sending = False
+
+    async def receive(self) -> bytes | str:
+        message = await self._connection.inbox.get()
+        if message is None:
+            ended = self._connection.protocol.close_exc
+            # Why the operating system ended it: newer versions tell.
+            ended.__cause__ = getattr(self._connection, "connection_exc", None)
+            raise TransportLost(loss_of(ended))
+        return message
+
+    def take_ready(self) -> Iterable[bytes | str]:
+        return self._connection.inbox.take()
+
+    async def ping(self) -> None:
+        """Send a ping of the WebSocket protocol; its pong is not waited for."""
+        await self._connection.ping()
+
+    def _end(self) -> Loss:
+        """How a socket is about to end that takes no more messages."""
+        said = self._connection.protocol.close_rcvd
+        if said is None:
+            return Loss(LossKind.CLOSED, detail="the socket had ended")
+        return Loss(LossKind.CLOSED, code=said.code, detail=said.reason)
+
+
+class HasOptions(Protocol):
+    """A socket, or what stands for one."""
+
+    def setsockopt(self, level: int, option: int, value: bytes, /) -> Any: ...
+
+
+def forget_unsent(sock: HasOptions | None) -> None:
+    """Let the end of this socket be a reset.
+
+    Otherwise the kernel goes on sending what is in its buffer, and a request
+    could arrive long after the socket was given up.
+    """
+    if sock is not None:
+        # uvloop raises ValueError where the socket has ended.
+        with suppress(OSError, ValueError, NotImplementedError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def loss_of(exc: ConnectionClosed) -> Loss:
+    """How an open socket ended."""
+    if exc.sent is not None and not (exc.rcvd is not None and exc.rcvd_then_sent):
+        kind = _WE_CLOSED.get(exc.sent.code)
+        if kind is not None:
+            return Loss(kind, detail=exc.sent.reason)
+    if exc.rcvd is not None:
+        return Loss(LossKind.CLOSED, code=exc.rcvd.code, detail=exc.rcvd.reason)
+    cause = exc.__cause__
+    return Loss(LossKind.CLOSED, detail=_words(cause) if cause is not None else "no close frame")
+
+
+def dial_loss(exc: BaseException) -> Loss:
+    """Why a socket could not be opened."""
+    if isinstance(exc, InvalidStatus):
+        return Loss(
+            LossKind.HTTP_REFUSED,
+            status=exc.response.status_code,
+            retry_after=retry_after(exc.response.headers.get("Retry-After")),
+        )
+    if isinstance(exc, InvalidProxyStatus):
+        return Loss(LossKind.PROXY_REFUSED, status=exc.response.status_code)
+    if isinstance(exc, ProxyError):
+        return Loss(LossKind.PROXY_REFUSED, detail=_words(exc))
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return Loss(LossKind.TLS_FAILED, detail=exc.verify_message or _words(exc))
+    if isinstance(exc, InvalidProxy | InvalidURI | ImportError):
+        return Loss(LossKind.CANNOT_DIAL, detail=_words(exc))
+    if isinstance(exc, InvalidMessage | OSError | EOFError):
+        return Loss(LossKind.DIAL_FAILED, detail=_words(exc))
+    if isinstance(exc, InvalidHandshake):
+        return Loss(LossKind.PEER_BROKE_PROTOCOL, detail=_words(exc))
+    return Loss(LossKind.CANNOT_DIAL, detail=_words(exc))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header: a number, or a date. ``None``: absent or unreadable."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+            if when.tzinfo is None:
+                when = when.replace(tzinfo=UTC)
+            seconds = (when - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if seconds == seconds and seconds != float("inf") else None
+
+
+def _words(exc: BaseException) -> str:
+    text = str(exc)
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
