@@ -17,7 +17,7 @@ from rich.table import Table
 
 from runware_ws import RecoveredBy
 from runware_ws.cli.chaos_faults import Fault, choice_rows, choose, differing
-from runware_ws.cli.chaos_run import ChaosTally, Pace, run_fault
+from runware_ws.cli.chaos_run import ChaosPace, ChaosTally, run_fault
 from runware_ws.cli.exits import ExitCode
 from runware_ws.cli.screen import on_terminal
 from runware_ws.emulator import EmulatorOptions
@@ -46,7 +46,7 @@ def run_chaos(
     concurrency: int = 200,
     seed: int = 1,
     choices: bool = False,
-    pace: Pace | None = None,
+    pace: ChaosPace | None = None,
 ) -> int:
     """Run so many tasks under each fault, and print a tally for each; returns the exit code.
 
@@ -57,7 +57,7 @@ def run_chaos(
     """
     rows = choice_rows() if choices else choice_rows()[:1]
     jobs = [_Job(fault, choose(row), differing(row)) for fault in faults for row in rows]
-    view = _View(tasks)
+    view = _ChaosView(tasks)
 
     async def program() -> bool:
         async with anyio.create_task_group() as group:
@@ -93,7 +93,7 @@ async def _until_interrupted(scope: anyio.CancelScope) -> None:
             scope.cancel()
 
 
-class _View:
+class _ChaosView:
     """Progress while a run works, and the tallies: a table on a terminal, else lines."""
 
     def __init__(self, tasks: int) -> None:

@@ -17,7 +17,7 @@ from runware_ws import AuthenticationError, Client, Outcome, OutcomeUnknown, Tex
 from runware_ws.cli.chaos_faults import Fault
 from runware_ws.emulator import EmulatorOptions, EmulatorProcess, expected_text
 
-__all__ = ["ChaosTally", "Pace", "run_fault"]
+__all__ = ["ChaosPace", "ChaosTally", "run_fault"]
 
 _SAMPLES = 5
 _SETTLE = 5.0
@@ -30,7 +30,7 @@ _MOST_REFUSALS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ChaosPace:
     """How fast a run goes. ``pause``: seconds between two strikes of a fault.
 
     ``latency`` is that of each generation; many tasks should be in flight at each strike.
@@ -129,7 +129,7 @@ def _question(number: int) -> TextInference:
     )
 
 
-class _Run:
+class _ChaosRun:
     """The tally while it grows."""
 
     def __init__(self, fault: Fault) -> None:
@@ -210,7 +210,7 @@ async def run_fault(
     *,
     tasks: int,
     concurrency: int,
-    pace: Pace | None = None,
+    pace: ChaosPace | None = None,
     options: EmulatorOptions | None = None,
     seed: int = 1,
     on_step: Callable[[ChaosTally], None] | None = None,
@@ -219,10 +219,10 @@ async def run_fault(
 
     ``on_step`` is called after each task.
     """
-    pace = pace or Pace()
+    pace = pace or ChaosPace()
     key = secrets.token_hex(16)
     choices = replace(options or EmulatorOptions(), **fault.server)
-    run = _Run(fault)
+    run = _ChaosRun(fault)
     tally = run.tally
     async with (
         EmulatorProcess(key, options=choices, latency=pace.latency, seed=seed) as emulator,

@@ -77,7 +77,7 @@ class _Cutter:
             self._cut()
 
 
-class _View:
+class _DemoView:
     """Live progress on standard output."""
 
     def __init__(self, tasks: int) -> None:
@@ -113,7 +113,7 @@ class _View:
 
 def run_demo(options: DemoOptions) -> int:
     """Run the demo; returns the exit code."""
-    view = _View(options.tasks)
+    view = _DemoView(options.tasks)
     view.start()
     try:
         tally = anyio.run(_demo, options, view)
@@ -125,7 +125,7 @@ def run_demo(options: DemoOptions) -> int:
     return ExitCode.OK if tally.clean else ExitCode.ERRORS
 
 
-async def _demo(options: DemoOptions, view: _View) -> Tally | None:
+async def _demo(options: DemoOptions, view: _DemoView) -> Tally | None:
     """The tally; ``None`` where the user ended it."""
     tally: Tally | None = None
     async with anyio.create_task_group() as group:
@@ -141,7 +141,7 @@ async def _demo(options: DemoOptions, view: _View) -> Tally | None:
     return tally
 
 
-async def _over_emulator(options: DemoOptions, view: _View) -> Tally:
+async def _over_emulator(options: DemoOptions, view: _DemoView) -> Tally:
     key = secrets.token_hex(16)
     async with (
         Emulator(key, latency=_LATENCY, seed=options.seed) as emulator,

@@ -26,14 +26,24 @@ from runware_ws import (
     ConfigurationError,
     ConnectionFailed,
 )
-from runware_ws._io.keys import ENV, KeySource
 from runware_ws.cli.emulate import parse_options
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.run import read_key_file
 from runware_ws.cli.screen import on_terminal, say
 from runware_ws.config import check_url
 from runware_ws.emulator import Emulator, EmulatorOptions
-from runware_ws.probe import QUESTIONS, Experiment, Lab, Pace, Plan, Question, Verdict, survey
+from runware_ws.probe import (
+    ENV,
+    QUESTIONS,
+    Experiment,
+    KeySource,
+    Lab,
+    Pace,
+    Plan,
+    Question,
+    Verdict,
+    survey,
+)
 
 __all__ = ["ProbeOptions", "describe_questions", "run_probe"]
 

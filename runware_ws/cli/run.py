@@ -17,7 +17,7 @@ from runware_ws import DEFAULT_URL, Client, ConfigurationError
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.journal import Journal
 from runware_ws.cli.output import Output, Prior
-from runware_ws.cli.runner import Runner, RunOptions
+from runware_ws.cli.runner import BatchRunner, RunOptions
 from runware_ws.cli.screen import Screen
 from runware_ws.cli.source import Facts, Source
 from runware_ws.emulator import Emulator
@@ -108,7 +108,7 @@ def run_lines(
             stack.callback(lambda: journal.close(finished=finished))
         screen = Screen("run", facts.count, quiet=quiet)
         prior = _prepare(source, facts, output, journal, screen, retry_errors=retry_errors)
-        runner = Runner(source, facts, output, prior, journal, screen, options)
+        runner = BatchRunner(source, facts, output, prior, journal, screen, options)
         began = time.monotonic()
         left = facts.count - len(prior.results) - len(prior.kept_errors)
         with screen:
@@ -167,7 +167,7 @@ def _prepare(
 
 
 async def _with_client(
-    runner: Runner,
+    runner: BatchRunner,
     url: str,
     key: str | None,
     emulate: bool,
@@ -200,7 +200,7 @@ async def _server(
 
 
 def _tell(
-    runner: Runner, prior: Prior, screen: Screen, seconds: float, total: int, *, quiet: bool
+    runner: BatchRunner, prior: Prior, screen: Screen, seconds: float, total: int, *, quiet: bool
 ) -> None:
     counts = runner.counts
     before = len(prior.results) + len(prior.kept_errors)
@@ -231,7 +231,7 @@ def _tell(
         )
 
 
-def _code(runner: Runner, prior: Prior) -> int:
+def _code(runner: BatchRunner, prior: Prior) -> int:
     if runner.signal is not None:
         return ExitCode.TERMINATED if runner.signal == SIGTERM else ExitCode.INTERRUPTED
     return ExitCode.ERRORS if runner.counts.errors or prior.kept_errors else ExitCode.OK

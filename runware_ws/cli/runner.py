@@ -37,7 +37,7 @@ from runware_ws.cli.output import Output, Prior, head
 from runware_ws.cli.screen import Screen
 from runware_ws.cli.source import Facts, Source
 
-__all__ = ["Counts", "RunOptions", "Runner"]
+__all__ = ["BatchRunner", "Counts", "RunOptions"]
 
 _BREATH = 200  # Lines between two looks at the event loop.
 _PAUSE_FIRST, _PAUSE_CAP = 0.5, 15.0
@@ -93,7 +93,7 @@ class Work(dict[str, Any]):
         self.question = question
 
 
-class Runner:
+class BatchRunner:
     """Runs what is left of ``source``. Use it once."""
 
     def __init__(

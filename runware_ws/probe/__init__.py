@@ -7,14 +7,17 @@ Each :class:`Question` does an experiment over raw sockets and gives a :class:`V
     await survey(lab, Plan.of(QUESTIONS, lab.pace), lambda question, verdict: ...)
 """
 
+from runware_ws._io.keys import ENV, KeySource
 from runware_ws.probe.lab import Pace
 from runware_ws.probe.questions import QUESTIONS, Plan, survey
 from runware_ws.probe.verdict import UNCLEAR, Experiment, Lab, Question, Ran, Verdict
 
 __all__ = [
+    "ENV",
     "QUESTIONS",
     "UNCLEAR",
     "Experiment",
+    "KeySource",
     "Lab",
     "Pace",
     "Plan",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tenacity
 
-from runware_ws.cli.chaos_run import Pace
+from runware_ws.cli.chaos_run import ChaosPace
 
-QUICK = Pace(
+QUICK = ChaosPace(
     latency="20ms-120ms",
     pause=0.2,
     timeout=20.0,
