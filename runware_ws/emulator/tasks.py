@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from .replies import Answer, Request
 from .sessions import Session, SessionStream
 
-__all__ = ["AcceptedTask", "Generation", "TaskStore", "TaskStream"]
+__all__ = ["AcceptedTask", "AnswerStream", "Generation", "TaskStore"]
 
 
 class Generation:
@@ -38,7 +38,7 @@ class Generation:
         return max(0, min(99, int(100 * (now - self.started) / span)))
 
 
-class TaskStream(SessionStream, Protocol):
+class AnswerStream(SessionStream, Protocol):
     """A stream of deltas, as its task sees it."""
 
     def start(self, request: Request, answer: Answer | Iterator[Any] | AsyncIterator[Any]) -> None:
@@ -81,7 +81,7 @@ class AcceptedTask:
         count = task.get("numberResults") or 1
         self.generations = [Generation() for _ in range(count)]
         self.pending = count  # generations that have not ended
-        self.stream: TaskStream | None = None  # while deltas of it can still go out
+        self.stream: AnswerStream | None = None  # while deltas of it can still go out
 
     @property
     def done(self) -> bool:
