@@ -1,6 +1,6 @@
 """``demo --faults``: thousands of tasks over real sockets, under each fault.
 
-The tally is told as Jepsen tells its own: what was attempted, and what became of it.
+The tally is given as Jepsen gives its own: what was attempted, and what became of it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ async def _until_interrupted(scope: anyio.CancelScope) -> None:
 
 
 class _ChaosView:
-    """Progress while a run works, and the tallies: a table on a terminal, else lines."""
+    """Progress during a run, and the tallies: a table on a terminal, otherwise lines."""
 
     def __init__(self, tasks: int) -> None:
         self._tasks = tasks

@@ -149,7 +149,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 def choice_rows(seed: int = 1) -> list[dict[str, Any]]:
-    """Rows of choices, so that every two values of two choices stand together in one of them.
+    """Rows of choices such that any two values of two choices occur together in some row.
 
     The first row has the documented, or the most likely, behaviour.
     """
@@ -200,6 +200,6 @@ def choose(row: Mapping[str, Any]) -> EmulatorOptions:
 
 
 def differing(row: Mapping[str, Any]) -> str:
-    """What a row does not do as the first one does, for people."""
+    """How a row differs from the first one, for people."""
     usual = {name: values[0] for name, values in CHOICES.items()}
     return " ".join(f"{name}={value}" for name, value in row.items() if value != usual[name])

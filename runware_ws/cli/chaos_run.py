@@ -80,7 +80,7 @@ class ChaosTally:
 
     @property
     def complaints(self) -> list[str]:
-        """All that must not be, for people; empty where the promise was kept."""
+        """All that must not happen but did, for people; empty if the promise was kept."""
         found = [
             f"{getattr(self, name)} {name}"
             for name in ("lost", "duplicated", "unexpected", "unknown", "hung")
@@ -283,7 +283,7 @@ def _running_tasks() -> int:
 
 
 class _OldHeapAside:
-    """Keeps what lives already out of each collection: it would take most of the time."""
+    """Keeps what is alive already out of each collection, which would take most of the time."""
 
     async def __aenter__(self) -> None:
         gc.collect()

@@ -71,7 +71,7 @@ class _Cutter:
             self._cut()
 
     async def by_the_clock(self) -> None:
-        """Cut every ``pause`` seconds, for ever."""
+        """Cut every ``pause`` seconds, endlessly."""
         while self._options.pause:
             await anyio.sleep(self._options.pause)
             self._cut()

@@ -1,7 +1,7 @@
 """The journal beside an output: which taskUUID was given to which line before it was sent.
 
 A process that dies leaves tasks behind whose answers it never wrote. The next one finds their
-taskUUIDs here, asks the server for what became of them, and sends again only under the same
+taskUUIDs here, asks the server what became of them, and sends again only under the same
 taskUUID, which the server runs once.
 
 Each entry is handed to the operating system before its task is sent. It outlives the death of

@@ -62,7 +62,7 @@ _ASKS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the input. ``task`` is ``None`` where ``problem`` tells why.
+    """A line of the input. ``task`` is ``None`` if there is a ``problem``, which says why.
 
     ``key`` stands for the line in the output and in the journal: it changes when the line does.
     """
@@ -91,7 +91,7 @@ def id_digest(line_id: tuple[str, str | int | float]) -> int:
 
 
 def line_key(number: int, line_id: LineId, unique: bool, text: bytes) -> int:
-    """What a line is known by: its id where that is unique, else its number; and its content.
+    """What identifies a line: its id if that is unique, otherwise its number; and its content.
 
     64 bits: among ten million lines the odds of two equal ones are one in 300,000.
     """

@@ -86,7 +86,7 @@ class Output:
         """Look at what an earlier run wrote.
 
         Raises:
-            Stop: it holds something else.
+            Stop: it holds something that no run wrote.
         """
         prior = Prior()
         if self._regular:

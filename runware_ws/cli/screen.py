@@ -1,4 +1,4 @@
-"""What a user sees while a command works: a bar on a terminal, a line now and then elsewhere."""
+"""What a user sees while a command works: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Source:
             raise self._unreadable(exc) from None
 
     def check(self) -> Facts:
-        """The first pass: every line must be JSON, for a broken file is broken by mistake.
+        """The first pass: every line must be JSON, because a broken file is broken by mistake.
 
         Raises:
             Stop: a line is not JSON, or there is none.

@@ -61,7 +61,7 @@ async def run_tally(
 ) -> Tally:
     """Run so many tasks and count. ``on_step`` is called after each.
 
-    The emulator must give its default replies, for they are derived from the questions.
+    The emulator must give its default replies, because these are derived from the questions.
     """
     tally = Tally()
     started: list[float] = []

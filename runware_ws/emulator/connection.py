@@ -1,7 +1,7 @@
 """One socket of the emulator: bytes in, bytes out, and its end.
 
-A *cut* happens in two steps. First the socket may be *dying* for a short window: it still
-hears, or still speaks, but no longer both for certain. Then it is *struck*: what was not
+A *cut* happens in two steps. First the socket may be *dying* for a short window: it may
+still hear or still speak, but perhaps not both. Then it is *struck*: what was not
 delivered goes back to the session, and TCP ends. Anything else that ends a socket (the
 client went away, an idle close) goes straight to the second step.
 """
@@ -151,7 +151,7 @@ class ServerConnection:
                 self._on_frame(event)
         for chunk in self._protocol.data_to_send():
             if self._close_sent and chunk:
-                continue  # our close frame is out: nothing may follow it
+                continue  # our close frame has been sent: nothing may follow it
             self._put(chunk or None)
 
     def _handshake(self, request: HttpRequest) -> None:
@@ -329,7 +329,7 @@ class ServerConnection:
         return self._state.faults.cut_due(self._results, self._frames, self._deltas)
 
     def count(self, units: list[Unit] | Any, *, replay: bool) -> None:
-        """Count what one frame, or one event of a stream over HTTP, carries."""
+        """Count what one frame carries, or one event of a stream over HTTP."""
         stats = self._state.stats
         stats.frames_out += 1
         self._frames += 1
@@ -372,7 +372,7 @@ class ServerConnection:
     # -- the end -------------------------------------------------------------------------
 
     def cut(self, order: CutOrder, *, half_written: bool = False) -> bool:
-        """Cut by order of a fault. ``False`` if the socket is at its end already."""
+        """Cut by order of a fault. ``False`` if the socket is ending already."""
         if self.ended or self._order is not None or self._close_sent:
             return False
         self._order = order
@@ -426,7 +426,7 @@ class ServerConnection:
         return _HALF_A_FRAME
 
     def detach(self) -> None:
-        """Give the session back what was not delivered, and leave it. Twice does nothing."""
+        """Give the session back what was not delivered, and leave it. Twice is harmless."""
         session = self.session
         if session is None or session.socket is not self:
             return

@@ -44,7 +44,7 @@ class Injection:
 
 @dataclass(slots=True)
 class CutAfter:
-    """A cut of every socket that wrote so much. Counted per socket, from the order on."""
+    """A cut of every socket that has written so much since the order. Counted per socket."""
 
     what: What
     number: int
@@ -58,7 +58,7 @@ class LiveSocket(Outlet, Protocol):
     session: Session | None
 
     def cut(self, order: CutOrder, *, half_written: bool = False) -> bool:
-        """Cut by order of a fault. ``False`` if the socket is at its end already."""
+        """Cut by order of a fault. ``False`` if the socket is ending already."""
         ...
 
     def restart_count(self) -> None:
@@ -199,9 +199,9 @@ class Faults:
     ) -> None:
         """Cut a socket that has written so many ``results``, ``frames`` or ``deltas`` from now on.
 
-        Counted for each socket by itself; ``times`` sockets are cut in all. With
-        ``mid_frame`` the last of them is written by half only. A connection that carries HTTP
-        counts as well; its frames are the events of its streams.
+        Each socket is counted separately; ``times`` sockets are cut in all. With ``mid_frame``
+        only half of the last frame is written. A connection that carries HTTP counts as well;
+        its frames are the events of its streams.
 
         Raises:
             ValueError: not exactly one of the three was given, or it is below 1.
@@ -281,7 +281,7 @@ class Faults:
         self.post_rejections.left = times
 
     def send_raw(self, message: bytes | str) -> int:
-        """Send a message body as it is to all authenticated sockets; returns how many.
+        """Send a message body unchanged to all authenticated sockets; returns how many.
 
         Text goes in a text frame, bytes in a binary frame; nothing checks it.
         """
@@ -338,7 +338,7 @@ class Faults:
         self.auths_ignored.left = times
 
     def delay_auth(self, seconds: float) -> None:
-        """Answer every authentication so much later. 0 ends it."""
+        """Delay the answer to every authentication by so much. 0 ends it."""
         self.auth_delay = seconds
 
     def close_before_auth_reply(self, times: int | None = 1) -> None:
@@ -352,7 +352,7 @@ class Faults:
     def die_during_replay(self, after: int = 1, times: int | None = 1) -> None:
         """End the socket after ``after`` replayed items, in the next ``times`` replays.
 
-        A replay with no more items than that does not count.
+        A shorter replay does not count.
         """
         self.replay_after = after
         self.replay_deaths.left = times
@@ -364,7 +364,7 @@ class Faults:
         self.requests_dropped.left = times
 
     def lose_results_on_cut(self, on: bool | None = True, window: float | None = None) -> None:
-        """Cuts lose for ever what becomes ready in the last ``window`` seconds.
+        """Cuts lose for good what becomes ready in the last ``window`` seconds.
 
         The cut first marks the socket dying: it executes what it reads and writes nothing.
         It ends after the window. Such results are in the archive only. ``on`` ``None``: as
@@ -432,7 +432,7 @@ class Faults:
         self.giants.left = times
 
     def break_uniqueness(self, on: bool = True) -> None:
-        """Execute a repeated ``taskUUID`` again. Proves that a test notices such a thing."""
+        """Execute a repeated ``taskUUID`` again, to prove that a test notices it."""
         self.uniqueness_broken = on
 
     # -- asked by the server -------------------------------------------------------------

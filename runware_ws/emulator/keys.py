@@ -8,7 +8,7 @@ __all__ = ["KeyRing"]
 
 
 class KeyRing:
-    """Accepted keys. Each gets a small number; nothing else of the emulator sees the text."""
+    """Accepted keys. Each gets a small number; the rest of the emulator never sees the text."""
 
     def __init__(self, keys: str | Iterable[str] | None) -> None:
         """``None`` accepts any non-empty key. Raises ``ValueError`` for an empty one."""

@@ -18,7 +18,7 @@ def _number(text: str, least: int = 1) -> int:
 
 
 def _times(text: str) -> int | None:
-    """A count; nothing or ``always`` means without end."""
+    """A count. An empty text or ``always`` means every time."""
     return None if text in ("", "always") else _number(text)
 
 

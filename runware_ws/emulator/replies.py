@@ -64,7 +64,7 @@ class ReplyError(Exception):
 
 
 def prompt_of(task: dict[str, Any]) -> str:
-    """The text of the last message, else ``positivePrompt``, else ``""``."""
+    """The text of the last message, otherwise ``positivePrompt``, otherwise ``""``."""
     messages: object = task.get("messages")
     if isinstance(messages, list) and messages:
         last = cast("list[object]", messages)[-1]

@@ -39,7 +39,7 @@ def _is_loopback(host: str) -> bool:
 class Emulator:
     """A local server that speaks Runware's WebSocket protocol, and HTTP on the same port.
 
-    Use it with ``async with``; it listens from then on, and leaves no task behind. It runs
+    Use it with ``async with``: it listens inside the block, and leaves no task behind. It runs
     on asyncio and on trio. Call its methods, and those of :attr:`faults`, from the event
     loop that it runs on.
 

@@ -28,7 +28,7 @@ class DeltaStream:
         self.units: list[Unit] = []
         self.written = 0  # how many of them TCP has taken, counted from the first
         self.done = False
-        self.deltas_are_over = False  # a cut ended them: at best the whole result comes
+        self.deltas_are_over = False  # a cut ended them: at best the whole result follows
         self._state = state
         self._record = record
         self._script: DeltaScript | None = None
@@ -142,7 +142,7 @@ class DeltaStream:
         self._record.stream = None
 
     def move(self, session: Session) -> None:
-        """The task came again on another session, which gets the whole result only."""
+        """The task came again on another session, which gets only the whole result."""
         if session is not self._record.session:
             self._record.session.streams.pop(self, None)
             self.deltas_are_over = True

@@ -50,7 +50,7 @@ class AnswerStream(SessionStream, Protocol):
         ...
 
     def move(self, session: Session) -> None:
-        """The task came again on another session, which gets the whole result only."""
+        """The task came again on another session, which gets only the whole result."""
         ...
 
 

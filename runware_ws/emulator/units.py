@@ -32,7 +32,7 @@ class UnitSource(Protocol):
 class Unit:
     """One item of a ``data`` or ``errors`` list, serialised.
 
-    ``stream`` and ``number`` are set where it is a part of a stream: nothing else buffers it then.
+    ``stream`` and ``number`` are set if it is part of a stream: only the stream buffers it then.
     """
 
     __slots__ = ("body", "is_error", "kind", "number", "stream")

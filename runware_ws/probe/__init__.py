@@ -1,7 +1,7 @@
 """Questions to a live server about what its documentation leaves open.
 
-Each :class:`Question` does an experiment over raw sockets and gives a :class:`Verdict`.
-``docs/probe.md`` tells what each answer means for the client. ::
+Each :class:`Question` runs an experiment over raw sockets and returns a :class:`Verdict`.
+``docs/probe.md`` says what each answer means for the client. ::
 
     lab = Lab(url, KeySource(None), Config(), Pace())
     await survey(lab, Plan.of(QUESTIONS, lab.pace), lambda question, verdict: ...)

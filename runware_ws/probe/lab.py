@@ -1,6 +1,6 @@
 """Raw sockets for questions to a server: what was sent, what came, and when.
 
-The client's core is not used, for it would hide what the probe wants to see:
+The client's core is not used, because it would hide what the probe wants to see:
 which frame carried what, in which order, how a socket ended. Nothing here
 decides or recovers; a lost socket is a fact that is written down.
 """
@@ -83,7 +83,7 @@ class Seen:
         return [item for item in self.items if item.get("taskUUID") == uuid]
 
     def error_of(self, uuid: str) -> WireError | None:
-        """The error of one task. One that names no task counts: little else is in flight."""
+        """The error of one task. One that names no task counts too: little else runs."""
         return next((e for e in self.errors if e.task_uuid in (uuid, None)), None)
 
 
@@ -320,7 +320,7 @@ class Bench:
     ) -> None:
         """Wait for a task's result. An error ends it.
 
-        Not so one before the frame ``start``, nor one whose code holds ``despite``.
+        One before the frame ``start`` does not count, nor does one whose code holds ``despite``.
 
         Raises:
             Muddle: none came.

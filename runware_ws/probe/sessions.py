@@ -265,7 +265,7 @@ REPLAY_CUT = Experiment(
 
 
 def judge_replay_cut(facts: ReplayCut) -> Verdict:
-    """Does a result come again when the socket died during its replay?"""
+    """Is a result sent again if the socket died during its replay?"""
     if not facts.first:
         return unclear("the result was not replayed at all")
     return Verdict("again" if facts.again else "once")

@@ -57,7 +57,7 @@ class Asked:
 
     @property
     def prompt(self) -> str:
-        """The text of the last message, else ``positivePrompt``, else ``""``."""
+        """The text of the last message, otherwise ``positivePrompt``, otherwise ``""``."""
         return Request(self.task, self.index, 1).prompt
 
     @property

@@ -56,7 +56,7 @@ class ScriptedEmulator(Scripted):
         ``options`` are those of :class:`~runware_ws.Client`.
         """
         key = options.pop("api_key", self.api_key)
-        # A Config that is given stands as it is.
+        # A Config that is given is taken unchanged.
         quick = {} if "config" in options else QUICK
         return Client(self.url, api_key=key, **{**quick, **options})
 

@@ -105,7 +105,7 @@ class Expectation:
     # Asked by the server
 
     def takes(self, asked: Asked) -> bool:
-        """Whether this request is meant, and one more of them is expected."""
+        """Whether this request matches, and one more such request is expected."""
         most = self._range()[1]
         return (most is None or len(self._requests) < most) and self._meant(asked)
 

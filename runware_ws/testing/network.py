@@ -2,7 +2,7 @@
 
 ``MemoryNetwork.dial`` goes to ``Client(dial=...)``. The test is the server:
 it accepts a socket, reads what the client sent, and says what it likes. Works
-in virtual time, for nothing here sleeps.
+in virtual time, because nothing here sleeps.
 """
 
 from __future__ import annotations

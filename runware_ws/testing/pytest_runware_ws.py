@@ -1,7 +1,7 @@
 """The pytest plugin of ``runware_ws``: fixtures ``runware_emulator`` and ``runware_client``.
 
 pytest loads this at every start, so it imports nothing: the library comes with the first test
-that uses a fixture. That is also why it stands beside the package and not in it.
+that uses a fixture. That is also why it lies beside the package and not in it.
 
 PYTEST_DONT_REWRITE: there is no assert in here.
 """
