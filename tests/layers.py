@@ -316,11 +316,11 @@ def _assignments(module: ast.Module, names: set[str]) -> Iterator[tuple[int, str
 
 
 def settled_elsewhere(tree: Tree) -> list[Breach]:
-    """Only ``_core/core.py`` calls ``settle``, or hands it on to be called."""
+    """Only ``_core/ends.py`` calls ``settle``, or hands it on to be called."""
     return [
         Breach(file, "settle", f"line {node.lineno}: {ast.unparse(node)}")
         for file, module in tree.files.items()
-        if file != "_core/core.py"
+        if file != "_core/ends.py"
         for node in ast.walk(module)
         if isinstance(node, ast.Attribute) and node.attr == "settle"
     ]

@@ -93,8 +93,8 @@ class Answers:
             record.took([item], _REPLAY)
         else:
             record.took_whole(item)
-            if record.sends == 1 and record.expectation is not None:
-                record.expectation.observe(now - record.written_at)
+            if record.sends == 1 and record.learned is not None:
+                record.learned.observe(now - record.written_at)
         self._table.note(record)
         self._ends.end(record, DONE, now)
 
@@ -146,14 +146,14 @@ class Answers:
             self._recovery.ask_soon(record, now)
 
     def _learn(self, record: TaskRecord, source: RecoveredBy, now: float) -> None:
-        expectation = record.expectation
-        if expectation is None or record.sends != 1:
+        learned = record.learned
+        if learned is None or record.sends != 1:
             # Without one known beginning there is no duration.
             return
         if source is RecoveredBy.LIVE:
-            expectation.observe(now - record.written_at)
+            learned.observe(now - record.written_at)
         elif source is RecoveredBy.POLL and not record.ladder.disturbed:
-            expectation.done(record.ladder.asked_at - record.written_at, record.ladder.polls)
+            learned.done(record.ladder.asked_at - record.written_at, record.ladder.polls)
 
     def _interrupt(self, record: TaskRecord, now: float) -> None:
         assert record.deltas is not None

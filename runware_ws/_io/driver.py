@@ -31,7 +31,7 @@ from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.feed import EventFeed
 from runware_ws._io.keys import KeySource
-from runware_ws._io.posts import Posts
+from runware_ws._io.posts import PostRunner
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
 from runware_ws._io.wakeups import Bell, Waiting
 from runware_ws.backoff import Backoff
@@ -89,7 +89,9 @@ class Driver:
         self.now = self.waiting.now
         self._wake = self.waiting.wake
         self._tasks: TaskGroup
-        self._posts = None if post is None else Posts(post, keys, self.core, self.now, self.apply)
+        self._posts: PostRunner | None = None
+        if post is not None:
+            self._posts = PostRunner(post, keys, self.core, self.now, self.apply)
         self._opening: deque[int] = deque()
         # Tasks that have ended and whose callers were not told yet.
         self._untold: deque[TaskRecord] = deque()

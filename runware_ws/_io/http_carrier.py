@@ -16,7 +16,7 @@ import h11
 
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._io.http_connection import HttpConnection, PostFailed, Watch, failed
-from runware_ws._io.http_dial import Target, dial
+from runware_ws._io.http_dial import HttpTarget, dial
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind
 
@@ -68,7 +68,7 @@ class HttpCarrier:
         self._context = ssl
         self._proxy: str | Literal[True] | None = proxy
         self._agent = user_agent or f"runware-ws/{__version__}"
-        self._target = Target.of(url)
+        self._target = HttpTarget.of(url)
         self._idle: list[HttpConnection] = []  # the one used last is the last
         self._closed = False
 

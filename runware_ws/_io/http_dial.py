@@ -21,14 +21,14 @@ from runware_ws.classify import LossKind
 from runware_ws.config import is_loopback
 from runware_ws.errors import ConfigurationError
 
-__all__ = ["Target", "dial"]
+__all__ = ["HttpTarget", "dial"]
 
 _LARGEST_HEAD = 64 * 1024  # bytes of a proxy's answer
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class HttpTarget:
     """Where to post. ``authority`` is the host with its port, ``path`` has the query in it."""
 
     host: str
@@ -38,7 +38,7 @@ class Target:
     path: str
 
     @staticmethod
-    def of(url: str) -> Target:
+    def of(url: str) -> HttpTarget:
         """The parts of a URL that was checked.
 
         Raises:
@@ -56,7 +56,7 @@ class Target:
         if parts.query:
             path += "?" + quote(parts.query, safe="/?%:@!$&'()*+,;=~")
         authority = shown if port == _PORTS[parts.scheme] else f"{shown}:{port}"
-        return Target(host, port, parts.scheme == "https", authority, path)
+        return HttpTarget(host, port, parts.scheme == "https", authority, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,10 @@ class _Proxy:
 
 
 async def dial(
-    target: Target, proxy: str | Literal[True] | None, context: ssl.SSLContext | None, agent: str
+    target: HttpTarget,
+    proxy: str | Literal[True] | None,
+    context: ssl.SSLContext | None,
+    agent: str,
 ) -> HttpConnection:
     """Open a connection. Has no deadline of its own.
 
@@ -99,7 +102,7 @@ async def dial(
                 await socket.aclose()
 
 
-def _way(target: Target, proxy: str | Literal[True] | None) -> _Proxy | None:
+def _way(target: HttpTarget, proxy: str | Literal[True] | None) -> _Proxy | None:
     """The proxy to go through, if any."""
     url = proxy
     if url is True:
@@ -161,7 +164,7 @@ async def _secured(stream: ByteStream, host: str, context: ssl.SSLContext | None
         raise failed(Ending.UNREACHED, LossKind.DIAL_FAILED, detail) from None
 
 
-async def _tunnel(stream: ByteStream, target: Target, way: _Proxy, agent: str) -> None:
+async def _tunnel(stream: ByteStream, target: HttpTarget, way: _Proxy, agent: str) -> None:
     """Ask the proxy for a way to the server."""
     host = f"[{target.host}]" if ":" in target.host else target.host
     name = f"{host}:{target.port}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
@@ -10,14 +11,29 @@ from anyio.abc import TaskGroup
 from runware_ws._core import wire
 from runware_ws._core.core import SessionCore
 from runware_ws._core.effects import Drop, Ending, Post, PostEnding
+from runware_ws._io.http import http_carrier, http_url_of, sse_available
 from runware_ws._io.keys import KeySource
 from runware_ws._io.transport.base import HttpPost
 from runware_ws.classify import Loss, LossKind
+from runware_ws.config import Config
 
-__all__ = ["Posts"]
+if TYPE_CHECKING:
+    from runware_ws._io.http_carrier import HttpCarrier
+
+__all__ = ["PostRunner", "carrier_of"]
 
 
-class Posts:
+def carrier_of(url: str, config: Config, *, own_dial: bool) -> HttpCarrier | None:
+    """What posts streams of a client of the socket ``url``; ``None``: it has no HTTP side.
+
+    ``own_dial``: its sockets are opened by the caller, who says with ``http_url`` where to post.
+    """
+    if not sse_available() or (own_dial and config.http_url is None):
+        return None
+    return http_carrier(config.http_url or http_url_of(url), config)
+
+
+class PostRunner:
     """The POSTs of one driver. ``apply`` performs what the core wants done after an input."""
 
     def __init__(

@@ -18,8 +18,8 @@ from runware_ws._core.tasks.durations import Durations
 from runware_ws._core.tasks.record import FOREVER, SOURCE_RANK, Carrier, TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
-from runware_ws._io.http import http_carrier, http_url_of, sse_available
 from runware_ws._io.keys import ApiKey, KeySource
+from runware_ws._io.posts import carrier_of
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws.client.handle import TaskHandle, outcome_of
@@ -122,10 +122,11 @@ class Client:
         self._stack = AsyncExitStack()
         self._entered = False
         self._left = False
-        if post is None and sse_available() and (dial is None or self._config.http_url):
-            carrier = http_carrier(self._config.http_url or http_url_of(self._url), self._config)
-            self._stack.push_async_callback(carrier.aclose)
-            post = carrier
+        if post is None:
+            carrier = carrier_of(self._url, self._config, own_dial=dial is not None)
+            if carrier is not None:
+                self._stack.push_async_callback(carrier.aclose)
+                post = carrier
         self._post = post
 
     # Life
@@ -368,7 +369,7 @@ class Client:
             delivery=valid.delivery,
             expected=valid.number_results,
             deadline=deadline,
-            expectation=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
+            learned=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
             now=now,
             **more,
         )

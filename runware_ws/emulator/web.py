@@ -22,7 +22,7 @@ from .validation import is_list, task_error
 if TYPE_CHECKING:
     import h11
 
-__all__ = ["HALF_AN_EVENT", "Carrier", "WebSide"]
+__all__ = ["HALF_AN_EVENT", "ByteCarrier", "WebSide"]
 
 HALF_AN_EVENT = b'40\r\ndata: {"taskType":"textInfer'
 """What is written of an event, or of anything, before a cut in its middle."""
@@ -80,7 +80,7 @@ class _Exchange:
         return self._units.popleft()
 
 
-class Carrier(Protocol):
+class ByteCarrier(Protocol):
     """The TCP connection, as its HTTP requests see it."""
 
     async def healed(self, *, robbed: bool) -> None:
@@ -103,7 +103,7 @@ class Carrier(Protocol):
 class WebSide:
     """The HTTP requests of one TCP connection."""
 
-    def __init__(self, engine: Engine, carrier: Carrier, stream: ByteStream) -> None:
+    def __init__(self, engine: Engine, carrier: ByteCarrier, stream: ByteStream) -> None:
         self._engine = engine
         self._state = engine.state
         self._carrier = carrier

@@ -161,7 +161,7 @@ class Bench:
             delivery=delivery,
             expected=expected,
             deadline=self.now + timeout,
-            expectation=self.durations.of(delivery),
+            learned=self.durations.of(delivery),
             watched=True,
             deltas=deltas,
             carrier=carrier,

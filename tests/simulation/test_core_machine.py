@@ -132,7 +132,7 @@ class CoreMachine(RuleBasedStateMachine):
             delivery=delivery,
             expected=expected,
             deadline=self.now + timeout,
-            expectation=self.durations.of(delivery),
+            learned=self.durations.of(delivery),
             watched=True,
             now=self.now,
         )

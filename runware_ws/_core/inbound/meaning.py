@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, cast
 
-from runware_ws._core.tasks.ladder import READ_ONLY, Identity, Question
+from runware_ws._core.tasks.ladder import READ_ONLY, Identity, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 
 __all__ = [
@@ -32,7 +32,7 @@ class Meaning(Enum):
 RESULT = Meaning.RESULT
 """As a name of the module: see ``states``."""
 
-_ARCHIVE = Question.ARCHIVE.value
+_ARCHIVE = QuestionType.ARCHIVE.value
 
 # Documented: processing, success, error. The others are what servers of this kind
 # say for the same; a status that is not known is judged by what stands beside it.

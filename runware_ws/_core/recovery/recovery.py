@@ -24,7 +24,7 @@ from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.states import FOREVER, WRITTEN
-from runware_ws._core.tasks.ladder import READ_ONLY, UNTOUCHED, Question
+from runware_ws._core.tasks.ladder import READ_ONLY, UNTOUCHED, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.schedule import TURN, Schedule
 from runware_ws._core.tasks.table import TaskTable
@@ -153,8 +153,8 @@ class Recovery:
         if record.delivery == "async" and record.ladder.confirmed:
             return now
         at = now + self._options.replay_grace
-        if record.expectation is not None and record.expectation.duration is not None:
-            usual = min(2 * record.expectation.duration, self._options.question_backoff_cap)
+        if record.learned is not None and record.learned.duration is not None:
+            usual = min(2 * record.learned.duration, self._options.question_backoff_cap)
             at = max(at, record.written_at + usual)
         return at
 
@@ -171,9 +171,9 @@ class Recovery:
         wait = ACK_GRACE
         if record.ladder.confirmed:
             wait = self._options.poll_first
-            if record.expectation is not None:
+            if record.learned is not None:
                 # Tasks of one kind may differ: a short one must not wait for a long one's time.
-                learned = record.expectation.first_poll(wait)
+                learned = record.learned.first_poll(wait)
                 wait = min(learned, self._options.question_backoff_cap)
         self._ask_at(record, now + wait)
 
@@ -272,7 +272,7 @@ class Recovery:
             uuid, record = self.asking.popitem(last=False)
             # An async task that getResponse denies again and again may be in the archive.
             poll = record.delivery == "async" and record.ladder.misses % 3 < 2
-            question = Question.POLL if poll else Question.ARCHIVE
+            question = QuestionType.POLL if poll else QuestionType.ARCHIVE
             record.asked(question, now)
             self.open[uuid] = record
             if poll:
@@ -315,7 +315,7 @@ class Recovery:
         self._resent = []
 
     def _after_resend(self, record: TaskRecord) -> float:
-        usual = record.expectation.duration if record.expectation is not None else None
+        usual = record.learned.duration if record.learned is not None else None
         return max(self._options.question_timeout, 2 * (usual or 0.0))
 
     # Answers
@@ -366,10 +366,10 @@ class Recovery:
         record.confirm()
         if not unplanned:
             return
-        if record.delivery == "async" and record.expectation is not None:
+        if record.delivery == "async" and record.learned is not None:
             age = now - record.written_at
             cap = self._options.question_backoff_cap
-            self._ask_at(record, now + record.expectation.next_poll(age, cap))
+            self._ask_at(record, now + record.learned.next_poll(age, cap))
         else:
             self._ask_later(record, now)
 
@@ -449,7 +449,7 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     if error.task_type == record.task_type and record.task_type in READ_ONLY:
         # The task is such a question itself: this is its answer.
         return False
-    if error.task_type in (Question.POLL.value, Question.ARCHIVE.value):
+    if error.task_type in (QuestionType.POLL.value, QuestionType.ARCHIVE.value):
         return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
     denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()
     if denies_task and record.ladder.asks > 0:

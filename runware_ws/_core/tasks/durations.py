@@ -7,7 +7,7 @@ have answered by now.
 
 from __future__ import annotations
 
-__all__ = ["Durations", "Expectation"]
+__all__ = ["Durations", "LearnedDuration"]
 
 # A first poll that finds the task done says only "not longer than this", so the
 # next task of the kind is polled earlier: boldly while no poll ever came too
@@ -19,7 +19,7 @@ GROWTH = 0.12
 SHORTEST = 0.01
 
 
-class Expectation:
+class LearnedDuration:
     """What is expected of one kind of task. All in seconds; ``None``: nothing learned yet."""
 
     __slots__ = ("bracketed", "duration", "poll_at")
@@ -59,13 +59,13 @@ class Durations:
 
     def __init__(self, limit: int = 256) -> None:
         self._limit = limit
-        self._kinds: dict[str, Expectation] = {}
+        self._kinds: dict[str, LearnedDuration] = {}
 
-    def of(self, kind: str) -> Expectation:
-        """The expectation of this kind; a fresh one where the kind is new."""
+    def of(self, kind: str) -> LearnedDuration:
+        """The learned of this kind; a fresh one where the kind is new."""
         found = self._kinds.get(kind)
         if found is None:
             if len(self._kinds) >= self._limit:
                 del self._kinds[next(iter(self._kinds))]
-            found = self._kinds[kind] = Expectation()
+            found = self._kinds[kind] = LearnedDuration()
         return found

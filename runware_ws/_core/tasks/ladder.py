@@ -17,14 +17,14 @@ __all__ = [
     "UNTOUCHED",
     "Identity",
     "Ladder",
-    "Question",
+    "QuestionType",
 ]
 
 Identity = tuple[int | None, tuple[tuple[str, str], ...], dict[str, Any]]
 """What tells a result from the others of its task: index, ids of its output, output."""
 
 
-class Question(StrEnum):
+class QuestionType(StrEnum):
     """What can be asked about a task, read-only."""
 
     POLL = "getResponse"
@@ -32,7 +32,7 @@ class Question(StrEnum):
 
 
 # Observed: these only read, so whatever answers one of them is its result.
-ABOUT_OTHERS = frozenset(question.value for question in Question)
+ABOUT_OTHERS = frozenset(question.value for question in QuestionType)
 READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 
 
@@ -73,7 +73,7 @@ class Ladder:
         self.ask_from = 0.0
         self.first_resume = 0
         # What is being asked.
-        self.question: Question | None = None
+        self.question: QuestionType | None = None
         self.asked_at = 0.0
         self.next_at = FOREVER
         self.asks = 0

@@ -20,13 +20,13 @@ from runware_ws._core.states import (
     TaskState,
     check_task,
 )
-from runware_ws._core.tasks.ladder import UNTOUCHED, Identity, Ladder, Question
+from runware_ws._core.tasks.ladder import UNTOUCHED, Identity, Ladder, QuestionType
 from runware_ws.errors import RunwareError, Submitted
 from runware_ws.models.results import RecoveredBy
 
 if TYPE_CHECKING:
     from runware_ws._core.tasks.deltas import Deltas
-    from runware_ws._core.tasks.durations import Expectation
+    from runware_ws._core.tasks.durations import LearnedDuration
 
 __all__ = ["FOREVER", "SOURCE_RANK", "Carrier", "TaskRecord"]
 
@@ -79,11 +79,11 @@ class TaskRecord:
         "delivery",
         "deltas",
         "error",
-        "expectation",
         "expected",
         "generation",
         "items",
         "ladder",
+        "learned",
         "owner",
         "payload",
         "recovered_by",
@@ -108,7 +108,7 @@ class TaskRecord:
         delivery: str = "sync",
         expected: int = 1,
         deadline: float = FOREVER,
-        expectation: Expectation | None = None,
+        learned: LearnedDuration | None = None,
         watched: bool = False,
         deltas: Deltas | None = None,
         carrier: Carrier = SOCKET,
@@ -124,7 +124,7 @@ class TaskRecord:
         self.deadline = deadline
         # Shortly before the deadline one last question goes out; then this is the deadline.
         self.wake_at = deadline - min(LAST_CALL, 0.2 * (deadline - now))
-        self.expectation = expectation
+        self.learned = learned
         self.owner: Any = None
         self.waiter = waiter
         self.state = WAITING
@@ -318,13 +318,13 @@ class TaskRecord:
         """What is planned next is another copy, or it is not."""
         self.own_ladder().resend_due = due
 
-    def asked(self, question: Question, now: float) -> None:
+    def asked(self, question: QuestionType, now: float) -> None:
         """A question about it goes out now."""
         ladder = self.own_ladder()
         ladder.question = question
         ladder.asked_at = now
         ladder.asks += 1
-        if question is Question.POLL:
+        if question is QuestionType.POLL:
             ladder.polls += 1
 
     def answered(self) -> bool:
