@@ -129,6 +129,11 @@ class SessionCore:
         return self._connection.failure
 
     @property
+    def accepting(self) -> bool:
+        """Whether it takes tasks: it has not ended, and does not drain."""
+        return not (self._connection.over or self._draining)
+
+    @property
     def last_loss(self) -> Loss | None:
         """The last end of a socket, or of a try to open one."""
         return self._connection.last_loss

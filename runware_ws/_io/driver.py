@@ -1,17 +1,19 @@
 """The supervisor: opens sockets, feeds the core, performs its effects, keeps its timers.
 
-It decides nothing. All of it runs in one task group; one socket is open at a
+It decides nothing. All of it runs under one supervisor; one socket is open at a
 time, for the next dial begins only when the last socket is gone.
 """
 
 from __future__ import annotations
 
+import logging
+import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import anyio
-from anyio.abc import TaskGroup
 
 from runware_ws._core import wire
 from runware_ws._core.core import SessionCore
@@ -32,16 +34,20 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.feed import EventFeed
 from runware_ws._io.keys import KeySource
 from runware_ws._io.posts import PostRunner
+from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
-from runware_ws._io.wakeups import Bell, Waiting
+from runware_ws._io.wakeups import Bell, Home, Waiting
 from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
+from runware_ws.errors import ConnectionFailed
 from runware_ws.events import Closed, Event
 
 __all__ = ["Driver", "Owner"]
 
 FOREVER = float("inf")
+
+_LOG = logging.getLogger("runware_ws")
 
 BACKLOG_GRACE = 0.5
 """How long a socket that takes no more may still be read from, in seconds."""
@@ -84,11 +90,12 @@ class Driver:
             redact=keys.redact_text,
             fixed_key=keys.fixed,
         )
-        self.feed = EventFeed(config.event_buffer)
+        self.home = Home()
+        self.feed = EventFeed(config.event_buffer, self.home)
         self.waiting = Waiting.current()
         self.now = self.waiting.now
         self._wake = self.waiting.wake
-        self._tasks: TaskGroup
+        self._tasks: Supervisor
         self._posts: PostRunner | None = None
         if post is not None:
             self._posts = PostRunner(post, keys, self.core, self.now, self.apply)
@@ -115,10 +122,12 @@ class Driver:
         self._timer_event = anyio.Event()
         self._changed = anyio.Event()
         self.stopped = anyio.Event()
+        # What ended it that should never have happened.
+        self.crash: BaseException | None = None
 
     # The public side
 
-    def start(self, tasks: TaskGroup) -> None:
+    def start(self, tasks: Supervisor) -> None:
         """Begin to dial, in ``tasks``."""
         self._tasks = tasks
         self.core.start(self.now())
@@ -146,10 +155,7 @@ class Driver:
     def close(self) -> None:
         """End all tasks and the socket; :attr:`stopped` tells when it is done."""
         self.core.close(self.now())
-        self.apply()
-        # Whoever wakes callers turn by turn may have been cancelled.
-        self._wakes_left = len(self._untold)
-        self._tell()
+        self._tell_all()
         # There may be no socket to close: let the supervisor see that it is over.
         self._open_event.set()
 
@@ -158,8 +164,44 @@ class Driver:
         if not self.cancel(record) and record.state is TaskState.DONE:
             self.core.keep(record)
 
+    def ended(self, crash: BaseException | None) -> None:
+        """Everything that :meth:`start` began has ended: by ``crash``, or by a cancellation."""
+        left_open = self.core.state is not ConnectionState.CLOSED
+        try:
+            if crash is not None:
+                self._crashed(crash)
+            elif left_open:
+                self.core.close(self.now())
+            self._tell_all()
+        finally:
+            self.stopped.set()
+        if crash is None and left_open:
+            warnings.warn(
+                "a client was still open when its event loop ended: it was dropped. "
+                "Leave its block, or await client.aclose()",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+    def _crashed(self, crash: BaseException) -> None:
+        self.crash = crash
+        words = "".join(traceback.format_exception(crash))
+        _LOG.error("a client broke, and has ended:\n%s", self._keys.redact_text(words))
+        leaf = crash
+        while isinstance(leaf, BaseExceptionGroup):
+            leaf = cast("BaseExceptionGroup[BaseException]", leaf).exceptions[0]
+        reason = self._keys.redact_text(f"{type(leaf).__name__}: {leaf}")
+        self.core.fail(ConnectionFailed(f"the client itself broke: {reason}"), self.now())
+
+    def _tell_all(self) -> None:
+        """Perform what the core wants, and tell every caller: nobody else may be left to do so."""
+        self.apply()
+        self._wakes_left = len(self._untold)
+        self._tell()
+
     def abort(self) -> None:
-        """Wait no longer for a closing handshake."""
+        """No closing handshake, or wait no longer for one."""
+        self._graceful = False
         if self._farewell is not None:
             self._farewell.cancel()
 

@@ -7,6 +7,7 @@ from weakref import WeakSet
 
 import anyio
 
+from runware_ws._io.wakeups import Home
 from runware_ws.events import Event, SlowConsumer
 
 __all__ = ["EventFeed", "EventStream"]
@@ -17,10 +18,11 @@ class EventStream:
 
     Ends after ``Closed``. A reader that falls behind loses the oldest events
     and is told so with one ``SlowConsumer``. Cancel-safe: a cancelled wait
-    loses nothing. One reader at a time.
+    loses nothing. One reader at a time, in the event loop of the client.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, home: Home) -> None:
+        self._home = home
         self._events: deque[Event] = deque()
         self._limit = limit
         self._dropped = 0
@@ -47,6 +49,7 @@ class EventStream:
         while not self._events:
             if self._closed:
                 raise StopAsyncIteration
+            self._home.check()
             self._wake = anyio.Event()
             await self._wake.wait()
         if self._dropped:
@@ -58,8 +61,9 @@ class EventStream:
 class EventFeed:
     """Hands each event to every reader that is still referenced."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, home: Home) -> None:
         self._limit = limit
+        self._home = home
         self._streams: WeakSet[EventStream] = WeakSet()
         self._closed = False
 
@@ -76,7 +80,7 @@ class EventFeed:
 
     def subscribe(self) -> EventStream:
         """A stream of the events from now on."""
-        stream = EventStream(self._limit)
+        stream = EventStream(self._limit, self._home)
         if self._closed:
             stream.finish()
         else:

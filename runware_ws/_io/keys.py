@@ -8,6 +8,7 @@ from inspect import isawaitable
 
 from pydantic import SecretStr
 
+from runware_ws._io.supervisor import apart
 from runware_ws.errors import ConfigurationError
 
 __all__ = ["ENV", "ApiKey", "KeySource"]
@@ -53,15 +54,18 @@ class KeySource:
 
         Raises:
             ConfigurationError: the function gave no key.
+            OwnCancellation: the function ended with a cancellation of its own.
             Exception: whatever the function raises.
         """
         if self._provider is None:
             assert self._key is not None
             return self._key
+        return self._checked(await apart(self._ask))
+
+    async def _ask(self) -> object:
+        assert self._provider is not None
         given = self._provider()
-        if isawaitable(given):
-            given = await given
-        return self._checked(given)
+        return await given if isawaitable(given) else given
 
     def _checked(self, key: object) -> SecretStr:
         text = key.get_secret_value() if isinstance(key, SecretStr) else key

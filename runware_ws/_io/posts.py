@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import TaskGroup
 
 from runware_ws._core import wire
 from runware_ws._core.core import SessionCore
 from runware_ws._core.effects import Drop, Ending, Post, PostEnding
 from runware_ws._io.http import http_carrier, http_url_of, sse_available
 from runware_ws._io.keys import KeySource
+from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import HttpPost
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
@@ -51,7 +51,7 @@ class PostRunner:
         self._apply = apply
         self._scopes: dict[int, anyio.CancelScope] = {}
 
-    def start(self, wanted: Post, tasks: TaskGroup) -> None:
+    def start(self, wanted: Post, tasks: Supervisor) -> None:
         """Run a POST in ``tasks``."""
         self._scopes[wanted.number] = scope = anyio.CancelScope()
         payload = wire.join((wanted.record.payload,))

@@ -11,12 +11,15 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
+
+from runware_ws.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Bell", "Waiter", "Waiting", "running_on_trio"]
+__all__ = ["Bell", "Home", "Waiter", "Waiting", "running_on_trio"]
 
 Waiter = Awaitable[Any]
 """What one task awaits, until :attr:`Waiting.wake` is called on it."""
@@ -63,6 +66,60 @@ class Waiting:
             )
         loop = asyncio.get_running_loop()
         return Waiting(loop.time, loop.create_future, _wake_future)
+
+
+class Home:
+    """Where a client lives: the event loop, and the thread, in which it was started."""
+
+    __slots__ = ("_current", "_loop", "_running", "_thread")
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
+        self._loop: object
+        if running_on_trio():
+            self._current = _current_trio
+            self._loop = loop = _current_trio()
+            self._running: Callable[[], bool] = lambda: _current_trio() is loop
+        else:
+            running = asyncio.get_running_loop()
+            self._current = _current_asyncio
+            self._loop = running
+            # In one thread one loop runs at a time. To ask which one it is costs a system call.
+            self._running = running.is_running
+
+    def check(self) -> None:
+        """Whether the caller is at home.
+
+        Raises:
+            ConfigurationError: it runs in another event loop, or in another thread.
+        """
+        if get_ident() != self._thread or not self._running():
+            self._check_closely()
+
+    def _check_closely(self) -> None:
+        current = self._current()
+        if current is self._loop:
+            return
+        if current is None and get_ident() == self._thread and not running_on_trio():
+            # Plain code between two runs of the loop, as between the cells of a notebook.
+            return
+        raise ConfigurationError(
+            "this client belongs to another event loop or thread: make one for each loop, "
+            "or a SyncClient for threads"
+        )
+
+
+def _current_asyncio() -> object | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _current_trio() -> object | None:
+    import trio
+
+    return trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
 
 class Bell:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sized,
+)
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
 
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.deltas import Deltas
@@ -20,10 +26,11 @@ from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
 from runware_ws._io.keys import ApiKey, KeySource
 from runware_ws._io.posts import carrier_of
+from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws.client.handle import TaskHandle, outcome_of
-from runware_ws.client.mapping import Outcome, run_map
+from runware_ws.client.mapping import MapRun, Outcome, check_concurrency, run_map
 from runware_ws.client.streams import TaskStream
 from runware_ws.config import Config, check_url, default_url
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed, InvalidTask
@@ -57,12 +64,15 @@ def _whole(task: Task) -> ValidatedTask:
     return valid
 
 
-class _Unset:
+NOT_STARTED = "use the client as: async with Client() as client, or await client.start()"
+
+
+class Unset:
     def __repr__(self) -> str:
         return "the client's own"
 
 
-UNSET = _Unset()
+UNSET = Unset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +91,15 @@ class DrainReport:
 class Client:
     """One authenticated, resuming connection that carries any number of tasks.
 
-    Use it as ``async with Client() as client``, once, in one event loop
-    (asyncio or trio). Entering does not wait for the server: the first task
-    does, and :meth:`ready` can. One client may be shared by any number of
-    tasks of that loop; it is not thread-safe.
+    Use it as ``async with Client() as client``, or with :meth:`start` and
+    :meth:`aclose`: once, in one event loop (asyncio or trio). Starting does not
+    wait for the server: the first task does, and :meth:`ready` can. One client
+    may be shared by any number of tasks of that loop, and closed by another one
+    than started it. Used from another event loop or thread, it raises
+    :class:`ConfigurationError`; :class:`SyncClient` is for threads.
+
+    Only leaving the block, or :meth:`aclose`, ends it. Where the event loop
+    ends first, it is dropped with a ``ResourceWarning``.
 
     Args:
         url: the socket; the service's own by default.
@@ -119,26 +134,32 @@ class Client:
         self._dial = dial or websocket_dial
         self._durations = Durations()
         self._driver: Driver | None = None
-        self._stack = AsyncExitStack()
-        self._entered = False
-        self._left = False
+        # The HTTP client where it is ours to close.
+        self._http = None
         if post is None:
-            carrier = carrier_of(self._url, self._config, own_dial=dial is not None)
-            if carrier is not None:
-                self._stack.push_async_callback(carrier.aclose)
-                post = carrier
+            post = self._http = carrier_of(self._url, self._config, own_dial=dial is not None)
         self._post = post
+        self._supervisor: Supervisor
+        # The sources of maps are the user's code: what they do ends no task of ours.
+        self._sources: Supervisor | None = None
 
     # Life
 
-    async def __aenter__(self) -> Self:
-        if self._entered:
+    async def start(self) -> Self:
+        """Begin to dial, as entering the block does; returns the client. Once only.
+
+        Does not wait. Whoever starts a client so has to :meth:`aclose` it. The task
+        that calls this may end or be cancelled: the client stays.
+        """
+        if self._driver is not None:
             raise ConfigurationError("a Client can be entered once: make a new one")
-        self._entered = True
-        self._driver = Driver(self._url, self._keys, self._config, self._dial, self._post)
-        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        self._driver.start(self._tasks)
+        self._driver = driver = Driver(self._url, self._keys, self._config, self._dial, self._post)
+        self._supervisor = Supervisor("runware_ws client", driver.ended)
+        driver.start(self._supervisor)
         return self
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
 
     async def __aexit__(
         self,
@@ -146,28 +167,36 @@ class Client:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        driver = self._running()
-        try:
-            await self.aclose()
-        finally:
-            driver.close()
-            self._left = True
-            self._tasks.cancel_scope.cancel()
-            await self._stack.__aexit__(None, None, None)
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Close. Every pending task ends with :class:`ClientClosed`. Idempotent.
 
-        Bounded by ``close_timeout`` seconds, with a dead peer too. Cancelled,
-        it drops the socket without the closing handshake.
+        Bounded by ``close_timeout`` seconds, with a dead peer too; a source of a
+        map has 5 s to close. Nothing of the client runs any more when it returns.
+        Cancelled, it drops the socket without the closing handshake, waits for
+        what is left, and passes the cancellation on.
         """
-        driver = self._running()
+        driver = self._driver
+        if driver is None:
+            raise ConfigurationError(NOT_STARTED)
+        if not self._supervisor.ended:
+            driver.home.check()
         driver.close()
+        if self._sources is not None:
+            self._sources.cancel()
         try:
             await driver.stopped.wait()
         except BaseException:
             driver.abort()
             raise
+        finally:
+            self._supervisor.cancel()
+            await self._supervisor.join()
+            if self._sources is not None:
+                await self._sources.join()
+            if self._http is not None:
+                await self._http.aclose()
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take no new task, and wait for those in flight, over reconnects too.
@@ -214,7 +243,7 @@ class Client:
 
     # Tasks
 
-    async def run(self, task: Task, *, timeout: float | _Unset | None = UNSET) -> Result:
+    async def run(self, task: Task, *, timeout: float | Unset | None = UNSET) -> Result:
         """Run one task and return its whole result.
 
         Args:
@@ -246,7 +275,7 @@ class Client:
             raise
         return outcome_of(record)
 
-    async def submit(self, task: Task, *, timeout: float | _Unset | None = UNSET) -> TaskHandle:
+    async def submit(self, task: Task, *, timeout: float | Unset | None = UNSET) -> TaskHandle:
         """Hand a task over; returns once there is room for it in flight.
 
         Arguments and exceptions are those of :meth:`run`; what ends the task
@@ -266,7 +295,7 @@ class Client:
         task: Task,
         *,
         carrier: Literal["auto", "socket", "sse"] = "auto",
-        timeout: float | _Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
     ) -> TaskStream:
         """Run one task and read its answer as it is made.
 
@@ -322,31 +351,58 @@ class Client:
         tasks: Iterable[T] | AsyncIterable[T],
         *,
         concurrency: int = 100,
-        timeout: float | _Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
     ) -> AsyncGenerator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
         A task that is refused or fails is an outcome with ``error``, and the
         others go on. ``tasks`` may be endless, or an async iterable. Leaving the
         loop early cancels what still runs once the iterator is closed (use
-        ``contextlib.aclosing`` to have that at once).
+        ``contextlib.aclosing`` to have that at once); answers that had come and
+        were not taken wait for :meth:`claim`.
+
+        Where the client ends or drains meanwhile, each task left of a list (of
+        whatever has a length) is an outcome with :class:`ClientClosed`. From any
+        other source at most two tasks more are taken; where there are more, the
+        iterator then raises that error.
 
         Args:
             timeout: seconds for each task, as in :meth:`run`.
+
+        Raises:
+            RuntimeError: an async source ended with a cancellation of its own.
+            Exception: what ``tasks`` raises, after the outcomes of what was started.
         """
-        if concurrency < 1:
-            raise ConfigurationError(f"concurrency must be 1 or more, not {concurrency!r}")
-        self._running()
+        return run_map(self.map_run(tasks, concurrency, timeout), tasks, self._run_source)
+
+    def map_run(
+        self,
+        tasks: Iterable[T] | AsyncIterable[T],
+        concurrency: int,
+        timeout: float | Unset | None,
+    ) -> MapRun[T]:
+        check_concurrency(concurrency)
+        driver = self._running()
+        self._deadline(timeout, 0.0)  # refused at once, not with each task
 
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
             return self._start(task, timeout, on_done)
 
-        return run_map(tasks, concurrency, submit, self._open_group)
+        return MapRun(driver, submit, concurrency, whole=isinstance(tasks, Sized))
+
+    def _run_source(self, feed: Callable[[], Awaitable[None]]) -> bool:
+        """Run what reads a map's source until the client closes; False where it has."""
+        if self._running().core.state is ConnectionState.CLOSED:
+            return False
+        if self._sources is None or self._sources.ended:
+            self._sources = Supervisor("runware_ws map sources", lambda _: None)
+        self._sources.start_soon(feed, name="runware_ws map source")
+        return True
 
     def _start(
         self,
         task: Task,
-        timeout: float | _Unset | None,
+        timeout: float | Unset | None,
         on_done: Callable[[TaskHandle], None] | None = None,
     ) -> TaskHandle:
         now = self._running().now()
@@ -355,8 +411,8 @@ class Client:
         record = self._record(_whole(task), self._deadline(timeout, now), now, watched=watched)
         return self._submit(record, on_done)
 
-    def _deadline(self, timeout: float | _Unset | None, now: float) -> float:
-        seconds = self._config.timeout if isinstance(timeout, _Unset) else timeout
+    def _deadline(self, timeout: float | Unset | None, now: float) -> float:
+        seconds = self._config.timeout if isinstance(timeout, Unset) else timeout
         if seconds is not None and not 0 < seconds < FOREVER:
             raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
         return FOREVER if seconds is None else now + seconds
@@ -403,16 +459,16 @@ class Client:
     @property
     def session_uuid(self) -> str | None:
         """The server's session; ``None`` before the first connection."""
-        return self._running().core.session_uuid
+        return self._looked_at().core.session_uuid
 
     @property
     def connected(self) -> bool:
         """Whether there is an authenticated socket at this moment."""
-        return self._running().core.state is ConnectionState.READY
+        return self._looked_at().core.state is ConnectionState.READY
 
     def stats(self) -> Stats:
-        """A snapshot of what the client did and does."""
-        core = self._running().core
+        """A snapshot of what the client did and does. May be called in any thread."""
+        core = self._looked_at().core
         counts = core.counters
         return Stats(
             submitted=counts.submitted,
@@ -451,13 +507,17 @@ class Client:
             notices=counts.notices,
         )
 
-    def _open_group(self) -> TaskGroup | None:
-        """The task group, ``None`` once it is closed."""
-        return None if self._left else self._tasks
-
     def _running(self) -> Driver:
+        driver = self._driver
+        if driver is None:
+            raise ConfigurationError(NOT_STARTED)
+        driver.home.check()
+        return driver
+
+    def _looked_at(self) -> Driver:
+        """For what only reads: that does no harm in any thread."""
         if self._driver is None:
-            raise ConfigurationError("use the client as: async with Client() as client")
+            raise ConfigurationError(NOT_STARTED)
         return self._driver
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,8 @@ class TaskHandle:
     """One task in flight: await it for the whole result, iterate it for items as they arrive.
 
     Awaiting and iterating can be cancelled without harm: the task goes on, and
-    the handle can be awaited again. Any number of tasks may wait on it.
+    the handle can be awaited again. Any number of tasks may wait on it, in the
+    event loop of the client.
     """
 
     __slots__ = ("_admitted", "_driver", "_record", "_result", "_waiters", "on_done")
@@ -61,8 +62,8 @@ class TaskHandle:
     ) -> None:
         self._record = record
         self._driver = driver
-        # One for each task that waits here; hardly ever more than one.
-        self._waiters: list[Waiter] | None = None
+        # One for each task that waits here; hardly ever more than one. Woken in this order.
+        self._waiters: dict[Waiter, None] | None = None
         self._admitted: Waiter | None = None
         self._result: Result | None = None
         self.on_done = on_done
@@ -105,6 +106,7 @@ class TaskHandle:
         (documented): a task that was written still runs and is billed, and its
         late result waits for ``client.claim(uuid)``.
         """
+        self._driver.home.check()
         return self._driver.cancel(self._record)
 
     def outcome(self) -> Result:
@@ -132,20 +134,25 @@ class TaskHandle:
     async def wait(self) -> None:
         """Wait until the task has ended, in whichever way; see :meth:`outcome`. Cancel-safe."""
         while self._record.state < TaskState.DONE:
-            await self._subscribe()
+            await self._news()
 
     async def wait_news(self) -> None:
         """Wait until something new came, or the task ended. Cancel-safe."""
         if self._record.state < TaskState.DONE:
-            await self._subscribe()
+            await self._news()
 
-    def _subscribe(self) -> Waiter:
+    async def _news(self) -> None:
+        self._driver.home.check()
         waiter = self._driver.waiting.waiter()
-        if self._waiters is None:
-            self._waiters = [waiter]
-        else:
-            self._waiters.append(waiter)
-        return waiter
+        waiters = self._waiters
+        if waiters is None:
+            waiters = self._waiters = {}
+        waiters[waiter] = None
+        try:
+            await waiter
+        except BaseException:
+            waiters.pop(waiter, None)
+            raise
 
     async def wait_admitted(self) -> None:
         """Wait until there is room for the task in flight, or until it ended."""
@@ -160,7 +167,7 @@ class TaskHandle:
         is kept, so a slow reader misses notes, never items. Ends when all items
         came; raises what awaiting raises where the task ends without.
         """
-        return _Items(self, self._record, self._subscribe)
+        return _Items(self, self._record, self._news)
 
     # The driver's calls
 
@@ -191,11 +198,11 @@ class _Items:
     """One pass over the items of a task."""
 
     def __init__(
-        self, handle: TaskHandle, record: TaskRecord, subscribe: Callable[[], Waiter]
+        self, handle: TaskHandle, record: TaskRecord, news: Callable[[], Awaitable[None]]
     ) -> None:
         self._handle = handle
         self._record = record
-        self._subscribe = subscribe
+        self._news = news
         self._seen = 0
         self._note: dict[str, Any] | None = None
 
@@ -215,4 +222,4 @@ class _Items:
             if note is not None and note is not self._note:
                 self._note = note
                 return ResultItem(note)
-            await self._subscribe()
+            await self._news()

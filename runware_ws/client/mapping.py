@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from copy import copy
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
-from anyio.abc import TaskGroup
 
+from runware_ws._core.states import ConnectionState
 from runware_ws.client.handle import TaskHandle
-from runware_ws.errors import ClientClosed, RunwareError
+from runware_ws.errors import ClientClosed, ConfigurationError, RunwareError
 from runware_ws.models.results import Result
 
-__all__ = ["Outcome", "run_map"]
+if TYPE_CHECKING:
+    from runware_ws._io.driver import Driver
+
+__all__ = ["MapRun", "Outcome", "check_concurrency", "run_map"]
+
+_LOG = logging.getLogger("runware_ws")
 
 T = TypeVar("T")
 
 CLOSE_SOURCE = 5.0
 """How long a source that is left early may take to close, in seconds."""
+
+TURN = 64
+"""So many tasks are started, or outcomes handed on, before others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,91 +70,171 @@ class Outcome(Generic[T]):
         return self.result
 
 
-class _Run(Generic[T]):
-    """The state of one ``map``: what runs, what is done, what is still to come."""
+class MapRun(Generic[T]):
+    """The state of one ``map``: what runs, what is done, what is still to come.
+
+    ``whole``: the tasks have a known number, and each is to have an outcome, also
+    where the client takes no more.
+    """
 
     def __init__(
-        self, submit: Callable[[T, Callable[[TaskHandle], None]], TaskHandle], concurrency: int
+        self,
+        driver: Driver,
+        submit: Callable[[T, Callable[[TaskHandle], None]], TaskHandle],
+        concurrency: int,
+        *,
+        whole: bool,
     ) -> None:
+        self._driver = driver
         self._submit = submit
         self._concurrency = concurrency
+        self._whole = whole
         self._count = 0
+        self._refused = 0
+        self._turn = TURN
+        # Why no further task is taken; raised when what was started has ended.
         self.broken: Exception | None = None
-        self.room = _Signal()
         self.running: dict[TaskHandle, tuple[int, T]] = {}
-        self.done: deque[Outcome[T]] = deque()
-        self.wake = anyio.Event()
+        # With the handle, where there is one: its answer is kept if nobody takes it.
+        self.done: deque[tuple[Outcome[T], TaskHandle | None]] = deque()
+        self._room = anyio.Event()
+        self._wake = anyio.Event()
 
     @property
-    def full(self) -> bool:
-        # What the reader has not taken counts too: a slow reader slows the map down.
-        return len(self.running) + len(self.done) >= self._concurrency
+    def closed(self) -> bool:
+        """Whether the client was closed."""
+        return self._driver.core.state is ConnectionState.CLOSED
 
-    def fill(self, source: Iterator[T]) -> None:
-        """Start as many tasks of ``source`` as there is room for."""
-        while not self.full and self.broken is None:
-            try:
-                task = next(source)
-            except StopIteration:
-                return
-            except Exception as exc:
-                # What was started ends first; then this is raised.
-                self.broken = exc
-                return
-            self.start(task)
+    @property
+    def room(self) -> int:
+        """How many tasks more may be started."""
+        # What the reader has not taken counts too: a slow reader slows the map down.
+        return self._concurrency - len(self.running) - len(self.done)
+
+    def pull(self, source: Iterator[T]) -> bool:
+        """Start the next task of a plain source; False where there is none."""
+        try:
+            task = next(source)
+        except StopIteration:
+            return False
+        except asyncio.CancelledError as exc:
+            # Nothing was awaited, so it is nobody's cancellation.
+            self.broken = _own_cancellation(exc)
+            return False
+        except Exception as exc:
+            self.broken = exc
+            return False
+        self.start(task)
+        return True
 
     def start(self, task: T) -> None:
+        """Start one task; where it is refused, that is its outcome."""
         index, self._count = self._count, self._count + 1
+        self._turn -= 1
         try:
             handle = self._submit(task, self._on_done)
+        except ConfigurationError:
+            raise
         except RunwareError as exc:
-            self.done.append(Outcome(index, task, exc.task_uuid, error=exc))
-            self.wake.set()
+            self.done.append((Outcome(index, task, exc.task_uuid, error=exc), None))
+            self._wake.set()
+            if not self._driver.core.accepting and not self._whole:
+                # One task more tells whether there are more: the source may be endless.
+                self._refused += 1
+                if self._refused > 1:
+                    self.broken = self._over()
         else:
             self.running[handle] = (index, task)
 
+    def _over(self) -> RunwareError:
+        failure = self._driver.core.failure
+        if failure is not None:
+            return copy(failure)
+        return ClientClosed(
+            f"the client takes no more tasks: only {self._count} were taken from the source"
+        )
+
     def _on_done(self, handle: TaskHandle) -> None:
-        index, task = self.running.pop(handle)
+        index, task = self.running[handle]
         error = handle.error
         result = handle.outcome() if error is None else None
-        self.done.append(Outcome(index, task, handle.uuid, result, error))
-        self.wake.set()
+        self.done.append((Outcome(index, task, handle.uuid, result, error), handle))
+        # In this order, for a reader in another thread must not see room that is not there.
+        del self.running[handle]
+        self._wake.set()
+
+    def take(self) -> Outcome[T]:
+        """Hand out one outcome."""
+        outcome, _ = self.done.popleft()
+        self._turn -= 1
+        self._room.set()
+        return outcome
+
+    async def turn(self) -> None:
+        """Let others have their turn, if that is due."""
+        if self._turn <= 0:
+            self._turn = TURN
+            await anyio.lowlevel.checkpoint()
 
     async def wait(self) -> None:
-        await self.wake.wait()
-        self.wake = anyio.Event()
+        """Wait until there is an outcome, or the source has ended."""
+        self._driver.home.check()
+        await self._wake.wait()
+        self._wake = anyio.Event()
 
-    def cancel(self) -> None:
+    async def wait_room(self) -> None:
+        """Wait until one task more may be started, or will be refused."""
+        while self.room <= 0 and self._driver.core.accepting:
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    def wake(self) -> None:
+        """The source has ended."""
+        self._wake.set()
+
+    async def advance(self, tasks: Iterable[T], *, more: bool) -> None:
+        """Start ``tasks``. Where there are no ``more`` at hand, wait until there is an outcome."""
+        for task in tasks:
+            self.start(task)
+        while self.running and not self.done and not more:
+            await self.wait()
+
+    def leave(self) -> None:
+        """Give up what runs, and keep for ``client.claim`` what came and was not taken."""
         for handle in list(self.running):
-            handle.cancel()
+            handle.give_up()
+        for _, ended in self.done:
+            if ended is not None:
+                ended.give_up()
+        self.done.clear()
 
 
 async def run_map(
+    run: MapRun[T],
     tasks: Iterable[T] | AsyncIterable[T],
-    concurrency: int,
-    submit: Callable[[T, Callable[[TaskHandle], None]], TaskHandle],
-    open_group: Callable[[], TaskGroup | None],
+    spawn: Callable[[Callable[[], Awaitable[None]]], bool],
 ) -> AsyncGenerator[Outcome[T]]:
-    """Yield the outcome of each task as it comes; at most ``concurrency`` at once."""
-    run: _Run[T] = _Run(submit, concurrency)
+    """Yield the outcome of each task as it comes.
+
+    ``spawn`` runs a function beside the reader, or returns False where the client is closed.
+    """
     feeder: _Feeder[T] | None = None
-    source: Iterator[T] = iter(())
+    source: Iterator[T] | None = None
     if isinstance(tasks, AsyncIterable):
         feeder = _Feeder(run, tasks)
-        group = open_group()
-        if group is None:
+        if not spawn(feeder.feed):
+            # Each task is refused now, so two of them at most are taken.
             await feeder.feed()
-        else:
-            group.start_soon(feeder.feed, name="runware_ws map source")
     else:
         source = iter(tasks)
     try:
         while True:
-            run.fill(source)
-            if run.done:
-                outcome = run.done.popleft()
-                run.room.set()
-                yield outcome
+            await run.turn()
+            if source is not None and run.room > 0 and run.broken is None:
+                if not run.pull(source):
+                    source = None
+            elif run.done:
+                yield run.take()
             elif run.running or (feeder is not None and not feeder.finished):
                 await run.wait()
             elif run.broken is not None:
@@ -146,53 +244,66 @@ async def run_map(
     finally:
         if feeder is not None:
             feeder.scope.cancel()
-        run.cancel()
+        run.leave()
 
 
 class _Feeder(Generic[T]):
     """Reads an async source: a slow one must not hold back the outcomes."""
 
-    def __init__(self, run: _Run[T], stream: AsyncIterable[T]) -> None:
+    def __init__(self, run: MapRun[T], stream: AsyncIterable[T]) -> None:
         self._run = run
         self._stream = stream
         self.scope = anyio.CancelScope()
         self.finished = False
 
     async def feed(self) -> None:
-        run, source = self._run, aiter(self._stream)
-        whole = False
+        """Start one task after the other, until the source ends or the reader leaves."""
+        run = self._run
+        # Where neither the source ends it nor the reader, the client was closed.
+        why: Exception | None = ClientClosed("the client was closed before all tasks were taken")
+        source: AsyncIterator[T] | None = None
         try:
             with self.scope:
-                async for task in source:
-                    while run.full:
-                        await run.room.wait()
-                        run.room.clear()
-                    run.start(task)
-                whole = True
+                source = aiter(self._stream)
+                while run.broken is None:
+                    await run.wait_room()
+                    await run.turn()
+                    run.start(await anext(source))
+                why = run.broken
+        except StopAsyncIteration:
+            why = None
+        except asyncio.CancelledError as exc:
+            if run.closed:
+                raise
+            why = _own_cancellation(exc)
         except Exception as exc:
-            run.broken = exc
+            why = exc
         finally:
-            if not whole and run.broken is None:
-                # Cancelled from outside: the client went away, and the rest never ran.
-                run.broken = ClientClosed("the client was closed before all tasks were taken")
+            run.broken = run.broken or why
             self.finished = True
-            run.wake.set()
+            run.wake()
             if isinstance(source, AsyncGenerator):
-                with anyio.move_on_after(CLOSE_SOURCE, shield=True):
-                    await source.aclose()
+                await _close(cast("AsyncGenerator[T]", source))
 
 
-class _Signal:
-    """An event that can be cleared."""
+async def _close(source: AsyncGenerator[Any]) -> None:
+    with anyio.move_on_after(CLOSE_SOURCE, shield=True):
+        try:
+            await source.aclose()
+        except Exception as exc:
+            # The map is over: nobody is left to be told.
+            _LOG.warning("the source of a map failed as it was closed: %s", type(exc).__name__)
 
-    def __init__(self) -> None:
-        self._event = anyio.Event()
 
-    def set(self) -> None:
-        self._event.set()
+def _own_cancellation(exc: BaseException) -> RuntimeError:
+    error = RuntimeError("the source of a map ended with a cancellation of its own")
+    error.__cause__ = exc
+    return error
 
-    def clear(self) -> None:
-        self._event = anyio.Event()
 
-    async def wait(self) -> None:
-        await self._event.wait()
+def check_concurrency(concurrency: object) -> None:
+    """Raises :class:`ConfigurationError` where it is not a whole number above 0."""
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise ConfigurationError(
+            f"concurrency must be a whole number, 1 or more, not {concurrency!r}"
+        )

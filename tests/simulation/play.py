@@ -168,6 +168,8 @@ class _Stage:
                 tasks.cancel_scope.cancel()
             self._claims()
             await self._close()
+        if self.driver.crash is not None:
+            raise self.driver.crash
         self._last_checks()
 
     async def _wait_calm(self) -> None:

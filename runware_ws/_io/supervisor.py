@@ -1,0 +1,170 @@
+"""A task group that belongs to no caller.
+
+A group of anyio lives in the scope of the task that opens it: only that task may leave it, what
+cancels that task cancels the group, and a crash of the group cancels that task. A client must
+not depend on the task that happened to open it: fixtures, dependencies of a web framework and
+notebook cells open it in one task and close it in another. So its group runs in a task of its
+own. Whoever closes it waits for the end of all of it, as if it were a block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from runware_ws._io.wakeups import running_on_trio
+
+__all__ = ["OwnCancellation", "Supervisor", "apart"]
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("runware_ws")
+
+_INSIDE: contextvars.ContextVar[tuple[Supervisor, ...]] = contextvars.ContextVar(
+    "runware_ws supervisors", default=()
+)
+"""Those that the running code is part of. It cannot wait for their end."""
+
+
+class OwnCancellation(Exception):
+    """A user's function ended with a ``CancelledError``, and nobody had cancelled it."""
+
+
+_RUNNING: set[Supervisor] = set()
+"""asyncio itself keeps no reference to a task that would keep it alive."""
+
+
+class Supervisor:
+    """Runs functions until it is cancelled, or until one of them raises.
+
+    ``on_end`` is called once, when all of them have ended: with what one of them raised, or
+    with ``None`` where they were cancelled, by :meth:`cancel` or by an event loop that ends.
+    """
+
+    def __init__(self, name: str, on_end: Callable[[BaseException | None], None]) -> None:
+        self._name = name
+        self._on_end = on_end
+        self._scope = anyio.CancelScope()
+        self._group: TaskGroup | None = None
+        # What was started before the group was there.
+        self._early: list[tuple[Callable[..., Awaitable[object]], tuple[object, ...], str]] = []
+        self._over = anyio.Event()
+        self.ended = False
+        self._task: asyncio.Task[None] | None = None
+        self._open()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._scope.cancel_called
+
+    def start_soon(self, func: Callable[..., Awaitable[object]], *args: object, name: str) -> None:
+        """Run ``func(*args)``, in the caller's context but in nobody's scope."""
+        if self.ended:
+            raise RuntimeError(f"{self._name} has ended")
+        if self._group is None:
+            self._early.append((func, args, name))
+        else:
+            self._group.start_soon(self._child, func, args, name=name)
+
+    def cancel(self) -> None:
+        """Cancel all that runs. Idempotent."""
+        self._scope.cancel()
+
+    async def join(self) -> None:
+        """Wait until all has ended. Called by a part of it, it returns at once.
+
+        The wait itself is not cut short: a cancellation goes on when it is over.
+        """
+        if self in _INSIDE.get():
+            return
+        cancelled: BaseException | None = None
+        while not self.ended:
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self._over.wait()
+            except BaseException as exc:
+                # asyncio's own Task.cancel, which knows no shield.
+                cancelled = exc
+        if cancelled is not None:
+            raise cancelled
+
+    def _open(self) -> None:
+        _RUNNING.add(self)
+        if running_on_trio():
+            import trio
+
+            context = contextvars.copy_context()
+            trio.lowlevel.spawn_system_task(self._run, name=self._name, context=context)
+        else:
+            task = asyncio.create_task(self._run(), name=self._name)
+            # Held, and told of its end: cancelled before its first step, it runs nothing at all.
+            self._task = task
+            task.add_done_callback(lambda _task: self._finish(None))
+
+    async def _run(self) -> None:
+        crash: BaseException | None = None
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._group:
+                    for func, args, name in self._early:
+                        self._group.start_soon(self._child, func, args, name=name)
+                    self._early.clear()
+                    await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as exc:
+            # It goes no further: on trio it would end the whole program, on asyncio nobody
+            # would look at it. It is for ``on_end`` to tell those who wait.
+            crash = exc
+        finally:
+            self._finish(crash)
+
+    async def _child(
+        self, func: Callable[..., Awaitable[object]], args: tuple[object, ...]
+    ) -> None:
+        _INSIDE.set((*_INSIDE.get(), self))
+        await func(*args)
+
+    def _finish(self, crash: BaseException | None) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._group = None
+        _RUNNING.discard(self)
+        try:
+            self._on_end(crash)
+        except Exception as exc:
+            _LOG.error("%s: its end could not be told: %s", self._name, type(exc).__name__)
+        self._over.set()
+
+
+async def apart(func: Callable[[], Awaitable[T]]) -> T:
+    """Run a user's function in a task of its own, so that its cancellations are its own.
+
+    Raises:
+        OwnCancellation: it ended with a cancellation that was not ours.
+        Exception: what it raises.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    async def call() -> None:
+        try:
+            results.append(await func())
+        except Exception as exc:
+            errors.append(exc)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise OwnCancellation
+    return results[0]

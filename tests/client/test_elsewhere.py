@@ -1,0 +1,259 @@
+"""A client used where it does not live, and ends that nobody asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import pytest
+
+from runware_ws import (
+    Client,
+    ClientClosed,
+    Config,
+    ConfigurationError,
+    ConnectionFailed,
+    EventStream,
+    Outcome,
+    RunwareError,
+    Submitted,
+    TaskHandle,
+    TextInference,
+)
+from runware_ws._io.transport.base import Transport
+from runware_ws.events import Closed
+from runware_ws.testing.network import MemoryNetwork
+
+from .leftovers import nothing_left
+from .support import KEY, SESSION, ask, bounded, memory_client, only, rest, until
+
+trio_or_asyncio = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class Lent:
+    """What the other thread got hold of."""
+
+    client: Client
+    handle: TaskHandle
+    events: EventStream
+    outcomes: AsyncIterator[Outcome[TextInference]]
+
+
+Verb = Callable[[Lent], Awaitable[object]]
+
+
+async def read(source: AsyncIterable[object]) -> object:
+    return [item async for item in source]
+
+
+async def wait(handle: TaskHandle) -> object:
+    return await handle
+
+
+async def stream(client: Client) -> object:
+    async with client.stream(ask(), carrier="socket") as deltas:
+        return await deltas.result()
+
+
+async def message(client: Client) -> object:
+    user = {"role": "user", "content": "x"}
+    return await client.messages.create(max_tokens=1, messages=[user])
+
+
+async def call(func: Callable[[], object]) -> object:
+    return func()
+
+
+VERBS: dict[str, Verb] = {
+    "run": lambda lent: lent.client.run(ask()),
+    "submit": lambda lent: lent.client.submit(ask()),
+    "map": lambda lent: read(lent.client.map([ask()])),
+    "map begun": lambda lent: read(lent.outcomes),
+    "stream": lambda lent: stream(lent.client),
+    "messages": lambda lent: message(lent.client),
+    "ready": lambda lent: lent.client.ready(),
+    "drain": lambda lent: lent.client.drain(),
+    "aclose": lambda lent: lent.client.aclose(),
+    "claim": lambda lent: call(lambda: lent.client.claim(ask().task_uuid)),
+    "events": lambda lent: read(lent.client.events()),
+    "events begun": lambda lent: read(lent.events),
+    "handle": lambda lent: wait(lent.handle),
+    "handle items": lambda lent: read(lent.handle),
+    "handle cancel": lambda lent: call(lent.handle.cancel),
+}
+
+
+@trio_or_asyncio
+@pytest.mark.parametrize("verb", VERBS)
+@bounded
+async def test_every_verb_in_another_thread_is_refused_at_once(
+    verb: str, anyio_backend_name: str
+) -> None:
+    async with nothing_left() as server:
+        server.mute = True
+        async with memory_client(server.network) as client:
+            handle = await client.submit(ask())
+            await until(lambda: server.received)
+            outcomes = client.map([ask()])
+            lent = Lent(client, handle, client.events(), outcomes)
+
+            async def elsewhere() -> None:
+                with anyio.fail_after(5), pytest.raises(ConfigurationError, match="another event"):
+                    await VERBS[verb](lent)
+                assert client.stats().pending == 1
+                assert client.connected
+                assert handle.state.name == "WRITTEN"
+
+            def thread() -> None:
+                anyio.run(elsewhere, backend=anyio_backend_name)
+
+            await anyio.to_thread.run_sync(thread)
+            await outcomes.aclose()
+            assert client.stats().submitted == 1
+            assert len(server.received) == 1
+
+
+def test_a_second_loop_of_the_same_thread() -> None:
+    async def start(network: MemoryNetwork) -> Client:
+        return await memory_client(network).start()
+
+    async def misuse(client: Client) -> None:
+        for verb in (client.run, client.submit):
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                await verb(ask())
+        with pytest.raises(ConfigurationError, match="another event loop"):
+            await client.aclose()
+
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    client = first.run_until_complete(start(MemoryNetwork()))
+    second.run_until_complete(misuse(client))
+    first.run_until_complete(client.aclose())
+    second.close()
+    assert asyncio.all_tasks(first) == set()
+    first.close()
+
+
+# Ends that nobody asked for
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_loop_ends_with_the_client_open(backend: str) -> None:
+    clients: list[Client] = []
+
+    async def main() -> None:
+        network = MemoryNetwork()
+        clients.append(await memory_client(network).start())
+        await clients[0].submit(ask())
+        socket = await network.accept()
+        await socket.authenticate(SESSION)
+        await clients[0].ready()
+
+    async def again() -> None:
+        # There is nothing left to close, so it does no harm in another loop.
+        await clients[0].aclose()
+
+    with pytest.warns(ResourceWarning, match="still open"):
+        anyio.run(main, backend=backend)
+    stats = clients[0].stats()
+    assert (stats.state, stats.pending, stats.closed) == ("closed", 0, 1)
+    anyio.run(again, backend=backend)
+    gc.collect()
+
+
+@pytest.mark.parametrize("steps", [0, 30])
+@pytest.mark.asyncio
+async def test_its_tasks_are_cancelled_by_a_stranger(steps: int) -> None:
+    """As ``asyncio.run`` does at its end, and some test runners in between."""
+    async with asyncio.timeout(10), nothing_left() as server:
+        server.mute = True
+        client = await memory_client(server.network).start()
+        running = asyncio.create_task(client.run(ask()))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("runware_ws"):
+                task.cancel()
+        with pytest.warns(ResourceWarning, match="still open"):
+            await asyncio.wait({running})
+        with pytest.raises(ClientClosed):
+            await running
+        await client.aclose()
+        with pytest.raises(ClientClosed):
+            await client.run(ask())
+
+
+class Breaking:
+    """Sockets of ``network`` with a reader that raises what no transport may raise."""
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        self._network = network
+        self.broken = anyio.Event()
+
+    @asynccontextmanager
+    async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
+        async with self._network.dial(url, config) as transport:
+            receive = transport.receive
+
+            async def read() -> bytes | str:
+                data: bytes | str = b""
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._break)
+                    data = await receive()
+                    group.cancel_scope.cancel()
+                return data
+
+            transport.receive = read  # type: ignore[method-assign]
+            yield transport
+
+    async def _break(self) -> None:
+        await self.broken.wait()
+        raise LookupError(f"in the midst of {KEY}")
+
+
+@trio_or_asyncio
+@bounded
+async def test_a_crash_ends_every_task_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    network = MemoryNetwork()
+    breaking = Breaking(network)
+    async with nothing_left(network) as server:
+        server.mute = True
+        client = Client(
+            "ws://127.0.0.1:9", api_key=KEY, dial=breaking.dial, max_in_flight=1, timeout=60
+        )
+        errors: list[RunwareError] = []
+
+        async def wait() -> None:
+            with pytest.raises(ConnectionFailed) as caught:
+                await client.run(ask())
+            errors.append(caught.value)
+
+        async with client:
+            events = client.events()
+            handle = await client.submit(ask())
+            async with anyio.create_task_group() as group:
+                group.start_soon(wait)
+                await until(lambda: server.received and client.stats().pending == 2)
+                breaking.broken.set()
+            with pytest.raises(ConnectionFailed, match="LookupError: in the midst") as caught:
+                await handle
+            assert caught.value.submitted is Submitted.MAYBE
+            assert [error.submitted for error in errors] == [Submitted.NO]
+            for verb in (client.run, client.submit):
+                with pytest.raises(ConnectionFailed, match="LookupError"):
+                    await verb(ask())
+            with pytest.raises(ConnectionFailed, match="LookupError"):
+                await client.ready()
+            assert client.stats().pending == 0
+            assert client.stats().state == "failed"
+        found = await rest(events)
+        assert "LookupError" in only(found, Closed)[0].reason
+    assert "Traceback" in caplog.text
+    told = f"{caplog.text} {found} {caught.value!r} {client!r}"
+    assert KEY not in told
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
