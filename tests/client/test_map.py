@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 import anyio
 import pytest
 
 from runware_ws import (
+    AuthenticationError,
+    Client,
     ClientClosed,
     ConfigurationError,
     InvalidTask,
@@ -23,8 +27,19 @@ from runware_ws import (
 )
 from runware_ws.client.client import Task
 from runware_ws.emulator import Emulator, ReplyError, Request
+from runware_ws.testing.network import MemoryNetwork
 
-from .support import KEY, Gate, ask, assert_answers, bounded, client_of, until
+from .support import (
+    KEY,
+    Gate,
+    ask,
+    assert_answers,
+    bounded,
+    client_of,
+    echoing,
+    memory_client,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -301,3 +316,166 @@ async def test_map_after_the_end() -> None:
         async with aclosing(stream):
             outcomes = [outcome async for outcome in client.map(stream)]
         assert [type(outcome.error) for outcome in outcomes] == [ClientClosed]
+
+
+# Ends of the client, of the source, of the reader
+
+
+@pytest.mark.parametrize("end", ["left", "closed", "drained", "failed"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+@bounded
+async def test_an_endless_source_ends_with_the_client(end: str, asynchronous: bool) -> None:
+    async with Emulator("another key" if end == "failed" else KEY) as emulator:
+        taken = 0
+
+        def endless() -> Iterator[TextInference]:
+            nonlocal taken
+            while True:
+                taken += 1
+                yield ask(f"{taken}")
+
+        async def endless_async() -> AsyncGenerator[TextInference]:
+            for task in endless():
+                yield task
+
+        found: list[Outcome[TextInference]] = []
+
+        async def read(client: Client) -> None:
+            stream = endless_async()
+            source: Any = stream if asynchronous else endless()
+            # With room for one task only, nothing may wait for a room that never comes.
+            async with aclosing(stream), closing(client.map(source, concurrency=1)) as outcomes:
+                async for outcome in outcomes:
+                    found.append(outcome)  # noqa: PERF401
+
+        expected = AuthenticationError if end == "failed" else ClientClosed
+        async with client_of(emulator) as client:
+            if end == "failed":
+                with pytest.raises(AuthenticationError):
+                    await client.ready()
+            elif end == "closed":
+                await client.aclose()
+            elif end == "drained":
+                await client.drain()
+            if end != "left":
+                with pytest.raises(expected):
+                    await read(client)
+        if end == "left":
+            with pytest.raises(expected):
+                await read(client)
+        assert len(found) == taken == 2
+        assert all(isinstance(outcome.error, expected) for outcome in found)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("refused", [False, True])
+@bounded
+async def test_others_have_their_turn(asynchronous: bool, refused: bool) -> None:
+    network = MemoryNetwork()
+    async with echoing(network), memory_client(network) as client:
+        await client.ready()
+        tasks: list[Any] = [{"taskUUID": "bad"} if refused else ask() for _ in range(1_000)]
+        found: list[Outcome[Any]] = []
+        at_turn: list[int] = []
+
+        async def look_on() -> None:
+            while True:
+                at_turn.append(len(found))
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(look_on)
+            async for outcome in client.map(
+                as_async(tasks) if asynchronous else tasks, concurrency=1_000
+            ):
+                found.append(outcome)  # noqa: PERF401
+            group.cancel_scope.cancel()
+        assert len(found) == 1_000
+        assert all(outcome.ok is not refused for outcome in found)
+        steps = [after - before for before, after in pairwise([*at_turn, 1_000])]
+        assert max(steps) <= 200
+
+
+@bounded
+async def test_what_had_come_and_was_not_taken_can_be_claimed() -> None:
+    network = MemoryNetwork()
+    async with echoing(network), memory_client(network) as client:
+        tasks = [ask(f"{n}") for n in range(10)]
+        async with closing(client.map(tasks)) as outcomes:
+            first = await anext(outcomes)
+            await until(lambda: client.stats().answered == 10)
+        assert client.claim(first.task.task_uuid) is None
+        for task in tasks:
+            if task is not first.task:
+                result = client.claim(task.task_uuid)
+                assert result is not None
+                assert result.text == f"to {task.task_uuid}"
+        assert client.stats().answered == 10
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@bounded
+async def test_a_source_that_ends_with_a_cancellation_of_its_own(
+    asynchronous: bool, anyio_backend_name: str
+) -> None:
+    if anyio_backend_name == "trio":
+        pytest.skip("a program cannot make trio's Cancelled")
+
+    def broken() -> Iterator[TextInference]:
+        yield ask("0")
+        raise asyncio.CancelledError
+
+    async def broken_async() -> AsyncIterator[TextInference]:
+        yield ask("0")
+        gone = asyncio.create_task(asyncio.sleep(60))
+        gone.cancel()
+        await gone
+
+    async def read(source: Any) -> None:
+        async for outcome in client.map(source):
+            found.append(outcome)  # noqa: PERF401
+
+    network = MemoryNetwork()
+    found: list[Outcome[TextInference]] = []
+    async with echoing(network), memory_client(network) as client:
+        other = client.map(as_async([ask() for _ in range(20)]), concurrency=1)
+        await anext(other)
+        with pytest.raises(RuntimeError, match="a cancellation of its own"):
+            await read(broken_async() if asynchronous else broken())
+        assert [outcome.ok for outcome in found] == [True]
+        # Nobody else was harmed: neither the other map nor the client.
+        assert [outcome.ok async for outcome in other] == [True] * 19
+        assert (await client.run(ask())).text
+        current = asyncio.current_task()
+        assert current is not None
+        assert current.cancelling() == 0
+
+
+@bounded
+async def test_a_source_that_fails_as_it_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    network = MemoryNetwork()
+    async with echoing(network), memory_client(network) as client:
+
+        async def source() -> AsyncIterator[TextInference]:
+            try:
+                while True:
+                    yield ask()
+            finally:
+                raise LookupError("as it is closed")
+
+        async with closing(client.map(source(), concurrency=2)) as outcomes:
+            await anext(outcomes)
+        await until(lambda: "LookupError" in caplog.text)
+        assert (await client.run(ask())).text
+        assert [outcome.ok async for outcome in client.map(as_async([ask()]))] == [True]
+
+
+@pytest.mark.parametrize("concurrency", [0, -1, 2.5, True, "4", None])
+@bounded
+async def test_concurrency_is_a_whole_number(concurrency: Any) -> None:
+    network = MemoryNetwork()
+    async with memory_client(network) as client:
+        with pytest.raises(ConfigurationError, match="concurrency"):
+            client.map([ask()], concurrency=concurrency)
+        with pytest.raises(ConfigurationError, match="timeout"):
+            client.map([ask()], timeout=-1)
