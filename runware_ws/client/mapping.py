@@ -108,6 +108,9 @@ class MapRun(Generic[T]):
     @property
     def room(self) -> int:
         """How many tasks more may be started."""
+        if len(self.done) >= TURN:
+            # Thousands of refusals need not pile up where ``concurrency`` is large.
+            return 0
         # What the reader has not taken counts too: a slow reader slows the map down.
         return self._concurrency - len(self.running) - len(self.done)
 
