@@ -94,6 +94,26 @@ def test_a_whole_that_does_not_fit_interrupts_the_stream() -> None:
     assert handed_on(pieces) == ["abc"]
 
 
+def test_a_second_try_does_not_take_the_first_ones_deltas_for_its_own() -> None:
+    bench = Bench()
+    bench.begin()
+    first, _ = stream(bench)
+    piece(bench, first, "a")
+    bench.core.cancel(first, bench.now)
+    bench.numbers -= 1
+    record, deltas = stream(bench)
+    assert record.uuid == first.uuid
+    piece(bench, record, "b", finishReason="stop")
+    assert handed_on(deltas) == [], "it began with another"
+    assert not record.ended
+    bench.step(1)
+    (question,) = bench.written()
+    assert question["taskType"] == "getTaskDetails"
+    bench.say({"data": [{**question, "response": item(record, "ab", finishReason="stop")}]})
+    assert handed_on(deltas) == ["ab"]
+    assert record.state is TaskState.DONE
+
+
 def test_pieces_for_a_task_that_is_no_stream_are_a_sign_of_life() -> None:
     bench = Bench()
     bench.begin()
