@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from runware_ws.classify import Loss, LossKind
+from tests.simulation.http import Http
 from tests.simulation.keys import Keys
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.scenario import Fault
@@ -37,6 +38,7 @@ class Faults:
         loop: VirtualLoop,
         rng: Random,
         wire: Wire,
+        http: Http,
         weather: Weather,
         server: Server,
         story: Story,
@@ -45,6 +47,7 @@ class Faults:
         self._loop = loop
         self._rng = rng
         self._wire = wire
+        self._http = http
         self._weather = weather
         self._server = server
         self._story = story
@@ -68,6 +71,8 @@ class Faults:
         weather.hanging = weather.mute_pong = weather.mute_auth = 0
         weather.key_refused = weather.auth_busy = weather.key_broken = 0
         weather.lag_up = weather.lag_down = weather.lag_resend = 0.0
+        weather.unreachable = weather.silent = 0
+        weather.status = None
         weather.traps.clear()
         self._unstall(all_of_them=True)
         self.calm = True
@@ -138,6 +143,25 @@ class Faults:
 
     def _hang(self, fault: Fault) -> None:
         self._for(fault, "hanging")
+
+    # Posts
+
+    def _cut_post(self, fault: Fault) -> None:
+        self._http.cut(int(fault.value * 100))
+
+    def _cut_posts(self, _fault: Fault) -> None:
+        self._http.cut_all()
+
+    def _unreachable(self, fault: Fault) -> None:
+        self._for(fault, "unreachable")
+
+    def _silent(self, fault: Fault) -> None:
+        self._for(fault, "silent")
+
+    def _status(self, fault: Fault) -> None:
+        self._weather.status = int(fault.what)
+        self._weather.retry_after = round(20 * fault.value, 3) if fault.value < 0.5 else None
+        self._loop.call_later(fault.lasts, setattr, self._weather, "status", None)
 
     # The server
 

@@ -19,7 +19,7 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws.classify import Loss
 from runware_ws.config import Config
-from runware_ws.errors import RunwareError
+from runware_ws.errors import RunwareError, StreamInterrupted
 from tests.simulation.server import Server
 from tests.simulation.story import Story, short
 from tests.simulation.traits import Plan
@@ -34,13 +34,19 @@ DEEP = 8
 
 @dataclass(slots=True)
 class Sent:
-    """What the watch saw of one task."""
+    """What the watch saw of one task.
+
+    Over HTTP: when it was ``posted``, when that was cut, and whether it was ``answered`` in order.
+    """
 
     record: TaskRecord
     ends: int = 0
     ended_at: float = 0.0
     breaks: int = 0
     written: list[float] = field(default_factory=list[float])
+    posted: list[float] = field(default_factory=list[float])
+    cuts: list[float] = field(default_factory=list[float])
+    answered: bool = False
     tried_before: bool = False
     given: set[str] = field(default_factory=set[str])
 
@@ -49,7 +55,12 @@ Snapshot = tuple[Any, ...]
 
 
 def _same(kept: RunwareError | None, raised: RunwareError) -> bool:
-    """Whether one error is a copy of the other: then they share the very same text."""
+    """Whether one error is a copy of the other: then they share the very same text.
+
+    An interrupted stream says of what: its cause is the end of the task.
+    """
+    if isinstance(raised, StreamInterrupted) and isinstance(raised.__cause__, RunwareError):
+        raised = raised.__cause__
     return kept is not None and kept.message is raised.message
 
 
@@ -98,6 +109,7 @@ class Watch:
         self._redial_at = 0.0
         self._loss: Loss | None = None
         self.closed = False
+        self.draining_at: float | None = None
         self._inputs = 0
         self._generation: int | None = None
         self._dialing = 1
@@ -161,7 +173,7 @@ class Watch:
             if before is not None:
                 # The second try of a task that was given up: what was written stays written.
                 self.past.append(before)
-                sent.written = list(before.written)
+                sent.written, sent.posted = list(before.written), list(before.posted)
                 sent.tried_before = True
                 self.story.count("second try")
 
@@ -238,7 +250,7 @@ class Watch:
             response = item.get("response")
             if isinstance(response, dict):
                 held = cast("dict[str, Any]", response)
-                for inner in held.get("data", [held] if "text" in held else []):
+                for inner in held.get("data", [held] if "cost" in held else []):
                     self._note_item(inner, touched)
         for uuid in touched:
             sent, plan = self.tasks[uuid], self.plans[uuid]
@@ -250,8 +262,14 @@ class Watch:
 
     def _note_item(self, item: dict[str, Any], touched: set[str]) -> None:
         uuid = str(item.get("taskUUID")).lower()
-        if uuid in self.tasks and isinstance(item.get("text"), str):
+        if uuid not in self.tasks or "delta" in item:
+            return
+        stream = self.plans[uuid].stream
+        if stream is None and isinstance(item.get("text"), str):
             self.tasks[uuid].given.add(item["text"])
+            touched.add(uuid)
+        elif stream is not None and "finishReason" in item and stream.is_whole(item):
+            self.tasks[uuid].given.add("whole")
             touched.add(uuid)
 
     # Outputs

@@ -15,17 +15,20 @@ from runware_ws.errors import (
     OutcomeUnknown,
     ProtocolError,
     RunwareError,
+    StreamInterrupted,
     Submitted,
     TaskCancelled,
     TaskError,
     TaskTimeout,
 )
 from runware_ws.models.results import Result
+from tests.simulation.http import CODES, Http
 from tests.simulation.invariants import EPSILON, Sent, Watch
 from tests.simulation.keys import Keys
 from tests.simulation.scenario import LONGEST, Scenario
 from tests.simulation.server import Server
 from tests.simulation.story import Story, short
+from tests.simulation.streams import StreamPlan
 from tests.simulation.traits import Plan
 from tests.simulation.wire import Wire
 from tests.simulation.works import Work
@@ -68,6 +71,7 @@ class Judge:
     server: Server
     wire: Wire
     story: Story
+    http: Http
     calm_at: float = FOREVER
     cancelled: set[str] = field(default_factory=set[str])
 
@@ -86,9 +90,13 @@ class Judge:
         self._honest(sent, error)
         self.story.count(f"end: {type(error).__name__}, submitted {error.submitted.value}")
         failure = self.watch.core.failure
+        refused = self.http.refused.get(plan.uuid, set[int]())
         match error:
+            case StreamInterrupted() if plan.stream is not None:
+                self._cut_off(sent, plan, error)
             case TaskError():
                 known = self.server.errors_sent.get(plan.uuid, set())
+                known = known | {CODES[status] for status in refused}
                 if error.code not in known:
                     fail(f"I1: {name} ended with {error.code}, which was not said about it")
                 if error.code == "conflictTaskUUID" and len(sent.written) > 1:
@@ -102,11 +110,11 @@ class Judge:
                 if not self.watch.closed:
                     fail(f"I1: {name} ended ClientClosed, and nobody closed")
             case AuthenticationError() | ConnectionFailed():
-                if failure is None:
+                if failure is None and not refused:
                     fail(f"I1: {name} ended with {error!r}, and the client goes on")
             case ProtocolError():
                 limited = self.server.traits.limit_in or self.config.max_frame_bytes < 5000
-                if failure is None and not limited:
+                if failure is None and not limited and not refused:
                     fail(f"I1: {name} ended with {error!r} without cause")
             case _:
                 fail(f"I1: {name} ended with {error!r}")
@@ -117,12 +125,27 @@ class Judge:
         self.check_items(plan, result.raw)
         if len(result.raw) != plan.number:
             fail(f"I1: {name} ended with {len(result.raw)} of {plan.number} items")
+        if plan.stream is not None:
+            self._joined(plan, plan.stream, result)
         work = self.server.works.get(plan.uuid)
         if work is None or len(work.items) < plan.number:
             fail(f"I2: {name} ended with a result that the server never made")
 
+    def _joined(self, plan: Plan, stream: StreamPlan, result: Result) -> None:
+        """I16: the whole is what the server made, whichever way its pieces came."""
+        self.story.count(f"end: stream by {result.recovered_by.value}")
+        if stream.calls:
+            self.story.count("end: stream with calls")
+        if result.finish_reason is None and stream.last != "unmarked":
+            self.watch.fail(f"I16: {short(plan.uuid)} ended without its finish reason")
+
     def check_items(self, plan: Plan, items: list[dict[str, Any]]) -> None:
         """I2, I3: the items are this task's, and each is there once."""
+        if plan.stream is not None:
+            for item in items:
+                if not plan.stream.is_whole(item):
+                    self.watch.fail(f"I16: {short(plan.uuid)} got {item}, not the whole")
+            return
         texts = [str(item.get("text", "")).rstrip("x") for item in items]
         for text in texts:
             if not text.startswith(plan.uuid + "#"):
@@ -130,18 +153,46 @@ class Judge:
         if not plan.twins and len(set(texts)) != len(texts):
             self.watch.fail(f"I3: {short(plan.uuid)} got an item twice")
 
+    def _cut_off(self, sent: Sent, plan: Plan, error: StreamInterrupted) -> None:
+        """A stream that is interrupted: at its deadline, or because nothing fits any more."""
+        stream, name = plan.stream, short(plan.uuid)
+        assert stream is not None
+        if not stream.text.startswith(error.text):
+            self.watch.fail(f"I16: {name} was interrupted with text that is no prefix")
+        cause = error.__cause__
+        if isinstance(cause, TaskTimeout | OutcomeUnknown):
+            self._late(sent, plan, cause)
+        elif sent.ended_at >= sent.record.deadline - EPSILON:
+            self._late(sent, plan, error)
+        elif not (stream.calls and stream.objects):
+            # Arguments that are whole only as objects may be spelled otherwise than they came.
+            self.watch.fail(f"I16: {name} was interrupted before its deadline: {error.message}")
+
+    def interrupted(self, plan: Plan, heard: str, error: RunwareError, *, all_read: bool) -> None:
+        """An interrupted stream tells what was handed on."""
+        if not isinstance(error, StreamInterrupted):
+            return
+        same = error.text == heard if all_read else error.text.startswith(heard)
+        if not same:
+            self.watch.fail(f"I16: {short(plan.uuid)} heard {heard!r}, and is told {error.text!r}")
+
     def _honest(self, sent: Sent, error: RunwareError) -> None:
         """What an error says of ``submitted`` is true."""
         uuid, fail = sent.record.uuid, self.watch.fail
         arrived = uuid in self.server.received
         if error.submitted is Submitted.YES and not arrived:
             fail(f"honesty: {short(uuid)} says submitted=yes, and it never arrived")
-        if error.submitted is Submitted.NO and (arrived or sent.written):
+        # What is refused at the door was written, and is known not to run.
+        written = sent.written or (sent.posted and uuid not in self.http.refused)
+        if error.submitted is Submitted.NO and (arrived or written):
             fail(f"honesty: {short(uuid)} says submitted=no, and it was written")
         if error.task_uuid != uuid:
             fail(f"I1: the error of {short(uuid)} names {error.task_uuid}")
         if error.safe_to_resend and error.submitted is not Submitted.NO:
-            fail_if = bool(sent.given) or isinstance(error, OutcomeUnknown | TaskTimeout)
+            fail_if = bool(sent.given) or isinstance(
+                error, OutcomeUnknown | TaskTimeout | StreamInterrupted
+            )
+            fail_if |= arrived and uuid in self.http.refused
             if fail_if:
                 fail(f"honesty: {short(uuid)} says safe_to_resend, and results of it came")
 
@@ -149,8 +200,9 @@ class Judge:
         record, fail, name = sent.record, self.watch.fail, short(plan.uuid)
         if sent.ended_at < record.deadline - EPSILON:
             fail(f"I8: {name} timed out {record.deadline - sent.ended_at:.3f} s too early")
-        broken = bool(sent.written) and any(
-            at >= sent.written[0] for at in self.watch.breaks[: sent.breaks]
+        broken = bool(sent.cuts) or (
+            bool(sent.written)
+            and any(at >= sent.written[0] for at in self.watch.breaks[: sent.breaks])
         )
         # A second try is in doubt from its beginning: the first one may have arrived.
         if isinstance(error, OutcomeUnknown) and not broken and not sent.tried_before:
@@ -159,8 +211,11 @@ class Judge:
             fail(
                 f"honesty: {name} ended TaskTimeout, and the connection broke after it was written"
             )
+        if sent.answered:
+            fail(f"I4: {name} was answered in order over HTTP, and ended {type(error).__name__}")
         since = self._held_since(plan)
-        if since is None or self.watch.ready_since is None or not sent.written:
+        asked = sent.written or sent.cuts
+        if since is None or self.watch.ready_since is None or not asked:
             return
         if sent.tried_before and not record.ladder.asks and self.config.max_in_flight < LITTLE_ROOM:
             # A second try that waited for room to its end was never asked for.
@@ -168,7 +223,7 @@ class Judge:
         if any(at >= self.watch.ready_since for at in self.wire.freezes):
             # The socket is half-open since before the calm: how soon that is found is I10.
             return
-        calm = max(since, self.calm_at, self.watch.ready_since, record.submitted_at)
+        calm = max(since, self.calm_at, self.watch.ready_since, record.submitted_at, *sent.cuts)
         if sent.ended_at - calm >= ladder(self.scenario, self.config):
             fail(
                 f"I4: {name} ended {type(error).__name__}, and the server held its answer for "
@@ -181,6 +236,6 @@ class Judge:
         traits = self.server.traits
         if work is None or work.finished_at is None or plan.padding:
             return None
-        if plan.delivery == "async":
+        if work.delivery == "async":
             return work.finished_at
         return work.finished_at + traits.archive_delay if traits.archive else None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, cast
 
@@ -16,32 +15,30 @@ import tenacity
 from anyio.abc import TaskGroup
 
 from runware_ws import Client, Config
-from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import FOREVER
 from runware_ws._io.driver import Driver
 from runware_ws.backoff import Wait, default_wait
 from runware_ws.classify import Loss, LossKind
-from runware_ws.errors import ClientClosed, InvalidTask, RunwareError
+from tests.simulation import seams
 from tests.simulation.faults import Faults
+from tests.simulation.http import Http
 from tests.simulation.invariants import EPSILON, Watch
 from tests.simulation.judge import Judge, settled_by
 from tests.simulation.keys import Keys
 from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run
+from tests.simulation.maps import Maps
+from tests.simulation.posts import PostWatch
+from tests.simulation.program import Program, Tasks
+from tests.simulation.readers import Readers
 from tests.simulation.scenario import CALM, Action, Scenario
 from tests.simulation.server import Server
 from tests.simulation.story import START, Story, short
-from tests.simulation.traits import Plan
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Wire
 
 __all__ = ["Report", "play"]
 
 URL = "wss://model.invalid/v1"
-
-ANSWERED = (TaskState.DONE, TaskState.FAILED)
-
-REMEMBERED = 170.0
-"""So long after its end a taskUUID is refused for sure."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,8 @@ class _Stage:
     """Everything that one run needs."""
 
     def __init__(self, scenario: Scenario, loop: VirtualLoop) -> None:
-        self.scenario = scenario
+        # A map may come to tasks that no action names.
+        self.scenario = scenario = replace(scenario, plans=dict(scenario.plans))
         self.loop = loop
         self.story = Story(loop.time)
         self.weather = Weather()
@@ -107,7 +105,12 @@ class _Stage:
             self.keys.valid,
         )
         self.wire.peer = self.server
-        self.faults = Faults(loop, rng, self.wire, self.weather, self.server, self.story, self.keys)
+        self.http = Http(
+            loop, rng, self.weather, self.story, self.server, latency=self.wire.latency
+        )
+        self.faults = Faults(
+            loop, rng, self.wire, self.http, self.weather, self.server, self.story, self.keys
+        )
         self.draws: list[float] = []
         wait = tenacity.wait_random(0, 0.4) if scenario.quick_backoff else default_wait()
         self.config = Config(**scenario.options, backoff=self._recorded(wait))
@@ -117,7 +120,7 @@ class _Stage:
         self.judge: Judge
         self.client: Client
         self.driver: Driver
-        self.tasks: TaskGroup
+        self._acts: dict[str, Callable[[Action], Awaitable[None]]]
         self.busy = 0
         self.over = anyio.Event()
 
@@ -129,12 +132,48 @@ class _Stage:
 
         return draw
 
+    def _program(self, group: TaskGroup) -> dict[str, Callable[[Action], Awaitable[None]]]:
+        """The program around the client: what it does, by the kind of action."""
+        program = Program(
+            self.scenario,
+            self.client,
+            self.driver,
+            self._watched(),
+            self.judge,
+            self.story,
+            self.loop,
+            group,
+        )
+        tasks, readers = Tasks(program), Readers(program)
+        return {
+            "run": tasks.run,
+            "submit": tasks.submit,
+            "iterate": tasks.iterate,
+            "reuse": tasks.reuse,
+            "retry": tasks.retry,
+            "stream": readers.stream,
+            "stream-slow": readers.stream_slow,
+            "stream-cancelled": readers.stream_cancelled,
+            "stream-left": readers.stream_left,
+            "stream-result": readers.stream_result,
+            "map": Maps(program).map,
+            "drain": self._drain,
+            "close": self._close,
+            "claim": self._claim,
+            "ghost": self._ghost,
+        }
+
     # The run
 
     async def main(self) -> None:
         """Actions and faults, then calm, then the end."""
+        over_http: dict[str, Any] = {"post": self.http.post} if seams.HTTP else {}
         self.client = Client(
-            URL, api_key=self.keys.given(self.scenario.key), config=self.config, dial=self.wire.dial
+            URL,
+            api_key=self.keys.given(self.scenario.key),
+            config=self.config,
+            dial=self.wire.dial,
+            **over_http,
         )
         async with self.client as client:
             self.driver = driver = cast("Any", client)._driver
@@ -150,11 +189,12 @@ class _Stage:
             watch.draws = self.draws
             watch.suspended = self.faults.suspended
             watch.foreign = self.faults.foreign
+            PostWatch(watch, self.http)
             self.judge = Judge(
-                self.scenario, self.config, watch, self.server, self.wire, self.story
+                self.scenario, self.config, watch, self.server, self.wire, self.story, self.http
             )
             async with anyio.create_task_group() as tasks:
-                self.tasks = tasks
+                self._acts = self._program(tasks)
                 for fault in self.scenario.faults:
                     self.loop.call_at(START + fault.at, self.faults.strike, fault)
                 tasks.start_soon(self._watch_frozen)
@@ -222,103 +262,22 @@ class _Stage:
         await anyio.sleep_until(START + action.at)
         self.story.tell("action", str(action))
         self.story.count(f"action: {action.kind}")
-        act = getattr(self, "_" + action.kind)
+        if action.what:
+            self.story.count(f"action: {action.kind} {action.what}")
+        act = self._acts[action.kind]
         try:
             await act(action)
         finally:
             self.busy -= 1
             self.over.set()
 
-    def _task(self, plan: Plan) -> dict[str, Any]:
-        task: dict[str, Any] = {
-            "taskType": "textInference",
-            "taskUUID": plan.uuid,
-            "model": "model:1@1",
-            "numberResults": plan.number,
-        }
-        if plan.delivery != "sync":
-            task["deliveryMethod"] = plan.delivery
-        if plan.size:
-            task["padding"] = "p" * plan.size
-        return task
-
-    def _over(self, plan: Plan, result: Any, error: RunwareError | None) -> None:
-        """A task ended for its caller, or was refused before the wire."""
-        watch = self._watched()
-        sent = watch.try_of(plan.uuid, result, error)
-        if sent is not None:
-            if sent.ends != 1:
-                watch.fail(f"I1: {short(plan.uuid)} came back after {sent.ends} ends")
-            limit = watch.late_until(sent.record.deadline) + EPSILON
-            if self.loop.now > limit:
-                watch.fail(f"I8: {short(plan.uuid)} came back {self.loop.now - limit:.3f} s late")
-            self.judge.ended(sent, result, error)
-        elif not isinstance(error, InvalidTask | ClientClosed) and self.driver.core.failure is None:
-            watch.fail(f"I1: {short(plan.uuid)} was refused with {error!r}")
-
-    async def _run(self, action: Action) -> None:
-        (plan,) = action.plans
-        with anyio.CancelScope() as scope:
-            self._cancel_later(action, scope.cancel)
-            try:
-                result = await self.client.run(self._task(plan), timeout=action.timeout)
-            except RunwareError as exc:
-                self._over(plan, None, exc)
-            else:
-                self._over(plan, result, None)
-
-    async def _submit(self, action: Action) -> None:
-        await self._submitted(action, iterate=False)
-
-    async def _iterate(self, action: Action) -> None:
-        await self._submitted(action, iterate=True)
-
-    async def _submitted(self, action: Action, *, iterate: bool) -> None:
-        (plan,) = action.plans
-        try:
-            handle = await self.client.submit(self._task(plan), timeout=action.timeout)
-            self._cancel_later(action, handle.cancel)
-            if iterate:
-                items = [item async for item in handle if item.status != "processing"]
-                self.judge.check_items(plan, [item.raw for item in items])
-                if len(items) != plan.number:
-                    self._watched().fail(f"I3: {short(plan.uuid)} yielded {len(items)} items")
-            result = await handle
-        except RunwareError as exc:
-            self._over(plan, None, exc)
-        else:
-            self._over(plan, result, None)
-
-    def _cancel_later(self, action: Action, cancel: Callable[[], object]) -> None:
-        if action.cancel_after is not None:
-            self.tasks.start_soon(self._cancel, action, action.cancel_after, cancel)
-
-    async def _cancel(self, action: Action, after: float, cancel: Callable[[], object]) -> None:
-        await anyio.sleep(after)
-        self.story.tell("action", f"cancel {short(action.plans[0].uuid)}")
-        self.judge.cancelled.add(action.plans[0].uuid)
-        cancel()
-
-    async def _map(self, action: Action) -> None:
-        plans = {plan.uuid: plan for plan in action.plans}
-        tasks = [self._task(plan) for plan in action.plans]
-        concurrency = max(1, action.number)
-        came = 0
-        async with aclosing(
-            cast("Any", self.client.map(tasks, concurrency=concurrency, timeout=action.timeout))
-        ) as outcomes:
-            async for outcome in outcomes:
-                came += 1
-                self._over(plans[outcome.task["taskUUID"]], outcome.result, outcome.error)
-                if came == action.cancel_after:
-                    return
-        if came != len(tasks):
-            self._watched().fail(f"I1: map yielded {came} of {len(tasks)} outcomes")
-
     async def _drain(self, action: Action) -> None:
         if self.driver.core.state.value not in ("ready", "closed", "failed"):
             self.story.count("drain during a reconnect")
         begin = self.loop.now
+        watch = self._watched()
+        if watch.draining_at is None:
+            watch.draining_at = begin
         report = await self.client.drain(action.timeout)
         if action.timeout is not None:
             limit = self._watched().late_until(begin + action.timeout) + EPSILON
@@ -336,45 +295,6 @@ class _Stage:
         limit = self._watched().late_until(begin + self.config.close_timeout) + EPSILON
         if self.loop.now > limit:
             self._watched().fail(f"I8: aclose took {self.loop.now - begin:.3f} s")
-
-    async def _reuse(self, action: Action) -> None:
-        """The same taskUUID again: refused while it is in flight or was answered."""
-        watch = self._watched()
-        known = list(watch.tasks)
-        if not known:
-            return
-        uuid = known[action.number % len(known)]
-        await self._again(self.scenario.plans[uuid], 1.0 + action.number)
-
-    async def _retry(self, action: Action) -> None:
-        """A program that gives up soon, and tries the same task once more."""
-        (plan,) = action.plans
-        await self._again(plan, action.timeout or 1.0)
-        await anyio.sleep(action.number * 0.3)
-        await self._again(plan, 60.0)
-
-    async def _again(self, plan: Plan, timeout: float) -> None:
-        watch = self._watched()
-        before = watch.tasks.get(plan.uuid)
-        state = None if before is None else before.record.state
-        if before is not None and before.ends and self.loop.now > before.ended_at + REMEMBERED:
-            return
-        try:
-            result = await self.client.run(self._task(plan), timeout=timeout)
-        except (InvalidTask, ClientClosed) as exc:
-            if watch.tasks.get(plan.uuid) is not before:
-                self._over(plan, None, exc)
-            return
-        except RunwareError as exc:
-            error: RunwareError | None = exc
-            result = None
-        else:
-            error = None
-        if watch.tasks.get(plan.uuid) is before:
-            return
-        if state is not None and (state < TaskState.DONE or state in ANSWERED):
-            watch.fail(f"I5: {short(plan.uuid)} was {state.name}, and was taken in again")
-        self._over(plan, result, error)
 
     async def _claim(self, _action: Action) -> None:
         self._claims()
@@ -412,6 +332,8 @@ class _Stage:
         left = [task for task in asyncio.all_tasks(self.loop) if task is not asyncio.current_task()]
         if left:
             watch.fail(f"I9: tasks are left: {sorted(task.get_name() for task in left)}")
+        if self.http.open:
+            watch.fail(f"I9: {len(self.http.open)} posts are left open")
         if self.wire.current is not None or self.wire.dialing:
             watch.fail("I9: a socket is left open")
         for sent in [*watch.tasks.values(), *watch.past]:

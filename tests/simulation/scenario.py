@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from tests.simulation import seams
+from tests.simulation.streams import draw_stream
 from tests.simulation.traits import Plan, Traits, draw_traits
 
 __all__ = ["CALM", "Action", "Fault", "Scenario", "draw"]
@@ -22,7 +24,10 @@ LONGEST = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the program around the client does ``at`` seconds after the start."""
+    """What the program around the client does ``at`` seconds after the start.
+
+    ``what``: the carrier of a stream, the source of a map.
+    """
 
     at: float
     kind: str
@@ -30,16 +35,17 @@ class Action:
     timeout: float | None = None
     cancel_after: float | None = None
     number: int = 0
+    what: str = ""
 
     def __str__(self) -> str:
-        parts = [self.kind, *(plan.uuid[:8] for plan in self.plans)]
+        parts = [self.kind, self.what, *(plan.uuid[:8] for plan in self.plans)]
         if self.plans:
             parts.append(f"timeout={self.timeout}")
         if self.cancel_after is not None:
             parts.append(f"cancelled after {self.cancel_after:.3f}")
         if self.number:
             parts.append(f"number={self.number}")
-        return " ".join(parts)
+        return " ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +104,16 @@ CODES = (
 )
 
 
+SCALES = (0.0, 0.1, 1.0, 3.0, 10.0, LONGEST)
+SYNC = ("list", "generator", "raises", "endless")
+SOURCES = (*SYNC, "async", "async-sleeps", "async-raises", "async-endless")
+READERS = ("stream", "stream", "stream-result", "stream-left", "stream-slow", "stream-cancelled")
+CARRIERS = ("socket", "sse", "auto") if seams.HTTP else ("socket",)
+
+
 def _plan(rng: Random, uuid: str, *, big: bool) -> Plan:
     number = rng.choice((1, 1, 1, 1, 2, 3, 4))
-    scale = rng.choice((0.0, 0.1, 1.0, 3.0, 10.0, LONGEST))
+    scale = rng.choice(SCALES)
     indexed = rng.random() < 0.7
     return Plan(
         uuid=uuid,
@@ -121,11 +134,53 @@ def _plan(rng: Random, uuid: str, *, big: bool) -> Plan:
     )
 
 
+def _streamed(rng: Random, uuid: str) -> Plan:
+    """A task whose answer is read as it is made."""
+    scale = rng.choice(SCALES)
+    return Plan(
+        uuid=uuid,
+        delivery="stream",
+        register=rng.choice((0.0, 0.2 * rng.random(), rng.random(), 1.0)),
+        ends=rng.choice(("ok",) * 9 + ("error",)),
+        code=rng.choice(CODES),
+        loses=rng.random() < 0.03,
+        doubles=rng.random() < 0.05,
+        joined=rng.random() < 0.3,
+        anonymous=rng.random() < 0.1,
+        stream=draw_stream(rng, uuid, scale),
+    )
+
+
 def _timeout(rng: Random, plan: Plan, *, certain: bool) -> float | None:
-    certain = certain and not (plan.loses or plan.anonymous or plan.twins)
+    endless = plan.stream is not None and plan.stream.last == "unmarked"
+    certain = certain and not (plan.loses or plan.anonymous or plan.twins or endless)
     if certain and rng.random() < 0.2:
         return None
     return round(rng.choice((0.5, 3.0, 10.0, 30.0, 60.0, 120.0)) * (0.5 + rng.random()), 3)
+
+
+def _streams(rng: Random, uuids: _Uuids, span: float, *, certain: bool) -> list[Action]:
+    actions: list[Action] = []
+    for _ in range(rng.choice((0, 0, 1, 3, 8))):
+        plan, kind = _streamed(rng, uuids()), rng.choice(READERS)
+        cancel = None
+        if kind == "stream" and rng.random() < 0.15:
+            cancel = rng.choice((0.0, 0.05, 1.0, 20.0)) * rng.random()
+        at, number = span * rng.random(), rng.choice((0, 1, 2, 3, 5, 7))
+        timeout = _timeout(rng, plan, certain=certain)
+        actions.append(Action(at, kind, (plan,), timeout, cancel, number, rng.choice(CARRIERS)))
+    return actions
+
+
+def _map(rng: Random, uuids: _Uuids, span: float, *, big: bool) -> Action:
+    plans = tuple(_plan(rng, uuids(), big=big) for _ in range(rng.randint(2, 12)))
+    what = rng.choice(SOURCES)
+    leave = rng.randint(1, len(plans)) if rng.random() < 0.2 else 0
+    if what.endswith("endless"):
+        leave = len(plans) + rng.randint(1, 10)
+    timeout = rng.choice((5.0, 40.0, 90.0))
+    at, concurrency = span * rng.random(), rng.randint(1, 8)
+    return Action(at, "map", plans, timeout, float(leave) or None, concurrency, what)
 
 
 def _actions(rng: Random, *, certain: bool, big: bool) -> list[Action]:
@@ -140,19 +195,16 @@ def _actions(rng: Random, *, certain: bool, big: bool) -> list[Action]:
         if rng.random() < 0.12:
             cancel = rng.choice((0.0, 0.05, 1.0, 20.0)) * rng.random()
         actions.append(Action(at, kind, (plan,), _timeout(rng, plan, certain=certain), cancel))
+    actions += _streams(rng, uuids, span, certain=certain)
     if rng.random() < 0.35:
-        plans = tuple(_plan(rng, uuids(), big=big) for _ in range(rng.randint(2, 12)))
-        leave = rng.randint(1, len(plans)) if rng.random() < 0.2 else 0
-        timeout = rng.choice((5.0, 40.0, 90.0))
-        actions.append(
-            Action(
-                span * rng.random(), "map", plans, timeout, float(leave) or None, rng.randint(1, 8)
-            )
-        )
+        actions.append(_map(rng, uuids, span, big=big))
     if rng.random() < 0.3:
-        plan = _plan(rng, uuids(), big=big)
+        streamed = rng.random() < 0.5
+        plan = _streamed(rng, uuids()) if streamed else _plan(rng, uuids(), big=big)
         soon = rng.choice((0.3, 1.0, 5.0))
-        actions.append(Action(span * rng.random(), "retry", (plan,), soon, None, rng.randint(0, 9)))
+        at, number = span * rng.random(), rng.randint(0, 9)
+        carrier = rng.choice(CARRIERS) if streamed else ""
+        actions.append(Action(at, "retry", (plan,), soon, None, number, carrier))
     for kind, chance in (("reuse", 0.3), ("claim", 0.3), ("ghost", 0.6), ("ghost", 0.6)):
         if rng.random() < chance:
             actions.append(Action(CALM * rng.random(), kind, number=rng.randint(0, 9)))
@@ -184,6 +236,7 @@ GARBAGE = (
     "odd items",
     "late pong",
 )
+HTTP_WINDOWED = ("unreachable", "unreachable", "status", "status", "silent")
 WINDOWED = ("refuse", "refuse", "hang", "stall", "lag-up", "lag-down", "mute-pong", "mute-auth")
 
 
@@ -206,6 +259,7 @@ def _fault(rng: Random) -> Fault:
             "break-key",
             "cut-burst",
         )
+        + (("cut-post",) * 4 + ("cut-posts",) + HTTP_WINDOWED if seams.HTTP else ())
     )
     lasts = min(rng.choice((0.3, 3.0, 12.0, 30.0)) * rng.random(), CALM - at)
     value, what = rng.random(), ""
@@ -221,6 +275,8 @@ def _fault(rng: Random) -> Fault:
         what = rng.choice(GARBAGE)
     elif kind == "refuse":
         what = rng.choice(REFUSALS if rng.random() < 0.75 else FATAL)
+    elif kind == "status":
+        what = rng.choice(("429", "500", "501", "503", "503") if value < 0.9 else ("401",))
     elif kind in ("lag-up", "lag-down"):
         value = rng.choice((0.5, 2.0, 8.0, 12.0)) * rng.random()
     elif kind == "suspend":

@@ -16,10 +16,11 @@ from typing import Any
 
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.story import Story, short
+from tests.simulation.streaming import Streaming
 from tests.simulation.traits import Plan, Traits
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Push, Socket, Wire
-from tests.simulation.works import Work, details, error_frame, responses
+from tests.simulation.works import Response, Work, details, error_frame, responses
 
 __all__ = ["Server"]
 
@@ -72,6 +73,7 @@ class Server:
         self.received: dict[str, list[float]] = {}
         self.problems: list[str] = []
         self.errors_sent: dict[str, set[str]] = {}
+        self._streaming = Streaming(loop, story, traits, self._push_of, self._failed)
 
     # The wire's calls
 
@@ -132,7 +134,7 @@ class Server:
             self._story.count("fault: authentication busy")
             self._say(socket, {"errors": [self._auth_error("rateLimitExceeded", "busy")]})
             return
-        if self._weather.key_refused or not self._valid_key(key):
+        if not self.takes(key):
             self._refuse_key(socket, key)
             return
         wanted = task.get("connectionSessionUUID")
@@ -164,11 +166,17 @@ class Server:
         )
         reply = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
         replay = self._take_buffer(session)
+        if resumed:
+            replay += self._streaming.resumed(session.uuid)
         if self.traits.replay_first:
             self._replay(session, socket, replay)
         self._say(socket, {"data": [reply]})
         if not self.traits.replay_first:
             self._replay(session, socket, replay)
+
+    def takes(self, key: str) -> bool:
+        """Whether this key is good now."""
+        return not self._weather.key_refused and self._valid_key(key)
 
     def _resumable(self, session: _Session | None, key: str) -> bool:
         if session is None or session.key != key:
@@ -205,11 +213,11 @@ class Server:
         assert socket is not None
         session.socket = None
         session.left_at = now = self._loop.now
-        again: list[Push] = []
-        if self.traits.dying != "lost":
-            again += socket.not_arrived()
-        if self.traits.dying == "again":
-            again = socket.just_arrived() + again
+        again = self._streaming.cut(session.uuid, socket.not_arrived())
+        if self.traits.dying == "lost":
+            again.clear()
+        elif self.traits.dying == "again":
+            again = self._streaming.kept(socket.just_arrived()) + again
         session.buffer += [(now + BUFFER, push) for push in again]
 
     def _forget(self, session: _Session) -> None:
@@ -256,6 +264,19 @@ class Server:
     # Tasks
 
     def _task(self, socket: Socket, session: _Session, task: dict[str, Any]) -> None:
+        error = self.take_in(task, session.uuid)
+        if error is not None:
+            if self.traits.anonymous_conflicts:
+                del error["taskUUID"]
+            self._say(socket, error_frame([error], self.traits.error_key))
+        elif task.get("deliveryMethod") == "async":
+            receipt = {"taskType": task["taskType"], "taskUUID": task["taskUUID"]}
+            self._say(socket, {"data": [receipt]})
+
+    def take_in(
+        self, task: dict[str, Any], session: str, response: Response | None = None
+    ) -> dict[str, Any] | None:
+        """A task came, over a socket or over HTTP; the error where its taskUUID is taken."""
         uuid = task["taskUUID"]
         now = self._loop.now
         self.received.setdefault(uuid, []).append(now)
@@ -263,31 +284,31 @@ class Server:
         if work is not None and now >= work.registered_at:
             self._story.tell("server", f"conflict {short(uuid)}")
             self._story.count("conflict")
-            error = {"code": "conflictTaskUUID", "message": "used before", "taskUUID": uuid}
-            if self.traits.anonymous_conflicts:
-                del error["taskUUID"]
             self.errors_sent.setdefault(uuid, set()).add("conflictTaskUUID")
-            self._say(socket, error_frame([error], self.traits.error_key))
-            return
+            return {"code": "conflictTaskUUID", "message": "used before", "taskUUID": uuid}
         if work is not None:
-            work.executions += 1
             self.problems.append(
                 f"I5: {short(uuid)} is executed twice: it came at {work.received_at:.3f}, and "
                 f"again at {now:.3f}, before it was registered"
             )
-            return
+            return None
         plan = self._plans[uuid]
         self._story.tell("server", f"received {short(uuid)}")
-        work = Work(plan, task["taskType"], session.uuid, now, now + plan.register)
+        delivery = task.get("deliveryMethod", "sync")
+        work = Work(plan, task["taskType"], session, now, now + plan.register, delivery, response)
         self.works[uuid] = work
-        if plan.delivery == "async":
-            self._say(socket, {"data": [{"taskType": work.task_type, "taskUUID": uuid}]})
         self._loop.call_later(plan.register, self._start, work)
+        return None
 
     def _start(self, work: Work) -> None:
-        work.running = True
+        if work.plan.stream is not None:
+            self._streaming.begin(work)
+            return
         for index, takes in enumerate(work.plan.takes):
             self._loop.call_later(takes, self._produce, work, index)
+
+    def _failed(self, work: Work) -> None:
+        self.errors_sent.setdefault(work.plan.uuid, set()).add(work.plan.code)
 
     def _produce(self, work: Work, index: int) -> None:
         if work.finished_at is not None:
@@ -297,13 +318,13 @@ class Server:
         fails = plan.ends == "error" or (plan.ends == "partial" and left == 1)
         if fails:
             work.error = work.failure(anonymous=plan.anonymous)
-            self.errors_sent.setdefault(plan.uuid, set()).add(plan.code)
             work.finished_at = self._loop.now
+            self._failed(work)
         else:
             work.items.append(work.item(index, upper=self.traits.upper))
             if left == 1:
                 work.finished_at = self._loop.now
-        if plan.delivery == "async":
+        if work.delivery == "async":
             return
         done = work.finished_at is not None
         frame: dict[str, Any] = {}
@@ -321,11 +342,13 @@ class Server:
         if plan.loses:
             self._story.count("fault: result lost")
             return
-        session = self.sessions.get(work.session)
-        if session is None:
-            return
         for _ in range(2 if plan.doubles else 1):
-            self._push(session, Push(frame))
+            self._push_of(work, Push(frame))
+
+    def _push_of(self, work: Work, push: Push) -> None:
+        session = self.sessions.get(work.session)
+        if session is not None:
+            self._push(session, push)
 
     def _push(self, session: _Session, push: Push) -> None:
         if session.socket is not None and session.socket.alive:

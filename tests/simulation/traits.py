@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from tests.simulation.streams import StreamPlan
+
 __all__ = ["Plan", "Traits"]
 
 
@@ -30,11 +32,7 @@ class Plan:
     anonymous: bool = False
     padding: int = 0
     size: int = 0
-
-    @property
-    def longest(self) -> float:
-        """From the receipt to the last item."""
-        return self.register + max(self.takes)
+    stream: StreamPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,10 @@ class Traits:
     auth_style: str = "code"
     """A refused key: an error with a ``code``, the ``old`` style, or a close with 1008."""
     echoes_key: bool = False
+    after_cut: str = "on"
+    """The deltas of a running stream, once its socket died: the server goes ``on`` where it was
+    (what was made meanwhile is replayed), begins again (``restart``), leaves a ``hole``, sends the
+    ``whole`` only, or ``nothing``."""
 
     @property
     def reliable(self) -> bool:
@@ -97,4 +99,5 @@ def draw_traits(rng: Random) -> Traits:
         limit_in=6_000 if rng.random() < 0.06 else None,
         auth_style=rng.choice(("code", "code", "old", "close")),
         echoes_key=rng.random() < 0.2,
+        after_cut=rng.choice(("on", "restart", "hole", "whole", "nothing")),
     )

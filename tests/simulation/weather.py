@@ -31,5 +31,12 @@ class Weather:
     """Authentication is answered with an error of the server's load."""
     key_broken: int = 0
     """The function that fetches the key raises."""
+    unreachable: int = 0
+    """Posts are refused before a byte of them is sent."""
+    status: int | None = None
+    """Posts are answered with this HTTP status, and a Retry-After of ``retry_after`` seconds."""
+    retry_after: float | None = None
+    silent: int = 0
+    """Posts get no answer: what is said waits."""
     traps: list[str] = field(default_factory=list[str])
     """The socket is cut when this happens next: ``replay``, ``auth``, ``send``, ``question``."""

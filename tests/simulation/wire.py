@@ -31,9 +31,13 @@ RECENT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What the server wants back where it does not arrive: opaque to the wire."""
+    """What the server wants back where it does not arrive: opaque to the wire.
+
+    ``work``: the stream that it is a delta of.
+    """
 
     content: Any
+    work: Any = None
 
 
 @dataclass(frozen=True, slots=True)

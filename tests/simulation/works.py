@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tests.simulation.traits import Plan, Traits
 
-__all__ = ["Work", "details", "error_frame", "responses"]
+__all__ = ["Response", "Work", "details", "error_frame", "responses"]
+
+
+class Response(Protocol):
+    """Where the events of a task go that came over HTTP."""
+
+    def say(self, content: dict[str, Any]) -> None: ...
+
+    def end(self, *, in_order: bool) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One task as the server has it. Times are virtual; ``None``: not yet."""
+    """One task as the server has it. Times are virtual; ``None``: not yet.
+
+    ``delivery`` is that of the request that came, ``response`` where it came over HTTP. ``made``
+    items of a stream there are, and ``held`` are those that go out with the next; it is
+    ``broken`` once its socket died before all of them arrived.
+    """
 
     plan: Plan
     task_type: str
     session: str
     received_at: float
     registered_at: float
-    executions: int = 1
-    running: bool = False
+    delivery: str = "sync"
+    response: Response | None = None
+    made: int = 0
+    held: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    broken: bool = False
     items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     error: dict[str, Any] | None = None
     finished_at: float | None = None
@@ -28,13 +44,14 @@ class Work:
     def item(self, index: int, *, upper: bool) -> dict[str, Any]:
         """The result number ``index``: it tells whose it is."""
         plan = self.plan
-        text = f"{plan.uuid}#{'twin' if plan.twins else index}"
         item: dict[str, Any] = {
             "taskType": self.task_type,
             "taskUUID": plan.uuid.upper() if upper else plan.uuid,
-            "text": text + "x" * plan.padding,
-            "cost": 0.001,
         }
+        if plan.stream is not None:
+            return {**item, **plan.stream.whole()}
+        text = f"{plan.uuid}#{'twin' if plan.twins else index}"
+        item.update(text=text + "x" * plan.padding, cost=0.001)
         if plan.indexed:
             item["resultIndex"] = index
         return item
@@ -77,7 +94,7 @@ def responses(
     work: Work | None, uuid: str, traits: Traits, now: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What ``getResponse`` answers: items and errors."""
-    if work is None or now < work.registered_at or work.plan.delivery != "async":
+    if work is None or now < work.registered_at or work.delivery != "async":
         return [], [_unknown(uuid, "getResponse", "textInference", traits)]
     items = [{**item, "status": "success"} for item in work.items]
     if work.error is not None:

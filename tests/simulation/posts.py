@@ -1,0 +1,59 @@
+"""What must hold of posts: each belongs to a task that lives, and not one begins too late."""
+
+from __future__ import annotations
+
+from runware_ws._core.effects import Ending, PostEnding
+from runware_ws._core.states import ConnectionState
+from tests.simulation.http import Exchange, Http
+from tests.simulation.invariants import Watch
+from tests.simulation.story import short
+
+__all__ = ["PostWatch"]
+
+
+class PostWatch:
+    """Looks on as posts begin and end."""
+
+    def __init__(self, watch: Watch, http: Http) -> None:
+        self._watch = watch
+        self._http = http
+        self._reached: set[str] = set()
+        http.posts = self
+
+    def begins(self, uuid: str) -> None:
+        """The client posts a task."""
+        watch = self._watch
+        name = short(uuid)
+        over = watch.closed or watch.core.state is ConnectionState.CLOSED
+        watch.check(not over, f"I9: {name} is posted after the close")
+        sent = watch.tasks.get(uuid)
+        if sent is None:
+            watch.fail(f"I1: {name} is posted, and the core does not know it")
+            return
+        watch.check(not sent.record.ended, f"I1: {name} is posted after its end")
+        watch.check(uuid not in self._reached, f"I5: {name} is posted again, and it had left")
+        late = watch.draining_at is not None and sent.record.submitted_at > watch.draining_at
+        watch.check(not late, f"I9: {name} was handed over after the drain, and is posted")
+        live = sum(self._lives(exchange) for exchange in self._http.open)
+        watch.check(live <= watch.config.max_in_flight, f"I9: {live} posts at once")
+
+    def _lives(self, exchange: Exchange) -> bool:
+        sent = self._watch.tasks.get(exchange.uuid)
+        return sent is not None and not sent.record.ended
+
+    def leaves(self, uuid: str) -> None:
+        """The first byte is on its way."""
+        self._reached.add(uuid)
+        sent = self._watch.tasks.get(uuid)
+        if sent is not None:
+            sent.posted.append(self._watch.wire.now)
+
+    def ends(self, uuid: str, ending: PostEnding) -> None:
+        """The client is told how it ended."""
+        sent = self._watch.tasks.get(uuid)
+        if sent is None or sent.record.ended:
+            return
+        if ending.how is Ending.CUT:
+            sent.cuts.append(self._watch.wire.now)
+        elif ending.how is not Ending.UNREACHED:
+            sent.answered = True
