@@ -14,9 +14,10 @@ A failing seed is made smaller (actions and faults are left out while the same
 invariant breaks), and the story of the smallest run is printed. How to read a
 line: seconds since the start; who; what.
 
-    action   the program around the client: run, submit, iterate, map, cancel, drain, close
+    action   the program around the client: run, submit, iterate, stream, map, cancel, drain, close
     fault    what goes wrong, and for how long
     wire     sockets: opened, left by the client, ended as the client sees it
+    http     posts: begun, and how they ended
     server   the model server: received, answers, replays, conflict, refuses
     client   frames as the core hands them out, and the ends of tasks
     event    what ``client.events()`` tells
@@ -25,8 +26,10 @@ line: seconds since the start; who; what.
 Tasks go by the first eight digits of their taskUUID; the plan of each (what
 the server does with it) stands above the story.
 
-Where to look: ``loop`` virtual time · ``wire`` sockets · ``server``, ``works``,
-``traits`` the model server · ``scenario`` what a seed draws · ``faults`` what
-goes wrong · ``invariants`` checks at every input, ``judge`` checks at ends ·
-``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs.
+Where to look: ``loop`` virtual time · ``wire`` sockets, ``http`` posts · ``server``,
+``works``, ``streams``, ``streaming``, ``traits`` the model server · ``scenario`` what a
+seed draws · ``program``, ``readers``, ``maps`` what the program does · ``faults`` what
+goes wrong · ``invariants``, ``posts`` checks at every input, ``judge`` checks at ends ·
+``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs · ``seams`` what the
+client cannot do yet.
 """

@@ -4,7 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.simulation import seams
+
 __all__ = ["MUST_HAPPEN", "missing", "table"]
+
+OVER_HTTP = (
+    "action: stream sse",
+    "action: stream auto",
+    "action: stream-cancelled sse",
+    "action: stream-left sse",
+    "action: stream-result sse",
+    "action: stream-slow sse",
+    "action: retry sse",
+    "http: post done",
+    "http: post cut",
+    "http: post refused",
+    "http: post unreached",
+    "http: cut",
+    "http: cut before it arrived",
+    "http: no end mark",
+    "http: end mark without a finish reason",
+    "http: given up",
+    "http: one whole answer",
+    "http: an event of another task",
+    "http: an event of no task",
+    "http: hangs before it is read",
+    "http: hangs before it answers",
+    "http: refused, and run",
+    "http: 401",
+    "http: 429",
+    "http: 500",
+    "http: 501",
+    "http: 503",
+)
 
 MUST_HAPPEN = (
     # Every way home.
@@ -29,6 +61,26 @@ MUST_HAPPEN = (
     "end: AuthenticationError, submitted maybe",
     "end: ConnectionFailed, submitted no",
     "end: ProtocolError, submitted maybe",
+    # Streams.
+    "end: stream by live",
+    "end: stream by replay",
+    "end: stream by archive",
+    "end: StreamInterrupted, submitted yes",
+    "deltas after a cut: on",
+    "deltas after a cut: restart",
+    "deltas after a cut: hole",
+    "deltas after a cut: whole",
+    "deltas after a cut: nothing",
+    "action: stream",
+    "action: stream-cancelled",
+    "action: stream-left",
+    "action: stream-result",
+    "action: stream-slow",
+    "action: retry socket",
+    "read cancelled",
+    "stream left",
+    *(("end: stream with calls",) if seams.TOOLS else ()),
+    *(OVER_HTTP if seams.HTTP else ()),
     # The session.
     "resumed",
     "fresh session",
@@ -80,7 +132,17 @@ MUST_HAPPEN = (
     "key refused once",
     "key refused for good",
     # The program around the client.
-    "action: map",
+    "action: map list",
+    "action: map generator",
+    "action: map raises",
+    "action: map endless",
+    "action: map async",
+    "action: map async-sleeps",
+    "action: map async-raises",
+    "action: map async-endless",
+    "map left early",
+    "map raised SourceBroken",
+    *(("claimed behind a map",) if seams.MAP_KEEPS else ()),
     "action: claim",
     "action: reuse",
     "action: ghost",

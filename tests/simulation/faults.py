@@ -73,6 +73,7 @@ class Faults:
         weather.lag_up = weather.lag_down = weather.lag_resend = 0.0
         weather.unreachable = weather.silent = 0
         weather.status = None
+        self._http.traps = 0
         weather.traps.clear()
         self._unstall(all_of_them=True)
         self.calm = True

@@ -215,6 +215,7 @@ class Http:
         self.posts: Posts
         self.open: list[Exchange] = []
         self.refused: dict[str, set[int]] = {}
+        self.traps = 0
 
     async def post(
         self, payload: bytes, key: SecretStr, take: Callable[[bytes], None]
@@ -233,6 +234,10 @@ class Http:
                 return self._ended(exchange, PostEnding(Ending.UNREACHED, loss))
             self.posts.leaves(exchange.uuid)
             exchange.fly()
+            if self.traps:
+                self.traps -= 1
+                after = self.rng.choice((2 * self.wire_latency(), 1.0, 10.0)) * self.rng.random()
+                self.loop.call_later(after, exchange.cut)
             while True:
                 while exchange.inbox:
                     take(json.dumps(exchange.inbox.popleft()).encode())
@@ -250,9 +255,11 @@ class Http:
         return ending
 
     def cut(self, index: int) -> None:
-        """Cut one of the open posts."""
+        """Cut one of the open posts; where there is none, the next one, after a while."""
         if self.open:
             self.open[index % len(self.open)].cut()
+        else:
+            self.traps += 1
 
     def cut_all(self) -> None:
         """Cut all of them."""

@@ -71,7 +71,8 @@ class Heard:
     def _call_is(self, index: int) -> bool:
         call = self.plan.calls[index]
         try:
-            arguments = json.loads(self.arguments[index])
+            # No arguments at all say the same as an empty object.
+            arguments = json.loads(self.arguments[index] or "{}")
         except ValueError:
             return False
         return arguments == json.loads(call.arguments) and self.names[index] == (call.id, call.name)

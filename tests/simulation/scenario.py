@@ -259,7 +259,7 @@ def _fault(rng: Random) -> Fault:
             "break-key",
             "cut-burst",
         )
-        + (("cut-post",) * 4 + ("cut-posts",) + HTTP_WINDOWED if seams.HTTP else ())
+        + (("cut-post",) * 6 + ("cut-posts",) + HTTP_WINDOWED if seams.HTTP else ())
     )
     lasts = min(rng.choice((0.3, 3.0, 12.0, 30.0)) * rng.random(), CALM - at)
     value, what = rng.random(), ""

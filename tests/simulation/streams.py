@@ -118,7 +118,7 @@ def _read(arguments: Any) -> Any:
     if not isinstance(arguments, str):
         return arguments
     try:
-        return json.loads(arguments)
+        return json.loads(arguments or "{}")
     except ValueError:
         return arguments
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
+from runware_ws import Delta
 from runware_ws._core.connection import liveness
 from runware_ws._core.core import SessionCore
 from runware_ws._core.inbound import router
 from runware_ws._core.states import ConnectionState
 from runware_ws._core.tasks import table
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._io import keys
+from runware_ws.client import client, mapping
+from runware_ws.client.streams import TaskStream
 from runware_ws.models import wire_errors
 from runware_ws.models.error_codes import ErrorFamily, family
 from tests.simulation.batch import Batch, run_seeds
@@ -163,6 +168,37 @@ def _other_tasks_are_cancelled_too(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SessionCore, "cancel", cancel)
 
 
+def _deltas_go_on_after_a_cut(patch: pytest.MonkeyPatch) -> None:
+    def never(_self: Deltas, _value: bool) -> None:
+        pass
+
+    patch.setattr(Deltas, "suspended", property(lambda _self: False, never))
+
+
+def _the_last_delta_is_not_read(patch: pytest.MonkeyPatch) -> None:
+    right = TaskStream.__anext__
+
+    async def read(self: TaskStream) -> Delta:
+        delta = await right(self)
+        if delta.finish_reason is not None:
+            raise StopAsyncIteration
+        return delta
+
+    patch.setattr(TaskStream, "__anext__", read)
+
+
+def _a_map_hides_a_failure(patch: pytest.MonkeyPatch) -> None:
+    right = mapping.run_map
+
+    async def hide(*args: Any) -> AsyncGenerator[Any]:
+        async with aclosing(right(*args)) as outcomes:
+            async for outcome in outcomes:
+                if outcome.ok:
+                    yield outcome
+
+    patch.setattr(client, "run_map", hide)
+
+
 def _nothing(_patch: pytest.MonkeyPatch) -> None:
     pass
 
@@ -176,6 +212,9 @@ MUTANTS: dict[str, tuple[Patch, dict[str, Any], str]] = {
     "a silent peer is believed": (_silence_is_bliss, {}, "I10"),
     "deadlines do not matter": (_deadlines_do_not_matter, {}, "I8"),
     "the key is told": (_keys_are_told, {}, "I13"),
+    "deltas go on after a cut": (_deltas_go_on_after_a_cut, {}, "I16"),
+    "the last delta is not read": (_the_last_delta_is_not_read, {}, "I16"),
+    "a map hides failures": (_a_map_hides_a_failure, {}, "I1"),
     "cancelling one cancels others": (_other_tasks_are_cancelled_too, {}, "I12"),
 }
 
