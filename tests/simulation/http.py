@@ -47,6 +47,8 @@ class Posts(Protocol):
 
     def ends(self, uuid: str, ending: PostEnding) -> None: ...
 
+    def over(self, uuid: str) -> None: ...
+
 
 class Exchange:
     """One post: the request on its way, and its answer."""
@@ -247,6 +249,7 @@ class Http:
         finally:
             self.open.remove(exchange)
             exchange.leave()
+            self.posts.over(exchange.uuid)
 
     def _ended(self, exchange: Exchange, ending: PostEnding) -> PostEnding:
         self.story.tell("http", f"post of {short(exchange.uuid)} {ending.how.value}: {ending.loss}")

@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 
 from runware_ws._core.states import TaskState
-from runware_ws.errors import ClientClosed
+from runware_ws.errors import RunwareError
 from tests.simulation import seams
 from tests.simulation.program import Program
 from tests.simulation.scenario import Action
@@ -63,19 +63,20 @@ class Maps:
                 else:
                     await self._over(action, source, came)
                     return
-        except (SourceBroken, ClientClosed) as exc:
+        except (SourceBroken, RunwareError) as exc:
             broken = exc
         if broken is None:
             self._left(source, came)
             return
         program.story.count(f"map raised {type(broken).__name__}")
-        if isinstance(broken, ClientClosed) and not watch.closed and watch.draining_at is None:
-            watch.fail("I1: a map ended ClientClosed, and nobody closed")
+        over = watch.closed or program.driver.core.failure is not None
+        if isinstance(broken, RunwareError) and not over and watch.draining_at is None:
+            watch.fail(f"I1: a map ended with {broken!r}, and the client goes on")
         if isinstance(broken, SourceBroken) and "raises" not in action.what:
             watch.fail(f"I12: a map ended with {broken!r}, which its source never raised")
         missing = source.given - len(came)
         # The one that waited for its turn when the client went was never handed over.
-        if missing > isinstance(broken, ClientClosed):
+        if missing > isinstance(broken, RunwareError):
             watch.fail(f"I1: a map raised, and {missing} outcomes are missing")
 
     async def _over(self, action: Action, source: _Source, came: set[str]) -> None:

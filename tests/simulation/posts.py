@@ -10,6 +10,12 @@ from tests.simulation.story import short
 
 __all__ = ["PostWatch"]
 
+MOST_A_SECOND = 20
+"""So often a task that is not reached is posted again in a second, with the quickest backoff."""
+
+DROPPED_IN = 1.0
+"""So long after its task has ended a post is given up, in seconds."""
+
 
 class PostWatch:
     """Looks on as posts begin and end."""
@@ -18,6 +24,7 @@ class PostWatch:
         self._watch = watch
         self._http = http
         self._reached: set[str] = set()
+        self._begun: dict[str, list[float]] = {}
         http.posts = self
 
     def begins(self, uuid: str) -> None:
@@ -34,8 +41,23 @@ class PostWatch:
         watch.check(uuid not in self._reached, f"I5: {name} is posted again, and it had left")
         late = watch.draining_at is not None and sent.record.submitted_at > watch.draining_at
         watch.check(not late, f"I9: {name} was handed over after the drain, and is posted")
+        now = watch.wire.now
+        begun = self._begun.setdefault(uuid, [])
+        begun.append(now)
+        soon = sum(at > now - 1 for at in begun)
+        watch.check(soon <= MOST_A_SECOND, f"I10: {name} is posted {soon} times in a second")
         live = sum(self._lives(exchange) for exchange in self._http.open)
         watch.check(live <= watch.config.max_in_flight, f"I9: {live} posts at once")
+
+    def over(self, uuid: str) -> None:
+        """The client left the post, answered or not."""
+        watch, sent = self._watch, self._watch.tasks.get(uuid)
+        if sent is None or not sent.record.ended:
+            return
+        late = watch.wire.now - watch.late_until(sent.ended_at)
+        watch.check(
+            late <= DROPPED_IN, f"I9: the post of {short(uuid)} outlived it for {late:.3f} s"
+        )
 
     def _lives(self, exchange: Exchange) -> bool:
         sent = self._watch.tasks.get(exchange.uuid)

@@ -68,6 +68,9 @@ class Model:
     def ends(self, uuid: str, ending: PostEnding) -> None:
         pass
 
+    def over(self, uuid: str) -> None:
+        pass
+
     async def post(self, key: str | None = None) -> PostEnding:
         task = {"taskType": "textInference", "taskUUID": UUID, "deliveryMethod": "stream"}
         return await self.http.post(
