@@ -99,7 +99,8 @@ class Judge:
                 known = known | {CODES[status] for status in refused}
                 if error.code not in known:
                     fail(f"I1: {name} ended with {error.code}, which was not said about it")
-                if error.code == "conflictTaskUUID" and len(sent.written) > 1:
+                copies = len(sent.written) + len(sent.posted)
+                if error.code == "conflictTaskUUID" and copies > 1:
                     fail(f"I1: {name} failed of its own receipt")
             case TaskTimeout() | OutcomeUnknown():
                 self._late(sent, plan, error)

@@ -77,5 +77,5 @@ class PostWatch:
             return
         if ending.how is Ending.CUT:
             sent.cuts.append(self._watch.wire.now)
-        elif ending.how is not Ending.UNREACHED:
+        elif ending.how is Ending.DONE:
             sent.answered = True
