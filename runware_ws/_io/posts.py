@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
+from pydantic import SecretStr
 
 from runware_ws._core import wire
 from runware_ws._core.core import SessionCore
@@ -77,21 +78,34 @@ class PostRunner:
             apply()
 
         with scope:
-            ending = await self._ending(payload, sending, take)
+            fetched = await self._fetched()
+            if scope.cancel_called:
+                # Given up before there was anything to wait for.
+                return
+            if isinstance(fetched, PostEnding):
+                ending = fetched
+            else:
+                ending = await self._ending(payload, fetched, sending, take)
             # One that was given up is not told of: the core has forgotten it.
             if self._scopes.pop(number, None) is not None:
                 core.post_ended(uuid, number, ending, now())
                 apply()
 
-    async def _ending(
-        self, payload: bytes, sending: Callable[[], None], take: Callable[[bytes], None]
-    ) -> PostEnding:
+    async def _fetched(self) -> SecretStr | PostEnding:
         try:
-            key = await self._keys.fetch()
+            return await self._keys.fetch()
         except Exception as exc:
             # What it says could hold the key, so only its type is told.
             detail = f"api_key() raised {type(exc).__name__}"
             return PostEnding(Ending.UNREACHED, Loss(LossKind.KEY_UNAVAILABLE, detail=detail))
+
+    async def _ending(
+        self,
+        payload: bytes,
+        key: SecretStr,
+        sending: Callable[[], None],
+        take: Callable[[bytes], None],
+    ) -> PostEnding:
         try:
             ending = await self._post(payload, key, sending, take)
         except Exception as exc:

@@ -220,7 +220,11 @@ class Http:
         self.traps = 0
 
     async def post(
-        self, payload: bytes, key: SecretStr, take: Callable[[bytes], None]
+        self,
+        payload: bytes,
+        key: SecretStr,
+        sending: Callable[[], None],
+        take: Callable[[bytes], None],
     ) -> PostEnding:
         """As the seam has it."""
         (task,) = json.loads(payload)
@@ -234,6 +238,7 @@ class Http:
                 self.story.count("http: not reached")
                 loss = Loss(LossKind.DIAL_FAILED, detail="connection refused")
                 return self._ended(exchange, PostEnding(Ending.UNREACHED, loss))
+            sending()
             self.posts.leaves(exchange.uuid)
             exchange.fly()
             if self.traps:

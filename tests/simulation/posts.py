@@ -75,6 +75,9 @@ class PostWatch:
         sent = self._watch.tasks.get(uuid)
         if sent is None or sent.record.ended:
             return
+        if ending.loss is not None and ending.loss.status == 401:
+            # Nothing ran: it is posted once more with a fresh key.
+            self._reached.discard(uuid)
         if ending.how is Ending.CUT:
             sent.cuts.append(self._watch.wire.now)
         elif ending.how is Ending.DONE:

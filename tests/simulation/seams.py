@@ -17,8 +17,8 @@ TOOLS = False
 LAST_AS_FIELDS = False
 """The last item of a stream may be no delta: a piece in the result's fields, or only the end."""
 
-MAP_KEEPS = False
+MAP_KEEPS = True
 """What had come when a ``map`` was left early can be claimed."""
 
-MAP_ENDS = False
+MAP_ENDS = True
 """A ``map`` of an endless source ends on a client that is closed."""
