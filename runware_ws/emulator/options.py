@@ -74,8 +74,11 @@ class EmulatorOptions:
             takes back is a gap then); ``"overlap"``: those written within ``dying_window`` before
             the end come again as well; ``"restart"``: all deltas from the first one; ``"whole"``:
             the whole result once it is done, no delta; ``"lost"``: nothing, it is in the archive.
-        stream_finish: the finish reason, usage and cost come ``"with-last"`` delta, or
-            ``"alone"`` with an empty one. A script of deltas has them alone, or as it says.
+        stream_finish: the finish reason, usage and cost come ``"with-last"`` delta; or ``"alone"``
+            with an empty one; or ``"in-fields"``: the last item has no delta, and its output in
+            the fields of a result; or with the ``"whole"`` result behind all deltas; or
+            ``"never"``: only HTTP ends then. A script of deltas has them in an item of their own,
+            or as it says.
         stream_tool_calls: calls come in ``"pieces"`` with an ``index``, or each list ``"whole"``.
         delta_sequence: the name of a field that numbers the deltas from 0. ``None``: none.
         token_rate: tokens per second. ``None``: see ``token_pause``.
@@ -127,7 +130,7 @@ class EmulatorOptions:
     stream_over_socket: Literal["deltas", "whole", "error"] = "deltas"
     stream_over_http: Literal["deltas", "whole", "error"] = "deltas"
     stream_resume: Literal["continue", "overlap", "restart", "whole", "lost"] = "continue"
-    stream_finish: Literal["with-last", "alone"] = "with-last"
+    stream_finish: Literal["with-last", "alone", "in-fields", "whole", "never"] = "with-last"
     stream_tool_calls: Literal["pieces", "whole"] = "pieces"
     delta_sequence: str | None = None
     token_rate: float | None = None

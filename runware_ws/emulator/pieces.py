@@ -49,12 +49,17 @@ def cut_answer(
 
 
 def _cut_call(index: int, call: dict[str, Any], size: int) -> Iterator[dict[str, Any]]:
-    arguments = call.get("arguments", "")
+    nested = "function" in call
+    source: dict[str, Any] = call["function"] if nested else call
+    arguments = source.get("arguments", "")
     if not isinstance(arguments, str):
         arguments = orjson.dumps(arguments).decode()
-    yield {"toolCalls": [{**call, "index": index, "arguments": ""}]}
+    head = {**source, "arguments": ""}
+    entry = {**call, "index": index, "function": head} if nested else {**head, "index": index}
+    yield {"toolCalls": [entry]}
     for piece in _slices(arguments, size):
-        yield {"toolCalls": [{"index": index, "arguments": piece}]}
+        more = {"arguments": piece}
+        yield {"toolCalls": [{"index": index, **({"function": more} if nested else more)}]}
 
 
 def gather(pieces: list[Any]) -> dict[str, Any]:
@@ -72,17 +77,24 @@ def gather(pieces: list[Any]) -> dict[str, Any]:
         for number, entry in enumerate(entries):
             given = dict(entry)
             index: int = given.pop("index", number)
-            arguments = given.pop("arguments", "")
-            call = calls.setdefault(index, {"arguments": ""})
-            call.update(given)
-            if isinstance(arguments, str):
-                call["arguments"] += arguments
+            nested: dict[str, Any] | None = given.pop("function", None)
+            call = calls.setdefault(index, {})
+            if nested is None:
+                _gather_call(call, given)
             else:
-                call["arguments"] = arguments
+                call.update(given)
+                _gather_call(call.setdefault("function", {}), nested)
     fields.update((name, "".join(found)) for name, found in texts.items())
     if calls:
         fields["toolCalls"] = [calls[index] for index in sorted(calls)]
     return fields
+
+
+def _gather_call(call: dict[str, Any], given: dict[str, Any]) -> None:
+    """Add a piece to a call: text goes on, anything else stands for all of it."""
+    had, more = call.get("arguments", ""), given.get("arguments", "")
+    both = isinstance(had, str) and isinstance(more, str)
+    call.update(given, arguments=had + more if both else more or had)
 
 
 def _parts(piece: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -116,7 +128,10 @@ class DeltaScript:
         self._number = 0
         self._finished = False
         # Of a whole answer the last delta is known; a script's next piece may be long in coming.
-        self._holds = self._answer is not None and options.stream_finish == "with-last"
+        self._holds = self._answer is not None and options.stream_finish in (
+            "with-last",
+            "in-fields",
+        )
 
     def feed(self, piece: Any) -> list[dict[str, Any]]:
         """The items that a piece makes ready."""
@@ -131,12 +146,17 @@ class DeltaScript:
 
     def finish(self) -> list[dict[str, Any]]:
         """The last item, unless a piece brought the finish reason itself."""
-        if self._finished:
+        how = self._options.stream_finish
+        if self._finished or how == "never":
             return []
         whole = self.whole()
+        if how == "whole":
+            return [self._numbered(dict(whole))]
         last = self._held or {**self._head(), "delta": {}}
         last.update({n: v for n, v in whole.items() if n not in _IN_DELTA and n not in last})
         last.setdefault("finishReason", "stop")
+        if how == "in-fields":
+            last.update(last.pop("delta"))
         return [self._numbered(last)]
 
     def whole(self) -> dict[str, Any]:

@@ -165,6 +165,60 @@ async def test_an_asynchronous_script_and_a_whole_answer_with_tools() -> None:
         assert item["delta"]["toolCalls"] == calls
 
 
+async def test_calls_of_the_nested_shape_and_calls_that_come_mixed() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at":1}'}}
+    async with Emulator(KEY) as emulator, ready(emulator) as (wire, _):
+
+        @emulator.reply("textInference")
+        def nested(_: Request) -> dict[str, Any]:
+            return {"toolCalls": [call]}
+
+        await wire.send(stream_task())
+        pieces = [each["delta"]["toolCalls"][0] for each in await read_stream(wire)]
+        head = {"name": "look", "arguments": ""}
+        assert pieces[0] == {"id": "c1", "type": "function", "index": 0, "function": head}
+        assert "".join(each["function"]["arguments"] for each in pieces) == '{"at":1}'
+
+        @emulator.reply("textInference")
+        def script(_: Request) -> Iterator[dict[str, Any]]:
+            for piece in pieces[:2]:
+                yield {"toolCalls": [piece, {"index": 1, "arguments": "x"}]}
+            yield {"toolCalls": [{"index": 1, "arguments": {"whole": 1}, "name": "see"}]}
+            for piece in pieces[2:]:
+                yield {"toolCalls": [piece]}
+
+        await wire.send(text_task())
+        see = {"name": "see", "arguments": {"whole": 1}}
+        assert (await wire.item())["toolCalls"] == [call, see]
+
+
+@pytest.mark.parametrize("how", ["in-fields", "whole", "never"])
+async def test_other_ends_of_a_stream(how: Any) -> None:
+    options = EmulatorOptions(stream_finish=how)
+    async with Emulator(KEY, options=options) as emulator, ready(emulator) as (wire, _):
+
+        @emulator.reply("textInference")
+        def reply(_: Request) -> str:
+            return "one two"
+
+        task = stream_task(includeCost=True)
+        await wire.send(task)
+        head = {"taskType": "textInference", "taskUUID": task["taskUUID"]}
+        assert await wire.item() == {**head, "delta": {"text": "one "}}
+        second = await wire.item()
+        if how == "in-fields":
+            assert second.pop("cost") > 0
+            assert second == {**head, "text": "two", "finishReason": "stop"}
+        else:
+            assert second == {**head, "delta": {"text": "two"}}
+            await wire.send(details(task))
+            last = [] if how == "never" else [await wire.item()]
+            (kept,) = (await wire.item())["response"]["data"]
+            assert last == [kept] * (how == "whole")
+            assert (kept["text"], kept["finishReason"]) == ("one two", "stop")
+        await wire.silence()
+
+
 async def test_injected_errors_and_a_repeated_task() -> None:
     options = EmulatorOptions(token_pause=0.01)
     async with Emulator(KEY, options=options) as emulator, ready(emulator) as (wire, _):
