@@ -24,6 +24,7 @@ from runware_ws._core.inbound.router import (
 )
 from runware_ws._core.recovery.recovery import Recovery, is_answer_to_question
 from runware_ws._core.states import DONE, ConnectionState
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.errors import StreamInterrupted
@@ -34,7 +35,8 @@ from runware_ws.models.wire_errors import WireError
 
 __all__ = ["Answers"]
 
-_REPLAY = RecoveredBy.REPLAY
+_LIVE, _REPLAY = RecoveredBy.LIVE, RecoveredBy.REPLAY
+_WHOLE = (RecoveredBy.ARCHIVE, RecoveredBy.RESUBMIT)
 
 
 class Answers:
@@ -106,6 +108,8 @@ class Answers:
         polled = record.ladder.question is not None and record.delivery == "async"
         if polled:
             source = RecoveredBy.POLL
+        elif record.posted:
+            source = _LIVE
         else:
             source = self._recovery.source(record, self._connection.generation)
         self._accept(record, items, source, now, listing=polled)
@@ -121,9 +125,10 @@ class Answers:
     ) -> None:
         """Take the items that are new; the task ends when all of its results are here."""
         self._connection.progress()
-        if record.deltas is not None and not record.deltas.complete(items[0], now):
-            self._interrupt(record, now)
-            return
+        if record.deltas is not None:
+            if not self._is_the_whole(record, record.deltas, items[0], source, now):
+                return
+            items = [record.deltas.whole()]
         if record.expected == 1:
             fresh = items[: 1 - len(record.items)]
         else:
@@ -155,14 +160,37 @@ class Answers:
         elif source is RecoveredBy.POLL and not record.ladder.disturbed:
             learned.done(record.ladder.asked_at - record.written_at, record.ladder.polls)
 
-    def _interrupt(self, record: TaskRecord, now: float) -> None:
-        assert record.deltas is not None
-        error = StreamInterrupted(
-            "the stream was cut, and the whole answer does not begin with what had arrived",
-            text=record.deltas.text(),
-            task_uuid=record.uuid,
-        )
-        self._ends.fail(record, error, now)
+    def _is_the_whole(
+        self,
+        record: TaskRecord,
+        deltas: Deltas,
+        item: dict[str, Any],
+        source: RecoveredBy,
+        now: float,
+    ) -> bool:
+        """Whether a result of a stream is its whole; what is missing was handed on then.
+
+        After a cut, what is pushed may as well be the last part of the stream. So the archive
+        is believed, and the answer to a copy that was sent again, for that one asked for the
+        whole. A whole that does not begin with what was handed on is doubted likewise, until
+        the archive says the same.
+        """
+        if source is not _LIVE:
+            deltas.suspended = True
+        sure = not deltas.suspended or source in _WHOLE
+        if sure and deltas.complete(item, now):
+            return True
+        if source is RecoveredBy.ARCHIVE:
+            error = StreamInterrupted(
+                "the stream was cut, and the whole answer does not begin with what had arrived",
+                text=deltas.text(),
+                task_uuid=record.uuid,
+            )
+            self._ends.fail(record, error, now)
+        else:
+            self._recovery.still_running(record, now)
+            self._recovery.ask_now(record, now)
+        return False
 
     def _stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
         if self._table.end_of(uuid) is not None:

@@ -17,7 +17,7 @@ import orjson
 from runware_ws.messages.objects import ToolUseBlock
 from runware_ws.messages.reading import Reading, as_object, shown
 from runware_ws.models.jsonable import dump_json, is_array, is_object
-from runware_ws.models.tool_calls import ToolCall
+from runware_ws.models.tool_calls import ToolCall, call_source
 
 __all__ = [
     "invalid_input",
@@ -239,8 +239,7 @@ def tool_id(task_uuid: str, number: int) -> str:
 
 def invalid_input(call: ToolCall) -> str | None:
     """The arguments of a call as the model wrote them, where they are no JSON object."""
-    inner = call.raw.get("function")
-    source = inner if is_object(inner) else call.raw
+    source = call_source(call.raw)
     value = source.get("arguments", source.get("input"))
     if value is None or value == "" or is_object(value):
         return None

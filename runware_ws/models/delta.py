@@ -8,14 +8,16 @@ everything stays in ``raw``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
+from runware_ws.models.jsonable import is_array, is_object
 from runware_ws.models.results import ResultItem
+from runware_ws.models.tool_calls import call_source
 from runware_ws.models.usage import Usage
 
-__all__ = ["Delta", "ToolCallPiece"]
+__all__ = ["Delta", "ToolCallPiece", "tool_call_pieces"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class ToolCallPiece:
     """A piece of a tool call. ``index`` tells the calls of an answer apart.
 
     ``id`` and ``name`` come once and are ``None`` in the other pieces. ``arguments`` is the next
-    piece of the call's JSON text.
+    piece of the call's JSON text, which stays empty where the call has no arguments.
     """
 
     index: int
@@ -53,11 +55,10 @@ class Delta:
         """Read one wire item; a wrongly typed field gives nothing."""
         whole = ResultItem(item)
         delta = item.get("delta")
-        pieces = cast("dict[str, Any]", delta).get("toolCalls") if isinstance(delta, dict) else None
         return cls(
             text=whole.delta_text,
             reasoning=whole.delta_reasoning,
-            tool_calls=_pieces(pieces),
+            tool_calls=tool_call_pieces(delta.get("toolCalls")) if is_object(delta) else (),
             finish_reason=whole.finish_reason,
             usage=whole.usage,
             cost=whole.cost,
@@ -65,27 +66,28 @@ class Delta:
         )
 
 
-def _pieces(calls: Any) -> tuple[ToolCallPiece, ...]:
-    if not isinstance(calls, list):
+def tool_call_pieces(calls: Any) -> tuple[ToolCallPiece, ...]:
+    """Read the ``toolCalls`` of a delta or of a whole result: a call of either has the same shape.
+
+    An entry without an ``index`` is numbered by its place. Arguments that are no text are written
+    as JSON; an empty object is nothing, because the first piece of a call may have one. Never
+    raises.
+    """
+    if not is_array(calls):
         return ()
-    found: list[ToolCallPiece] = []
-    for number, call in enumerate(cast("list[Any]", calls)):
-        if not isinstance(call, dict):
-            continue
-        entry = cast("dict[str, Any]", call)
-        arguments = entry.get("arguments", entry.get("input", ""))
-        if not isinstance(arguments, str):
-            arguments = orjson.dumps(arguments).decode("utf-8")
-        index = entry.get("index", number)
-        found.append(
-            ToolCallPiece(
-                index if isinstance(index, int) else number,
-                _text(entry.get("id")),
-                _text(entry.get("name")),
-                arguments,
-            )
-        )
-    return tuple(found)
+    return tuple(_piece(entry, number) for number, entry in enumerate(calls) if is_object(entry))
+
+
+def _piece(entry: dict[str, Any], number: int) -> ToolCallPiece:
+    source = call_source(entry)
+    arguments = source.get("arguments", source.get("input"))
+    if not isinstance(arguments, str):
+        empty = arguments is None or arguments == {}
+        arguments = "" if empty else orjson.dumps(arguments).decode("utf-8")
+    index = entry.get("index")
+    if not isinstance(index, int) or isinstance(index, bool):
+        index = number
+    return ToolCallPiece(index, _text(entry.get("id")), _text(source.get("name")), arguments)
 
 
 def _text(value: Any) -> str | None:

@@ -9,7 +9,7 @@ import orjson
 
 from runware_ws.models.jsonable import is_array, is_object
 
-__all__ = ["ToolCall", "parse_tool_calls"]
+__all__ = ["ToolCall", "call_source", "parse_tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,17 @@ def _arguments(value: Any) -> dict[str, Any]:
     return value if is_object(value) else {}
 
 
+def call_source(entry: dict[str, Any]) -> dict[str, Any]:
+    """Where the name and the arguments of a call stand: some gateways nest them in ``function``."""
+    inner = entry.get("function")
+    return inner if is_object(inner) else entry
+
+
 def _tool_call(entry: Any) -> ToolCall | None:
     if not is_object(entry):
         return None
     raw = entry
-    # Some gateways put name and arguments one level deeper, under ``function``.
-    inner = raw.get("function")
-    source = inner if is_object(inner) else raw
+    source = call_source(raw)
     name = source.get("name")
     if not isinstance(name, str):
         return None

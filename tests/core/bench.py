@@ -196,6 +196,13 @@ class Bench:
         """The peer answers a task."""
         self.say({"data": [item(record, text, **extra)]})
 
+    def archive(self, record: TaskRecord, response: dict[str, Any]) -> None:
+        """The peer answers the question about a task that is due within a second."""
+        self.step(1)
+        asked = {"taskType": "getTaskDetails", "taskUUID": record.uuid}
+        assert asked in self.written()
+        self.say({"data": [{**asked, "response": response}]})
+
     def refuse(self, record: TaskRecord, code: str, **extra: Any) -> None:
         """The peer says an error about a task."""
         self.say({"errors": [error(record, code, **extra)]})

@@ -88,10 +88,43 @@ def test_a_whole_that_does_not_fit_interrupts_the_stream() -> None:
     bench.cut()
     bench.reconnect()
     bench.answer(record, "another answer")
+    assert not record.ended, "what is pushed after a cut may be the last part only"
+    bench.archive(record, item(record, "another answer"))
     failure = ended(record, TaskState.FAILED)
     assert isinstance(failure, StreamInterrupted)
     assert failure.text == "abc"
     assert handed_on(pieces) == ["abc"]
+
+
+def test_a_whole_that_is_pushed_after_a_cut_is_believed_once_the_archive_says_the_same() -> None:
+    bench = Bench()
+    bench.begin()
+    record, deltas = stream(bench)
+    piece(bench, record, "ha")
+    bench.cut()
+    bench.reconnect()
+    bench.answer(record, "haha", finishReason="stop")
+    assert (record.ended, handed_on(deltas)) == (False, ["ha"])
+    whole = item(record, "hahaha", finishReason="stop")
+    bench.archive(record, whole)
+    assert handed_on(deltas) == ["ha", "haha"]
+    assert record.items == [whole]
+
+
+def test_a_stream_that_is_sent_again_asks_for_its_whole() -> None:
+    bench = Bench()
+    bench.begin()
+    record, deltas = stream(bench)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    bench.written()
+    bench.refuse(record, "taskNotFound", taskType="getTaskDetails")
+    bench.step(2)
+    (again,) = bench.written()
+    assert again["deliveryMethod"] == "sync"
+    bench.answer(record, "whole")
+    assert handed_on(deltas) == ["whole"]
+    assert record.state is TaskState.DONE
 
 
 def test_a_second_try_does_not_take_the_first_ones_deltas_for_its_own() -> None:
@@ -129,5 +162,72 @@ def test_a_slow_reader_is_bounded_and_loses_nothing() -> None:
     pieces = Deltas()
     for number in range(MOST_PENDING + 1000):
         pieces.add({"taskUUID": "u", "delta": {"text": f"{number} "}}, 0.0)
-    assert len(pieces.pending) == MOST_PENDING
+    assert len(pieces.pending) == MOST_PENDING // 2 + 1000
     assert "".join(handed_on(pieces)) == pieces.text()
+
+
+def call_delta(bench: Bench, record: TaskRecord, arguments: str, **fields: Any) -> None:
+    """The peer pushes a piece of a tool call."""
+    body = {"taskType": record.task_type, "taskUUID": record.uuid}
+    entry = {"index": 0, **fields, "arguments": arguments}
+    bench.say({"data": [{**body, "delta": {"toolCalls": [entry]}}]})
+
+
+def test_calls_are_in_the_result() -> None:
+    bench = Bench()
+    bench.begin()
+    record, _ = stream(bench)
+    call_delta(bench, record, '{"a":', id="x", name="f")
+    call_delta(bench, record, "{}", index=1, id="y", name="g")
+    call_delta(bench, record, "1}")
+    piece(bench, record, "", finishReason="tool_calls")
+    assert record.state is TaskState.DONE
+    assert record.items[0]["toolCalls"] == [
+        {"id": "x", "name": "f", "arguments": '{"a":1}'},
+        {"id": "y", "name": "g", "arguments": "{}"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest"), [({"a": 12}, "2}"), ('{"a" : 12}', None), ({"b": 12}, None)]
+)
+def test_after_a_cut_a_call_gets_its_rest_or_the_stream_is_interrupted(
+    arguments: Any, rest: str | None
+) -> None:
+    bench = Bench()
+    bench.begin()
+    record, deltas = stream(bench)
+    call_delta(bench, record, '{"a":1 ' if isinstance(arguments, str) else '{"a":1', name="f")
+    bench.cut()
+    bench.reconnect()
+    bench.archive(record, item(record, "", toolCalls=[{"name": "f", "arguments": arguments}]))
+    if rest is None:
+        assert isinstance(ended(record, TaskState.FAILED), StreamInterrupted)
+        assert len(deltas.pending) == 1
+    else:
+        assert record.state is TaskState.DONE
+        assert deltas.pending[-1]["delta"] == {"toolCalls": [{"index": 0, "arguments": rest}]}
+
+
+def test_the_last_part_of_a_stream_may_be_no_delta() -> None:
+    bench = Bench()
+    bench.begin()
+    record, deltas = stream(bench)
+    piece(bench, record, "How ")
+    bench.answer(record, "many", finishReason="stop")
+    assert handed_on(deltas) == ["How ", "many"]
+    assert record.state is TaskState.DONE
+    assert record.items == [item(record, "How many", finishReason="stop")]
+
+
+def test_the_archive_never_has_the_last_part_only() -> None:
+    """Nothing was cut, but what was asked for is whole, or it is none."""
+    bench = Bench()
+    bench.begin()
+    record, deltas = stream(bench, timeout=15.0)
+    piece(bench, record, "How ")
+    bench.step(14.5)
+    (question,) = [task for task in bench.written() if task["taskType"] == "getTaskDetails"]
+    bench.say({"data": [{**question, "response": {"data": [item(record, "many")]}}]})
+    assert isinstance(ended(record, TaskState.FAILED), StreamInterrupted)
+    assert handed_on(deltas) == ["How "]

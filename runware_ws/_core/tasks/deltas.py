@@ -1,31 +1,90 @@
-"""A stream as the core sees it: pieces in order, and what a cut does to them.
+"""A stream as the core sees it: deltas in order, and what a cut does to them.
 
-Nothing on the wire numbers the pieces (documented: only ``delta``,
+Nothing on the wire numbers the deltas (documented: only ``delta``,
 ``finishReason``, ``usage``, ``cost``). So after a cut nobody can tell whether
-the next piece goes on, repeats, or leaves a hole. Then pieces are no longer
+the next one goes on, repeats, or leaves a hole. Then deltas are no longer
 handed on: the whole answer is waited for (pushed, or out of the archive), and
-what is missing of it comes as one last piece. If the whole does not begin with
-what was handed on already, the stream is interrupted: no piece is ever doubled
+what is missing of it comes as one last delta. If the whole does not begin with
+what was handed on already, the stream is interrupted: nothing is ever doubled
 or made up.
+
+An answer has three kinds of output: reasoning, text and tool calls. A call has
+an id and a name, which come once, and arguments, which come as pieces of text.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, cast
+
+from runware_ws.models.delta import ToolCallPiece, tool_call_pieces
 
 __all__ = ["Deltas"]
 
 MOST_PENDING = 16_384
 """Deltas that wait for a slow reader; beyond that neighbours are joined, and nothing is lost."""
 
-_TEXTS = ("text", "reasoningContent")
+_TEXTS = ("reasoningContent", "text")
+_CALLS = "toolCalls"
+_OUTPUT = (*_TEXTS, _CALLS)
+"""In the order in which a reader takes them out of one delta."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """What was handed on of a tool call."""
+
+    id: str | None = None
+    name: str | None = None
+    parts: list[str] = field(default_factory=list[str])
+
+    def take(self, piece: ToolCallPiece) -> None:
+        self.id = self.id or piece.id
+        self.name = self.name or piece.name
+        if piece.arguments:
+            self.parts.append(piece.arguments)
+
+    def is_another(self, piece: ToolCallPiece) -> bool:
+        """Whether a piece names another call than this one."""
+        return (self.id is not None and piece.id not in (None, self.id)) or (
+            self.name is not None and piece.name not in (None, self.name)
+        )
+
+    def missing(self, whole: ToolCallPiece) -> ToolCallPiece | None:
+        """What a reader lacks of the whole call; ``None`` where this is no beginning of it."""
+        if self.id not in (None, whole.id) or self.name not in (None, whole.name):
+            return None
+        rest = _missing_json("".join(self.parts), whole.arguments)
+        if rest is None:
+            return None
+        return ToolCallPiece(
+            whole.index,
+            whole.id if self.id is None else None,
+            whole.name if self.name is None else None,
+            rest,
+        )
 
 
 class Deltas:
     """What came of one stream. ``suspended``: a cut went through it."""
 
-    __slots__ = ("_last", "_texts", "count", "finished", "first_at", "pending", "suspended")
+    __slots__ = (
+        "_calls",
+        "_last",
+        "_places",
+        "_room",
+        "_texts",
+        "_whole",
+        "count",
+        "finished",
+        "first_at",
+        "pending",
+        "suspended",
+    )
 
     def __init__(self) -> None:
         self.pending: deque[dict[str, Any]] = deque()
@@ -33,79 +92,266 @@ class Deltas:
         self.first_at: float | None = None
         self.suspended = False
         self.finished = False
+        self._room = MOST_PENDING
         self._texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
+        self._calls: dict[int, _Call] = {}
+        self._places: dict[int, int] = {}  # from an index on the wire to the call it stands for
         self._last: dict[str, Any] = {}
+        self._whole: dict[str, Any] | None = None
 
     def text(self, name: str = "text") -> str:
         """What was handed on so far."""
         return "".join(self._texts[name])
 
     def add(self, item: dict[str, Any], now: float) -> bool:
-        """Take the next piece; True where it is the last."""
+        """Take the next delta; True where it is the last."""
         if self.suspended:
             return bool(item.get("finishReason"))
-        if self.first_at is None:
-            self.first_at = now
-        self._last.update((key, value) for key, value in item.items() if key != "delta")
-        delta = item.get("delta")
-        if isinstance(delta, dict):
-            for name in _TEXTS:
-                part = cast("dict[str, Any]", delta).get(name)
-                if isinstance(part, str) and part:
-                    self._texts[name].append(part)
-        self.count += 1
-        self._push(item)
+        delta = _delta_of(item)
+        if item.get("finishReason") and not _has_output(delta) and _has_output(item):
+            # The last item has its output in the fields of a result.
+            return self.complete(item, now)
+        self._take(item, delta, now)
         self.finished = self.finished or bool(item.get("finishReason"))
         return self.finished
 
-    def _push(self, item: dict[str, Any]) -> None:
-        pending = self.pending
-        if len(pending) >= MOST_PENDING and pending[-1].keys() == item.keys():
-            joined = _join(pending[-1], item)
-            if joined is not None:
-                pending[-1] = joined
-                return
-        pending.append(item)
+    def ended(self, now: float) -> bool:
+        """The carrier said that the stream is over; True where :meth:`whole` is the result.
+
+        False where nothing came, or where a cut took something.
+        """
+        if self.suspended or not self.count:
+            return False
+        self.finished = True
+        return True
 
     def whole(self) -> dict[str, Any]:
-        """The result that the pieces make."""
+        """The result: the one that came whole, as it came, or what the deltas make."""
+        if self._whole is not None:
+            return self._whole
         result = dict(self._last)
         for name in _TEXTS:
             if self._texts[name]:
                 result[name] = self.text(name)
-        result.setdefault("text", "")
+        if self._calls:
+            result[_CALLS] = [
+                _fields(call.id, call.name, "".join(call.parts))
+                for _, call in sorted(self._calls.items())
+            ]
+        else:
+            result.setdefault("text", "")
         return result
 
     def complete(self, result: dict[str, Any], now: float) -> bool:
-        """The whole result came at once: hand on what is missing. False where it does not fit."""
+        """A result came: hand on what is missing of it as the last delta.
+
+        Where it begins with what was handed on, it is the whole. Otherwise it is the next and
+        last part of a stream that was never cut; of one that was cut it is nothing of use: False,
+        and nothing is handed on.
+        """
         missing: dict[str, Any] = {}
+        fits = True
         for name in _TEXTS:
-            had = self.text(name)
-            whole = result.get(name)
-            whole = whole if isinstance(whole, str) else ""
-            if not whole.startswith(had):
-                return False
-            if len(whole) > len(had):
-                missing[name] = whole[len(had) :]
-        if "toolCalls" in result and not self.count:
-            missing["toolCalls"] = result["toolCalls"]
-        rest = {key: value for key, value in result.items() if key not in _TEXTS}
-        rest.pop("toolCalls", None)
+            given, had = result.get(name), self.text(name)
+            given = given if isinstance(given, str) else ""
+            if given.startswith(had):
+                given = given[len(had) :]
+            else:
+                fits = False
+            if given:
+                missing[name] = given
+        calls = self._missing_calls(result.get(_CALLS))
+        if calls is None:
+            fits = False
+            if _CALLS in result:
+                missing[_CALLS] = result[_CALLS]
+        elif calls:
+            missing[_CALLS] = calls
+        if self.suspended and not fits:
+            return False
+        if fits:
+            self._whole = {name: value for name, value in result.items() if name != "delta"}
         self.suspended = False
-        self.add({**rest, "delta": missing}, now)
+        rest = {name: value for name, value in result.items() if name not in _OUTPUT}
+        self._take({**rest, "delta": missing}, missing, now)
         self.finished = True
         return True
 
+    def _take(self, item: dict[str, Any], delta: dict[str, Any], now: float) -> None:
+        if self.first_at is None:
+            self.first_at = now
+        for name, value in item.items():
+            if name != "delta" and name not in _OUTPUT:
+                self._last[name] = value
+        for name in _TEXTS:
+            part = delta.get(name)
+            if isinstance(part, str) and part:
+                self._texts[name].append(part)
+        if delta.get(_CALLS):
+            item = self._take_calls(item, delta)
+        self.count += 1
+        if len(self.pending) >= self._room:
+            self._join_pending()
+        self.pending.append(item)
 
-def _join(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
-    """Two neighbours that hold one text each as one piece; ``None`` where they differ in kind."""
+    # Tool calls
+
+    def _take_calls(self, item: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
+        """Take the calls of a delta; return the item with indexes that tell them apart."""
+        placed: list[ToolCallPiece] = []
+        moved = False
+        for piece in tool_call_pieces(delta[_CALLS]):
+            index = self._place(piece)
+            self._calls.setdefault(index, _Call()).take(piece)
+            moved = moved or index != piece.index
+            placed.append(ToolCallPiece(index, piece.id, piece.name, piece.arguments))
+        return {**item, "delta": {**delta, _CALLS: _written(placed)}} if moved else item
+
+    def _place(self, piece: ToolCallPiece) -> int:
+        """The call that a piece belongs to.
+
+        Some servers number no calls, or all of them 0, when they come one after the other. So
+        another id, or another name, is another call; what follows at its place is its own.
+        """
+        index = self._places.setdefault(piece.index, piece.index)
+        call = self._calls.get(index)
+        if call is not None and call.is_another(piece):
+            known = (at for at, each in self._calls.items() if piece.id and each.id == piece.id)
+            index = self._places[piece.index] = next(known, max(self._calls) + 1)
+        return index
+
+    def _missing_calls(self, value: Any) -> list[dict[str, Any]] | None:
+        """What is missing of the whole calls; ``None`` where they do not fit what came."""
+        whole = tool_call_pieces(value)
+        # A stream may count from another number than the list does; ids tell.
+        at = {call.id: index for index, call in self._calls.items() if call.id}
+        shift = next((at[each.id] - each.index for each in whole if each.id in at), 0)
+        calls = {
+            each.index + shift: ToolCallPiece(
+                each.index + shift, each.id, each.name, each.arguments
+            )
+            for each in whole
+        }
+        if len(calls) < len(whole) or not self._calls.keys() <= calls.keys():
+            return None
+        rest: list[ToolCallPiece] = []
+        for index, call in calls.items():
+            had = self._calls.get(index)
+            missing = call if had is None else had.missing(call)
+            if missing is None:
+                return None
+            if had is None or missing != ToolCallPiece(index):
+                rest.append(missing)
+        return _written(rest)
+
+    # A slow reader
+
+    def _join_pending(self) -> None:
+        """Join each two neighbours. Where few can be joined, it is tried again much later."""
+        waiting = list(self.pending)
+        self.pending.clear()
+        for number, item in enumerate(waiting):
+            joined = _joined(self.pending[-1], item) if number % 2 else None
+            if joined is None:
+                self.pending.append(item)
+            else:
+                self.pending[-1] = joined
+        self._room = max(MOST_PENDING, 2 * len(self.pending))
+
+
+def _delta_of(item: dict[str, Any]) -> dict[str, Any]:
+    delta = item.get("delta")
+    return cast("dict[str, Any]", delta) if isinstance(delta, dict) else {}
+
+
+def _has_output(fields: dict[str, Any]) -> bool:
+    return any(fields.get(name) for name in _OUTPUT)
+
+
+def _fields(id: str | None, name: str | None, arguments: str) -> dict[str, Any]:
+    given = {"id": id, "name": name, "arguments": arguments}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _written(pieces: Iterable[ToolCallPiece]) -> list[dict[str, Any]]:
+    """Pieces as the entries of a delta."""
+    return [
+        {"index": piece.index, **_fields(piece.id, piece.name, piece.arguments)} for piece in pieces
+    ]
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
+    """Two neighbours as one; ``None`` where a reader would not see the same in the same order."""
     first, second = one.get("delta"), other.get("delta")
     if not isinstance(first, dict) or not isinstance(second, dict):
         return None
     a, b = cast("dict[str, Any]", first), cast("dict[str, Any]", second)
-    if a.keys() != b.keys() or len(a) != 1:
+    try:
+        before = max((_OUTPUT.index(name) for name in a), default=0)
+        behind = min((_OUTPUT.index(name) for name in b), default=before)
+    except ValueError:  # something that is not known here
         return None
-    name = next(iter(a))
-    if not isinstance(a[name], str) or not isinstance(b[name], str):
+    if before > behind:
         return None
-    return {**other, "delta": {name: a[name] + b[name]}}
+    delta = {**a, **b}
+    for name in a.keys() & b.keys():
+        if name == _CALLS:
+            delta[name] = _written(_merged(a[name], b[name]))
+        elif isinstance(a[name], str) and isinstance(b[name], str):
+            delta[name] = a[name] + b[name]
+        else:
+            return None
+    return {**one, **other, "delta": delta}
+
+
+def _merged(*lists: Any) -> Iterable[ToolCallPiece]:
+    """The pieces of several deltas, those of one call joined."""
+    calls: dict[int, _Call] = {}
+    for pieces in map(tool_call_pieces, lists):
+        for piece in pieces:
+            calls.setdefault(piece.index, _Call()).take(piece)
+    for index, call in calls.items():
+        yield ToolCallPiece(index, call.id, call.name, "".join(call.parts))
+
+
+# JSON text
+
+_SPACE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[ \t\r\n]+', re.DOTALL)
+
+
+def _compact(text: str) -> str:
+    """JSON text, or a beginning of it, without the white space between its tokens."""
+    return _SPACE.sub(lambda found: found[0] if found[0][0] == '"' else "", text)
+
+
+def _canonical(text: str) -> str | None:
+    """One text for all JSON texts of the same value; ``None`` where this is none.
+
+    Not by comparing values: in Python 1, 1.0 and true are equal. Not by ``orjson``: integers
+    beyond 64 bits would be rounded.
+    """
+    try:
+        return json.dumps(json.loads(text or "{}"), sort_keys=True)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _missing_json(had: str, whole: str) -> str | None:
+    """What is missing of a JSON text, of which ``had`` was handed on; ``None``: it does not fit.
+
+    The same value may have been written with other white space, and, where all of it was handed
+    on, in another order: the archive need not keep the text that the model wrote.
+    """
+    if whole.startswith(had):
+        return whole[len(had) :]
+    whole = whole or "{}"
+    value = _canonical(whole)
+    if value is None:
+        return None
+    if _canonical(had) == value:
+        return ""
+    begun, text = _compact(had), _compact(whole)
+    rest = text[len(begun) :]
+    # A space that was left out may have ended a number: the two together must say the same.
+    fits = text.startswith(begun) and _canonical(had + rest) == value
+    return rest if fits else None

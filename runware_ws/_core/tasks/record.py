@@ -200,6 +200,7 @@ class TaskRecord:
     def adopt(self) -> None:
         """A second try that was admitted: it is asked for before it is sent."""
         self._move(_RECOVERING)
+        self.want_whole()
 
     def end(self, state: TaskState, error: RunwareError | None) -> None:
         """It ends, once. Its request is needed no more.
@@ -238,9 +239,12 @@ class TaskRecord:
         return False
 
     def leave_http(self) -> None:
-        """It goes on by the socket, where only the whole answer is of use now."""
+        """It goes on by the socket."""
         self.carrier = SOCKET
-        if (self.sends or self.ladder.reused) and self.delivery == "stream":
+
+    def want_whole(self) -> None:
+        """A copy that is sent from now on asks for the whole answer, and for no stream."""
+        if self.delivery == "stream":
             self.delivery = "sync"
             self.payload = wire.with_delivery(self.payload, "sync")
 
@@ -308,6 +312,7 @@ class TaskRecord:
         ladder.resend_due = False
         if self.deltas is not None:
             self.deltas.suspended = True
+            self.want_whole()
 
     def plan(self, at: float) -> None:
         """Look at it again at this time; infinite: never mind."""
