@@ -1,8 +1,8 @@
-"""Pieces of an answer become the events of a Messages stream. Pure: no I/O, no waiting.
+"""Deltas of an answer become the events of a Messages stream. Pure: no I/O, no waiting.
 
 The order is that of the shape: ``message_start``; for each block ``content_block_start``,
 ``content_block_delta``, ``content_block_stop``; ``message_delta`` with the stop reason and the
-counts; ``message_stop``. Only one block is open at a time.
+counts; ``message_stop``. Only one block is open at a time, and none is closed over half a call.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["Delta", "EventBuilder", "ToolCallPiece", "delta_of", "events_of", "e
 
 
 def delta_of(result: Result) -> Delta:
-    """A whole result as one piece."""
+    """A whole result as one delta."""
     return Delta(
         text=result.text,
         reasoning=result.reasoning_content,
@@ -51,17 +51,28 @@ def delta_of(result: Result) -> Delta:
 
 @dataclass(slots=True)
 class _Tool:
-    """A tool call that is on its way. ``held`` are pieces that could not go out yet."""
+    """A tool call that is on its way. ``sent`` of its ``pieces`` went out."""
 
     index: int
     id: str | None = None
     name: str | None = None
-    held: list[str] = field(default_factory=list[str])
+    pieces: list[str] = field(default_factory=list[str])
+    sent: int = 0
     closed: bool = False
+
+    def whole(self) -> bool:
+        """Whether the arguments are an object already, so that nothing can follow."""
+        # Deltas are many, and most of them do not end an object: reading all again would cost.
+        return (
+            self.name is not None
+            and bool(self.pieces)
+            and self.pieces[-1].rstrip().endswith("}")
+            and is_object(_read("".join(self.pieces)))
+        )
 
 
 class EventBuilder:
-    """Turns pieces into events, and keeps the message that they make.
+    """Turns deltas into events, and keeps the message that they make.
 
     Feed it with :meth:`feed`, then call :meth:`finish` once; both return the events that follow.
     ``message()`` is the answer so far, and the whole answer after the end. A stream that was cut
@@ -78,18 +89,20 @@ class EventBuilder:
         self._open: Literal["text", "thinking", "tool_use"] | None = None
         self._tool: _Tool | None = None
         self._tools: dict[int, _Tool] = {}
+        self._waiting: list[tuple[Literal["text", "thinking"], str]] = []
+        self._broken: ProtocolError | None = None
         self._finish_reason: str | None = None
         self._usage: RunwareUsage | None = None
 
     def feed(self, delta: Delta) -> list[MessageEvent]:
-        """The events that one piece makes; the first call also starts the message.
+        """The events that one delta makes; the first call also starts the message.
 
         Raises:
-            ProtocolError: a piece of a tool call whose block is closed.
+            ProtocolError: a piece of a tool call whose block is closed. The message can then
+                neither go on nor be finished.
             RuntimeError: the message is finished.
         """
-        if self._finished:
-            raise RuntimeError("the message is finished")
+        self._check()
         events = self._start()
         if delta.reasoning:
             events += self._flow("thinking", delta.reasoning)
@@ -97,6 +110,8 @@ class EventBuilder:
             events += self._flow("text", delta.text)
         for piece in delta.tool_calls:
             events += self._tool_piece(piece)
+        if self._waiting and delta.tool_calls:
+            events += self._flow_waiting()
         self._finish_reason = delta.finish_reason or self._finish_reason
         self._usage = delta.usage or self._usage
         return events
@@ -104,12 +119,15 @@ class EventBuilder:
     def finish(self) -> list[MessageEvent]:
         """The events that end the message.
 
+        Only for the true end of the answer: what is left of its calls goes out as it is, also
+        where the model broke off in one or wrote no JSON.
+
         Raises:
+            ProtocolError: as :meth:`feed` raised before.
             RuntimeError: the message is finished already.
         """
-        if self._finished:
-            raise RuntimeError("the message is finished")
-        events = [*self._start(), *self._flush_tools(), *self._close()]
+        self._check()
+        events = [*self._start(), *self._flush_tools(), *self._flow_waiting(), *self._close()]
         self._finished = True
         message = self.message()
         end = {"stop_reason": message.stop_reason, "stop_sequence": None}
@@ -137,6 +155,12 @@ class EventBuilder:
             stop_sequence=None,
             usage=usage_of(self._usage),
         )
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        if self._finished:
+            raise RuntimeError("the message is finished")
 
     # Blocks
 
@@ -191,6 +215,9 @@ class EventBuilder:
     # Text and reasoning
 
     def _flow(self, kind: Literal["text", "thinking"], piece: str) -> list[MessageEvent]:
+        if self._waiting or not self._calls_are_whole():
+            self._waiting.append((kind, piece))
+            return []
         events: list[MessageEvent] = []
         if self._open != kind:
             events += self._flush_tools()
@@ -200,19 +227,31 @@ class EventBuilder:
                 events += self._begin(ThinkingBlock(type="thinking", thinking="", signature=""))
         return [*events, self._delta(f"{kind}_delta", kind, piece)]
 
+    def _flow_waiting(self) -> list[MessageEvent]:
+        """What had to wait for the end of a call, as far as all calls are whole now."""
+        if not self._calls_are_whole():
+            return []
+        waiting, self._waiting = self._waiting, []
+        return [event for kind, piece in waiting for event in self._flow(kind, piece)]
+
     # Tool calls. Pieces of several calls may come mixed, and only one block is open at a time: the
-    # first call flows, and the others are held back until it is over, which is known by the end of
-    # all calls only.
+    # first call flows, and the others are held back until other content comes or the answer ends.
+    # Other content waits until all calls are whole: a block that is closed gets no more.
 
     def _tool_piece(self, piece: ToolCallPiece) -> list[MessageEvent]:
         tool = self._tools.setdefault(piece.index, _Tool(piece.index))
         if tool.closed:
-            raise ProtocolError(
-                "a piece of a tool call came after other content", task_uuid=self._task_uuid
+            if not piece.arguments.strip():
+                return []
+            self._broken = ProtocolError(
+                "a piece of a tool call came after its end", task_uuid=self._task_uuid
             )
-        tool.id = piece.id or tool.id
+            raise self._broken
+        tool.id = tool.id or piece.id
         tool.name = piece.name if tool.name is None else tool.name
-        tool.held += [piece.arguments] if piece.arguments else []
+        # Readers of the events parse what they have, and white space alone is no JSON.
+        arguments = piece.arguments if tool.pieces else piece.arguments.lstrip()
+        tool.pieces += [arguments] if arguments else []
         return self._release(tool) if self._tool in (None, tool) else []
 
     def _release(self, tool: _Tool) -> list[MessageEvent]:
@@ -226,30 +265,40 @@ class EventBuilder:
                 ToolUseBlock(type="tool_use", id=identity, name=tool.name, input={})
             )
             self._tool = tool
-        held, tool.held = tool.held, []
+        held = tool.pieces[tool.sent :]
+        tool.sent = len(tool.pieces)
         return events + [self._delta("input_json_delta", "partial_json", piece) for piece in held]
+
+    def _calls_are_whole(self) -> bool:
+        return all(tool.closed or tool.whole() for tool in self._tools.values())
 
     def _flush_tools(self) -> list[MessageEvent]:
         """End all calls; one whose name never came is left out, as in a whole result."""
         events = self._close() if self._tool is not None else []
-        for tool in self._tools.values():
+        for _, tool in sorted(self._tools.items()):
             if not tool.closed and tool.name is not None:
                 events += [*self._release(tool), *self._close()]
+            tool.closed = True
+            tool.pieces.clear()
         return events
 
 
-def _input(text: str) -> dict[str, Any]:
+def _read(text: str) -> Any:
     try:
-        value = orjson.loads(text)
+        return orjson.loads(text)
     except ValueError:
-        return {}
+        return None
+
+
+def _input(text: str) -> dict[str, Any]:
+    value = _read(text)
     return value if is_object(value) else {}
 
 
 def events_of(
     deltas: Iterable[Delta], task_uuid: str, model: str = DEFAULT_MODEL
 ) -> Iterator[MessageEvent]:
-    """The whole stream of events of an answer in pieces. Raises what ``EventBuilder`` raises."""
+    """The whole stream of events of an answer in deltas. Raises what ``EventBuilder`` raises."""
     builder = EventBuilder(task_uuid, model)
     for delta in deltas:
         yield from builder.feed(delta)

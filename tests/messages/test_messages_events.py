@@ -23,6 +23,7 @@ from runware_ws.messages import (
     to_message,
 )
 from runware_ws.models import Usage
+from tests.core.streamed import EXAMPLES
 
 from .support import HEX, JSON_OBJECT, TEXT, UUID, accumulated, plain, result
 
@@ -125,11 +126,42 @@ def test_mixed_calls_come_out_one_after_the_other() -> None:
 
 def test_a_piece_behind_the_end_of_its_call() -> None:
     builder = EventBuilder(UUID)
-    builder.feed(Delta(tool_calls=(ToolCallPiece(0, "a", "f", "{"),)))
-    builder.feed(Delta(text="b"))
-    with pytest.raises(ProtocolError, match="after other content") as caught:
+    builder.feed(Delta(tool_calls=(ToolCallPiece(0, "a", "f", "{}"),)))
+    builder.feed(Delta(text="b", tool_calls=(ToolCallPiece(0, "a", "f", " "),)))
+    with pytest.raises(ProtocolError, match="after its end") as caught:
         builder.feed(Delta(tool_calls=(ToolCallPiece(0, arguments="}"),)))
     assert caught.value.task_uuid == UUID
+    for late in (builder.finish, lambda: builder.feed(Delta())):
+        with pytest.raises(ProtocolError):
+            late()
+
+
+def test_no_block_is_closed_over_half_a_call() -> None:
+    """Text that comes in the middle of calls waits until all of them are whole."""
+    deltas = [
+        Delta(tool_calls=(ToolCallPiece(0, "a", "f", '{"x":{}'), ToolCallPiece(1, "b", "g", "{"))),
+        Delta(text="one "),
+        Delta(tool_calls=(ToolCallPiece(0, arguments="}"),)),
+        Delta(reasoning="hm", text="two "),
+        Delta(tool_calls=(ToolCallPiece(1, arguments="}"),)),
+        Delta(text="three"),
+        Delta(tool_calls=(ToolCallPiece(2, "c", "h", "{"),)),
+        Delta(text="four"),
+    ]
+    builder = EventBuilder(UUID)
+    rows = [builder.feed(delta) for delta in deltas]
+    assert [number for number, row in enumerate(rows) if not row] == [1, 3, 7]
+    events = [event for row in [*rows, builder.finish()] for event in row]
+    assert [block.to_dict() for block in accumulated(events).content] == [
+        {"type": "tool_use", "id": "a", "name": "f", "input": {"x": {}}},
+        {"type": "tool_use", "id": "b", "name": "g", "input": {}},
+        {"type": "text", "text": "one "},
+        {"type": "thinking", "thinking": "hm", "signature": ""},
+        {"type": "text", "text": "two three"},
+        {"type": "tool_use", "id": "c", "name": "h", "input": {}},
+        {"type": "text", "text": "four"},
+    ]
+    assert [event.type for event in events].count("content_block_stop") == 7
 
 
 def test_arguments_that_break_off() -> None:
@@ -181,6 +213,7 @@ def cut_up(draw: st.DrawFn) -> tuple[Any, list[Delta]]:
     return whole, [*pieces, *heads, *tails, end]
 
 
+@EXAMPLES
 @given(cut_up())
 def test_pieces_make_the_same_message_as_the_whole(case: tuple[Any, list[Delta]]) -> None:
     whole, deltas = case
