@@ -116,6 +116,9 @@ class DeltaStream:
         self.done = True
         self._state.archive(self._record)
         session = self._record.session
+        if session.over_http and session.socket is not None:
+            # The last delta may have gone out before: the response ends only now.
+            session.socket.push(Envelope())
         if not self.deltas_are_over:
             self.wrote(self.written - 1)
         elif self in session.streams and session.socket is not None:
