@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runware_ws._core import wire
 from runware_ws._core.connection.connection import Change, Connection
 from runware_ws._core.context import Context
 from runware_ws._core.ends import Ends
@@ -65,7 +66,9 @@ class Answers:
             return None
         match said:
             case Single(record=record):
-                if not record.ended:
+                if record.ended:
+                    self._overhear(record, said.item, now)
+                else:
                     self._single(said, now)
             case Results(record=record, items=items):
                 self._results(record, items, now)
@@ -87,7 +90,7 @@ class Answers:
         """The answer to a task that was never on the ladder: most are, so this way is short."""
         if record.state >= DONE:
             # The same answer stood in this message before.
-            self._table.stray(record.uuid, item, 0, now)
+            self._table.stray(record.uuid, item, wire.weight(item), now)
             return
         connection = self._connection
         connection.progress()
@@ -103,7 +106,7 @@ class Answers:
     def _results(self, record: TaskRecord, items: list[dict[str, Any]], now: float) -> None:
         if record.ended:
             for item in items:
-                self._table.stray(record.uuid, item, 0, now)
+                self._stray(record.uuid, item, wire.weight(item), now)
             return
         polled = record.ladder.question is not None and record.delivery == "async"
         if polled:
@@ -197,11 +200,42 @@ class Answers:
             # A copy of something of ours: this socket does work.
             self._connection.progress()
         means = meaning(item)
-        if means is Meaning.RESULT:
+        left = self._table.left.get(uuid)
+        if left is not None and (left.posted or left.generation == self._connection.generation):
+            self._overhear(left, item, now)
+        elif means is Meaning.RESULT and self._table.was_stream(uuid):
+            # It may as well be the last part only, and nobody can tell any more.
+            self._out.counters.strays += 1
+        elif means is Meaning.RESULT:
             self._table.stray(uuid, item, size, now)
         elif means is Meaning.ARCHIVE:
             for result in archived(item)[0]:
                 self._table.stray(uuid, result, size, now)
+
+    def _overhear(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+        """Something of a stream that was given up, on the way that carries it."""
+        deltas = record.deltas
+        if deltas is None or self._table.left.get(record.uuid) is not record:
+            return
+        means = meaning(item)
+        if means is Meaning.DELTA:
+            last = deltas.add(item, now)
+        elif means is Meaning.RESULT:
+            last = deltas.complete(item, now)
+        else:
+            if means is Meaning.ERROR:
+                self._table.forget_left(record.uuid)
+            return
+        deltas.pending.clear()
+        if last and not record.posted:
+            self.keep_left(record, now)
+
+    def keep_left(self, record: TaskRecord, now: float) -> None:
+        """All of a stream is here that was given up: it can be claimed."""
+        assert record.deltas is not None
+        self._table.left.forget(record.uuid)
+        whole = record.deltas.whole()
+        self._table.stray(record.uuid, whole, wire.weight(whole), now)
 
     # Single items
 
@@ -297,9 +331,14 @@ class Answers:
                 else:
                     record = self._only_suspect(error)
             if record is not None:
-                if not record.ended:
+                if record.ended:
+                    self._table.forget_left(record.uuid)
+                else:
                     self.task_error(record, error, now)
-            elif error.task_uuid is None or self._table.end_of(error.task_uuid) is None:
+                continue
+            if error.task_uuid is not None:
+                self._table.forget_left(error.task_uuid)
+            if error.task_uuid is None or self._table.end_of(error.task_uuid) is None:
                 self._out.counters.notices += 1
                 self._out.emit(ServerNotice(at=now, code=error.code, message=error.message))
         return change

@@ -147,6 +147,7 @@ class SessionCore:
             "queue": len(table.queue),
             "second_tries": len(table.second_tries),
             "posts": len(table.posts.open),
+            "left": len(table.left),
             "to_post": len(table.posts.waiting),
             "in_flight": table.in_flight,
             "in_flight_bytes": table.in_flight_bytes,
@@ -287,7 +288,6 @@ class SessionCore:
     def on_deadline(self, now: float) -> None:
         """Time passed: dial, judge the peer, end tasks, ask questions, as is due."""
         self._follow(self._connection.on_deadline(now), now)
-        self._table.posts.on_deadline(now)
         passed, near = self._table.expire(now)
         for record in near:
             self._recovery.last_call(record)
@@ -339,6 +339,7 @@ class SessionCore:
         elif isinstance(change, Down):
             asked = self._recovery.sole_question()
             self._recovery.stop(now)
+            self._table.left.socket_lost()
             if change.was_ready:
                 self._disconnected(str(change.loss), change.loss.code, now)
             if change.verdict is Verdict.TOO_BIG:
@@ -351,6 +352,7 @@ class SessionCore:
 
     def _over(self, over: Over, now: float) -> None:
         self._recovery.stop(now)
+        self._table.forget_all_left()
         if over.was_ready:
             self._disconnected(over.reason or "closed by the caller", None, now)
         if over.failure is None:

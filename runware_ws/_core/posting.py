@@ -88,9 +88,12 @@ class Posting:
             self._unreached(record, ending, now)
             return None
         self._posts.reached()
+        if record.ended:
+            self._left_ended(record, ending, now)
+            return None
         if ending.how is Ending.REFUSED:
             return self._refused(record, ending, now)
-        if self._is_whole(record, ending):
+        if self._is_whole(record, ending, now):
             self._posts.end(record)
             self._answers.finish_stream(record, now)
         else:
@@ -99,13 +102,21 @@ class Posting:
         return None
 
     @staticmethod
-    def _is_whole(record: TaskRecord, ending: PostEnding) -> bool:
+    def _is_whole(record: TaskRecord, ending: PostEnding, now: float) -> bool:
         deltas = record.deltas
         if record.items:
             return True
         return deltas is not None and (
-            deltas.finished or (ending.how is Ending.DONE and deltas.count > 0)
+            deltas.finished or (ending.how is Ending.DONE and deltas.ended(now))
         )
+
+    def _left_ended(self, record: TaskRecord, ending: PostEnding, now: float) -> None:
+        """The POST of a stream is over that was given up."""
+        self._posts.end(record)
+        if ending.how is not Ending.REFUSED and self._is_whole(record, ending, now):
+            self._answers.keep_left(record, now)
+        else:
+            self._table.left.forget(record.uuid)
 
     def finish(self, record: TaskRecord, now: float) -> bool:
         """The deadline of a task passed. True where all of it came, but for the POST's own end."""
@@ -145,7 +156,7 @@ class Posting:
             error = failures.post_refusal(ending, record, errors)
             self._ends.fail(record, error, now)
             return None
-        over = self._connection.post_refused_key(refusal, record.written_at, now)
+        over = self._connection.post_refused_key(refusal, record.generation, posts.latest, now)
         if over is None:
             posts.end(record)
             record.unwrote()

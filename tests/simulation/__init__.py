@@ -30,6 +30,5 @@ Where to look: ``loop`` virtual time · ``wire`` sockets, ``http`` posts · ``se
 ``works``, ``streams``, ``streaming``, ``traits`` the model server · ``scenario`` what a
 seed draws · ``program``, ``readers``, ``maps`` what the program does · ``faults`` what
 goes wrong · ``invariants``, ``posts`` checks at every input, ``judge`` checks at ends ·
-``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs · ``seams`` what the
-client cannot do yet.
+``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs.
 """

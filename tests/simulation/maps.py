@@ -11,7 +11,6 @@ import anyio
 
 from runware_ws._core.states import TaskState
 from runware_ws.errors import RunwareError
-from tests.simulation import seams
 from tests.simulation.program import Program
 from tests.simulation.scenario import Action
 from tests.simulation.story import short
@@ -54,7 +53,7 @@ class Maps:
                     came.add(uuid)
                     plan = program.scenario.plans[uuid]
                     program.over(plan, outcome.result, outcome.error)
-                    goes_on = watch.closed and seams.MAP_ENDS
+                    goes_on = watch.closed
                     if len(came) >= (action.cancel_after or FOREVER) and not goes_on:
                         break
                     if len(came) > len(action.plans) + ENOUGH:
@@ -93,7 +92,7 @@ class Maps:
         """What had come when the reader went is not lost."""
         program = self._program
         program.story.count("map left early")
-        if not seams.MAP_KEEPS or program.scenario.options["claim_limit"] < len(source.uuids):
+        if program.scenario.options["claim_limit"] < len(source.uuids):
             return
         for uuid in source.uuids:
             sent = program.watch.tasks.get(uuid)

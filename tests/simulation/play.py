@@ -19,7 +19,6 @@ from runware_ws._core.tasks.record import FOREVER
 from runware_ws._io.driver import Driver
 from runware_ws.backoff import Wait, default_wait
 from runware_ws.classify import Loss, LossKind
-from tests.simulation import seams
 from tests.simulation.faults import Faults
 from tests.simulation.http import Http
 from tests.simulation.invariants import EPSILON, Watch
@@ -167,13 +166,12 @@ class _Stage:
 
     async def main(self) -> None:
         """Actions and faults, then calm, then the end."""
-        over_http: dict[str, Any] = {"post": self.http.post} if seams.HTTP else {}
         self.client = Client(
             URL,
             api_key=self.keys.given(self.scenario.key),
             config=self.config,
             dial=self.wire.dial,
-            **over_http,
+            post=self.http.post,
         )
         async with self.client as client:
             self.driver = driver = cast("Any", client)._driver

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from tests.simulation import seams
 from tests.simulation.streams import draw_stream
 from tests.simulation.traits import Plan, Traits, draw_traits
 
@@ -108,7 +107,7 @@ SCALES = (0.0, 0.1, 1.0, 3.0, 10.0, LONGEST)
 SYNC = ("list", "generator", "raises", "endless")
 SOURCES = (*SYNC, "async", "async-sleeps", "async-raises", "async-endless")
 READERS = ("stream", "stream", "stream-result", "stream-left", "stream-slow", "stream-cancelled")
-CARRIERS = ("socket", "sse", "auto") if seams.HTTP else ("socket",)
+CARRIERS = ("socket", "sse", "auto")
 
 
 def _plan(rng: Random, uuid: str, *, big: bool) -> Plan:
@@ -259,7 +258,9 @@ def _fault(rng: Random) -> Fault:
             "break-key",
             "cut-burst",
         )
-        + (("cut-post",) * 6 + ("cut-posts",) + HTTP_WINDOWED if seams.HTTP else ())
+        + ("cut-post",) * 6
+        + ("cut-posts",)
+        + HTTP_WINDOWED
     )
     lasts = min(rng.choice((0.3, 3.0, 12.0, 30.0)) * rng.random(), CALM - at)
     value, what = rng.random(), ""

@@ -13,8 +13,6 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-from tests.simulation import seams
-
 __all__ = ["Call", "StreamPlan", "draw_stream"]
 
 LASTS = ("marked", "marked", "separate", "whole")
@@ -174,7 +172,7 @@ def _deltas(
 def _last(rng: Random, text: str, deltas: tuple[dict[str, Any], ...]) -> str:
     if rng.random() < 0.08:
         return "unmarked"
-    last = rng.choice(LASTS + LASTS_AS_FIELDS if seams.LAST_AS_FIELDS else LASTS)
+    last = rng.choice(LASTS + LASTS_AS_FIELDS)
     piece = deltas[-1].get("text", "")
     before = text.removesuffix(piece)
     if last == "fields" and (not piece or (before and piece.startswith(before))):
@@ -188,7 +186,7 @@ def draw_stream(rng: Random, uuid: str, scale: float) -> StreamPlan:
     text = _words(rng, f"{uuid}#") if rng.random() < 0.9 else ""
     reasoning = _words(rng, "hm") if rng.random() < 0.4 else ""
     calls: tuple[Call, ...] = ()
-    if rng.random() < 0.3 and seams.TOOLS:
+    if rng.random() < 0.3:
         calls = tuple(
             Call(f"call-{number}", rng.choice(("weather", "search")), _arguments(rng, number))
             for number in range(rng.randint(1, 3))

@@ -130,7 +130,7 @@ class Connection:
         self._redials = 0
         self._key_strikes = 0
         self._post_strikes = 0
-        self._post_struck_at = -FOREVER
+        self._post_struck = 0
         self._protocol_strikes = 0
         self._was_ready = False
         # Timers.
@@ -252,16 +252,16 @@ class Connection:
         return self._give_up(refusal) if final else None
 
     def post_refused_key(
-        self, refusal: AuthenticationError, sent_at: float, now: float
+        self, refusal: AuthenticationError, number: int, latest: int, now: float
     ) -> Over | None:
-        """A POST that was sent then was refused for its key; see :meth:`_key_refused`.
+        """POST ``number`` was refused for its key, and ``latest`` is the newest one so far.
 
         Counted apart from the socket's: the two may be guarded by different doors. POSTs that
         were under way together were sent with one key, so they count once.
         """
-        if self.over or sent_at <= self._post_struck_at:
+        if self.over or number >= self._post_struck:
             return None
-        self._post_struck_at = now
+        self._post_struck = latest
         self._post_strikes += 1
         return self._key_refused(refusal, self._post_strikes, now)
 

@@ -194,6 +194,9 @@ class Router:
         return not isinstance(uuid, str) or uuid.lower() in ("", record.uuid)
 
     def _group(self, record: TaskRecord, items: list[dict[str, Any]]) -> list[Reading]:
+        if record.deltas is not None:
+            # The parts of a stream are read in their order.
+            return [self._reading(record, item, meaning_for(record, item)) for item in items]
         results: list[dict[str, Any]] = []
         said: list[Reading] = []
         for item in items:

@@ -9,8 +9,9 @@ from runware_ws._core.states import TaskState
 
 __all__ = ["Claims", "Tombstones"]
 
-_BITS = 4
-_MASK = (1 << _BITS) - 1
+_BITS = 5
+_END = 0b01111
+_STREAM = 0b10000
 _NEVER = float("inf")
 
 MOST_ITEMS = 32
@@ -74,13 +75,15 @@ class Tombstones:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def add(self, uuid: str, end: TaskState, now: float, generation: int) -> bool:
+    def add(
+        self, uuid: str, end: TaskState, now: float, generation: int, *, stream: bool = False
+    ) -> bool:
         """Remember that ``uuid`` ended so at ``now``; ``generation``: where it was last written.
 
         True where :meth:`next_expiry` is another now.
         """
         young = self._young
-        young[uuid] = generation << _BITS | end
+        young[uuid] = generation << _BITS | (_STREAM if stream else 0) | end
         if self._turn_at == _NEVER or len(young) >= self._half:
             self._turn(now)
             return True
@@ -93,7 +96,11 @@ class Tombstones:
     def get(self, uuid: str) -> TaskState | None:
         """How ``uuid`` ended; ``None`` where it is not remembered."""
         found = self._young.get(uuid) or self._old.get(uuid)
-        return None if found is None else TaskState(found & _MASK)
+        return None if found is None else TaskState(found & _END)
+
+    def was_stream(self, uuid: str) -> bool:
+        """Whether ``uuid`` is remembered, and was a stream."""
+        return bool(((self._young.get(uuid) or self._old.get(uuid)) or 0) & _STREAM)
 
     def take(self, uuid: str) -> int:
         """Drop one entry; on which socket it was last written, 0 where it is not remembered."""

@@ -8,6 +8,7 @@ reached, all that wait come back together after a delay: one gate, not one for e
 from __future__ import annotations
 
 from collections import OrderedDict
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from runware_ws._core.effects import Drop, Post
@@ -32,6 +33,8 @@ class Posts:
         # The gate: since the server was not reached so often, nobody is posted before then.
         self._failures = 0
         self._opens_at = FOREVER
+        # Those of streams that were given up, by the time until which they are read.
+        self._left: list[tuple[float, int, TaskRecord]] = []
         self.trouble = ""
 
     def add(self, record: TaskRecord) -> None:
@@ -49,6 +52,11 @@ class Posts:
             self.open[uuid] = record
             self._out.effects.append(Post(record, -self._count))
 
+    @property
+    def latest(self) -> int:
+        """The number of the newest POST."""
+        return -self._count
+
     def find(self, uuid: str, number: int) -> TaskRecord | None:
         """The task of this POST; ``None`` where it was given up."""
         return self.open.get(uuid) if self._numbers.get(uuid) == number else None
@@ -64,6 +72,12 @@ class Posts:
         if self.waiting.pop(record.uuid, None) is None and record.uuid in self.open:
             self._out.effects.append(Drop(record.uuid, self._numbers[record.uuid]))
             self.end(record)
+
+    def leave(self, record: TaskRecord) -> None:
+        """The task is given up; its POST goes on, no longer than until the task's deadline."""
+        if record.deadline != FOREVER:
+            heappush(self._left, (record.deadline, self._numbers[record.uuid], record))
+            self._out.rearm = True
 
     def reached(self) -> None:
         """The server answers: the next failure is the first again."""
@@ -88,10 +102,16 @@ class Posts:
 
     def next_deadline(self) -> float:
         """When :meth:`on_deadline` is due; infinite where it is not."""
-        return self._opens_at
+        return min(self._opens_at, self._left[0][0]) if self._left else self._opens_at
 
-    def on_deadline(self, now: float) -> None:
-        """Let those go that wait, where it is time."""
+    def on_deadline(self, now: float) -> list[TaskRecord]:
+        """Let those go that wait, where it is time; the left ones that were read long enough."""
         if now >= self._opens_at:
             self._opens_at = FOREVER
             self._let_go()
+        late: list[TaskRecord] = []
+        while self._left and self._left[0][0] <= now:
+            _, number, record = heappop(self._left)
+            if self._numbers.get(record.uuid) == number:
+                late.append(record)
+        return late

@@ -162,6 +162,11 @@ class TaskRecord:
         return self.carrier is not SOCKET and self.state >= WRITTEN
 
     @property
+    def flows(self) -> bool:
+        """Whether it is a stream whose deltas may still come, on the way that it was sent."""
+        return self.deltas is not None and self.sends > 0 and not self.deltas.suspended
+
+    @property
     def pushed(self) -> bool:
         """Whether its answer comes over the socket by itself, and so by a replay as well."""
         return self.delivery != "async" and self.generation >= 0

@@ -15,6 +15,7 @@ from runware_ws._core.effects import Admit, Frame, Progress
 from runware_ws._core.states import DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
 from runware_ws._core.tasks.claims import Claims, Tombstones
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
+from runware_ws._core.tasks.left import LeftStreams
 from runware_ws._core.tasks.posts import Posts
 from runware_ws._core.tasks.record import SOCKET, SOURCE_RANK, TaskRecord
 from runware_ws._core.tasks.schedule import Schedule
@@ -48,6 +49,7 @@ class TaskTable:
         self._stale = 0
         self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
         self.posts = Posts(out)
+        self.left = LeftStreams(self._options.claim_limit)
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.deadlines = Schedule(lambda record: record.wake_at)
@@ -78,6 +80,7 @@ class TaskTable:
         if own and self.given_up.get(uuid) is not None:
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.second_try(self.given_up.take(uuid))
+            self.forget_left(uuid)
         self.tasks[uuid] = record
         self._out.counters.submitted += 1
         if self.deadlines.put(record, record.wake_at):
@@ -173,9 +176,12 @@ class TaskTable:
         unsent = record.state is QUEUED and self.second_tries.pop(uuid, None) is None
         if not was_admitted:
             del self.waiting[uuid]
-        if record.carrier is not SOCKET and was_admitted:
+        over_http = record.carrier is not SOCKET and was_admitted
+        if state is TaskState.CANCELLED and record.flows:
+            self._listen_on(record)
+        elif over_http:
             self.posts.drop(record)
-            unsent = False
+        unsent = unsent and not over_http
         record.end(state, error)
         if unsent:
             self._stale += 1
@@ -194,7 +200,7 @@ class TaskTable:
             record.task_type not in ABOUT_OTHERS
             and (answered or record.sends or record.ladder.reused)
             and (self.answered if answered else self.given_up).add(
-                uuid, state, now, record.generation
+                uuid, state, now, record.generation, stream=record.deltas is not None
             )
         ):
             self._out.rearm = True
@@ -205,6 +211,28 @@ class TaskTable:
             # One that waits no longer makes way too: a smaller one behind it may fit.
             self._admit_waiting()
         self._out.ended(record)
+
+    def _listen_on(self, record: TaskRecord) -> None:
+        """A stream is given up while it flows: its whole will be claimable."""
+        if record.carrier is not SOCKET:
+            self.posts.leave(record)
+        for evicted in self.left.add(record):
+            self._give_post_up(evicted)
+
+    def _give_post_up(self, record: TaskRecord) -> None:
+        if record.carrier is not SOCKET:
+            self.posts.drop(record)
+
+    def forget_left(self, uuid: str) -> None:
+        """Listen no more to a stream that was given up."""
+        record = self.left.forget(uuid)
+        if record is not None:
+            self._give_post_up(record)
+
+    def forget_all_left(self) -> None:
+        """The client ends."""
+        for record in self.left.clear():
+            self._give_post_up(record)
 
     def _drop_stale(self) -> None:
         """Keep the head of the queue live, and the others in proportion."""
@@ -227,6 +255,10 @@ class TaskTable:
         """How a task ended that is still remembered; ``None`` where it is not."""
         return self.answered.get(uuid) or self.given_up.get(uuid)
 
+    def was_stream(self, uuid: str) -> bool:
+        """Whether a task that is still remembered was a stream."""
+        return self.answered.was_stream(uuid) or self.given_up.was_stream(uuid)
+
     def stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
         """An item for a task that has no waiting owner."""
         end = self.end_of(uuid)
@@ -244,6 +276,8 @@ class TaskTable:
 
         The caller ends the ones, and may ask one last time for the others.
         """
+        for record in self.posts.on_deadline(now):
+            self.forget_left(record.uuid)
         self.answered.expire(now)
         self.given_up.expire(now)
         passed: list[TaskRecord] = []
