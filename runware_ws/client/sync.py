@@ -1,0 +1,398 @@
+"""The client for plain, blocking code: an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from runware_ws._io.keys import ApiKey
+from runware_ws._io.transport.base import Dial
+from runware_ws.client.client import UNSET, Client, DrainReport, Task, Unset
+from runware_ws.client.mapping import TURN, MapRun, Outcome
+from runware_ws.client.streams import Carrier, TaskStream
+from runware_ws.config import Config
+from runware_ws.errors import ClientClosed, ConfigurationError
+from runware_ws.messages import Message, MessageEvent, MessageStream
+from runware_ws.messages.request import ThinkingLevel, Unsupported
+from runware_ws.messages.resource import MessageParams
+from runware_ws.models import Result
+from runware_ws.models.delta import Delta
+from runware_ws.stats import Stats
+
+__all__ = ["SyncClient", "SyncMessageStream", "SyncMessages", "SyncTaskStream"]
+
+T = TypeVar("T", bound=Task)
+R = TypeVar("R")
+
+
+class SyncClient:
+    """A :class:`Client` for blocking code: scripts, notebooks, Celery, Locust users.
+
+    Use it as ``with SyncClient() as client``, or :meth:`close` it. It starts with the
+    first call, and runs in a thread of its own, so it works where an event loop runs
+    already, as in a notebook. Any number of threads may share one; each call blocks
+    its own thread only. An interrupted call (Ctrl+C) gives its task up, as a
+    cancelled ``Client.run`` does. What is still open when the program ends is closed then.
+
+    After a fork the child needs one of its own, unless nothing was called before.
+
+    Arguments and exceptions are those of :class:`Client`. ``api_key`` and ``dial`` are
+    called in the client's thread.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: ApiKey = None,
+        config: Config | None = None,
+        dial: Dial | None = None,
+        **options: Any,
+    ) -> None:
+        self._client = Client(url, api_key=api_key, config=config, dial=dial, **options)
+        # One thread may close while it is starting: from a signal handler.
+        self._lock = threading.RLock()
+        self._portal: BlockingPortal | None = None
+        self._thread = ExitStack()
+        self._closed = False
+        self._pid: int | None = None
+
+    # Life
+
+    def __enter__(self) -> Self:
+        self._running()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close. Calls in other threads end with :class:`ClientClosed`. Idempotent.
+
+        Bounded as ``Client.aclose`` is. Interrupted, it drops the socket.
+        """
+        if self._pid not in (None, os.getpid()):
+            # A fork: the thread is in the parent.
+            return
+        # First, so that nobody waits for the lock in the thread that is to end.
+        self._closed = True
+        with self._lock:
+            portal, self._portal = self._portal, None
+            if portal is not None:
+                atexit.unregister(self.close)
+                with self._thread:
+                    wait_for(portal.start_task_soon(self._client.aclose))
+
+    def _running(self) -> BlockingPortal:
+        """The way into the client's thread, which is started where it is not there yet."""
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        portal = self._portal
+        if self._pid not in (None, os.getpid()):
+            raise ConfigurationError("a SyncClient does not outlive a fork: make one in the child")
+        return portal or self._start()
+
+    def _start(self) -> BlockingPortal:
+        with self._lock:
+            if self._closed:
+                raise ClientClosed("the client is closed")
+            if self._portal is None:
+                portal = self._thread.enter_context(start_blocking_portal("asyncio"))
+                try:
+                    portal.call(self._client.start)
+                except BaseException:
+                    self._thread.close()
+                    raise
+                self._portal = portal
+                self._pid = os.getpid()
+                atexit.register(self.close)
+            return self._portal
+
+    def call(self, func: Callable[..., Awaitable[R]], *args: Any) -> R:
+        """Run ``func(*args)`` in the client's event loop, and wait for it."""
+        portal = self._running()
+        try:
+            future = portal.start_task_soon(func, *args)
+        except RuntimeError as exc:
+            if self._closed:
+                raise ClientClosed("the client is closed") from None
+            raise ConfigurationError(f"a SyncClient cannot be used here: {exc}") from None
+        return wait_for(future)
+
+    def look(self, func: Callable[..., R], *args: Any) -> R:
+        """The same for a function that waits for nothing."""
+
+        async def do() -> R:
+            return func(*args)
+
+        return self.call(do)
+
+    # Verbs
+
+    def ready(self, timeout: float | None = None) -> None:
+        """Wait until the connection is authenticated; see :meth:`Client.ready`."""
+        self.call(self._client.ready, timeout)
+
+    def run(self, task: Task, *, timeout: float | Unset | None = UNSET) -> Result:
+        """Run one task and return its whole result; see :meth:`Client.run`."""
+        return self.call(partial(self._client.run, task, timeout=timeout))
+
+    def map(
+        self,
+        tasks: Iterable[T],
+        *,
+        concurrency: int = 100,
+        timeout: float | Unset | None = UNSET,
+    ) -> Generator[Outcome[T]]:
+        """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
+
+        See :meth:`Client.map`. ``tasks`` is read in the caller's thread, so it may block.
+        Leaving the loop early gives up what still runs once the iterator is closed.
+        """
+        run = self.look(self._client.map_run, tasks, concurrency, timeout)
+        return self._outcomes(run, tasks)
+
+    def _outcomes(self, run: MapRun[T], tasks: Iterable[T]) -> Generator[Outcome[T]]:
+        source = iter(tasks)
+        exhausted = False
+        try:
+            while True:
+                while run.done:
+                    yield run.take()
+                batch: list[T] = []
+                while not exhausted and run.broken is None and len(batch) < min(run.room, TURN):
+                    try:
+                        batch.append(next(source))
+                    except StopIteration:
+                        exhausted = True
+                    except Exception as exc:
+                        # What was started ends first; then this is raised.
+                        run.broken = exc
+                more = not exhausted and run.broken is None and run.room > len(batch)
+                if batch or run.running:
+                    self.call(partial(run.advance, batch, more=more))
+                elif not run.done:
+                    break
+            if run.broken is not None:
+                raise run.broken
+        finally:
+            if run.running or run.done:
+                self._leave(run)
+
+    def _leave(self, run: MapRun[Any]) -> None:
+        try:
+            self.look(run.leave)
+        except ClientClosed:
+            # Then all of it has ended already.
+            run.done.clear()
+        except ConfigurationError:
+            # The collector runs where it likes, also in the client's own thread.
+            run.leave()
+
+    def stream(
+        self,
+        task: Task,
+        *,
+        carrier: Carrier = "auto",
+        timeout: float | Unset | None = UNSET,
+    ) -> SyncTaskStream:
+        """Run one task and read its answer as it is made; see :meth:`Client.stream`.
+
+        Use it as ``with client.stream(task) as stream``, and iterate ``stream``.
+        """
+        stream = self.look(lambda: self._client.stream(task, carrier=carrier, timeout=timeout))
+        return SyncTaskStream(self, stream)
+
+    @property
+    def messages(self) -> SyncMessages:
+        """The Messages shape of Anthropic: ``client.messages.create(...)``."""
+        return SyncMessages(self, self._client)
+
+    def claim(self, task_uuid: str) -> Result | None:
+        """Hand out, once, what came too late for its caller; see :meth:`Client.claim`."""
+        return self.look(self._client.claim, task_uuid)
+
+    def drain(self, timeout: float | None = None) -> DrainReport:
+        """Take no new task, and wait for those in flight; see :meth:`Client.drain`."""
+        return self.call(self._client.drain, timeout)
+
+    def stats(self) -> Stats:
+        """A snapshot of what the client did and does; after :meth:`close` too."""
+        if not self._closed:
+            self._running()
+        return self._client.stats()
+
+    def __repr__(self) -> str:
+        return f"<SyncClient of {self._client!r}>"
+
+
+def wait_for(future: Future[R]) -> R:
+    """The result of what runs in the client's thread; interrupted, it cancels that."""
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+class SyncTaskStream:
+    """Deltas of one task as they arrive, and the whole at the end; see :class:`TaskStream`."""
+
+    def __init__(self, client: SyncClient, stream: TaskStream) -> None:
+        self._client = client
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        self._client.call(self._stream.__aenter__)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        leave(self._client, lambda: self._stream.__aexit__(None, None, None))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Delta:
+        delta: Delta | None = self._client.call(next_of, self._stream)
+        if delta is None:
+            raise StopIteration
+        return delta
+
+    def result(self) -> Result:
+        """The whole answer, once it is there; what was not iterated is not lost."""
+        return self._client.call(self._stream.result)
+
+    @property
+    def carrier(self) -> Literal["socket", "sse"]:
+        """What brings the deltas."""
+        return self._stream.carrier
+
+    @property
+    def task_uuid(self) -> str:
+        """The task's taskUUID."""
+        return self._stream.task_uuid
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._stream.text
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return self._stream.reasoning
+
+
+class SyncMessages:
+    """Messages requests over one client; see :class:`Messages`."""
+
+    __slots__ = ("_client", "_owner")
+
+    def __init__(self, owner: SyncClient, client: Client) -> None:
+        self._owner = owner
+        self._client = client
+
+    @overload
+    def create(
+        self,
+        *,
+        stream: Literal[True],
+        unsupported: Unsupported = ...,
+        thinking_level: ThinkingLevel | None = ...,
+        include_cost: bool | None = ...,
+        task_uuid: str | None = ...,
+        timeout: float | None = ...,
+        **request: Unpack[MessageParams],
+    ) -> SyncMessageStream: ...
+
+    @overload
+    def create(
+        self,
+        *,
+        stream: Literal[False] | None = ...,
+        unsupported: Unsupported = ...,
+        thinking_level: ThinkingLevel | None = ...,
+        include_cost: bool | None = ...,
+        task_uuid: str | None = ...,
+        timeout: float | None = ...,
+        **request: Unpack[MessageParams],
+    ) -> Message: ...
+
+    def create(self, **request: Any) -> Message | SyncMessageStream:
+        """Ask for a message; return the whole of it or, with ``stream=True``, its events.
+
+        Parameters and exceptions are those of :meth:`Messages.create`.
+        """
+        create: Any = self._client.messages.create
+        given: Message | MessageStream = self._owner.call(partial(create, **request))
+        if isinstance(given, MessageStream):
+            return SyncMessageStream(self._owner, given)
+        return given
+
+
+class SyncMessageStream:
+    """The events of one message as they come; see :class:`MessageStream`."""
+
+    def __init__(self, client: SyncClient, stream: MessageStream) -> None:
+        self._client = client
+        self._stream = stream
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> MessageEvent:
+        event: MessageEvent | None = self._client.call(next_of, self._stream)
+        if event is None:
+            raise StopIteration
+        return event
+
+    def message(self) -> Message:
+        """The message so far; the whole of it once the events ended."""
+        return self._client.look(self._stream.message)
+
+    def close(self) -> None:
+        """Give up what has not come yet. Idempotent."""
+        leave(self._client, self._stream.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+async def next_of(source: Any) -> Any:
+    """The next of an async iterator; ``None`` at its end."""
+    return await anext(source, None)
+
+
+def leave(client: SyncClient, func: Callable[[], Awaitable[None]]) -> None:
+    """Let go of something; where the client is closed, there is nothing left of it."""
+    try:
+        client.call(func)
+    except ClientClosed:
+        return

@@ -1,0 +1,361 @@
+"""The client for blocking code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from runware_ws import (
+    AuthenticationError,
+    ClientClosed,
+    ConfigurationError,
+    DrainReport,
+    InvalidTask,
+    Outcome,
+    Submitted,
+    SyncClient,
+    TaskTimeout,
+    TextInference,
+)
+from runware_ws._io.keys import ApiKey
+from runware_ws.emulator import Emulator, expected_text
+
+from .support import KEY, QUICK, Gate, ask, assert_answers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Served:
+    """An emulator in a thread of its own, as a server is a process of its own."""
+
+    def __init__(self, portal: BlockingPortal, emulator: Emulator) -> None:
+        self._portal = portal
+        self.emulator = emulator
+
+    def gate(self) -> Gate:
+        return self._portal.call(Gate, self.emulator)
+
+    def open(self, gate: Gate) -> None:
+        self._portal.call(gate.open)
+
+    def client(self, api_key: ApiKey = KEY, **options: Any) -> SyncClient:
+        options = {**QUICK, **options}
+        return SyncClient(self.emulator.url, api_key=api_key, **options)
+
+
+@pytest.fixture
+def served() -> Generator[Served]:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Emulator(KEY)) as emulator,
+    ):
+        before = set(threading.enumerate())
+        yield Served(portal, emulator)
+        assert until(lambda: emulator.live_sockets == 0)
+        assert set(threading.enumerate()) <= before
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for something that happens in another thread."""
+    for _ in range(4_000):
+        if found := condition():
+            return found
+        time.sleep(0.002)
+    raise AssertionError("it never came to that")
+
+
+@contextmanager
+def beside(func: Callable[[], object]) -> Generator[None]:
+    """Run ``func`` in another thread; the block ends when it has."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(func)
+        yield
+        future.result(10)
+
+
+# Life
+
+
+def test_one_call_and_an_explicit_close(served: Served) -> None:
+    client = served.client()
+    task = ask()
+    assert_answers(client.run(task), task)
+    assert client.stats().answered == 1
+    client.close()
+    client.close()
+    assert client.stats().state == "closed"
+    with pytest.raises(ClientClosed):
+        client.run(task)
+    with pytest.raises(ClientClosed):
+        client.__enter__()
+
+
+def test_nothing_runs_before_the_first_call() -> None:
+    before = threading.active_count()
+    client = SyncClient("ws://127.0.0.1:9", api_key=KEY)
+    assert threading.active_count() == before
+    client.close()
+    with pytest.raises(ClientClosed):
+        client.run(ask())
+    with pytest.raises(ConfigurationError, match="max_in_flight"):
+        SyncClient("ws://127.0.0.1:9", api_key=KEY, max_in_flight=0)
+
+
+def test_errors_come_out_as_they_are(served: Served) -> None:
+    gate = served.gate()
+    with served.client() as client:
+        with pytest.raises(InvalidTask):
+            client.run({"taskType": "textInference", "taskUUID": "bad"})
+        task = ask()
+        with pytest.raises(TaskTimeout) as caught:
+            client.run(task, timeout=0.05)
+        assert caught.value.submitted is Submitted.MAYBE
+        assert client.claim(task.task_uuid) is None
+        served.open(gate)
+        assert_answers(until(lambda: client.claim(task.task_uuid)), task)
+        assert client.drain() == DrainReport(0, ())
+        with pytest.raises(ClientClosed, match="draining"):
+            client.run(ask())
+    with served.client(api_key="another key") as client, pytest.raises(AuthenticationError):
+        client.ready(10)
+
+
+def test_many_threads_share_one(served: Served) -> None:
+    tasks = [ask(f"{n}") for n in range(160)]
+    with served.client() as client, ThreadPoolExecutor(16) as pool:
+        # All of them start it.
+        results = list(pool.map(client.run, tasks))
+        for result, task in zip(results, tasks, strict=True):
+            assert_answers(result, task)
+        assert client.stats().connections == 1
+
+
+def test_where_an_event_loop_runs_already(served: Served) -> None:
+    """As in the cell of a notebook."""
+
+    async def cell() -> None:
+        with served.client() as client:
+            task = ask()
+            assert_answers(client.run(task), task)
+
+    asyncio.run(cell())
+
+
+def test_closing_ends_calls_in_other_threads(served: Served) -> None:
+    gate = served.gate()
+    client = served.client()
+
+    def wait() -> None:
+        with pytest.raises(ClientClosed) as caught:
+            client.run(ask())
+        assert caught.value.submitted is Submitted.MAYBE
+
+    with beside(wait):
+        until(lambda: gate.running)
+        client.close()
+
+
+def test_an_interrupted_call_gives_its_task_up(served: Served) -> None:
+    gate = served.gate()
+    with served.client() as client:
+        task = ask()
+
+        def interrupt() -> None:
+            until(lambda: gate.running)
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt), beside(interrupt):
+            client.run(task)
+        until(lambda: client.stats().pending == 0)
+        assert client.stats().cancelled == 1
+        served.open(gate)
+        assert_answers(until(lambda: client.claim(task.task_uuid)), task)
+        again = ask()
+        assert_answers(client.run(again), again)
+
+
+def test_the_key_function_cannot_wait_for_its_own_client(served: Served) -> None:
+    caught: list[Exception] = []
+
+    def key() -> str:
+        try:
+            client.run(ask())
+        except Exception as exc:
+            caught.append(exc)
+        return KEY
+
+    client = served.client(api_key=key)
+    with client:
+        assert client.run(ask()).text
+    assert [type(exc) for exc in caught] == [ConfigurationError]
+
+
+def program(text: str, served: Served) -> str:
+    """Run a program against the server; what it printed."""
+    head = (
+        "import os\nfrom runware_ws import *\n"
+        f"client = SyncClient({served.emulator.url!r}, api_key={KEY!r}, proxy=None)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", head + text],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=20,
+        cwd=ROOT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_program_that_forgets_to_close(served: Served) -> None:
+    text = "client.ready()\nprint(client.run(TextInference.prompt('x')).finish_reason)\n"
+    assert program(text, served) == "stop\n"
+    assert until(lambda: not served.emulator.live_sockets)
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+def test_after_a_fork(served: Served) -> None:
+    text = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: the parent has threads
+fresh = SyncClient(client._client._url, api_key="KEY", proxy=None)
+client.ready()
+child = os.fork()
+if child == 0:
+    try:
+        client.run(TextInference.prompt("x"))
+    except ConfigurationError as exc:
+        print(exc, flush=True)
+    client.close()
+    print(fresh.run(TextInference.prompt("x")).finish_reason, flush=True)
+    fresh.close()
+    os._exit(0)  # as multiprocessing and Celery end their children
+else:
+    os.waitpid(child, 0)
+    print(client.run(TextInference.prompt("x")).finish_reason)
+    client.close()
+""".replace("KEY", KEY)
+    first, *rest = program(text, served).splitlines()
+    assert "fork" in first
+    assert rest == ["stop", "stop"]
+
+
+# Maps
+
+
+@pytest.mark.parametrize("kind", ["list", "iterator"])
+def test_a_map_reads_its_source_in_the_callers_thread(served: Served, kind: str) -> None:
+    threads: set[int] = set()
+    tasks = [ask(f"{n}") for n in range(50)]
+    tasks_or_bad: list[Any] = [*tasks, {"taskUUID": "bad"}]
+
+    def source() -> Iterator[Any]:
+        for task in tasks_or_bad:
+            threads.add(threading.get_ident())
+            yield task
+
+    with served.client() as client:
+        found: dict[int, Outcome[Any]] = {}
+        for outcome in client.map(source() if kind == "iterator" else tasks_or_bad, concurrency=7):
+            found[outcome.index] = outcome
+            assert client.stats().pending <= 7
+        assert sorted(found) == list(range(51))
+        for index, task in enumerate(tasks):
+            assert_answers(found[index].unwrap(), task)
+        assert isinstance(found[50].error, InvalidTask)
+    assert threads <= {threading.get_ident()}
+
+
+def test_a_map_left_early(served: Served) -> None:
+    gate = served.gate()
+    with served.client() as client:
+        tasks = [ask(f"{n}") for n in range(10)]
+        mixed: list[Any] = [{"taskUUID": "bad"}, *tasks]
+        outcomes = client.map(mixed, concurrency=6)
+        assert not next(outcomes).ok
+        until(lambda: gate.running)
+        outcomes.close()
+        assert client.stats().pending == 0
+        assert 1 <= client.stats().cancelled <= 6
+        sent = client.stats().cancelled
+        served.open(gate)
+        for task in tasks[:sent]:
+            assert_answers(until(partial(client.claim, task.task_uuid)), task)
+
+
+def test_a_source_that_raises(served: Served) -> None:
+    def broken() -> Iterator[TextInference]:
+        yield ask("0")
+        yield ask("1")
+        raise LookupError("no more")
+
+    with served.client() as client:
+        outcomes = client.map(broken(), concurrency=10)
+        # What was started was paid for: its outcomes come first.
+        assert {next(outcomes).index, next(outcomes).index} == {0, 1}
+        with pytest.raises(LookupError, match="no more"):
+            next(outcomes)
+        with pytest.raises(ConfigurationError, match="concurrency"):
+            client.map([ask()], concurrency=0)
+
+
+def test_an_endless_map_ends_with_the_client(served: Served) -> None:
+    def endless() -> Iterator[TextInference]:
+        while True:
+            yield ask()
+
+    client = served.client()
+    outcomes = client.map(endless(), concurrency=5)
+    assert next(outcomes).ok
+    client.close()
+    with pytest.raises(ClientClosed):
+        list(outcomes)
+
+
+# Streams and messages
+
+
+def test_a_stream(served: Served) -> None:
+    with served.client() as client:
+        task = ask("one two three", number_results=1)
+        with client.stream(task, carrier="socket") as stream:
+            assert stream.carrier == "socket"
+            assert stream.task_uuid == task.task_uuid
+            pieces = [delta.text or "" for delta in stream]
+            assert len(pieces) > 1
+            text = expected_text("one two three", task.task_uuid, 0)
+            assert "".join(pieces) == stream.text == stream.result().text == text
+            assert stream.reasoning == ""
+        with client.stream(ask(), carrier="socket") as stream:
+            next(stream)
+        assert client.stats().pending == 0
+
+
+def test_messages(served: Served) -> None:
+    user = {"role": "user", "content": "hello"}
+    with served.client() as client:
+        message = client.messages.create(max_tokens=10, messages=[user])
+        assert message.stop_reason == "end_turn"
+        with client.messages.create(max_tokens=10, messages=[user], stream=True) as events:
+            kinds = [event.type for event in events]
+        assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
+        assert cast("Any", events.message().content[0])["text"]
+        with pytest.raises(InvalidTask):
+            client.messages.create(max_tokens=10, messages=[user], temperature=1.0)
