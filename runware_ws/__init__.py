@@ -8,6 +8,7 @@ from runware_ws.client.client import Client, DrainReport
 from runware_ws.client.handle import TaskHandle
 from runware_ws.client.mapping import Outcome
 from runware_ws.client.streams import TaskStream
+from runware_ws.client.sync import SyncClient, SyncTaskStream
 from runware_ws.config import DEFAULT_URL, Config
 from runware_ws.errors import (
     AuthenticationError,
@@ -77,6 +78,8 @@ __all__ = [
     "Stats",
     "StreamInterrupted",
     "Submitted",
+    "SyncClient",
+    "SyncTaskStream",
     "TaskCancelled",
     "TaskError",
     "TaskHandle",

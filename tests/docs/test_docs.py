@@ -97,6 +97,7 @@ async def test_python_block_runs(
                 super().__init__(url, **options)
 
         monkeypatch.setenv("RUNWARE_API_KEY", KEY)
+        monkeypatch.setenv("RUNWARE_WS_URL", emulator.url)
         monkeypatch.setattr(runware_ws, "Client", Connected)
         # Programs start an event loop of their own, so they need a thread of their own.
         program: Callable[[], None] = lambda: builtins.exec(  # noqa: E731
