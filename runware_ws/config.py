@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from ipaddress import ip_address
-from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from uuid import UUID
 
+from runware_ws._checks import (
+    Check,
+    choice,
+    count,
+    flag,
+    header_value,
+    refusal,
+    seconds,
+    tls_context,
+    uuid_text,
+    verdicts,
+    wait_strategy,
+)
+from runware_ws._urls import DEFAULT_URL, check_http_url, check_url, is_loopback, proxy_url
 from runware_ws.backoff import Wait, default_wait
 from runware_ws.classify import Verdict
 from runware_ws.errors import ConfigurationError
 
-__all__ = ["DEFAULT_URL", "Config", "check_url", "is_loopback"]
+__all__ = [
+    "DEFAULT_URL",
+    "Config",
+    "ConfigOptions",
+    "VerdictWord",
+    "check_url",
+    "is_loopback",
+]
 
-DEFAULT_URL = "wss://ws-api.runware.ai/v1"
-"""The service's socket (documented)."""
-
-URL_ENV = "RUNWARE_WS_URL"
-"""The environment variable of the socket's address."""
+VerdictWord = Literal[
+    "resume", "resume-later", "back-off", "key-refused", "protocol", "too-big", "terminal"
+]
+"""A :class:`Verdict` by its word."""
 
 MIB = 1024 * 1024
 
@@ -90,142 +110,126 @@ class Config:
     http_url: str | None = None
     """Where streams are posted to; ``None``: the service's own address, or that of ``url``."""
     session_uuid: str | None = None
-    """Resume this session of an earlier process at the first dial."""
+    """Resume this session of an earlier process at the first dial. A ``uuid.UUID`` is taken too,
+    and kept as text."""
     close_codes: Mapping[int, Verdict] = field(default_factory=dict[int, Verdict])
-    """Overrides of the verdicts on close codes."""
+    """Overrides of the verdicts on close codes: ``{4000: Verdict.TERMINAL}``. A verdict may be
+    given as its word, ``"terminal"``."""
     http_statuses: Mapping[int, Verdict] = field(default_factory=dict[int, Verdict])
     """Overrides of the verdicts on HTTP statuses of a refused upgrade."""
     allow_insecure: bool = False
     """Allow ``ws://`` beyond loopback: the key travels in clear."""
     ssl: ssl.SSLContext | None = None
     """TLS settings; ``None``: the system's trust store, verification on."""
-    proxy: str | Literal[True] | None = True
+    proxy: str | Literal[True] | None = field(default=True, repr=False)
     """``True``: the system's proxy settings, except to loopback; ``None``: no proxy; or the
-    proxy's address."""
+    proxy's address. Not in the ``repr``, for it may hold a password."""
     user_agent: str | None = None
     """The ``User-Agent`` header; ``None``: this library's name and version."""
 
+    if TYPE_CHECKING:
+        # What may be given is wider than what is kept: a UUID, a verdict's word.
+        def __init__(self, **options: Unpack[ConfigOptions]) -> None: ...
+
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            value = getattr(self, name)
-            if not _is_number(value) or value <= 0:
-                raise ConfigurationError(f"{name} must be a positive number, not {value!r}")
-        for name in _COUNTS:
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigurationError(f"{name} must be a whole number from 1, not {value!r}")
-        for name in ("replay_grace", "resend_after"):
-            value = getattr(self, name)
-            if not _is_number(value) or value < 0:
-                raise ConfigurationError(f"{name} must be 0 or more seconds, not {value!r}")
-        if self.timeout is not None and (not _is_number(self.timeout) or self.timeout <= 0):
-            raise ConfigurationError(
-                f"timeout must be positive seconds or None, not {self.timeout!r}"
-            )
-        if self.resubmit not in ("same-uuid", "never"):
-            raise ConfigurationError(
-                f"resubmit must be 'same-uuid' or 'never', not {self.resubmit!r}"
-            )
-        if not callable(self.backoff):
-            raise ConfigurationError("backoff must be a tenacity wait strategy")
+        http_url = partial(_http_url, allow_insecure=self.allow_insecure is True)
+        checks: dict[str, Check] = {**_CHECKS, "http_url": http_url}
+        for option in fields(self):
+            value = checks[option.name](option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
 
     @classmethod
-    def build(cls, base: Config | None, overrides: Mapping[str, Any]) -> Self | Config:
+    def build(cls, base: object, overrides: Mapping[str, Any]) -> Config:
         """``base`` (or the defaults) with single options replaced.
 
         Raises:
-            ConfigurationError: an option is unknown or has a bad value.
+            ConfigurationError: ``base`` is none, an option is unknown or has a bad value.
         """
-        known = {f.name for f in fields(cls)}
+        if base is not None and not isinstance(base, Config):
+            raise refusal("config", "be a Config or None", base)
+        known = sorted(f.name for f in fields(cls))
         for name in overrides:
             if name not in known:
-                raise ConfigurationError(
-                    f"unknown option {name!r}; known are: {', '.join(sorted(known))}"
-                )
-        return replace(base or cls(), **overrides)
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+                raise ConfigurationError(f"unknown option {name!r}; {hint}")
+        return replace(base if base is not None else cls(), **overrides)
 
 
-_POSITIVE = (
-    "open_timeout",
-    "close_timeout",
-    "ping_after",
-    "ping_timeout",
-    "keepalive",
-    "question_timeout",
-    "question_backoff_cap",
-    "poll_first",
-    "backoff_cap",
-    "retry_after_cap",
-)
-_COUNTS = (
-    "max_in_flight",
-    "max_in_flight_bytes",
-    "max_frame_bytes",
-    "max_posts",
-    "batch_tasks",
-    "batch_bytes",
-    "question_window",
-    "claim_limit",
-    "claim_bytes",
-    "event_buffer",
-)
+class ConfigOptions(TypedDict, total=False):
+    """What :class:`Config` and :class:`~runware_ws.Client` take: a test compares it with them."""
+
+    timeout: float | None
+    max_in_flight: int
+    max_in_flight_bytes: int
+    open_timeout: float
+    close_timeout: float
+    ping_after: float
+    ping_timeout: float
+    keepalive: float
+    max_frame_bytes: int
+    max_posts: int
+    batch_tasks: int
+    batch_bytes: int
+    backoff: Wait
+    backoff_cap: float
+    retry_after_cap: float
+    resubmit: Literal["same-uuid", "never"]
+    replay_grace: float
+    resend_after: float
+    question_window: int
+    question_timeout: float
+    question_backoff_cap: float
+    poll_first: float
+    claim_limit: int
+    claim_bytes: int
+    event_buffer: int
+    http_url: str | None
+    session_uuid: str | UUID | None
+    close_codes: Mapping[int, Verdict | VerdictWord]
+    http_statuses: Mapping[int, Verdict | VerdictWord]
+    allow_insecure: bool
+    ssl: ssl.SSLContext | None
+    proxy: str | Literal[True] | None
+    user_agent: str | None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+def _http_url(option: str, value: Any, *, allow_insecure: bool) -> str | None:
+    return None if value is None else check_http_url(value, allow_insecure=allow_insecure)
 
 
-def default_url() -> str:
-    """Where a client connects that was told nothing: ``RUNWARE_WS_URL``, else the service."""
-    return os.environ.get(URL_ENV) or DEFAULT_URL
-
-
-def check_url(
-    url: str,
-    *,
-    allow_insecure: bool,
-    schemes: tuple[str, str] = ("ws", "wss"),
-    option: str = "url",
-    example: str = DEFAULT_URL,
-) -> str:
-    """Return ``url`` where the key may travel over it.
-
-    Args:
-        url: what to check.
-        allow_insecure: whether the plain scheme may go beyond loopback.
-        schemes: the plain one, and the one with TLS.
-        option: what messages call the URL.
-        example: a URL as it should be, for messages.
-
-    Raises:
-        ConfigurationError: not a URL of these schemes, credentials in it, or the plain
-            scheme beyond loopback without ``allow_insecure=True``.
-    """
-    plain, secure = schemes
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ConfigurationError(f"{option} must not carry credentials: pass the key as api_key=")
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ConfigurationError(f"{option} must look like {example!r}, not {url!r}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
-        raise ConfigurationError(f"{option} has a port that is no port: {url!r}")
-    if parts.scheme == plain and not allow_insecure and not is_loopback(parts.hostname):
-        raise ConfigurationError(
-            f"{option} {url!r} would send the API key in clear over the network: "
-            f"use {secure}://, or pass allow_insecure=True if you mean it"
-        )
-    return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this name or address is the machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+# One check for each option; ``http_url`` has its own, since it looks at ``allow_insecure``.
+_CHECKS: dict[str, Check] = {
+    "timeout": partial(seconds, none="no limit"),
+    "max_in_flight": count,
+    "max_in_flight_bytes": count,
+    "open_timeout": seconds,
+    "close_timeout": seconds,
+    "ping_after": seconds,
+    "ping_timeout": seconds,
+    "keepalive": seconds,
+    "max_frame_bytes": count,
+    "max_posts": count,
+    "batch_tasks": count,
+    "batch_bytes": count,
+    "backoff": wait_strategy,
+    "backoff_cap": seconds,
+    "retry_after_cap": seconds,
+    "resubmit": partial(choice, of=("same-uuid", "never")),
+    "replay_grace": partial(seconds, zero=True),
+    "resend_after": partial(seconds, zero=True),
+    "question_window": count,
+    "question_timeout": seconds,
+    "question_backoff_cap": seconds,
+    "poll_first": seconds,
+    "claim_limit": count,
+    "claim_bytes": count,
+    "event_buffer": count,
+    "session_uuid": uuid_text,
+    "close_codes": partial(verdicts, codes=range(65536)),
+    "http_statuses": partial(verdicts, codes=range(100, 1000)),
+    "allow_insecure": flag,
+    "ssl": tls_context,
+    "proxy": proxy_url,
+    "user_agent": header_value,
+}

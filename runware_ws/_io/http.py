@@ -7,18 +7,16 @@ is made.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from runware_ws.config import DEFAULT_URL, Config, check_url
+from runware_ws._urls import DEFAULT_HTTP_URL, DEFAULT_URL, check_http_url
+from runware_ws.config import Config
 from runware_ws.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from runware_ws._io.http_carrier import HttpCarrier
 
 __all__ = ["DEFAULT_HTTP_URL", "check_http_url", "http_carrier", "http_url_of", "sse_available"]
-
-DEFAULT_HTTP_URL: Final = "https://api.runware.ai/v1"
-"""Where tasks are posted (documented)."""
 
 
 def http_url_of(url: str) -> str:
@@ -38,22 +36,6 @@ def sse_available() -> bool:
         return find_spec("h11") is not None
     except (ImportError, ValueError):
         return False
-
-
-def check_http_url(url: str, *, allow_insecure: bool) -> str:
-    """Return ``url`` where the key may travel over it.
-
-    Raises:
-        ConfigurationError: not an HTTP URL, credentials in it, or a plain ``http://`` beyond
-            loopback without ``allow_insecure=True``.
-    """
-    return check_url(
-        url,
-        allow_insecure=allow_insecure,
-        schemes=("http", "https"),
-        option="http_url",
-        example=DEFAULT_HTTP_URL,
-    )
 
 
 def http_carrier(url: str, config: Config) -> HttpCarrier:

@@ -14,10 +14,11 @@ from collections.abc import (
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack, get_args
 
 import anyio
 
+from runware_ws._checks import choice, count, refusal, seconds
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.durations import Durations
@@ -29,10 +30,11 @@ from runware_ws._io.posts import carrier_of
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.transport.websocket import dial as websocket_dial
+from runware_ws._urls import socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
-from runware_ws.client.mapping import MapRun, Outcome, check_concurrency, run_map
-from runware_ws.client.streams import TaskStream
-from runware_ws.config import Config, check_url, default_url
+from runware_ws.client.mapping import MapRun, Outcome, run_map
+from runware_ws.client.streams import CarrierChoice, TaskStream
+from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed, InvalidTask
 from runware_ws.messages import Messages
 from runware_ws.models import RecoveredBy, Result, TextInference, ValidatedTask, validate_task
@@ -124,13 +126,13 @@ class Client:
         config: Config | None = None,
         dial: Dial | None = None,
         post: HttpPost | None = None,
-        **options: Any,
+        **options: Unpack[ConfigOptions],
     ) -> None:
         self._config = Config.build(config, options)
-        self._url = check_url(
-            default_url() if url is None else url, allow_insecure=self._config.allow_insecure
-        )
+        self._url = socket_url(url, allow_insecure=self._config.allow_insecure)
         self._keys = KeySource(api_key)
+        if dial is not None and not callable(dial):
+            raise refusal("dial", "be a function that opens sockets, or None", dial)
         self._dial = dial or websocket_dial
         self._durations = Durations()
         self._driver: Driver | None = None
@@ -209,9 +211,10 @@ class Client:
             the client, or drain again. Idempotent; cancel-safe.
         """
         driver = self._running()
+        limit = seconds("timeout", timeout, zero=True, none="no limit")
         driver.drain()
         before = driver.core.pending
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(limit):
             while driver.core.pending:
                 await driver.wait_changed()
         unfinished = driver.core.pending_uuids()
@@ -230,7 +233,7 @@ class Client:
         """
         driver = self._running()
         core = driver.core
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(seconds("timeout", timeout, zero=True, none="no limit")):
             while core.state is not ConnectionState.READY:
                 if core.failure is not None:
                     raise copy(core.failure)
@@ -294,7 +297,7 @@ class Client:
         self,
         task: Task,
         *,
-        carrier: Literal["auto", "socket", "sse"] = "auto",
+        carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
     ) -> TaskStream:
         """Run one task and read its answer as it is made.
@@ -315,6 +318,7 @@ class Client:
                 ``NoHttpSide``). ``stream.carrier`` says which it is.
         """
         driver = self._running()
+        choice("carrier", carrier, of=get_args(CarrierChoice))
         valid = validate_task(_as_stream(task))
         now = driver.now()
         deltas = Deltas()
@@ -329,8 +333,6 @@ class Client:
         return TaskStream(record, deltas, self._submit)
 
     def _carrier(self, wanted: str) -> Carrier:
-        if wanted not in ("auto", "socket", "sse"):
-            raise ConfigurationError(f"carrier must be 'auto', 'socket' or 'sse', not {wanted!r}")
         if wanted == "sse" and self._post is None:
             raise ConfigurationError(
                 "a stream over HTTP needs an extra: pip install 'runware-ws[sse]'"
@@ -381,9 +383,9 @@ class Client:
         concurrency: int,
         timeout: float | Unset | None,
     ) -> MapRun[T]:
-        check_concurrency(concurrency)
+        count("concurrency", concurrency)
         driver = self._running()
-        self._deadline(timeout, 0.0)  # refused at once, not with each task
+        self._seconds(timeout)  # refused at once, not with each task
 
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
             return self._start(task, timeout, on_done)
@@ -411,11 +413,14 @@ class Client:
         record = self._record(_whole(task), self._deadline(timeout, now), now, watched=watched)
         return self._submit(record, on_done)
 
+    def _seconds(self, timeout: float | Unset | None) -> float | None:
+        if isinstance(timeout, Unset):
+            return self._config.timeout
+        return seconds("timeout", timeout, none="no limit")
+
     def _deadline(self, timeout: float | Unset | None, now: float) -> float:
-        seconds = self._config.timeout if isinstance(timeout, Unset) else timeout
-        if seconds is not None and not 0 < seconds < FOREVER:
-            raise ConfigurationError(f"timeout must be positive seconds or None, not {seconds!r}")
-        return FOREVER if seconds is None else now + seconds
+        limit = self._seconds(timeout)
+        return FOREVER if limit is None else now + limit
 
     def _record(self, valid: ValidatedTask, deadline: float, now: float, **more: Any) -> TaskRecord:
         return TaskRecord(

@@ -28,7 +28,7 @@ from runware_ws.models.results import Result
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
 
-__all__ = ["MapRun", "Outcome", "check_concurrency", "run_map"]
+__all__ = ["MapRun", "Outcome", "run_map"]
 
 _LOG = logging.getLogger("runware_ws")
 
@@ -302,11 +302,3 @@ def _own_cancellation(exc: BaseException) -> RuntimeError:
     error = RuntimeError("the source of a map ended with a cancellation of its own")
     error.__cause__ = exc
     return error
-
-
-def check_concurrency(concurrency: object) -> None:
-    """Raises :class:`ConfigurationError` where it is not a whole number above 0."""
-    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-        raise ConfigurationError(
-            f"concurrency must be a whole number, 1 or more, not {concurrency!r}"
-        )

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from runware_ws._core.tasks.record import TaskRecord
     from runware_ws.client.handle import TaskHandle
 
-__all__ = ["TaskStream"]
+__all__ = ["CarrierChoice", "TaskStream"]
+
+CarrierChoice = Literal["auto", "socket", "sse"]
+"""Over which carrier a stream comes; see ``Client.stream``."""
 
 
 class TaskStream:

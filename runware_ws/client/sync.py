@@ -15,11 +15,11 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from runware_ws._io.keys import ApiKey
-from runware_ws._io.transport.base import Dial
+from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws.client.client import UNSET, Client, DrainReport, Task, Unset
 from runware_ws.client.mapping import TURN, MapRun, Outcome
-from runware_ws.client.streams import Carrier, TaskStream
-from runware_ws.config import Config
+from runware_ws.client.streams import CarrierChoice, TaskStream
+from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError
 from runware_ws.messages import Message, MessageEvent, MessageStream
 from runware_ws.messages.request import ThinkingLevel, Unsupported
@@ -45,7 +45,7 @@ class SyncClient:
 
     After a fork the child needs one of its own, unless nothing was called before.
 
-    Arguments and exceptions are those of :class:`Client`. ``api_key`` and ``dial`` are
+    Arguments and exceptions are those of :class:`Client`. ``api_key``, ``dial`` and ``post`` are
     called in the client's thread.
     """
 
@@ -56,9 +56,10 @@ class SyncClient:
         api_key: ApiKey = None,
         config: Config | None = None,
         dial: Dial | None = None,
-        **options: Any,
+        post: HttpPost | None = None,
+        **options: Unpack[ConfigOptions],
     ) -> None:
-        self._client = Client(url, api_key=api_key, config=config, dial=dial, **options)
+        self._client = Client(url, api_key=api_key, config=config, dial=dial, post=post, **options)
         # One thread may close while it is starting: from a signal handler.
         self._lock = threading.RLock()
         self._portal: BlockingPortal | None = None
@@ -207,7 +208,7 @@ class SyncClient:
         self,
         task: Task,
         *,
-        carrier: Carrier = "auto",
+        carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
     ) -> SyncTaskStream:
         """Run one task and read its answer as it is made; see :meth:`Client.stream`.

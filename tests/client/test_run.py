@@ -333,8 +333,9 @@ async def test_a_client_is_entered_first_and_once() -> None:
 
 
 def test_options_are_checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    misspelt: Any = {"max_inflight": 3}
     with pytest.raises(ConfigurationError, match="max_inflight"):
-        Client(NOWHERE, api_key=KEY, max_inflight=3)
+        Client(NOWHERE, api_key=KEY, **misspelt)
     with pytest.raises(ConfigurationError, match="max_in_flight"):
         Client(NOWHERE, api_key=KEY, max_in_flight=0)
     monkeypatch.delenv("RUNWARE_API_KEY", raising=False)

@@ -45,7 +45,7 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
         "max_size": config.max_frame_bytes,
         "logger": LOGGER,
     }
-    if config.ssl is not None:
+    if config.ssl is not None and url.startswith("wss:"):
         options["ssl"] = config.ssl
     elif url.startswith("wss:"):
         options["ssl"] = await default_context()
