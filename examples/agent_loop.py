@@ -23,12 +23,19 @@ from typing import Any
 
 from runware_ws import Client, RunwareError
 from runware_ws.emulator import Emulator, ReplyError, Request
-from runware_ws.messages import Message, parse_tool_text
+from runware_ws.messages import (
+    Message,
+    MessageParam,
+    ToolParam,
+    ToolResultBlockParam,
+    ToolUseBlock,
+    parse_tool_text,
+)
 
 KEY = "key-of-the-local-emulator"
 SECONDS_BETWEEN_CUTS = 1.0
 
-TOOL = {
+TOOL: ToolParam = {
     "name": "next_number",
     "description": "The number that follows another one.",
     "input_schema": {
@@ -52,7 +59,7 @@ def checksum(numbers: Iterable[int]) -> str:
 # The agent: this is the part to take home.
 
 
-async def ask(client: Client, history: list[dict[str, Any]]) -> Message:
+async def ask(client: Client, history: list[MessageParam]) -> Message:
     """One turn. Nothing here knows about cuts: a call returns the answer, or raises."""
     return await client.messages.create(max_tokens=200, messages=history, tools=[TOOL])
 
@@ -67,20 +74,20 @@ class Agent:
         self.turns = 0
         self.answer = ""
 
-    def use_tool(self, block: dict[str, Any]) -> dict[str, Any]:
+    def use_tool(self, block: ToolUseBlock) -> ToolResultBlockParam:
         """Run one call; the result goes back to the model."""
-        self.calls[block["id"]] += 1
-        self.numbers.append(next_number(block["input"]["after"]))
+        self.calls[block.id] += 1
+        self.numbers.append(next_number(block.input["after"]))
         return {
             "type": "tool_result",
-            "tool_use_id": block["id"],
+            "tool_use_id": block.id,
             "content": str(self.numbers[-1]),
         }
 
     async def converse(self, client: Client, most_turns: int) -> None:
         """Ask, run the tools that the model wants, tell it what they returned."""
         question = f"Begin with {self.start} and tell me the checksum."
-        history: list[dict[str, Any]] = [{"role": "user", "content": question}]
+        history: list[MessageParam] = [{"role": "user", "content": question}]
         while self.turns < most_turns:
             message = await ask(client, history)
             self.turns += 1

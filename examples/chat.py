@@ -13,19 +13,19 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from typing import Any
 
 from _server import server
 
 from runware_ws import Client, RunwareError, StreamInterrupted
 from runware_ws.emulator import Emulator, EmulatorOptions, Request
+from runware_ws.messages import MessageParam
 
 SYSTEM = "You are a friendly partner in a chat. Answer in a few sentences."
 
 
-async def say(client: Client, history: list[dict[str, Any]], text: str) -> bool:
+async def say(client: Client, history: list[MessageParam], text: str) -> bool:
     """Ask, and print the answer as it comes; ``history`` grows by both, or stays as it was."""
-    asked = [*history, {"role": "user", "content": text}]
+    asked: list[MessageParam] = [*history, {"role": "user", "content": text}]
     stream = await client.messages.create(
         max_tokens=1000, system=SYSTEM, messages=asked, stream=True, timeout=120
     )
@@ -76,7 +76,7 @@ async def typed_lines() -> AsyncGenerator[str]:
 
 async def chat(client: Client, lines: AsyncIterator[str]) -> None:
     """Question and answer, until there are no more lines."""
-    history: list[dict[str, Any]] = []
+    history: list[MessageParam] = []
     prompt = "you: " if sys.stdin.isatty() else ""
     print(prompt, end="", flush=True)
     async for line in lines:

@@ -31,7 +31,7 @@ from starlette.types import Message, Send
 
 from runware_ws import Client, InvalidTask, RunwareError
 from runware_ws.emulator import Emulator, EmulatorOptions
-from runware_ws.messages import MessageEvent, MessageStream
+from runware_ws.messages import MessageEvent, MessageParam, MessageStream
 
 
 def slowly(emulator: Emulator) -> None:
@@ -82,7 +82,7 @@ class Relay(StreamingResponse):
 async def stream(request: Request) -> Response:
     """``/stream?q=…``. Trouble before the first event still gets a proper status."""
     client: Client = request.app.state.client
-    question = {"role": "user", "content": request.query_params.get("q", "")}
+    question: MessageParam = {"role": "user", "content": request.query_params.get("q", "")}
     try:
         events = await client.messages.create(max_tokens=1000, messages=[question], stream=True)
         try:

@@ -16,11 +16,20 @@ import orjson
 from runware_ws.errors import ProtocolError
 from runware_ws.messages.objects import (
     ContentBlock,
-    JsonObject,
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    EndDelta,
+    InputJsonDelta,
     Message,
+    MessageDeltaEvent,
     MessageEvent,
+    MessageStartEvent,
+    MessageStopEvent,
     TextBlock,
+    TextDelta,
     ThinkingBlock,
+    ThinkingDelta,
     ToolUseBlock,
     Usage,
 )
@@ -130,11 +139,11 @@ class EventBuilder:
         events = [*self._start(), *self._flush_tools(), *self._flow_waiting(), *self._close()]
         self._finished = True
         message = self.message()
-        end = {"stop_reason": message.stop_reason, "stop_sequence": None}
+        end = EndDelta(stop_reason=message.stop_reason, stop_sequence=None)
         return [
             *events,
-            MessageEvent(type="message_delta", delta=JsonObject(end), usage=message.usage),
-            MessageEvent(type="message_stop"),
+            MessageDeltaEvent(type="message_delta", delta=end, usage=message.usage),
+            MessageStopEvent(type="message_stop"),
         ]
 
     def message(self) -> Message:
@@ -170,28 +179,27 @@ class EventBuilder:
         self._started = True
         message = self.message()
         message["usage"] = Usage(input_tokens=0, output_tokens=0)  # told at the end
-        return [MessageEvent(type="message_start", message=message)]
+        return [MessageStartEvent(type="message_start", message=message)]
 
     def _begin(self, block: ContentBlock) -> list[MessageEvent]:
         events = self._close()
         self._content.append(block)
         self._open = block["type"]
         # A copy, with an input of its own: whoever accumulates events writes into the block.
-        first = JsonObject(block) if block["type"] != "tool_use" else JsonObject(block, input={})
+        first = type(block)(block)
+        if isinstance(first, ToolUseBlock):
+            first.input = {}
         return [
             *events,
-            MessageEvent(
+            ContentBlockStartEvent(
                 type="content_block_start", index=len(self._content) - 1, content_block=first
             ),
         ]
 
-    def _delta(self, kind: str, key: str, piece: str) -> MessageEvent:
+    def _delta(self, delta: TextDelta | ThinkingDelta | InputJsonDelta, piece: str) -> MessageEvent:
         self._pieces.append(piece)
-        return MessageEvent(
-            type="content_block_delta",
-            index=len(self._content) - 1,
-            delta=JsonObject({"type": kind, key: piece}),
-        )
+        index = len(self._content) - 1
+        return ContentBlockDeltaEvent(type="content_block_delta", index=index, delta=delta)
 
     def _close(self) -> list[MessageEvent]:
         if self._open is None:
@@ -202,7 +210,7 @@ class EventBuilder:
         if self._tool is not None:
             self._tool.closed = True
             self._tool = None
-        return [MessageEvent(type="content_block_stop", index=len(self._content) - 1)]
+        return [ContentBlockStopEvent(type="content_block_stop", index=len(self._content) - 1)]
 
     def _whole(self, block: ContentBlock) -> ContentBlock:
         text = "".join(self._pieces)
@@ -225,7 +233,12 @@ class EventBuilder:
                 events += self._begin(TextBlock(type="text", text=""))
             else:
                 events += self._begin(ThinkingBlock(type="thinking", thinking="", signature=""))
-        return [*events, self._delta(f"{kind}_delta", kind, piece)]
+        delta = (
+            TextDelta(type="text_delta", text=piece)
+            if kind == "text"
+            else ThinkingDelta(type="thinking_delta", thinking=piece)
+        )
+        return [*events, self._delta(delta, piece)]
 
     def _flow_waiting(self) -> list[MessageEvent]:
         """What had to wait for the end of a call, as far as all calls are whole now."""
@@ -267,7 +280,10 @@ class EventBuilder:
             self._tool = tool
         held = tool.pieces[tool.sent :]
         tool.sent = len(tool.pieces)
-        return events + [self._delta("input_json_delta", "partial_json", piece) for piece in held]
+        for piece in held:
+            delta = InputJsonDelta(type="input_json_delta", partial_json=piece)
+            events.append(self._delta(delta, piece))
+        return events
 
     def _calls_are_whole(self) -> bool:
         return all(tool.closed or tool.whole() for tool in self._tools.values())

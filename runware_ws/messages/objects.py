@@ -3,21 +3,32 @@
 They are dicts because a gateway writes them on as JSON (``json.dumps`` and ``orjson`` take them
 as they are), and their fields are attributes because that is how programs read a message.
 ``message["content"]`` and ``message.content`` are the same. No field is called like a method of
-``dict``.
+``dict``. Each class declares its fields, so a misspelt one fails under a type checker.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 __all__ = [
     "ContentBlock",
+    "ContentBlockDeltaEvent",
+    "ContentBlockStartEvent",
+    "ContentBlockStopEvent",
+    "EndDelta",
+    "InputJsonDelta",
     "JsonObject",
     "Message",
+    "MessageDeltaEvent",
     "MessageEvent",
+    "MessageStartEvent",
+    "MessageStopEvent",
+    "RunwareDetails",
     "StopReason",
     "TextBlock",
+    "TextDelta",
     "ThinkingBlock",
+    "ThinkingDelta",
     "ToolUseBlock",
     "Usage",
 ]
@@ -26,15 +37,23 @@ StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "ref
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object whose fields can be read as attributes."""
+    """A JSON object whose fields can be read, and written, as attributes."""
 
     __slots__ = ()
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}") from None
+    if not TYPE_CHECKING:  # a checker that saw it would take any name for a field
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self[name]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__} has no field {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+# The message
 
 
 class TextBlock(JsonObject):
@@ -62,6 +81,7 @@ class ToolUseBlock(JsonObject):
 
 
 ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
+"""One part of a message's content; ``type`` tells which."""
 
 
 class Usage(JsonObject):
@@ -71,12 +91,29 @@ class Usage(JsonObject):
     output_tokens: int
 
 
+class RunwareDetails(JsonObject):
+    """What the service says beyond the shape.
+
+    ``finish_reason`` is the server's word. ``usage`` is the server's object; ``None``: it sent
+    none, so the zeros of ``message.usage`` mean nothing. ``cost`` is in US dollars; ``None``: not
+    told. ``recovered_by`` tells how the answer came home. ``invalid_tool_input`` is there only
+    where the model wrote arguments that are no JSON object: its words, by the call's id.
+    """
+
+    task_uuid: str
+    finish_reason: str | None
+    usage: dict[str, Any] | None
+    cost: float | None
+    recovered_by: str
+    invalid_tool_input: dict[str, str]
+
+
 class Message(JsonObject):
     """The whole answer.
 
     ``stop_reason`` is ``None`` where the server's word is not known here. ``stop_sequence`` is
     always ``None``: the service does not tell which one it met. ``runware`` is no field of the
-    shape: it holds what the service says beyond it (see ``to_message``).
+    shape, and the message of a stream has none.
     """
 
     id: str
@@ -87,23 +124,90 @@ class Message(JsonObject):
     stop_reason: StopReason | None
     stop_sequence: None
     usage: Usage
-    runware: JsonObject
+    runware: RunwareDetails
 
 
-class MessageEvent(JsonObject):
-    """One event of a stream. ``type`` says which, and which other fields it has.
+# The events of a stream
 
-    ``message_start`` has ``message``; ``content_block_start`` has ``index`` and
-    ``content_block``; ``content_block_delta`` has ``index`` and ``delta``;
-    ``content_block_stop`` has ``index``; ``message_delta`` has ``delta`` and ``usage``;
-    ``message_stop`` has nothing else.
-    """
 
-    type: Literal[
-        "message_start",
-        "content_block_start",
-        "content_block_delta",
-        "content_block_stop",
-        "message_delta",
-        "message_stop",
-    ]
+class TextDelta(JsonObject):
+    """The next piece of a text block."""
+
+    type: Literal["text_delta"]
+    text: str
+
+
+class ThinkingDelta(JsonObject):
+    """The next piece of the reasoning."""
+
+    type: Literal["thinking_delta"]
+    thinking: str
+
+
+class InputJsonDelta(JsonObject):
+    """The next piece of a call's arguments, as JSON text."""
+
+    type: Literal["input_json_delta"]
+    partial_json: str
+
+
+class EndDelta(JsonObject):
+    """Why the message ended; the fields are those of :class:`Message`."""
+
+    stop_reason: StopReason | None
+    stop_sequence: None
+
+
+class MessageStartEvent(JsonObject):
+    """The message begins; it has no content yet, and its counts are 0."""
+
+    type: Literal["message_start"]
+    message: Message
+
+
+class ContentBlockStartEvent(JsonObject):
+    """A block begins; it is empty yet."""
+
+    type: Literal["content_block_start"]
+    index: int
+    content_block: ContentBlock
+
+
+class ContentBlockDeltaEvent(JsonObject):
+    """The open block grows."""
+
+    type: Literal["content_block_delta"]
+    index: int
+    delta: TextDelta | ThinkingDelta | InputJsonDelta
+
+
+class ContentBlockStopEvent(JsonObject):
+    """The open block is whole."""
+
+    type: Literal["content_block_stop"]
+    index: int
+
+
+class MessageDeltaEvent(JsonObject):
+    """Why the message ended, and what it used."""
+
+    type: Literal["message_delta"]
+    delta: EndDelta
+    usage: Usage
+
+
+class MessageStopEvent(JsonObject):
+    """The true end of the message."""
+
+    type: Literal["message_stop"]
+
+
+MessageEvent = (
+    MessageStartEvent
+    | ContentBlockStartEvent
+    | ContentBlockDeltaEvent
+    | ContentBlockStopEvent
+    | MessageDeltaEvent
+    | MessageStopEvent
+)
+"""One event of a stream; ``type`` tells which, and which other fields it has."""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Any, Literal, Protocol, Required, Self, TypedDict, Unpack, overload
+from typing import Any, Literal, Protocol, Self, TypedDict, Unpack, overload
 
 from runware_ws.messages.events import EventBuilder
 from runware_ws.messages.objects import Message, MessageEvent
+from runware_ws.messages.params import MessageCreateParams
 from runware_ws.messages.request import DEFAULT_MODEL, ThinkingLevel, Unsupported, to_task
 from runware_ws.messages.response import to_message
 from runware_ws.models.delta import Delta
 from runware_ws.models.results import Result
 from runware_ws.models.text_inference import TextInference
 
-__all__ = ["MessageParams", "MessageStream", "Messages", "Runner"]
+__all__ = ["MessageStream", "Messages", "Runner"]
 
 
 class _ClientsOwn:
@@ -25,23 +26,6 @@ class _ClientsOwn:
 
 
 _CLIENTS_OWN = _ClientsOwn()
-
-
-class MessageParams(TypedDict, total=False):
-    """The Messages shape's own parameters. The last three are refused by name."""
-
-    max_tokens: Required[int]
-    messages: Required[Sequence[Mapping[str, Any]]]
-    model: str | None
-    system: str | Sequence[Any] | None
-    tools: Sequence[Mapping[str, Any]] | None
-    tool_choice: Mapping[str, Any] | None
-    stop_sequences: Sequence[str] | None
-    metadata: Mapping[str, Any] | None
-    thinking: Mapping[str, Any] | None
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
 
 
 class _Timeout(TypedDict, total=False):
@@ -135,7 +119,7 @@ class Messages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | _ClientsOwn | None = ...,
-        **request: Unpack[MessageParams],
+        **request: Unpack[MessageCreateParams],
     ) -> MessageStream: ...
 
     @overload
@@ -148,7 +132,7 @@ class Messages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | _ClientsOwn | None = ...,
-        **request: Unpack[MessageParams],
+        **request: Unpack[MessageCreateParams],
     ) -> Message: ...
 
     async def create(
@@ -160,7 +144,7 @@ class Messages:
         include_cost: bool | None = None,
         task_uuid: str | None = None,
         timeout: float | _ClientsOwn | None = _CLIENTS_OWN,
-        **request: Unpack[MessageParams],
+        **request: Unpack[MessageCreateParams],
     ) -> Message | MessageStream:
         """Ask for a message; return the whole of it or, with ``stream=True``, its events.
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from runware_ws.messages.objects import (
     ContentBlock,
-    JsonObject,
     Message,
+    RunwareDetails,
     StopReason,
     TextBlock,
     ThinkingBlock,
@@ -59,7 +59,7 @@ def usage_of(usage: RunwareUsage | None) -> Usage:
     )
 
 
-def _beyond(result: Result) -> JsonObject:
+def _beyond(result: Result) -> RunwareDetails:
     usage = result.usage
     invalid = {
         block["id"]: text
@@ -71,7 +71,7 @@ def _beyond(result: Result) -> JsonObject:
         if (text := invalid_input(call)) is not None
     }
     more: dict[str, Any] = {"invalid_tool_input": invalid} if invalid else {}
-    return JsonObject(
+    return RunwareDetails(
         task_uuid=result.task_uuid,
         finish_reason=result.finish_reason,
         usage=None if usage is None else usage.raw,

@@ -15,7 +15,13 @@ import pytest
 
 import runware_ws
 from runware_ws.emulator import Emulator, Request
-from runware_ws.messages import JsonObject, MessageEvent
+from runware_ws.messages import (
+    ContentBlockDeltaEvent,
+    ContentBlockStopEvent,
+    MessageEvent,
+    MessageStartEvent,
+    TextDelta,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -296,8 +302,8 @@ async def test_chat_says_why_there_is_no_answer(
     last: str,
 ) -> None:
     chat = load_example(monkeypatch, "chat")
-    delta = JsonObject(type="text_delta", text="The sky")
-    event = MessageEvent(type="content_block_delta", index=0, delta=delta)
+    delta = TextDelta(type="text_delta", text="The sky")
+    event = ContentBlockDeltaEvent(type="content_block_delta", index=0, delta=delta)
     history = [{"role": "user", "content": "hello"}]
 
     assert await chat.say(_Broken(error, event), history, "Why?") is False
@@ -327,8 +333,8 @@ async def test_relay_says_that_a_stream_broke_off(
 ) -> None:
     pytest.importorskip("starlette")
     relay = load_example(monkeypatch, "relay")
-    first = MessageEvent(type="message_start", message={"note": "two\nlines"})
-    rest = _Broken(INTERRUPTED, MessageEvent(type="content_block_stop", index=0))
+    first = MessageStartEvent(type="message_start", message={"note": "two\nlines"})
+    rest = _Broken(INTERRUPTED, ContentBlockStopEvent(type="content_block_stop", index=0))
     heard = [text async for text in relay.relayed(first, rest)]
     assert heard[0] == (
         "event: message_start\n"

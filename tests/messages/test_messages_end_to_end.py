@@ -10,14 +10,21 @@ import pytest
 
 from runware_ws import Client, InvalidTask, TaskTimeout
 from runware_ws.emulator import Emulator, Request
-from runware_ws.messages import Message, Messages, UnsupportedWarning, parse_tool_text
+from runware_ws.messages import (
+    Message,
+    MessageParam,
+    Messages,
+    ToolParam,
+    UnsupportedWarning,
+    parse_tool_text,
+)
 
 from .support import KEY, UUID, request, validator
 
 pytestmark = pytest.mark.anyio
 
 SEED = validator("response")
-TOOL = {
+TOOL: ToolParam = {
     "name": "get_weather",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
@@ -57,7 +64,7 @@ async def test_a_loop_of_tools() -> None:
             call = {"id": "call-1", "name": "get_weather", "arguments": {"city": "Oslo"}}
             return {"text": "I will look.", "toolCalls": [call], "finishReason": "tool_calls"}
 
-        turns: list[dict[str, Any]] = [{"role": "user", "content": "How cold is it in Oslo?"}]
+        turns: list[MessageParam] = [{"role": "user", "content": "How cold is it in Oslo?"}]
         api = Messages(client)
         while True:
             message = await api.create(

@@ -64,8 +64,8 @@ def test_the_order_of_events() -> None:
         "message_delta",
         "message_stop",
     ]
-    assert events[0].message.usage == {"input_tokens": 0, "output_tokens": 0}
-    assert events[-2].usage == {"input_tokens": 2, "output_tokens": 5}
+    assert events[0]["message"].usage == {"input_tokens": 0, "output_tokens": 0}
+    assert events[-2]["usage"] == {"input_tokens": 2, "output_tokens": 5}
     assert plain(accumulated(events)) == {
         "id": f"msg_{HEX}",
         "type": "message",
@@ -109,7 +109,7 @@ def test_mixed_calls_come_out_one_after_the_other() -> None:
         Delta(tool_calls=(ToolCallPiece(2, name="h", arguments="}"),)),
     ]
     events = list(events_of(deltas, UUID))
-    assert [event.index for event in events if "index" in event] == [
+    assert [event["index"] for event in events if "index" in event] == [
         *[0] * 4,
         *[1] * 4,
         *[2] * 3,
@@ -168,7 +168,7 @@ def test_arguments_that_break_off() -> None:
     builder = EventBuilder(UUID)
     builder.feed(Delta(tool_calls=(ToolCallPiece(0, "a", "f", '{"x'),), finish_reason="length"))
     assert builder.message().content == [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]
-    assert builder.finish()[-2].delta.stop_reason == "max_tokens"
+    assert builder.finish()[-2]["delta"].stop_reason == "max_tokens"
 
 
 _CALL: st.SearchStrategy[Any] = st.fixed_dictionaries(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runware_ws import Result
-from runware_ws.messages import JsonObject, parse_tool_text, to_message, to_task
+from runware_ws.messages import JsonObject, TextBlock, parse_tool_text, to_message, to_task
 
 from .support import HEX, JSON_OBJECT, JSON_VALUE, TEXT, UUID, result, validator
 
@@ -158,11 +158,16 @@ def test_content_goes_back_as_history(item: dict[str, Any]) -> None:
 
 def test_objects() -> None:
     message = to_message(result(text="a"))
-    assert message.content[0].text == message["content"][0]["text"] == "a"
+    block = message.content[0]
+    assert isinstance(block, TextBlock)
+    assert block.text == message["content"][0]["text"] == "a"
+    block.text = "b"
+    assert message["content"] == [{"type": "text", "text": "b"}]
     assert copy.deepcopy(message) == message
     assert pickle.loads(pickle.dumps(message)) == message
     assert not hasattr(message, "nothing")
+    untyped: Any = message
     with pytest.raises(AttributeError, match="Message has no field 'nothing'"):
-        _ = message.nothing
+        _ = untyped.nothing
     names = {"id", "type", "role", "content", "model", "usage", "input", "index", "delta", "text"}
     assert not names & set(dir(JsonObject))
