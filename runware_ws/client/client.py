@@ -115,7 +115,7 @@ class Client:
 
     Raises:
         ConfigurationError: no key, a URL over which the key would travel in
-            clear, an unknown option, or a bad value.
+            clear, an unknown option, or a bad value. The message names it.
     """
 
     def __init__(
@@ -209,6 +209,9 @@ class Client:
         Returns:
             What finished meanwhile and what did not. Nothing is cancelled: close
             the client, or drain again. Idempotent; cancel-safe.
+
+        Raises:
+            ConfigurationError: ``timeout`` is no finite number of seconds from 0.
         """
         driver = self._running()
         limit = seconds("timeout", timeout, zero=True, none="no limit")
@@ -230,6 +233,8 @@ class Client:
             AuthenticationError: the key is refused.
             ConnectionFailed: not within ``timeout``, or never.
             ClientClosed: the client was closed.
+            ProtocolError: the client ended.
+            ConfigurationError: ``timeout`` is no finite number of seconds from 0.
         """
         driver = self._running()
         core = driver.core
@@ -258,6 +263,7 @@ class Client:
         result waits for :meth:`claim`.
 
         Raises:
+            ConfigurationError: ``timeout`` is no finite number of seconds above 0.
             InvalidTask: refused before the wire.
             TaskError: the server's verdict.
             TaskTimeout: the deadline passed.
@@ -281,9 +287,15 @@ class Client:
     async def submit(self, task: Task, *, timeout: float | Unset | None = UNSET) -> TaskHandle:
         """Hand a task over; returns once there is room for it in flight.
 
-        Arguments and exceptions are those of :meth:`run`; what ends the task
-        later is raised by the handle. Cancelled while it waits for room, it
-        takes the task back: nothing was sent.
+        The arguments are those of :meth:`run`. Cancelled while it waits for room,
+        it takes the task back: nothing was sent.
+
+        Raises:
+            ConfigurationError: ``timeout`` is no finite number of seconds above 0.
+            InvalidTask: refused before the wire.
+            ClientClosed: closed or draining.
+            AuthenticationError, ConnectionFailed, ProtocolError: the client ended.
+                What ends the task later is raised by awaiting the handle.
         """
         handle = self._start(task, timeout)
         try:
@@ -305,8 +317,7 @@ class Client:
         Use it as ``async with client.stream(task) as stream``, and iterate
         ``stream`` for :class:`Delta` pieces; ``await stream.result()`` is the whole.
         ``deliveryMethod`` is set to ``"stream"``. A server that answers with one
-        whole result yields it as one delta. Other arguments and exceptions are those
-        of :meth:`run`, and :class:`StreamInterrupted`.
+        whole result yields it as one delta. Other arguments are those of :meth:`run`.
 
         Args:
             carrier: ``"sse"``: server-sent events over HTTP, which is what Runware
@@ -316,6 +327,13 @@ class Client:
                 socket where it is not, where ``dial=`` is given without ``post=`` or
                 ``http_url=``, or where the server says that it has no HTTP side (event
                 ``NoHttpSide``). ``stream.carrier`` says which it is.
+
+        Raises:
+            ConfigurationError: an unknown carrier, its extra is not installed, or
+                ``timeout`` is no finite number of seconds above 0.
+            InvalidTask: refused before the wire.
+                Entering, iterating and ``result()`` raise what :meth:`run` raises,
+                and :class:`StreamInterrupted`.
         """
         driver = self._running()
         choice("carrier", carrier, of=get_args(CarrierChoice))
@@ -372,6 +390,8 @@ class Client:
             timeout: seconds for each task, as in :meth:`run`.
 
         Raises:
+            ConfigurationError: ``concurrency`` is no whole number from 1, or ``timeout``
+                no finite number of seconds above 0.
             RuntimeError: an async source ended with a cancellation of its own.
             Exception: what ``tasks`` raises, after the outcomes of what was started.
         """

@@ -22,8 +22,8 @@ from runware_ws.client.streams import CarrierChoice, TaskStream
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError
 from runware_ws.messages import Message, MessageEvent, MessageStream
+from runware_ws.messages.params import MessageCreateParams
 from runware_ws.messages.request import ThinkingLevel, Unsupported
-from runware_ws.messages.resource import MessageParams
 from runware_ws.models import Result
 from runware_ws.models.delta import Delta
 from runware_ws.stats import Stats
@@ -322,7 +322,7 @@ class SyncMessages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | None = ...,
-        **request: Unpack[MessageParams],
+        **request: Unpack[MessageCreateParams],
     ) -> SyncMessageStream: ...
 
     @overload
@@ -335,7 +335,7 @@ class SyncMessages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | None = ...,
-        **request: Unpack[MessageParams],
+        **request: Unpack[MessageCreateParams],
     ) -> Message: ...
 
     def create(self, **request: Any) -> Message | SyncMessageStream:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import IO, Any, Literal, NotRequired, Required
+from typing import IO, TYPE_CHECKING, Any, Literal, NotRequired, Required, TypedDict
 
 from pydantic import BaseModel
-from typing_extensions import ReadOnly, TypedDict
 
 from runware_ws.messages.objects import JsonObject
+
+if TYPE_CHECKING:
+    # For checkers alone: Python has it from 3.13 on.
+    from typing_extensions import ReadOnly
 
 __all__ = [
     "CacheControlParam",

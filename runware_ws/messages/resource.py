@@ -157,8 +157,11 @@ class Messages:
         Cancelled, it gives the task up, as ``Client.run`` does.
 
         Raises:
+            ConfigurationError: ``unsupported`` or ``timeout`` is none.
             InvalidTask: refused before the wire.
             TaskError: the server's verdict; and all else that ``Client.run`` raises.
+                With ``stream=True`` reading the events raises it, and
+                ``StreamInterrupted``.
         """
         given: dict[str, Any] = {"model": DEFAULT_MODEL, **request, "stream": stream}
         task = to_task(

@@ -27,6 +27,7 @@ from runware_ws import (
 )
 from runware_ws._io.transport.base import Transport
 from runware_ws.events import Closed
+from runware_ws.messages.params import MessageParam
 from runware_ws.testing.network import MemoryNetwork
 
 from .leftovers import nothing_left
@@ -62,7 +63,7 @@ async def stream(client: Client) -> object:
 
 
 async def message(client: Client) -> object:
-    user = {"role": "user", "content": "x"}
+    user: MessageParam = {"role": "user", "content": "x"}
     return await client.messages.create(max_tokens=1, messages=[user])
 
 

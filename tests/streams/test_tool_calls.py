@@ -13,6 +13,7 @@ from runware_ws import Client, Delta, RecoveredBy, Result, StreamInterrupted, Te
 from runware_ws.client.streams import TaskStream
 from runware_ws.emulator import Emulator, EmulatorOptions, Request
 from runware_ws.messages import MessageEvent, Messages
+from runware_ws.messages.params import MessageParam
 from runware_ws.messages.resource import MessageStream
 from tests.client.support import QUICK
 from tests.messages.support import accumulated
@@ -103,7 +104,7 @@ class OnCarrier:
 
 
 async def message_of(client: Client, carrier: Way, timeout: float = 15.0) -> MessageStream:
-    messages = [{"role": "user", "content": "how is it there"}]
+    messages: list[MessageParam] = [{"role": "user", "content": "how is it there"}]
     return await Messages(OnCarrier(client, carrier)).create(
         max_tokens=64, messages=messages, stream=True, timeout=timeout
     )
