@@ -37,10 +37,10 @@ class MemoryServer(Scripted):
     arguments are those of :class:`Scripted`.
     """
 
-    _emulator: _SocketlessEmulator
+    _emulator: SocketlessEmulator
 
     def _make(self, **options: Any) -> Emulator:
-        return _SocketlessEmulator(**options)
+        return SocketlessEmulator(**options)
 
     def client(self, **options: Any) -> Client:
         """A client of this server, for ``async with``, with the default options.
@@ -93,7 +93,7 @@ class MemoryServer(Scripted):
         return swallowed
 
 
-class _SocketlessEmulator(Emulator):
+class SocketlessEmulator(Emulator):
     """An emulator that is handed its connections."""
 
     async def __aenter__(self) -> Emulator:

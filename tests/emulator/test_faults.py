@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import anyio
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from runware_ws.emulator import KNOWN_ORDERS, Emulator, EmulatorOptions, apply_fault_order, serve
+from runware_ws.emulator import KNOWN_ORDERS, EmulatorOptions, apply_fault_order
+from tests import virtual
 
-from .wire import KEY, details, poll, raw, ready, text_task, until
+from .wire import KEY, details, poll, raw, ready, serving, text_task, until
 
 pytestmark = pytest.mark.anyio
+anyio_backend = virtual.anyio_backend
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1005, 1006, 1012, 3999, 4321])
 async def test_cut_with_codes(code: int | None) -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY) as emulator, ready(emulator) as (wire, _):
         assert emulator.faults.cut(code, "on order" if code not in (None, 1005) else "") == 1
         assert await wire.closed() == (code or 1006)
         assert emulator.stats.cuts == 1
@@ -27,7 +28,7 @@ async def test_cut_with_codes(code: int | None) -> None:
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_cut_in_mid_frame(reset: bool) -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         async with ready(emulator) as (wire, session):
             task = text_task()
             await wire.send(task)
@@ -41,7 +42,7 @@ async def test_cut_in_mid_frame(reset: bool) -> None:
 
 
 async def test_cut_after_results() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         emulator.faults.cut_after(results=3)
         async with ready(emulator) as (wire, session):
             tasks = [text_task() for _ in range(5)]
@@ -56,7 +57,7 @@ async def test_cut_after_results() -> None:
 
 
 async def test_cut_after_frames_in_mid_frame_several_times() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         emulator.faults.cut_after(frames=2, times=2, mid_frame=True)
         for _ in range(2):
             async with ready(emulator) as (wire, _):
@@ -70,7 +71,7 @@ async def test_cut_after_frames_in_mid_frame_several_times() -> None:
 
 
 async def test_cut_every() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         emulator.faults.cut_every(0.05)
         for _ in range(3):
             async with ready(emulator) as (wire, _):
@@ -81,13 +82,13 @@ async def test_cut_every() -> None:
 
 
 async def test_blackhole_hold_and_heal() -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY) as emulator, ready(emulator) as (wire, _):
         emulator.faults.blackhole()
         task = text_task()
         await wire.send(task)
         await wire.silence()
-        with pytest.raises((TimeoutError, Exception)):
-            async with raw(emulator, open_timeout=0.1):
+        with pytest.raises(TimeoutError):
+            async with raw(emulator, open_timeout=60):
                 pass
         assert emulator.stats.tasks_accepted == 0
         emulator.faults.heal()
@@ -95,7 +96,7 @@ async def test_blackhole_hold_and_heal() -> None:
 
 
 async def test_blackhole_drop_and_heal() -> None:
-    async with Emulator(api_key=KEY, latency=0.02) as emulator:
+    async with serving(api_key=KEY, latency=0.02) as emulator:
         async with ready(emulator) as (wire, session):
             before, during = text_task(), text_task()
             await wire.send(before)
@@ -113,16 +114,12 @@ async def test_blackhole_drop_and_heal() -> None:
 
 
 async def test_a_client_that_gives_up_a_blackholed_socket_takes_nothing_over() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         async with ready(emulator) as (wire, session):
             task = text_task()
             emulator.faults.blackhole()
             await wire.send(task)
-            transport: Any = getattr(wire.socket, "transport", None)
-            if transport is not None:
-                transport.abort()
-            else:
-                await wire.socket.stream.aclose()
+            await wire.vanish()
         emulator.faults.heal()
         async with ready(emulator, session) as (wire, resumed):
             assert resumed == session
@@ -131,7 +128,7 @@ async def test_a_client_that_gives_up_a_blackholed_socket_takes_nothing_over() -
 
 
 async def test_forgotten_and_refused_sessions() -> None:
-    async with Emulator(api_key=KEY, latency=0.02) as emulator:
+    async with serving(api_key=KEY, latency=0.02) as emulator:
         async with ready(emulator) as (wire, session):
             assert emulator.faults.forget_sessions() == 1
             await wire.send(text_task())
@@ -148,7 +145,7 @@ async def test_forgotten_and_refused_sessions() -> None:
 
 
 async def test_duplicates() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         emulator.faults.duplicate_results()
         async with ready(emulator) as (wire, session):
             await wire.send(text_task())
@@ -163,7 +160,7 @@ async def test_duplicates() -> None:
 
 async def test_split_and_merge_and_shuffle() -> None:
     options = EmulatorOptions(results_framing="together")
-    async with Emulator(api_key=KEY, options=options) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY, options=options) as emulator, ready(emulator) as (wire, _):
         await wire.send(text_task(numberResults=2))
         assert len((await wire.recv())["data"]) == 2
         emulator.faults.split()
@@ -182,7 +179,7 @@ async def test_split_and_merge_and_shuffle() -> None:
 
 
 async def test_injected_errors() -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY) as emulator, ready(emulator) as (wire, _):
         task = text_task()
         emulator.faults.inject_error("rateLimitExceeded", task_uuid=task["taskUUID"], retryAfter=1)
         other = text_task()
@@ -216,14 +213,14 @@ async def test_injected_errors() -> None:
 
 
 async def test_raw_messages() -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY) as emulator, ready(emulator) as (wire, _):
         for message in ("{", "[" * 5000, b"\x00\xff", '{"data":[{"taskUUID":"nobody"}]}'):
             assert emulator.faults.send_raw(message) == 1
             assert await wire.socket.recv() == message
 
 
 async def test_revoked_keys() -> None:
-    async with Emulator(api_key=[KEY, "second"]) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=[KEY, "second"]) as emulator, ready(emulator) as (wire, _):
         emulator.faults.revoke_key(KEY, close=True)
         assert await wire.closed() == 1008
         async with raw(emulator) as refused:
@@ -237,7 +234,7 @@ async def test_revoked_keys() -> None:
 
 
 async def test_rejected_upgrades() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         emulator.faults.reject_upgrades(429, retry_after=7, times=2)
         for _ in range(2):
             with pytest.raises(InvalidStatus) as refused:
@@ -253,7 +250,7 @@ async def test_rejected_upgrades() -> None:
 
 
 async def test_authentication_faults() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         auth = {"taskType": "authentication", "apiKey": KEY}
         emulator.faults.ignore_auth()
         async with raw(emulator) as wire:
@@ -279,7 +276,7 @@ async def test_authentication_faults() -> None:
 
 @pytest.mark.parametrize("after", [0, 2])
 async def test_death_during_replay(after: int) -> None:
-    async with Emulator(api_key=KEY, latency=0.02) as emulator:
+    async with serving(api_key=KEY, latency=0.02) as emulator:
         tasks = [text_task() for _ in range(4)]
         async with ready(emulator) as (wire, session):
             await wire.send(*tasks)
@@ -296,7 +293,7 @@ async def test_death_during_replay(after: int) -> None:
 
 
 async def test_dropped_requests() -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY) as emulator, ready(emulator) as (wire, _):
         emulator.faults.drop_requests(1)
         task = text_task()
         await wire.send(task, text_task())
@@ -307,7 +304,7 @@ async def test_dropped_requests() -> None:
 
 
 async def test_lost_results_by_order() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         emulator.faults.lose_results_on_cut(window=0.1)
         async with ready(emulator) as (wire, session):
             emulator.faults.cut()
@@ -326,7 +323,7 @@ async def test_lost_results_by_order() -> None:
 
 
 async def test_giant_results() -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY) as emulator, ready(emulator) as (wire, _):
         emulator.faults.giant_result(3_000_000)
         await wire.send(text_task(), text_task())
         big, small = await wire.items(2)
@@ -335,7 +332,7 @@ async def test_giant_results() -> None:
 
 
 async def test_broken_uniqueness_is_noticed() -> None:
-    async with Emulator(api_key=KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(api_key=KEY) as emulator, ready(emulator) as (wire, _):
         emulator.faults.break_uniqueness()
         task = text_task()
         await wire.send(task, task)
@@ -358,7 +355,7 @@ ORDERS = [
 
 
 async def test_orders_as_text() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         for order in ORDERS:
             apply_fault_order(emulator.faults, order)
         given = {order.partition("=")[0] for order in ORDERS} | {"revoke-keys"}
@@ -375,7 +372,7 @@ async def test_orders_as_text() -> None:
 
 
 async def test_orders_that_strike_at_once() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         async with ready(emulator) as (wire, session):
             apply_fault_order(emulator.faults, "cut=4001")
             assert await wire.closed() == 4001
@@ -387,22 +384,3 @@ async def test_orders_that_strike_at_once() -> None:
         async with raw(emulator) as wire:
             await wire.send({"taskType": "authentication", "apiKey": KEY})
             assert (await wire.error())["code"] == "invalidApiKey"
-
-
-async def test_serve() -> None:
-    said: list[str] = []
-    started: list[Emulator] = []
-    async with anyio.create_task_group() as group:
-
-        async def run() -> None:
-            await serve(
-                KEY, latency="1ms", faults=["shuffle"], say=said.append, on_ready=started.append
-            )
-
-        group.start_soon(run)
-        await until(lambda: said)
-        assert said == [f"listening on {started[0].url}"]
-        async with ready(started[0]) as (wire, _):
-            await wire.send(text_task())
-            await wire.item()
-        group.cancel_scope.cancel()

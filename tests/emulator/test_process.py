@@ -13,7 +13,7 @@ import pytest
 from runware_ws import Client, TextInference
 from runware_ws.emulator import EmulatorOptions, EmulatorProcess
 
-from .wire import KEY
+from .wire import KEY, TOO_LONG
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +23,7 @@ async def test_it_serves_and_counts() -> None:
     async with EmulatorProcess(KEY, options=options, latency="1ms") as emulator:
         async with Client(emulator.url, api_key=KEY) as client:
             task = TextInference.prompt("Why?")
-            result = await client.run(task, timeout=10)
+            result = await client.run(task, timeout=TOO_LONG)
         assert result.raw[0]["resultIndex"] == 0
         ran = await emulator.executions([task.task_uuid, "another"])
         assert ran == {task.task_uuid: 1, "another": 0}
@@ -32,14 +32,14 @@ async def test_it_serves_and_counts() -> None:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(TOO_LONG):
         while not condition():  # noqa: ASYNC110 - it comes true in another process
             await anyio.sleep(0.01)
 
 
 async def test_it_takes_orders() -> None:
     async with EmulatorProcess(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
-        await client.ready(10)
+        await client.ready(TOO_LONG)
         await emulator.repeat([["forget-sessions", "cut"], ["shuffle"]], every=0.01, times=2)
         await _until(lambda: client.stats().sessions_lost == 1 and client.connected)
         await emulator.repeat([["cut=1001"]], every=60, first=0)
@@ -85,7 +85,7 @@ async def test_it_ends_with_its_parent() -> None:
     )
     done = await anyio.run_process([sys.executable, "-c", program])
     port = int(done.stdout)
-    with anyio.fail_after(10):
+    with anyio.fail_after(TOO_LONG):
         while True:
             try:
                 stream = await anyio.connect_tcp("127.0.0.1", port)
@@ -103,7 +103,7 @@ def test_by_hand() -> None:
         [sys.executable, "-m", "runware_ws.emulator"],
         input=lines,
         capture_output=True,
-        timeout=30,
+        timeout=TOO_LONG,
         check=True,
     )
     ready, *answers = done.stdout.decode().splitlines()

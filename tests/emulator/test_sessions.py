@@ -11,10 +11,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from runware_ws.emulator import Emulator, EmulatorOptions
+from tests import virtual
 
-from .wire import KEY, Wire, details, raw, ready, text_task, until
+from .wire import KEY, Wire, details, raw, ready, serving, text_task, until
 
 pytestmark = pytest.mark.anyio
+anyio_backend = virtual.anyio_backend
 
 
 async def leave_running(
@@ -35,7 +37,7 @@ def uuids(items: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_buffered_results_are_replayed_after_the_reply() -> None:
-    async with Emulator(api_key=KEY, latency=0.02) as emulator:
+    async with serving(api_key=KEY, latency=0.02) as emulator:
         session, tasks = await leave_running(emulator, 3)
         await until(lambda: emulator.stats.buffered == 3)
         async with raw(emulator) as wire:
@@ -49,7 +51,7 @@ async def test_buffered_results_are_replayed_after_the_reply() -> None:
 
 async def test_replay_before_the_reply_in_one_frame() -> None:
     options = EmulatorOptions(replay="before-auth", replay_framing="batched", replay_batch=2)
-    async with Emulator(api_key=KEY, latency=0.01, options=options) as emulator:
+    async with serving(api_key=KEY, latency=0.01, options=options) as emulator:
         session, tasks = await leave_running(emulator, 3)
         await until(lambda: emulator.stats.buffered == 3)
         async with raw(emulator) as wire:
@@ -63,7 +65,7 @@ async def test_replay_before_the_reply_in_one_frame() -> None:
 
 
 async def test_running_tasks_deliver_to_the_resumed_socket() -> None:
-    async with Emulator(api_key=KEY, latency=0.2) as emulator:
+    async with serving(api_key=KEY, latency=0.2) as emulator:
         session, tasks = await leave_running(emulator)
         async with ready(emulator, session) as (wire, resumed):
             assert resumed == session
@@ -73,7 +75,7 @@ async def test_running_tasks_deliver_to_the_resumed_socket() -> None:
 
 
 async def test_unknown_and_foreign_sessions() -> None:
-    async with Emulator(api_key=[KEY, "other"]) as emulator:
+    async with serving(api_key=[KEY, "other"]) as emulator:
         async with ready(emulator) as (_, session):
             pass
         for asked, key in ((str(uuid4()), KEY), (session, "other")):
@@ -92,7 +94,7 @@ async def test_unknown_and_foreign_sessions() -> None:
 
 async def test_the_buffer_ends() -> None:
     options = EmulatorOptions(buffer_seconds=0.05)
-    async with Emulator(api_key=KEY, latency=0.01, options=options) as emulator:
+    async with serving(api_key=KEY, latency=0.01, options=options) as emulator:
         session, tasks = await leave_running(emulator)
         await until(lambda: emulator.stats.expired_results == 1)
         async with ready(emulator, session) as (wire, fresh):
@@ -105,7 +107,7 @@ async def test_the_buffer_ends() -> None:
 @pytest.mark.parametrize("keep", [True, False])
 async def test_a_clean_close_keeps_the_buffer_or_not(keep: bool) -> None:
     options = EmulatorOptions(keep_buffer_on_close=keep)
-    async with Emulator(api_key=KEY, latency=0.1, options=options) as emulator:
+    async with serving(api_key=KEY, latency=0.1, options=options) as emulator:
         async with ready(emulator) as (wire, session):
             await wire.send(text_task())
             await until(lambda: emulator.stats.tasks_accepted == 1)
@@ -120,7 +122,7 @@ async def test_a_clean_close_keeps_the_buffer_or_not(keep: bool) -> None:
 
 async def test_a_second_socket_takes_over() -> None:
     async with (
-        Emulator(api_key=KEY, latency=0.05) as emulator,
+        serving(api_key=KEY, latency=0.05) as emulator,
         ready(emulator) as (first, session),
     ):
         task = text_task()
@@ -133,7 +135,7 @@ async def test_a_second_socket_takes_over() -> None:
 
 
 async def test_a_redial_after_the_client_left_is_no_takeover() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         async with ready(emulator) as (_, session):
             pass
         async with ready(emulator, session):
@@ -142,7 +144,7 @@ async def test_a_redial_after_the_client_left_is_no_takeover() -> None:
 
 
 async def test_results_written_into_a_dying_socket_may_arrive_twice() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         async with ready(emulator) as (wire, session):
             task = text_task()
             await wire.send(task)
@@ -154,7 +156,7 @@ async def test_results_written_into_a_dying_socket_may_arrive_twice() -> None:
 
 
 async def test_old_results_are_not_sent_again() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         emulator.options = replace(emulator.options, dying_window=0.0)
         async with ready(emulator) as (wire, session):
             await wire.send(text_task())
@@ -167,7 +169,7 @@ async def test_old_results_are_not_sent_again() -> None:
 
 async def test_results_lost_with_a_dying_socket_are_in_the_archive_only() -> None:
     options = EmulatorOptions(dying_results="lost", dying_window=0.1)
-    async with Emulator(api_key=KEY, options=options) as emulator:
+    async with serving(api_key=KEY, options=options) as emulator:
         task = text_task()
         async with ready(emulator) as (wire, session):
             emulator.faults.cut()
@@ -185,7 +187,7 @@ async def test_results_lost_with_a_dying_socket_are_in_the_archive_only() -> Non
 
 async def test_requests_lost_with_a_dying_socket_were_never_received() -> None:
     options = EmulatorOptions(dying_requests="lost", dying_window=0.1)
-    async with Emulator(api_key=KEY, latency=0.02, options=options) as emulator:
+    async with serving(api_key=KEY, latency=0.02, options=options) as emulator:
         before, during = text_task(), text_task()
         async with ready(emulator) as (wire, session):
             await wire.send(before)
@@ -205,7 +207,7 @@ async def test_requests_lost_with_a_dying_socket_were_never_received() -> None:
 async def test_acknowledgements_are_buffered_or_not() -> None:
     for keep in (True, False):
         options = EmulatorOptions(buffer_acks=keep, dying_window=5)
-        async with Emulator(api_key=KEY, options=options) as emulator:
+        async with serving(api_key=KEY, options=options) as emulator:
             session, tasks = await leave_running(emulator, deliveryMethod="async")
             async with ready(emulator, session) as (wire, _):
                 if keep:
@@ -215,7 +217,7 @@ async def test_acknowledgements_are_buffered_or_not() -> None:
 
 
 async def test_two_sessions_on_one_socket() -> None:
-    async with Emulator(api_key=KEY, latency=0.02) as emulator:
+    async with serving(api_key=KEY, latency=0.02) as emulator:
         first, tasks = await leave_running(emulator)
         async with ready(emulator) as (wire, second):
             assert first != second
@@ -231,7 +233,7 @@ async def test_no_accepted_task_is_lost_however_often_the_socket_is_cut(
     mid_frame: bool, merge: int
 ) -> None:
     options = EmulatorOptions(merge_limit=merge, dying_window=1.0)
-    async with Emulator(api_key=KEY, latency="0ms-20ms", options=options, seed=7) as emulator:
+    async with serving(api_key=KEY, latency="0ms-20ms", options=options, seed=7) as emulator:
         received: set[str] = set()
         session: str | None = None
 
@@ -269,7 +271,7 @@ def auth_task(session: str | None) -> dict[str, Any]:
 
 
 async def test_what_a_closing_client_did_not_read_is_kept() -> None:
-    async with Emulator(api_key=KEY) as emulator:
+    async with serving(api_key=KEY) as emulator:
         async with ready(emulator) as (wire, session):
             emulator.faults.merge(window=0.1)  # the result waits on the server's side
             await wire.send(text_task())

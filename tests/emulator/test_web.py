@@ -10,19 +10,34 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import ByteStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from runware_ws.emulator import Emulator, EmulatorOptions, ReplyError, Request
+from tests import virtual
 
-from .wire import KEY, details, expected, ready, stream_task, text_of, text_task, until
+from .wire import (
+    KEY,
+    TOO_LONG,
+    connected,
+    details,
+    expected,
+    ready,
+    serving,
+    stream_task,
+    text_of,
+    text_task,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
+anyio_backend = virtual.anyio_backend
 
 
 class Http:
     """One HTTP connection, by hand."""
 
-    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
         self._read = BufferedByteReceiveStream(stream)
 
@@ -36,7 +51,7 @@ class Http:
         return await self.head()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        with anyio.fail_after(5):
+        with anyio.fail_after(TOO_LONG):
             lines = (await self._read.receive_until(b"\r\n\r\n", 10_000)).decode().split("\r\n")
         headers = [line.partition(": ") for line in lines[1:]]
         return int(lines[0].split()[1]), {name.lower(): value for name, _, value in headers}
@@ -48,7 +63,7 @@ class Http:
         return await self._read.receive_exactly(int(headers["content-length"]))
 
     async def chunk(self) -> bytes:
-        with anyio.fail_after(5):
+        with anyio.fail_after(TOO_LONG):
             size = int(await self._read.receive_until(b"\r\n", 100), 16)
             return (await self._read.receive_exactly(size + 2))[:-2]
 
@@ -65,12 +80,12 @@ class Http:
 
 @asynccontextmanager
 async def http(emulator: Emulator) -> AsyncGenerator[Http, None]:
-    async with await anyio.connect_tcp("127.0.0.1", emulator.port) as stream:
+    async with await connected(emulator) as stream:
         yield Http(stream)
 
 
 async def test_events_and_json_on_one_connection() -> None:
-    async with Emulator(KEY) as emulator, http(emulator) as wire:
+    async with serving(KEY) as emulator, http(emulator) as wire:
         assert emulator.http_url == f"http://127.0.0.1:{emulator.port}/v1"
         for _ in range(2):
             status, headers = await wire.post(
@@ -98,7 +113,7 @@ async def test_events_and_json_on_one_connection() -> None:
 
 async def test_choices_over_http() -> None:
     options = EmulatorOptions(sse_done=False, sse_framing="enveloped")
-    async with Emulator(KEY, options=options) as emulator, http(emulator) as wire:
+    async with serving(KEY, options=options) as emulator, http(emulator) as wire:
         await wire.post(task := stream_task())
         items = [json.loads(event)["data"][0] for event in await wire.events()]
         assert text_of(items) == expected(task)
@@ -112,7 +127,7 @@ async def test_choices_over_http() -> None:
 
 
 async def test_authentication_over_http() -> None:
-    async with Emulator(KEY) as emulator, http(emulator) as wire:
+    async with serving(KEY) as emulator, http(emulator) as wire:
         status, headers = await wire.post(stream_task(), key="wrong")
         assert status == 401
         assert (await wire.json(headers))["errors"][0]["code"] == "invalidApiKey"
@@ -126,7 +141,7 @@ async def test_authentication_over_http() -> None:
 
 
 async def test_refusals_over_http() -> None:
-    async with Emulator(KEY, options=EmulatorOptions(max_frame_bytes=500)) as emulator:
+    async with serving(KEY, options=EmulatorOptions(max_frame_bytes=500)) as emulator:
         async with http(emulator) as wire:
             for body in (b"[", b"{}", b"[1]"):
                 await wire.send(body, f"Authorization: Bearer {KEY}")
@@ -155,7 +170,7 @@ async def test_refusals_over_http() -> None:
 @pytest.mark.parametrize("mid_frame", [False, True])
 async def test_cut_of_events(mid_frame: bool) -> None:
     options = EmulatorOptions(token_pause=0.002)
-    async with Emulator(KEY, options=options) as emulator:
+    async with serving(KEY, options=options) as emulator:
         emulator.faults.cut_after(deltas=3, mid_frame=mid_frame)
         async with http(emulator) as wire:
             await wire.post(task := stream_task())
@@ -175,7 +190,7 @@ async def test_cut_of_events(mid_frame: bool) -> None:
 
 async def test_a_client_that_goes_away_and_cuts_on_order() -> None:
     options = EmulatorOptions(token_pause=0.005)
-    async with Emulator(KEY, options=options) as emulator:
+    async with serving(KEY, options=options) as emulator:
         async with http(emulator) as wire:
             await wire.post(stream_task())
             await wire.chunk()
@@ -190,7 +205,7 @@ async def test_a_client_that_goes_away_and_cuts_on_order() -> None:
 
 
 async def test_errors_inside_a_stream_of_events() -> None:
-    async with Emulator(KEY) as emulator, http(emulator) as wire:
+    async with serving(KEY) as emulator, http(emulator) as wire:
 
         @emulator.reply("textInference")
         def script(_: Request) -> Iterator[str]:
@@ -205,7 +220,7 @@ async def test_errors_inside_a_stream_of_events() -> None:
 
 
 async def test_a_blackhole_holds_http_as_well() -> None:
-    async with Emulator(KEY) as emulator, http(emulator) as wire:
+    async with serving(KEY) as emulator, http(emulator) as wire:
         emulator.faults.blackhole("hold")
         await wire.send([text_task()], f"Authorization: Bearer {KEY}")
         with anyio.move_on_after(0.05) as scope:
@@ -217,7 +232,7 @@ async def test_a_blackhole_holds_http_as_well() -> None:
 
 async def test_http_without_h11(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h11", None)
-    async with Emulator(KEY) as emulator:
+    async with serving(KEY) as emulator:
         async with http(emulator) as wire:
             status, headers = await wire.post(text_task())
             assert status == 501

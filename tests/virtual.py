@@ -1,0 +1,42 @@
+"""Both event loops in virtual time: when everybody waits, the clock goes to the next deadline.
+
+Only what waits for the outer world keeps real time, so nothing in such a test may: no sockets, no
+threads, no processes. What is left is exact: a test that says "nothing comes for a second" has
+looked at all that could have come, and no busy machine can make it late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import sniffio
+import trio
+from trio.testing import MockClock
+
+from runware_ws.testing import virtual_time
+from tests.simulation.loop import VirtualLoop
+
+__all__ = ["LOOPS", "anyio_backend", "backend", "in_virtual_time"]
+
+LOOPS = ("asyncio", "trio")
+"""Parameters of an ``anyio_backend`` fixture, each to be given to :func:`backend`."""
+
+
+def backend(loop: str) -> tuple[str, dict[str, Any]]:
+    """A back-end for one test: a clock that has jumped is not used again."""
+    return ("asyncio", {"loop_factory": VirtualLoop}) if loop == "asyncio" else virtual_time()
+
+
+def in_virtual_time() -> bool:
+    """Whether the running loop is one of these."""
+    if sniffio.current_async_library() == "trio":
+        return isinstance(trio.lowlevel.current_clock(), MockClock)
+    return isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """For modules in virtual time: ``anyio_backend = virtual.anyio_backend``."""
+    return backend(request.param)
