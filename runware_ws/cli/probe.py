@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import orjson
@@ -45,6 +45,9 @@ from runware_ws.probe import (
     survey,
 )
 
+if TYPE_CHECKING:
+    from runware_ws._io.transport import Dial
+
 __all__ = ["ProbeOptions", "describe_questions", "run_probe"]
 
 # Against the built-in server nothing needs to take minutes; --set has the last word.
@@ -79,8 +82,13 @@ def describe_questions() -> str:
     return "\n".join(f"{each.name:{width}}  {each.words}" for each in QUESTIONS)
 
 
-def run_probe(options: ProbeOptions) -> int:
+def run_probe(
+    options: ProbeOptions, *, dial: Dial | None = None, run: Callable[..., object] = anyio.run
+) -> int:
     """Ask the questions; returns the exit code.
+
+    ``dial`` opens the sockets (``None``: the ``websockets`` library does); ``run`` runs an async
+    function with its arguments, in an event loop.
 
     Raises:
         Stop: it cannot be done.
@@ -104,7 +112,7 @@ def run_probe(options: ProbeOptions) -> int:
         return ExitCode.ERRORS
     asking = _Asking(plan, target)
     try:
-        anyio.run(_ask, asking, url, keys, emulated if options.emulate else None)
+        run(_ask, asking, url, keys, emulated if options.emulate else None, dial)
     except AuthenticationError as exc:
         raise Stop(ExitCode.KEY_REFUSED, f"the server refuses the API key: {exc}") from None
     except ConnectionFailed as exc:
@@ -295,10 +303,14 @@ def _plain(text: str) -> str:
 
 
 async def _ask(
-    asking: _Asking, url: str, keys: KeySource, emulated: EmulatorOptions | None
+    asking: _Asking,
+    url: str,
+    keys: KeySource,
+    emulated: EmulatorOptions | None,
+    dial: Dial | None,
 ) -> None:
     async with _server(url, keys, emulated) as real_url:
-        asking.lab = Lab(real_url, keys, Config(), asking.plan.pace)
+        asking.lab = Lab(real_url, keys, Config(), asking.plan.pace, dial)
         await survey(asking.lab, asking.plan, asking.answered, asking.begins)
 
 

@@ -6,7 +6,7 @@ import ipaddress
 import socket as sockets
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
@@ -158,7 +158,7 @@ class Emulator:
 
         return register
 
-    async def __aenter__(self) -> Emulator:
+    async def __aenter__(self) -> Self:
         self._listener = listener = await anyio.create_tcp_listener(
             local_host=self._host, local_port=self._port, backlog=4096
         )

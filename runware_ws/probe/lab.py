@@ -12,7 +12,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 from uuid import uuid4
 
 import anyio
@@ -20,8 +20,7 @@ import orjson
 
 from runware_ws._core import wire
 from runware_ws._io.keys import KeySource
-from runware_ws._io.transport import Transport, TransportLost, dial
-from runware_ws._io.transport.common import WebSocketTransport
+from runware_ws._io.transport import Dial, Transport, TransportLost, dial
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.models import HAIKU_MODEL, WireError, parse_errors
@@ -111,6 +110,12 @@ class Greeting:
         if self.session is None:
             return "silence"
         return "same" if self.session == asked else "new"
+
+
+class _Pinging(Protocol):
+    """The seam of the transports has no word for it, since the client needs none."""
+
+    async def ping(self) -> None: ...
 
 
 def has_output(item: dict[str, Any]) -> bool:
@@ -203,8 +208,7 @@ class Socket:
         """A ping frame of the WebSocket protocol. Its answer is not waited for."""
         self._bench.note(self.number, "sent a protocol ping")
         try:
-            # The seam has no word for it, since the client needs none.
-            await cast(WebSocketTransport, self._transport).ping()
+            await cast(_Pinging, self._transport).ping()
         except Exception as exc:
             if self.loss is None:
                 self._lost(Loss(LossKind.CLOSED, detail=type(exc).__name__))
@@ -250,6 +254,7 @@ class Bench:
     keys: KeySource
     config: Config
     pace: Pace
+    dial: Dial = dial
     log: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     costs: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
     _sockets: int = 0
@@ -292,7 +297,7 @@ class Bench:
         opened = False
         limit = anyio.current_time() + self.config.open_timeout
         with anyio.CancelScope(deadline=limit) as scope:
-            async with dial(self.url, self.config) as transport:
+            async with self.dial(self.url, self.config) as transport:
                 opened = True
                 scope.deadline = math.inf
                 self.note(number, "opened")

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar, cast
 import anyio
 
 from runware_ws._io.keys import KeySource
-from runware_ws._io.transport import TransportLost
+from runware_ws._io.transport import Dial, TransportLost
+from runware_ws._io.transport import dial as websocket_dial
 from runware_ws.config import Config
 from runware_ws.errors import AuthenticationError, ConnectionFailed
 from runware_ws.probe.lab import LONG_TOKENS, SHORT_TOKENS, Bench, Muddle, Pace
@@ -90,15 +91,23 @@ class Ran(Generic[FactsT]):
 class Lab:
     """One server and one key. Each experiment is run once, and remembered."""
 
-    def __init__(self, url: str, keys: KeySource, config: Config, pace: Pace) -> None:
+    def __init__(
+        self,
+        url: str,
+        keys: KeySource,
+        config: Config,
+        pace: Pace,
+        dial: Dial | None = None,
+    ) -> None:
         self.pace = pace
+        self._dial = dial or websocket_dial
         self._url = url
         self._keys = keys
         self._config = config
         self.ran: dict[str, Ran[Any]] = {}
 
     def _bench(self) -> Bench:
-        return Bench(self._url, self._keys, self._config, self.pace)
+        return Bench(self._url, self._keys, self._config, self.pace, self._dial)
 
     async def check(self) -> None:
         """See whether the server is there and takes the key.

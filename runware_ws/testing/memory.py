@@ -57,15 +57,8 @@ class MemoryServer(Scripted):
         Raises:
             TransportLost: the server refuses the upgrade.
         """
-        protocol = ClientProtocol(parse_uri(url), max_size=config.max_frame_bytes, logger=QUIET)
-        ours, theirs = stream_pair()
-        transport = MemoryTransport(ours, protocol)
-        try:
-            self._emulator.accept(theirs)
-            await transport.handshake()
+        async with self._emulator.dial(url, config) as transport:
             yield transport
-        finally:
-            transport.drop()
 
     @property
     def faults(self) -> Faults:
@@ -96,7 +89,11 @@ class MemoryServer(Scripted):
 class SocketlessEmulator(Emulator):
     """An emulator that is handed its connections."""
 
-    async def __aenter__(self) -> Emulator:
+    @property
+    def url(self) -> str:
+        return URL
+
+    async def __aenter__(self) -> Self:
         self._group = self._state.group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._state.timers.run)
@@ -107,6 +104,19 @@ class SocketlessEmulator(Emulator):
         if self._group is None:
             raise RuntimeError("the server does not run: use async with MemoryServer()")
         self._group.start_soon(self._attend, stream)
+
+    @asynccontextmanager
+    async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
+        """See :meth:`MemoryServer.dial`."""
+        protocol = ClientProtocol(parse_uri(url), max_size=config.max_frame_bytes, logger=QUIET)
+        ours, theirs = stream_pair()
+        transport = MemoryTransport(ours, protocol)
+        try:
+            self.accept(theirs)
+            await transport.handshake()
+            yield transport
+        finally:
+            transport.drop()
 
 
 def virtual_time() -> tuple[str, dict[str, Any]]:

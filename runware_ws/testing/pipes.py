@@ -142,6 +142,11 @@ class MemoryTransport:
             else:
                 await self._read()
 
+    async def ping(self) -> None:
+        """Send a ping of the WebSocket protocol; its pong is not waited for."""
+        self._protocol.send_ping(b"")
+        await self._flush()
+
     def activity(self) -> object:
         return self._received
 

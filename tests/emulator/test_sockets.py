@@ -80,6 +80,7 @@ async def test_a_client_that_vanishes() -> None:
 
 async def test_http_beside_websockets() -> None:
     async with Emulator(KEY) as emulator, ready(emulator) as (wire, _):
+        assert emulator.http_url == f"http://127.0.0.1:{emulator.port}/v1"
         async with await connected(emulator) as stream:
             await stream.send(b"DELETE /v1 HTTP/1.1\r\nHost: local\r\n\r\n")
             assert b" 405 " in await stream.receive()

@@ -1,10 +1,14 @@
-"""``probe`` as a command: what it says before and after, its exits, and what it never says."""
+"""``probe`` as a command: what it says before and after, its exits, and what it never says.
+
+The command brings its own event loop. Where the answer is a matter of time, that loop is one in
+virtual time, with the server in it; elsewhere the server is a real one, in a thread of its own.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,22 +22,38 @@ from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.probe import ProbeOptions, describe_questions, run_probe
 from runware_ws.emulator import Emulator
 from runware_ws.probe import QUESTIONS
+from runware_ws.testing import virtual_time
+from runware_ws.testing.memory import SocketlessEmulator
 
-from .support import KEY, PACE, emulator
+from .support import KEY, emulator
 
 FREE = "ping,resume,unknown-session,bad-key,bad-task"
 
 
 @contextmanager
-def serving(**options: Any) -> Generator[Emulator]:
-    """An emulator in a thread of its own, as the command brings its own event loop."""
+def serving() -> Generator[Emulator]:
+    """An emulator on a port, in a thread."""
     before = threading.active_count()
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(emulator(**options)) as server,
+        portal.wrap_async_context_manager(Emulator(KEY)) as server,
     ):
         yield server
     assert threading.active_count() == before
+
+
+def probed(options: ProbeOptions, server: SocketlessEmulator) -> int:
+    """Run the command in virtual time, before a server in memory."""
+
+    def run(function: Callable[..., Awaitable[None]], *args: object) -> None:
+        async def beside() -> None:
+            async with server:
+                await function(*args)
+
+        backend, choices = virtual_time()
+        anyio.run(beside, backend=backend, backend_options=choices)
+
+    return run_probe(options, dial=server.dial, run=run)
 
 
 @pytest.fixture
@@ -45,9 +65,9 @@ def key_file(tmp_path: Path) -> Path:
 
 def test_a_whole_probe(key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
-    with serving(buffer_seconds=0.2, idle_seconds=0.24) as server:
-        options = ProbeOptions(server.url, key_file, yes=True, json=report, pace=PACE)
-        assert run_probe(options) == ExitCode.OK
+    server = emulator()
+    options = ProbeOptions(server.url, key_file, yes=True, slow=True, json=report)
+    assert probed(options, server) == ExitCode.OK
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [each.name for each in QUESTIONS]
@@ -66,11 +86,10 @@ def test_a_server_that_echoes_the_key(
     key_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "report.json"
-    with serving() as server:
-        server.faults.inject_error(f"bad{KEY}", f"the key is {KEY}", times=None)
-        only = "buffer,stream"
-        options = ProbeOptions(server.url, key_file, only=only, yes=True, json=report, pace=PACE)
-        assert run_probe(options) == ExitCode.ERRORS
+    server = emulator()
+    server.faults.inject_error(f"bad{KEY}", f"the key is {KEY}", times=None)
+    options = ProbeOptions(server.url, key_file, only="buffer,stream", yes=True, json=report)
+    assert probed(options, server) == ExitCode.ERRORS
     out, err = capsys.readouterr()
     assert "buffer: unclear (the server refuses the task: bad[redacted])" in out
     assert "stream: error (bad[redacted])" in out
@@ -106,26 +125,33 @@ def test_a_refused_key(key_file: Path, capsys: pytest.CaptureFixture[str]) -> No
     with serving() as server:
         server.faults.revoke_key(KEY)
         with pytest.raises(Stop) as stop:
-            run_probe(ProbeOptions(server.url, key_file, only=FREE, pace=PACE))
+            run_probe(ProbeOptions(server.url, key_file, only=FREE))
     assert stop.value.code == ExitCode.KEY_REFUSED
     assert "Invalid API key" in stop.value.message
     assert KEY not in stop.value.message + "".join(capsys.readouterr())
 
 
-@pytest.mark.parametrize("cause", ["nobody", "http", "silence"])
+@pytest.mark.parametrize("cause", ["nobody", "http"])
 def test_unreachable(cause: str, key_file: Path) -> None:
     with serving() as server:
         url = server.url
         if cause == "http":
             server.faults.reject_upgrades(503, times=None)
-        if cause == "silence":
-            server.faults.ignore_auth(None)
         if cause == "nobody":
             url = "ws://127.0.0.1:9"
         with pytest.raises(Stop) as stop:
-            run_probe(ProbeOptions(url, key_file, only=FREE, pace=PACE))
+            run_probe(ProbeOptions(url, key_file, only=FREE))
     assert stop.value.code == ExitCode.UNREACHABLE
     assert url in stop.value.message
+
+
+def test_no_answer(key_file: Path) -> None:
+    server = emulator()
+    server.faults.ignore_auth(None)
+    with pytest.raises(Stop) as stop:
+        probed(ProbeOptions(server.url, key_file, only=FREE), server)
+    assert stop.value.code == ExitCode.UNREACHABLE
+    assert server.url in stop.value.message
 
 
 @pytest.mark.parametrize(
@@ -171,10 +197,10 @@ def test_a_terminal_is_asked(
     monkeypatch.setattr("typer.confirm", confirm)
     monkeypatch.setattr("sys.stdin.isatty", everywhere, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", everywhere, raising=False)
-    with serving() as server:
-        options = ProbeOptions(server.url, key_file, only="replay-order", pace=PACE)
-        assert run_probe(options) == (ExitCode.OK if agreed else ExitCode.ERRORS)
-        assert server.stats.tasks_accepted == (2 if agreed else 0)
+    server = emulator()
+    options = ProbeOptions(server.url, key_file, only="replay-order")
+    assert probed(options, server) == (ExitCode.OK if agreed else ExitCode.ERRORS)
+    assert server.stats.tasks_accepted == (2 if agreed else 0)
     out, err = capsys.readouterr()
     assert ("replay-order: after-auth" in out) is agreed
     assert ("nothing was asked" in err) is not agreed
@@ -191,7 +217,7 @@ def test_what_was_paid_for_is_shown_after_an_interrupt(
 
     monkeypatch.setattr(probe, "survey", interrupted)
     with serving() as server, pytest.raises(KeyboardInterrupt):
-        run_probe(ProbeOptions(server.url, key_file, only=FREE, pace=PACE))
+        run_probe(ProbeOptions(server.url, key_file, only=FREE))
     assert capsys.readouterr().out.startswith("ping: pong")
 
 
