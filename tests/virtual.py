@@ -15,10 +15,12 @@ import sniffio
 import trio
 from trio.testing import MockClock
 
+from runware_ws.emulator import Emulator
 from runware_ws.testing import virtual_time
+from runware_ws.testing.memory import SocketlessEmulator
 from tests.simulation.loop import VirtualLoop
 
-__all__ = ["LOOPS", "anyio_backend", "backend", "in_virtual_time"]
+__all__ = ["LOOPS", "anyio_backend", "backend", "in_virtual_time", "only", "serving"]
 
 LOOPS = ("asyncio", "trio")
 """Parameters of an ``anyio_backend`` fixture, each to be given to :func:`backend`."""
@@ -27,6 +29,17 @@ LOOPS = ("asyncio", "trio")
 def backend(loop: str) -> tuple[str, dict[str, Any]]:
     """A back-end for one test: a clock that has jumped is not used again."""
     return ("asyncio", {"loop_factory": VirtualLoop}) if loop == "asyncio" else virtual_time()
+
+
+def only() -> pytest.MarkDecorator:
+    """For a single test in virtual time: ``@virtual.only()``."""
+    backends = [pytest.param(backend(loop), id=loop) for loop in LOOPS]
+    return pytest.mark.parametrize("anyio_backend", backends)
+
+
+def serving(*args: Any, **options: Any) -> Emulator:
+    """An emulator: in memory where time is virtual, on a port where it is not."""
+    return (SocketlessEmulator if in_virtual_time() else Emulator)(*args, **options)
 
 
 def in_virtual_time() -> bool:

@@ -18,6 +18,7 @@ from runware_ws import (
 )
 from runware_ws.emulator import Emulator, EmulatorOptions
 from runware_ws.events import Closed, Disconnected, KeyRefused
+from tests import virtual
 
 from .support import (
     KEY,
@@ -78,9 +79,10 @@ async def test_a_wrong_key_ends_every_task_and_is_not_tried_again(
         assert found[-1].reason
 
 
+@virtual.only()
 @bounded
 async def test_a_wrong_key_that_is_fetched_is_fetched_once_more() -> None:
-    async with Emulator(KEY) as emulator:
+    async with virtual.serving(KEY) as emulator:
         given: list[str] = []
 
         def fetch() -> str:
@@ -195,9 +197,10 @@ async def test_a_fetch_that_fails_is_tried_again(trouble: str) -> None:
         assert all(KEY not in repr(event) for event in await rest(events))
 
 
+@virtual.only()
 @bounded
 async def test_a_fetch_that_hangs_is_bounded() -> None:
-    async with Emulator(KEY) as emulator:
+    async with virtual.serving(KEY) as emulator:
         calls = 0
 
         async def fetch() -> str:
@@ -239,9 +242,10 @@ async def test_ready() -> None:
         await client.ready(timeout=0.001)
 
 
+@virtual.only()
 @bounded
 async def test_ready_that_takes_too_long_harms_nothing() -> None:
-    async with Emulator(KEY) as emulator:
+    async with virtual.serving(KEY) as emulator:
         emulator.faults.delay_auth(0.15)
         async with client_of(emulator) as client:
             with pytest.raises(ConnectionFailed, match=r"within 0\.05 s"):

@@ -28,6 +28,7 @@ from runware_ws import (
 from runware_ws.client.client import Task
 from runware_ws.emulator import Emulator, ReplyError, Request
 from runware_ws.testing.network import MemoryNetwork
+from tests import virtual
 
 from .support import (
     KEY,
@@ -94,9 +95,10 @@ async def test_nothing_to_do() -> None:
             client.map([ask()], concurrency=0)
 
 
+@virtual.only()
 @bounded
 async def test_errors_are_outcomes_and_the_others_go_on() -> None:
-    async with Emulator(KEY) as emulator, client_of(emulator) as client:
+    async with virtual.serving(KEY) as emulator, client_of(emulator) as client:
 
         @emulator.reply("textInference")
         async def _(request: Request) -> str:
@@ -188,10 +190,11 @@ async def test_a_slow_async_source_does_not_hold_back_outcomes() -> None:
         assert prompts == ["first", "second"]
 
 
+@virtual.only()
 @pytest.mark.parametrize("asynchronous", [False, True])
 @bounded
 async def test_leaving_early_cancels_the_rest(asynchronous: bool) -> None:
-    async with Emulator(KEY) as emulator:
+    async with virtual.serving(KEY) as emulator:
         gate = Gate(emulator)
         async with client_of(emulator) as client:
             bystander = ask("bystander")
