@@ -100,6 +100,7 @@ async def test_cuts_in_mid_frame() -> None:
     assert emulator.stats.executed_twice == []
 
 
+@virtual.only()
 @pytest.mark.parametrize("replay", ["after-auth", "before-auth"])
 @pytest.mark.parametrize("framing", ["single", "batched"])
 @bounded
@@ -107,7 +108,7 @@ async def test_replays_of_every_kind(
     replay: Literal["after-auth", "before-auth"], framing: Literal["single", "batched"]
 ) -> None:
     options = EmulatorOptions(replay=replay, replay_framing=framing)
-    async with Emulator(KEY, options=options) as emulator:
+    async with virtual.serving(KEY, options=options) as emulator:
         gate = Gate(emulator)
         async with client_of(emulator, backoff=tenacity.wait_fixed(0.1)) as client:
             tasks = [ask(f"{n}") for n in range(12)]
@@ -125,10 +126,14 @@ async def test_replays_of_every_kind(
     assert emulator.stats.executed_twice == []
 
 
+@virtual.only()
 @pytest.mark.parametrize("lost", ["results", "requests"])
 @bounded
 async def test_what_dies_with_the_socket_comes_home_by_another_road(lost: str) -> None:
-    async with Emulator(KEY) as emulator, client_of(emulator, question_timeout=0.5) as client:
+    async with (
+        virtual.serving(KEY) as emulator,
+        client_of(emulator, question_timeout=0.5) as client,
+    ):
         await client.ready()
         if lost == "results":
             emulator.faults.lose_results_on_cut(window=0.05)
@@ -143,11 +148,12 @@ async def test_what_dies_with_the_socket_comes_home_by_another_road(lost: str) -
     assert emulator.stats.executions == {task.task_uuid: 1}
 
 
+@virtual.only()
 @pytest.mark.parametrize("unknown", ["new", "error"])
 @pytest.mark.parametrize("finished", [True, False])
 @bounded
 async def test_a_forgotten_session(unknown: Literal["new", "error"], finished: bool) -> None:
-    async with Emulator(KEY, options=EmulatorOptions(unknown_session=unknown)) as emulator:
+    async with virtual.serving(KEY, options=EmulatorOptions(unknown_session=unknown)) as emulator:
         gate = Gate(emulator)
         async with client_of(emulator) as client:
             events = client.events()
@@ -176,10 +182,11 @@ async def test_a_forgotten_session(unknown: Literal["new", "error"], finished: b
     assert emulator.stats.executed == 6
 
 
+@virtual.only()
 @bounded
 async def test_cuts_again_and_again() -> None:
     async with (
-        Emulator(KEY, latency="5ms-60ms") as emulator,
+        virtual.serving(KEY, latency="5ms-60ms") as emulator,
         client_of(emulator, poll_first=0.05) as client,
     ):
         emulator.faults.cut_every(0.07, jitter=0.5)
@@ -282,9 +289,10 @@ async def test_a_request_over_the_limit_of_the_server_fails_its_own_task_only() 
     assert emulator.stats.executed_twice == []
 
 
+@virtual.only()
 @bounded
 async def test_a_task_written_into_a_black_hole_is_recovered() -> None:
-    async with Emulator(KEY) as emulator:
+    async with virtual.serving(KEY) as emulator:
         limits = {"ping_after": 0.1, "ping_timeout": 0.1, "open_timeout": 0.3}
         async with client_of(emulator, **limits) as client:
             await client.ready()
