@@ -18,6 +18,7 @@ from typing import Any, cast
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from runware_ws.messages.params import MessageParam
 from runware_ws import (
     AuthenticationError,
     ClientClosed,
@@ -349,7 +350,7 @@ def test_a_stream(served: Served) -> None:
 
 
 def test_messages(served: Served) -> None:
-    user = {"role": "user", "content": "hello"}
+    user: MessageParam = {"role": "user", "content": "hello"}
     with served.client() as client:
         message = client.messages.create(max_tokens=10, messages=[user])
         assert message.stop_reason == "end_turn"

@@ -17,7 +17,7 @@ import pytest
 
 from runware_ws.emulator import Emulator, EmulatorOptions, expected_text
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # the first run installs the clients
 
 KEY = "a-key-for-published-clients"
 HERE = Path(__file__).parent
