@@ -27,7 +27,7 @@ LOOPS = ("asyncio", "trio")
 
 
 def backend(loop: str) -> tuple[str, dict[str, Any]]:
-    """A back-end for one test: a clock that has jumped is not used again."""
+    """A back-end whose clock jumps."""
     return ("asyncio", {"loop_factory": VirtualLoop}) if loop == "asyncio" else virtual_time()
 
 
