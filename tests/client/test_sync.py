@@ -18,7 +18,6 @@ from typing import Any, cast
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from runware_ws.messages.params import MessageParam
 from runware_ws import (
     AuthenticationError,
     ClientClosed,
@@ -33,6 +32,7 @@ from runware_ws import (
 )
 from runware_ws._io.keys import ApiKey
 from runware_ws.emulator import Emulator, expected_text
+from runware_ws.messages.params import MessageParam
 
 from .support import KEY, QUICK, Gate, ask, assert_answers
 
