@@ -1,7 +1,9 @@
 """One long-lived, authenticated socket to Runware that loses nothing and runs nothing twice."""
 
+from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._io.feed import EventStream
+from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind, Verdict
 from runware_ws.client.client import Client, DrainReport
@@ -58,17 +60,22 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionState",
     "Delta",
+    "Dial",
     "DrainReport",
+    "Ending",
     "ErrorFamily",
     "EventStream",
+    "HttpPost",
     "HttpRefused",
     "Inputs",
     "InvalidTask",
     "Loss",
     "LossKind",
     "Message",
+    "NotSent",
     "Outcome",
     "OutcomeUnknown",
+    "PostEnding",
     "ProtocolError",
     "RecoveredBy",
     "Result",
@@ -91,6 +98,8 @@ __all__ = [
     "ToolCall",
     "ToolCallPiece",
     "ToolChoice",
+    "Transport",
+    "TransportLost",
     "Usage",
     "Verdict",
     "__version__",

@@ -36,7 +36,7 @@ from runware_ws._io.keys import KeySource
 from runware_ws._io.posts import PostRunner
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
-from runware_ws._io.wakeups import Bell, Home, Waiting
+from runware_ws._io.wakeups import Home, Waiting, Wakeup
 from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
@@ -101,7 +101,7 @@ class Driver:
             self._posts = PostRunner(post, keys, self.core, self.now, self.apply)
         self._opening: deque[int] = deque()
         # Tasks that have ended and whose callers were not told yet.
-        self._untold: deque[TaskRecord] = deque()
+        self._to_wake: deque[TaskRecord] = deque()
         self._wakes_left = WAKES
         self._authenticate: Authenticate | None = None
         # The one stands around a socket from its dial to its end, the other around its use: a
@@ -117,8 +117,8 @@ class Driver:
         self._deadline = self._armed = FOREVER
         # What wakes the supervisor, the writer, the timer, and whoever watches the state.
         self._open_event = anyio.Event()
-        self._writer = Bell(self.waiting)
-        self._waker = Bell(self.waiting)
+        self._writer = Wakeup(self.waiting)
+        self._waker = Wakeup(self.waiting)
         self._timer_event = anyio.Event()
         self._changed = anyio.Event()
         self.stopped = anyio.Event()
@@ -133,7 +133,7 @@ class Driver:
         self.core.start(self.now())
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
         tasks.start_soon(self._keep_time, name="runware_ws timer")
-        tasks.start_soon(self._tell_on, name="runware_ws waker")
+        tasks.start_soon(self._wake_rest, name="runware_ws waker")
         self.apply()
 
     def submit(self, record: TaskRecord) -> None:
@@ -155,7 +155,7 @@ class Driver:
     def close(self) -> None:
         """End all tasks and the socket; :attr:`stopped` tells when it is done."""
         self.core.close(self.now())
-        self._tell_all()
+        self._wake_all()
         # There may be no socket to close: let the supervisor see that it is over.
         self._open_event.set()
 
@@ -172,7 +172,7 @@ class Driver:
                 self._crashed(crash)
             elif left_open:
                 self.core.close(self.now())
-            self._tell_all()
+            self._wake_all()
         finally:
             self.stopped.set()
         if crash is None and left_open:
@@ -193,11 +193,11 @@ class Driver:
         reason = self._keys.redact_text(f"{type(leaf).__name__}: {leaf}")
         self.core.fail(ConnectionFailed(f"the client itself broke: {reason}"), self.now())
 
-    def _tell_all(self) -> None:
+    def _wake_all(self) -> None:
         """Perform what the core wants, and tell every caller: nobody else may be left to do so."""
         self.apply()
-        self._wakes_left = len(self._untold)
-        self._tell()
+        self._wakes_left = len(self._to_wake)
+        self._wake_some()
 
     def abort(self) -> None:
         """No closing handshake, or wait no longer for one."""
@@ -224,14 +224,14 @@ class Driver:
         if todo.effects:
             self._perform(todo.effects)
         if todo.writable:
-            self._writer.ring()
+            self._writer.set()
         return True
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Resolve):
-                self._untold.extend(effect.records)
-                self._tell()
+                self._to_wake.extend(effect.records)
+                self._wake_some()
             elif isinstance(effect, (Progress, Admit)):
                 owner: Owner | None = effect.record.owner
                 if owner is not None:
@@ -243,7 +243,7 @@ class Driver:
                 self._open_event.set()
             elif isinstance(effect, Authenticate):
                 self._authenticate = effect
-                self._writer.ring()
+                self._writer.set()
             elif isinstance(effect, Close):
                 self._end_socket(effect)
             elif self._posts is not None:
@@ -252,29 +252,29 @@ class Driver:
                 else:
                     self._posts.drop(effect)
 
-    def _tell(self) -> None:
+    def _wake_some(self) -> None:
         """Wake some of those whose tasks have ended; the rest have to wait for their turn."""
-        wake, untold = self._wake, self._untold
-        while untold and self._wakes_left:
+        wake, to_wake = self._wake, self._to_wake
+        while to_wake and self._wakes_left:
             self._wakes_left -= 1
-            record = untold.popleft()
+            record = to_wake.popleft()
             if record.waiter is not None:
                 wake(record.waiter)
             owner: Owner | None = record.detach()
             if owner is not None:
                 owner.on_settled()
-        if untold:
-            self._waker.ring()
+        if to_wake:
+            self._waker.set()
         if not self.core.pending:
             self._notify()
 
-    async def _tell_on(self) -> None:
+    async def _wake_rest(self) -> None:
         """Wake the rest, turn by turn."""
         while True:
-            while self._untold:
+            while self._to_wake:
                 await anyio.lowlevel.checkpoint()
                 self._wakes_left = WAKES
-                self._tell()
+                self._wake_some()
             await self._waker.wait()
 
     def _emit(self, event: Event) -> None:

@@ -19,7 +19,7 @@ from runware_ws.errors import ConfigurationError
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Bell", "Home", "Waiter", "Waiting", "running_on_trio"]
+__all__ = ["Home", "Waiter", "Waiting", "Wakeup", "running_on_trio"]
 
 Waiter = Awaitable[Any]
 """What one task awaits, until :attr:`Waiting.wake` is called on it."""
@@ -122,10 +122,10 @@ def _current_trio() -> object | None:
     return trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else None
 
 
-class Bell:
+class Wakeup:
     """Wakes the one task that waits, where one does.
 
-    A ring is not remembered: whoever waits has looked first whether there is something to do.
+    It is not remembered: whoever waits has looked first whether there is something to do.
     """
 
     __slots__ = ("_waiter", "_waiting")
@@ -134,7 +134,7 @@ class Bell:
         self._waiting = waiting
         self._waiter: Waiter | None = None
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake the task that waits."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:

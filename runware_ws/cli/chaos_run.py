@@ -246,7 +246,10 @@ async def run_fault(
                     times=fault.times,
                 )
             with anyio.move_on_after(pace.patience):
-                async for outcome in client.map(run.questions(tasks), concurrency=concurrency):
+                # A list, so that each task has an outcome where the client ends as well.
+                async for outcome in client.map(
+                    list(run.questions(tasks)), concurrency=concurrency
+                ):
                     run.take(outcome)
                     del outcome  # the last one would count as kept memory
                     if on_step is not None:

@@ -46,7 +46,7 @@ from runware_ws.probe import (
 )
 
 if TYPE_CHECKING:
-    from runware_ws._io.transport import Dial
+    from runware_ws import Dial
 
 __all__ = ["ProbeOptions", "describe_questions", "run_probe"]
 

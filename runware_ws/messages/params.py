@@ -8,8 +8,7 @@ type. All fields are read-only, which lets the ``anthropic`` package's own types
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike
-from typing import IO, TYPE_CHECKING, Any, Literal, NotRequired, Required, TypedDict
+from typing import IO, TYPE_CHECKING, Any, Literal, NotRequired, Protocol, Required, TypedDict
 
 from pydantic import BaseModel
 
@@ -36,6 +35,12 @@ __all__ = [
 ]
 
 
+class FilePath(Protocol):
+    """A path that is no string, as ``pathlib`` makes them."""
+
+    def __fspath__(self) -> str: ...
+
+
 class CacheControlParam(TypedDict):
     """A cache mark; ``ttl`` is ``"5m"`` where it is not given."""
 
@@ -59,7 +64,7 @@ class Base64SourceParam(TypedDict):
 
     type: ReadOnly[Literal["base64"]]
     media_type: ReadOnly[str]
-    data: ReadOnly[str | IO[bytes] | PathLike[str]]
+    data: ReadOnly[str | IO[bytes] | FilePath]
 
 
 class UrlSourceParam(TypedDict):

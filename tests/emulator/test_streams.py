@@ -178,7 +178,7 @@ async def test_an_asynchronous_script_and_a_whole_answer_with_tools() -> None:
 
 async def test_calls_of_the_nested_shape_and_calls_that_come_mixed() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at":1}'}}
-    async with Emulator(KEY) as emulator, ready(emulator) as (wire, _):
+    async with serving(KEY) as emulator, ready(emulator) as (wire, _):
 
         @emulator.reply("textInference")
         def nested(_: Request) -> dict[str, Any]:
@@ -206,7 +206,7 @@ async def test_calls_of_the_nested_shape_and_calls_that_come_mixed() -> None:
 @pytest.mark.parametrize("how", ["in-fields", "whole", "never"])
 async def test_other_ends_of_a_stream(how: Any) -> None:
     options = EmulatorOptions(stream_finish=how)
-    async with Emulator(KEY, options=options) as emulator, ready(emulator) as (wire, _):
+    async with serving(KEY, options=options) as emulator, ready(emulator) as (wire, _):
 
         @emulator.reply("textInference")
         def reply(_: Request) -> str:

@@ -13,9 +13,9 @@ import anyio
 import pytest
 
 from runware_ws import Delta
+from runware_ws._core import answers
 from runware_ws._core.connection import liveness
 from runware_ws._core.core import SessionCore
-from runware_ws._core.inbound import router
 from runware_ws._core.states import ConnectionState
 from runware_ws._core.tasks import table
 from runware_ws._core.tasks.deltas import Deltas
@@ -96,7 +96,7 @@ def _no_dedupe(patch: pytest.MonkeyPatch) -> None:
     def all_of_them(_record: Any, items: Any, *, listing: bool) -> Any:
         return items
 
-    patch.setattr(router, "fresh_items", all_of_them)
+    patch.setattr(answers, "fresh_items", all_of_them)
 
 
 def _receipts_are_errors(patch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 
 from websockets.frames import Frame, Opcode
 
-from runware_ws._io.wakeups import Bell, Waiting
+from runware_ws._io.wakeups import Waiting, Wakeup
 
 __all__ = ["Inbox"]
 
@@ -21,10 +21,10 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 class Inbox:
     """Messages that came in and were not read yet. One reader."""
 
-    __slots__ = ("_bell", "_messages", "_parts", "ended")
+    __slots__ = ("_messages", "_parts", "_wakeup", "ended")
 
     def __init__(self) -> None:
-        self._bell = Bell(Waiting.current())
+        self._wakeup = Wakeup(Waiting.current())
         self._messages: deque[bytes] = deque()
         self._parts: bytearray | None = None
         self.ended = False
@@ -43,20 +43,20 @@ class Inbox:
                 return True
             data, self._parts = bytes(parts), None
         self._messages.append(data if isinstance(data, bytes) else bytes(data))
-        self._bell.ring()
+        self._wakeup.set()
         return True
 
     def end(self) -> None:
         """The socket is gone: what came before is still to be read."""
         self.ended = True
-        self._bell.ring()
+        self._wakeup.set()
 
     async def get(self) -> bytes | None:
         """The next message; ``None`` once the socket is gone and all was read. Cancel-safe."""
         while not self._messages:
             if self.ended:
                 return None
-            await self._bell.wait()
+            await self._wakeup.wait()
         return self._messages.popleft()
 
     def take(self) -> deque[bytes]:
