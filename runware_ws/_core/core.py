@@ -271,9 +271,9 @@ class SessionCore:
 
     # Inputs: a POST's
 
-    def posting(self, uuid: str, number: int, now: float) -> None:
-        """The first byte of POST ``number`` is about to be sent."""
-        self._posting.posting(uuid, number, now)
+    def posting(self, uuid: str, number: int, now: float) -> bool:
+        """The first byte of POST ``number`` is about to be sent. False: it is not to be."""
+        return self._posting.posting(uuid, number, now)
 
     def posted(self, uuid: str, number: int, data: bytes, now: float) -> None:
         """One event of the answer to POST ``number`` came. Never raises, whatever it holds."""

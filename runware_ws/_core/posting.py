@@ -60,14 +60,15 @@ class Posting:
         if self._no_http and record.carrier is Carrier.EITHER:
             record.leave_http()
 
-    def posting(self, uuid: str, number: int, now: float) -> None:
-        """The first byte of POST ``number`` is about to be sent."""
+    def posting(self, uuid: str, number: int, now: float) -> bool:
+        """The first byte of POST ``number`` is about to be sent. False: it was given up."""
         record = self._posts.find(uuid, number)
         if record is not None and not record.posted:
             record.wrote(number, now)
             counters = self._out.counters
             counters.posts += 1
             counters.bytes_out += wire.frame_size(record.payload)
+        return record is not None
 
     def posted(self, uuid: str, number: int, data: bytes, now: float) -> None:
         """One event of the answer to POST ``number`` came."""

@@ -84,12 +84,13 @@ class HttpCarrier:
         self,
         payload: bytes,
         key: SecretStr,
-        sending: Callable[[], None],
+        sending: Callable[[], bool],
         take: Callable[[bytes], None],
     ) -> PostEnding:
         """Post ``payload``; ``take`` gets the JSON text of each event. Returns how it ended.
 
-        ``sending`` is called before the first byte of the request goes out.
+        ``sending`` is called before the first byte of the request goes out; where it says
+        ``False``, none does.
 
         Raises nothing, but lets a cancellation through, and what ``take`` raises: then the
         connection is given up at once.
@@ -114,13 +115,14 @@ class HttpCarrier:
         connection: HttpConnection,
         payload: bytes,
         secret: str,
-        sending: Callable[[], None],
+        sending: Callable[[], bool],
         take: Callable[[bytes], None],
     ) -> PostEnding:
         request = self._request(connection, len(payload), secret)
         with anyio.CancelScope() as scope:
             watch = Watch(scope, self._idle_timeout)
-            sending()
+            if not sending():
+                return _ending(Ending.UNREACHED, LossKind.CLOSED, "given up before it was sent")
             return await connection.post(request, payload, take, watch, self._max_event_bytes)
         detail = f"nothing came for {self._idle_timeout:g} s"
         return _ending(Ending.CUT, LossKind.DEAD_PEER, detail)

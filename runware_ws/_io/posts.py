@@ -69,9 +69,10 @@ class PostRunner:
     async def _run(self, uuid: str, number: int, payload: bytes, scope: anyio.CancelScope) -> None:
         core, now, apply = self._core, self._now, self._apply
 
-        def sending() -> None:
-            core.posting(uuid, number, now())
+        def sending() -> bool:
+            wanted = core.posting(uuid, number, now())
             apply()
+            return wanted
 
         def take(data: bytes) -> None:
             core.posted(uuid, number, data, now())
@@ -103,7 +104,7 @@ class PostRunner:
         self,
         payload: bytes,
         key: SecretStr,
-        sending: Callable[[], None],
+        sending: Callable[[], bool],
         take: Callable[[bytes], None],
     ) -> PostEnding:
         try:

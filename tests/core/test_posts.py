@@ -63,7 +63,7 @@ class HttpBench(Bench):
 
     def posting(self, record: TaskRecord) -> None:
         """The first byte goes out."""
-        self.core.posting(record.uuid, self.number(record), self.now)
+        assert self.core.posting(record.uuid, self.number(record), self.now)
         self.take()
 
     def sent(self, **options: Any) -> TaskRecord:
@@ -295,7 +295,7 @@ def test_what_a_post_says_that_was_given_up_changes_nothing() -> None:
     before = bench.core.sizes()
     for data in (b'{"delta": {"text": "late"}}', b"garbage"):
         bench.core.posted(record.uuid, number, data, bench.now)
-    bench.core.posting(record.uuid, number, bench.now)
+    assert bench.core.posting(record.uuid, number, bench.now) is False, "nothing is to be sent"
     bench.core.post_ended(record.uuid, number, CUT, bench.now)
     assert bench.core.sizes() == before
     assert record.state is TaskState.CANCELLED

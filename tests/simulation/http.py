@@ -223,7 +223,7 @@ class Http:
         self,
         payload: bytes,
         key: SecretStr,
-        sending: Callable[[], None],
+        sending: Callable[[], bool],
         take: Callable[[bytes], None],
     ) -> PostEnding:
         """As the seam has it."""
@@ -238,7 +238,9 @@ class Http:
                 self.story.count("http: not reached")
                 loss = Loss(LossKind.DIAL_FAILED, detail="connection refused")
                 return self._ended(exchange, PostEnding(Ending.UNREACHED, loss))
-            sending()
+            if not sending():
+                loss = Loss(LossKind.CLOSED, detail="given up")
+                return self._ended(exchange, PostEnding(Ending.UNREACHED, loss))
             self.posts.leaves(exchange.uuid)
             exchange.fly()
             if self.traps:

@@ -76,7 +76,7 @@ class Model:
         return await self.http.post(
             json.dumps([task]).encode(),
             SecretStr(self.keys.current if key is None else key),
-            lambda: None,
+            lambda: True,
             lambda text: self.taken.append(json.loads(text)),
         )
 

@@ -105,7 +105,7 @@ async def test_closing_while_a_post_runs() -> None:
 
         async with anyio.create_task_group() as group:
             group.start_soon(close)
-            assert await carrier(b"[]", SECRET, lambda: None, take) == OK
+            assert await carrier(b"[]", SECRET, lambda: True, take) == OK
         await until_closed(server)
 
 
@@ -155,7 +155,7 @@ async def test_what_take_raises_comes_out() -> None:
 
     async with odd(WHOLE) as (server, carrier):
         with pytest.raises(KeyError):
-            await carrier(b"[]", SECRET, lambda: None, take)
+            await carrier(b"[]", SECRET, lambda: True, take)
         await until_closed(server)
         assert await post(carrier) == (OK, [A, B])
         assert server.connections == 2

@@ -81,7 +81,8 @@ class HttpPost(Protocol):
     """Posts one message over HTTP and reads the answer as it is made.
 
     ``payload`` is a JSON array of task objects. ``sending`` is called before the first byte of
-    the request goes out, and not where none does. ``take`` is called with the JSON text of each
+    the request goes out, and not where none does; where it says ``False``, the task was given up
+    meanwhile, and nothing is to be sent. ``take`` is called with the JSON text of each
     event of the answer (or with all of it, where it is no stream), as the bytes came; the mark
     that ends a stream is not handed on. Returns how it ended, and raises nothing but the
     cancellation, which gives the connection up.
@@ -91,6 +92,6 @@ class HttpPost(Protocol):
         self,
         payload: bytes,
         key: SecretStr,
-        sending: Callable[[], None],
+        sending: Callable[[], bool],
         take: Callable[[bytes], None],
     ) -> PostEnding: ...
