@@ -178,7 +178,7 @@ class Answers:
         whole. A whole that does not begin with what was handed on is doubted likewise, until
         the archive says the same.
         """
-        if source is not _LIVE:
+        if source is not _LIVE or record.ladder.reused:
             deltas.suspended = True
         sure = not deltas.suspended or source in _WHOLE
         if sure and deltas.complete(item, now):

@@ -147,6 +147,20 @@ def test_a_second_try_does_not_take_the_first_ones_deltas_for_its_own() -> None:
     assert record.state is TaskState.DONE
 
 
+def test_a_second_try_does_not_take_the_first_ones_last_part_for_the_whole() -> None:
+    bench = Bench()
+    bench.begin()
+    first, _ = stream(bench, timeout=5)
+    piece(bench, first, "a")
+    bench.step(6)
+    bench.numbers -= 1
+    record, deltas = stream(bench)
+    bench.say({"data": [item(record, "b", finishReason="stop")]})
+    assert (record.ended, handed_on(deltas)) == (False, [])
+    bench.archive(record, item(record, "ab", finishReason="stop"))
+    assert handed_on(deltas) == ["ab"]
+
+
 def test_pieces_for_a_task_that_is_no_stream_are_a_sign_of_life() -> None:
     bench = Bench()
     bench.begin()

@@ -193,7 +193,8 @@ class Judge:
             fail_if = bool(sent.given) or isinstance(
                 error, OutcomeUnknown | TaskTimeout | StreamInterrupted
             )
-            fail_if |= arrived and uuid in self.http.refused
+            # Of all refusals only this one may have run (see ``http``).
+            fail_if |= arrived and 500 in self.http.refused.get(uuid, ())
             if fail_if:
                 fail(f"honesty: {short(uuid)} says safe_to_resend, and results of it came")
 

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from runware_ws import Client, Result
 from runware_ws._core.states import TaskState
 from runware_ws._io.driver import Driver
-from runware_ws.errors import ClientClosed, InvalidTask, RunwareError
+from runware_ws.errors import ClientClosed, HttpRefused, InvalidTask, RunwareError
 from tests.simulation.invariants import EPSILON, Watch
 from tests.simulation.judge import Judge
 from tests.simulation.loop import VirtualLoop
@@ -167,7 +167,11 @@ class Tasks:
             error = exc
         if watch.tasks.get(plan.uuid) is before:
             return
-        if state is not None and (state < TaskState.DONE or state in ANSWERED):
+        # What HTTP refused for the moment may be tried again.
+        over = state in ANSWERED and not (
+            before is not None and isinstance(before.record.error, HttpRefused)
+        )
+        if state is not None and (state < TaskState.DONE or over):
             watch.fail(f"I5: {short(plan.uuid)} was {state.name}, and was taken in again")
         program.over(plan, result, error)
 
