@@ -77,9 +77,13 @@ class Home:
         self._thread = get_ident()
         self._loop: object
         if running_on_trio():
+            from trio.lowlevel import current_trio_token, in_trio_run
+
             self._current = _current_trio
-            self._loop = loop = _current_trio()
-            self._running: Callable[[], bool] = lambda: _current_trio() is loop
+            self._loop = loop = current_trio_token()
+            self._running: Callable[[], bool] = lambda: (
+                in_trio_run() and current_trio_token() is loop
+            )
         else:
             running = asyncio.get_running_loop()
             self._current = _current_asyncio
