@@ -10,6 +10,7 @@
     ├── TaskCancelled        the caller gave the task up with ``handle.cancel()``
     ├── StreamInterrupted    a stream was cut and the server does not continue it
     ├── ConnectionFailed     the server cannot be reached, or refuses us for good
+    │   └── HttpRefused      a POST was refused with a status about the server, not the task
     ├── ProtocolError        the peer (or a frame) breaks the protocol
     └── ClientClosed         the client was closed or is draining
 
