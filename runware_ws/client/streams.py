@@ -36,9 +36,9 @@ class TaskStream:
     server has no way to stop it (documented), so it is billed all the same, and
     its answer waits for ``client.claim``.
 
-    After a cut the deltas stop until the whole answer is known, pushed or out of
-    the archive; then what is missing comes as one last delta. Where it cannot be
-    had, :class:`StreamInterrupted` is raised with the text so far. No delta is
+    After a cut the deltas stop until the whole answer is known, out of the archive
+    or from a copy that was sent again; then what is missing comes as one last delta.
+    Where it cannot be had, :class:`StreamInterrupted` is raised with the text so far. No delta is
     doubled, and no stream ends in silence. Iterating can be cancelled and taken
     up again; one reader at a time.
     """

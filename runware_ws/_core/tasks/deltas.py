@@ -3,10 +3,10 @@
 Nothing on the wire numbers the deltas (documented: only ``delta``,
 ``finishReason``, ``usage``, ``cost``). So after a cut nobody can tell whether
 the next one goes on, repeats, or leaves a hole. Then deltas are no longer
-handed on: the whole answer is waited for (pushed, or out of the archive), and
-what is missing of it comes as one last delta. If the whole does not begin with
-what was handed on already, the stream is interrupted: nothing is ever doubled
-or made up.
+handed on: the whole answer is waited for (out of the archive, or from a copy
+that was sent again), and what is missing of it comes as one last delta. If the
+whole does not begin with what was handed on already, the stream is interrupted:
+nothing is ever doubled or made up.
 
 An answer has three kinds of output: reasoning, text and tool calls. A call has
 an id and a name, which come once, and arguments, which come as pieces of text.
