@@ -48,6 +48,8 @@ class Stats:
     bytes_in: int
     bytes_out: int
     pings: int
+    posts: int
+    """Requests over HTTP: streams that were posted."""
     # Recovery
     polls: int
     """``getResponse`` questions."""

@@ -1,4 +1,4 @@
-"""The supervisor: opens sockets, feeds the core, performs its effects, keeps its timers.
+"""The driver: opens sockets, feeds the core, performs its effects, keeps its timers.
 
 It decides nothing. All of it runs under one supervisor; one socket is open at a
 time, for the next dial begins only when the last socket is gone.

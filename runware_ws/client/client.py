@@ -522,6 +522,7 @@ class Client:
             bytes_in=counts.bytes_in,
             bytes_out=counts.bytes_out,
             pings=counts.pings,
+            posts=counts.posts,
             polls=counts.polls,
             archive_questions=counts.archive_questions,
             resends=counts.resends,
