@@ -12,7 +12,13 @@ from runware_ws._core import wire
 from runware_ws._core.connection.connection import Change, Connection
 from runware_ws._core.context import Context
 from runware_ws._core.ends import Ends
-from runware_ws._core.inbound.meaning import Meaning, archived, fresh_items, meaning
+from runware_ws._core.inbound.meaning import (
+    Meaning,
+    archived,
+    fresh_items,
+    meaning,
+    meaning_for,
+)
 from runware_ws._core.inbound.router import (
     Control,
     Errors,
@@ -84,6 +90,11 @@ class Answers:
                 raise AssertionError(said)
         return None
 
+    def _progress(self, record: TaskRecord) -> None:
+        """The server said something of use about a task. By its POST: then not on the socket."""
+        if not record.posted:
+            self._connection.progress()
+
     # Results
 
     def _straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
@@ -127,9 +138,13 @@ class Answers:
         listing: bool,
     ) -> None:
         """Take the items that are new; the task ends when all of its results are here."""
-        self._connection.progress()
+        self._progress(record)
         if record.deltas is not None:
             if not self._is_the_whole(record, record.deltas, items[0], source, now):
+                return
+            if record.posted:
+                # The answer of a POST is over when the POST is: more may come.
+                self._table.note(record)
                 return
             items = [record.deltas.whole()]
         if record.expected == 1:
@@ -140,9 +155,6 @@ class Answers:
         if fresh:
             record.took(fresh, source)
             self._table.note(record)
-        if record.posted:
-            # The answer of a POST is over when the POST is.
-            return
         if len(record.items) >= record.expected:
             self._learn(record, source, now)
             self._ends.end(record, DONE, now)
@@ -217,7 +229,7 @@ class Answers:
         deltas = record.deltas
         if deltas is None or self._table.left.get(record.uuid) is not record:
             return
-        means = meaning(item)
+        means = meaning_for(record, item)
         if means is Meaning.DELTA:
             last = deltas.add(item, now)
         elif means is Meaning.RESULT:
@@ -264,7 +276,7 @@ class Answers:
 
     def _delta(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The next delta of a stream."""
-        self._connection.progress()
+        self._progress(record)
         self._recovery.still_running(record, now)
         posted = record.posted
         record.acknowledge()
@@ -345,7 +357,7 @@ class Answers:
 
     def task_error(self, record: TaskRecord, error: WireError, now: float) -> None:
         """The server says an error about a task, or about a question about it."""
-        self._connection.progress()
+        self._progress(record)
         ladder = record.ladder
         if error.family is ErrorFamily.CONFLICT and (
             record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused

@@ -75,6 +75,9 @@ class Posting:
         record = self._posts.find(uuid, number)
         if record is None:
             return
+        if not record.posted:
+            # What is answered was sent, whether that was told or not.
+            self.posting(uuid, number, now)
         self._posts.reached()
         self._connection.post_accepted()
         for said in self._router.read_post(record, data):
@@ -105,8 +108,6 @@ class Posting:
     @staticmethod
     def _is_whole(record: TaskRecord, ending: PostEnding, now: float) -> bool:
         deltas = record.deltas
-        if record.items:
-            return True
         return deltas is not None and (
             deltas.finished or (ending.how is Ending.DONE and deltas.ended(now))
         )
@@ -121,9 +122,7 @@ class Posting:
 
     def finish(self, record: TaskRecord, now: float) -> bool:
         """The deadline of a task passed. True where all of it came, but for the POST's own end."""
-        if not record.posted or record.deltas is None:
-            return False
-        if not (record.items or record.deltas.finished):
+        if not record.posted or record.deltas is None or not record.deltas.finished:
             return False
         self._answers.finish_stream(record, now)
         return True
@@ -158,8 +157,12 @@ class Posting:
             self._ends.fail(record, error, now)
             return None
         over = self._connection.post_refused_key(refusal, record.generation, posts.latest, now)
-        if over is None:
-            posts.end(record)
-            record.unwrote()
+        posts.end(record)
+        record.unwrote()
+        if over is None and record.key_refused():
+            # Others may use the key: it is about this task.
+            error = failures.for_task(refusal, record.uuid, record.submitted)
+            self._ends.fail(record, error, now)
+        elif over is None:
             posts.add(record)
         return over

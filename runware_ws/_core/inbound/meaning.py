@@ -54,6 +54,8 @@ INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     """Judge one item of ``record``."""
     means = meaning(item)
+    if means is RESULT and record.deltas is not None and record.deltas.is_piece(item, INCIDENTAL):
+        return Meaning.DELTA
     if means is not RESULT and record.task_type in READ_ONLY and means is not Meaning.ERROR:
         ours = means is Meaning.ARCHIVE and record.task_type != _ARCHIVE
         return Meaning.ARCHIVE if ours else Meaning.RESULT

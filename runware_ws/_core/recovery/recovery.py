@@ -40,6 +40,8 @@ ACK_GRACE = 5.0
 GOLDEN = 0.618034
 """Its multiples, without their whole part, lie evenly between 0 and 1."""
 MOST_SPREAD = 8
+MOST_ENDS = 64
+"""So many ends of POSTs, beside two for each task, are kept before they are looked through."""
 LOST_AFTER_MISSES = 6
 """An accepted ``async`` task that the server denies this often is lost there."""
 
@@ -143,6 +145,9 @@ class Recovery:
     def post_cut(self, record: TaskRecord, number: int, now: float) -> None:
         """The POST of a task broke: it goes on by the socket, as after a socket's death."""
         self._ends[number] = now
+        if len(self._ends) > 2 * len(self._table.tasks) + MOST_ENDS:
+            needed = {task.generation for task in self._table.tasks.values()}
+            self._ends = {each: at for each, at in self._ends.items() if each in needed}
         record.leave_http()
         record.cut(self._generation, now)
         # Where there is no socket, the sweep after the next connection finds it.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -115,6 +115,16 @@ class Deltas:
         self.finished = self.finished or bool(item.get("finishReason"))
         return self.finished
 
+    def is_piece(self, item: dict[str, Any], incidental: Set[str]) -> bool:
+        """Whether an item without a delta is no result either: usage, a sign of life, some note.
+
+        ``incidental``: fields that are told of an answer and are none.
+        """
+        if item.get("finishReason") or item.get("status") or any(name in item for name in _OUTPUT):
+            return False
+        # The answer to a task of another kind has its output elsewhere; but it is no stream.
+        return self.count > 0 or item.keys() <= incidental
+
     def ended(self, now: float) -> bool:
         """The carrier said that the stream is over; True where :meth:`whole` is the result.
 
@@ -169,17 +179,21 @@ class Deltas:
             missing[_CALLS] = calls
         if self.suspended and not fits:
             return False
-        if fits:
-            self._whole = {name: value for name, value in result.items() if name != "delta"}
         self.suspended = False
         rest = {name: value for name, value in result.items() if name not in _OUTPUT}
         self._take({**rest, "delta": missing}, missing, now)
+        if fits:
+            self._whole = {name: value for name, value in result.items() if name != "delta"}
         self.finished = True
         return True
 
     def _take(self, item: dict[str, Any], delta: dict[str, Any], now: float) -> None:
         if self.first_at is None:
             self.first_at = now
+        if _has_output(delta):
+            # What came before it was not the last piece, nor the whole.
+            self.finished = False
+            self._whole = None
         for name, value in item.items():
             if name != "delta" and name not in _OUTPUT:
                 self._last[name] = value

@@ -52,6 +52,7 @@ class Ladder:
         "denied_at",
         "disturbed",
         "first_resume",
+        "key_refused",
         "known",
         "misses",
         "next_at",
@@ -89,6 +90,8 @@ class Ladder:
         # A frame that was too big for the server is sent alone, and not a third time.
         self.alone = False
         self.strikes = 0
+        # Its POST was refused for the key.
+        self.key_refused = False
         # The server's latest word on progress, and what tells the results that came from copies.
         self.progress: dict[str, Any] | None = None
         self.known: list[Identity] | None = None

@@ -263,6 +263,11 @@ class TaskRecord:
         self.ladder.strikes += 1
         return self.ladder.strikes > 1
 
+    def key_refused(self) -> bool:
+        """Its POST was refused for the key. True where that was the second time."""
+        before, self.own_ladder().key_refused = self.ladder.key_refused, True
+        return before
+
     # What came
 
     def took(self, items: list[dict[str, Any]], source: RecoveredBy) -> None:

@@ -77,7 +77,7 @@ class TaskTable:
                 problems=("taskUUID: used before",),
                 task_uuid=uuid,
             )
-        if own and self.given_up.get(uuid) is not None:
+        if own and (self.given_up.get(uuid) is not None or self.left.get(uuid) is not None):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.second_try(self.given_up.take(uuid))
             self.forget_left(uuid)
