@@ -60,7 +60,7 @@ class Config:
     max_in_flight_bytes: int = 256 * MIB
     """Bytes of admitted requests at once. One larger task still passes, alone."""
     open_timeout: float = 15.0
-    """Dial, TLS and authentication together."""
+    """Fetching the key, dial, TLS and authentication together."""
     close_timeout: float = 5.0
     """How long ``aclose()`` waits for the closing handshake."""
     ping_after: float = 10.0

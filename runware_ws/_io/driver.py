@@ -98,7 +98,10 @@ class Driver:
         self._tasks: Supervisor
         self._posts: PostRunner | None = None
         if post is not None:
-            self._posts = PostRunner(post, keys, self.core, self.now, self.apply)
+            limit = config.open_timeout
+            self._posts = PostRunner(
+                post, keys, self.core, self.now, self.apply, fetch_timeout=limit
+            )
         self._opening: deque[int] = deque()
         # Tasks that have ended and whose callers were not told yet.
         self._to_wake: deque[TaskRecord] = deque()

@@ -35,7 +35,10 @@ def carrier_of(url: str, config: Config, *, own_dial: bool) -> HttpCarrier | Non
 
 
 class PostRunner:
-    """The POSTs of one driver. ``apply`` performs what the core wants done after an input."""
+    """The POSTs of one driver. ``apply`` performs what the core wants done after an input.
+
+    ``fetch_timeout``: seconds that fetching the key may take.
+    """
 
     def __init__(
         self,
@@ -44,12 +47,15 @@ class PostRunner:
         core: SessionCore,
         now: Callable[[], float],
         apply: Callable[[], object],
+        *,
+        fetch_timeout: float,
     ) -> None:
         self._post = post
         self._keys = keys
         self._core = core
         self._now = now
         self._apply = apply
+        self._fetch_timeout = fetch_timeout
         self._scopes: dict[int, anyio.CancelScope] = {}
 
     def start(self, wanted: Post, tasks: Supervisor) -> None:
@@ -79,10 +85,10 @@ class PostRunner:
             apply()
 
         with scope:
-            fetched = await self._fetched()
             if scope.cancel_called:
                 # Given up before there was anything to wait for.
                 return
+            fetched = await self._fetched()
             if isinstance(fetched, PostEnding):
                 ending = fetched
             else:
@@ -94,11 +100,13 @@ class PostRunner:
 
     async def _fetched(self) -> SecretStr | PostEnding:
         try:
-            return await self._keys.fetch()
+            with anyio.move_on_after(self._fetch_timeout):
+                return await self._keys.fetch()
+            detail = f"api_key() took longer than {self._fetch_timeout:g} s"
         except Exception as exc:
             # What it says could hold the key, so only its type is told.
             detail = f"api_key() raised {type(exc).__name__}"
-            return PostEnding(Ending.UNREACHED, Loss(LossKind.KEY_UNAVAILABLE, detail=detail))
+        return PostEnding(Ending.UNREACHED, Loss(LossKind.KEY_UNAVAILABLE, detail=detail))
 
     async def _ending(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 import anyio
@@ -13,6 +15,8 @@ from runware_ws import (
     Client,
     ConfigurationError,
     ConnectionFailed,
+    Ending,
+    PostEnding,
     RunwareError,
     Submitted,
 )
@@ -213,6 +217,71 @@ async def test_a_fetch_that_hangs_is_bounded() -> None:
         async with client_of(emulator, api_key=fetch, open_timeout=0.1) as client:
             await client.run(ask())
             assert calls == 2
+
+
+class Posting:
+    """Posts that are answered at once."""
+
+    def __init__(self) -> None:
+        self.posts = 0
+
+    async def __call__(
+        self,
+        payload: bytes,
+        key: SecretStr,
+        sending: Callable[[], None],
+        take: Callable[[bytes], None],
+    ) -> PostEnding:
+        """Answer one."""
+        sending()
+        self.posts += 1
+        await anyio.sleep(0.01)
+        take(b'{"delta": {"text": "yes"}, "finishReason": "stop"}')
+        return PostEnding(Ending.DONE)
+
+
+@virtual.only()
+@bounded
+async def test_a_fetch_for_a_post_that_hangs_is_bounded() -> None:
+    async with virtual.serving(KEY) as emulator:
+        calls = 0
+
+        async def fetch() -> str:
+            nonlocal calls
+            calls += 1
+            if calls == 2:  # the first one is the socket's
+                await anyio.sleep_forever()
+            return KEY
+
+        post = Posting()
+        async with client_of(emulator, api_key=fetch, post=post, open_timeout=0.1) as client:
+            await client.ready()
+            async with client.stream(ask(), carrier="sse", timeout=None) as stream:
+                assert (await stream.result()).text == "yes"
+            assert (calls, post.posts) == (3, 1)
+
+
+@virtual.only()
+@bounded
+async def test_no_key_is_fetched_for_streams_that_are_not_posted_any_more() -> None:
+    async with virtual.serving(KEY) as emulator:
+        calls = 0
+
+        def fetch() -> str:
+            nonlocal calls
+            calls += 1
+            return KEY
+
+        post = Posting()
+        async with client_of(emulator, api_key=fetch, post=post, max_posts=1) as client:
+            await client.ready()
+            async with AsyncExitStack() as streams:
+                for _ in range(10):
+                    await streams.enter_async_context(client.stream(ask(), carrier="sse"))
+                await anyio.sleep(0.005)
+                assert (calls, post.posts) == (2, 1)
+                await client.aclose()
+        assert (calls, post.posts) == (2, 1)
 
 
 @bounded
