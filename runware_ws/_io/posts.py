@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,13 @@ class PostRunner:
         self._scopes[wanted.number] = scope = anyio.CancelScope()
         payload = wire.join((wanted.record.payload,))
         tasks.start_soon(
-            self._run, wanted.record.uuid, wanted.number, payload, scope, name="runware_ws post"
+            self._run,
+            wanted.record.uuid,
+            wanted.number,
+            payload,
+            scope,
+            tasks,
+            name="runware_ws post",
         )
 
     def drop(self, dropped: Drop) -> None:
@@ -72,7 +79,14 @@ class PostRunner:
         if scope is not None:
             scope.cancel()
 
-    async def _run(self, uuid: str, number: int, payload: bytes, scope: anyio.CancelScope) -> None:
+    async def _run(
+        self,
+        uuid: str,
+        number: int,
+        payload: bytes,
+        scope: anyio.CancelScope,
+        tasks: Supervisor,
+    ) -> None:
         core, now, apply = self._core, self._now, self._apply
 
         def sending() -> bool:
@@ -92,7 +106,13 @@ class PostRunner:
             if isinstance(fetched, PostEnding):
                 ending = fetched
             else:
-                ending = await self._ending(payload, fetched, sending, take)
+                try:
+                    ending = await self._ending(payload, fetched, sending, take)
+                except asyncio.CancelledError:
+                    if scope.cancel_called or tasks.cancelled:
+                        raise
+                    # The caller's own ``post`` may end like this, and it would end the client.
+                    ending = _broken("a cancellation of its own")
             # One that was given up is not told of: the core has forgotten it.
             if self._scopes.pop(number, None) is not None:
                 core.post_ended(uuid, number, ending, now())
@@ -117,11 +137,10 @@ class PostRunner:
     ) -> PostEnding:
         try:
             ending = await self._post(payload, key, sending, take)
+            loss = ending.loss
         except Exception as exc:
             # Unforeseen; and what it says could hold the key.
-            detail = f"the POST ended with {type(exc).__name__}"
-            return PostEnding(Ending.CUT, Loss(LossKind.CLOSED, detail=detail))
-        loss = ending.loss
+            return _broken(type(exc).__name__)
         if loss is None:
             return ending
         clean = self._keys.redact_text(loss.detail)
@@ -129,3 +148,7 @@ class PostRunner:
             return ending
         told = Loss(loss.kind, loss.code, loss.status, loss.retry_after, clean)
         return PostEnding(ending.how, told, ending.body)
+
+
+def _broken(what: str) -> PostEnding:
+    return PostEnding(Ending.CUT, Loss(LossKind.CLOSED, detail=f"the POST ended with {what}"))

@@ -1,0 +1,54 @@
+"""A ``post=`` of the caller's own that breaks: that is the end of a POST, and of nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from runware_ws.emulator import expected_text
+from tests import virtual
+
+from .support import KEY, ask, assert_answers, bounded, client_of
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual.anyio_backend
+
+
+class Breaking:
+    """Sends its request, so to say, and breaks."""
+
+    def __init__(self, end: Any) -> None:
+        self.end = end
+
+    async def __call__(
+        self,
+        payload: bytes,
+        key: SecretStr,
+        sending: Callable[[], None],
+        take: Callable[[bytes], None],
+    ) -> Any:
+        """Break."""
+        sending()
+        if isinstance(self.end, BaseException):
+            raise self.end
+        return self.end
+
+
+@pytest.mark.parametrize(
+    "end", [None, ValueError(KEY), asyncio.CancelledError()], ids=lambda end: type(end).__name__
+)
+@bounded
+async def test_a_post_that_breaks_harms_nobody_else(end: Any) -> None:
+    async with (
+        virtual.serving(KEY) as emulator,
+        client_of(emulator, post=Breaking(end)) as client,
+    ):
+        await client.ready()
+        task, other = ask("one"), ask("two")
+        async with client.stream(task, carrier="sse") as stream:
+            assert (await stream.result()).text == expected_text("one", task.task_uuid)
+        assert_answers(await client.run(other), other)
