@@ -51,7 +51,8 @@ T = TypeVar("T", bound=Task)
 def _as_stream(task: Task) -> Task:
     if isinstance(task, TextInference):
         return task.model_copy(update={"delivery_method": "stream"})
-    return {**task, "deliveryMethod": "stream"}
+    # What is no task at all is told so where tasks are checked.
+    return {**task, "deliveryMethod": "stream"} if isinstance(task, Mapping) else task
 
 
 def _whole(task: Task) -> ValidatedTask:
@@ -133,6 +134,8 @@ class Client:
         self._keys = KeySource(api_key)
         if dial is not None and not callable(dial):
             raise refusal("dial", "be a function that opens sockets, or None", dial)
+        if post is not None and not callable(post):
+            raise refusal("post", "be a function that posts, or None", post)
         self._dial = dial or websocket_dial
         self._durations = Durations()
         self._driver: Driver | None = None
@@ -338,6 +341,12 @@ class Client:
         driver = self._running()
         choice("carrier", carrier, of=get_args(CarrierChoice))
         valid = validate_task(_as_stream(task))
+        if valid.number_results > 1:
+            raise InvalidTask(
+                "numberResults: a stream has one result, and nothing tells the parts of two apart",
+                problems=("numberResults: must be 1 in a stream",),
+                task_uuid=valid.uuid,
+            )
         now = driver.now()
         deltas = Deltas()
         record = self._record(

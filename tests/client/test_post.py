@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from runware_ws import Client, ConfigurationError, InvalidTask
 from runware_ws.emulator import expected_text
 from tests import virtual
 
@@ -52,3 +53,20 @@ async def test_a_post_that_breaks_harms_nobody_else(end: Any) -> None:
         async with client.stream(task, carrier="sse") as stream:
             assert (await stream.result()).text == expected_text("one", task.task_uuid)
         assert_answers(await client.run(other), other)
+
+
+def test_what_cannot_be_called_is_no_post() -> None:
+    wrong: Any = 5
+    with pytest.raises(ConfigurationError, match="post must be"):
+        Client(api_key=KEY, post=wrong)
+
+
+@bounded
+async def test_what_can_be_no_stream_is_refused_before_the_wire() -> None:
+    two = {"taskType": "textInference", "model": "a:b@c", "numberResults": 2}
+    tasks: list[Any] = [two, ask(number_results=2), None, 5, "text"]
+    async with virtual.serving(KEY) as emulator, client_of(emulator) as client:
+        for task in tasks:
+            with pytest.raises(InvalidTask):
+                client.stream(task)
+        assert client.stats().submitted == 0
