@@ -96,7 +96,7 @@ def _is_finite(value: object) -> bool:
 def seconds(
     option: str, value: float | None, *, zero: bool = False, none: str | None = None
 ) -> float | None:
-    """A finite duration above 0; from 0 where ``zero``; or ``None`` where ``none`` says for what.
+    """A finite duration above 0; from 0 if ``zero``; or ``None`` if ``none`` says for what.
 
     Raises:
         ConfigurationError: it is none.

@@ -66,7 +66,7 @@ def check_url(
     option: str = "url",
     example: str = DEFAULT_URL,
 ) -> str:
-    """Return ``url``, scheme and host in small letters, where the key may travel over it.
+    """Return ``url``, scheme and host in small letters, if the key may travel over it.
 
     Args:
         url: what to check.
@@ -92,7 +92,7 @@ def check_url(
 
 
 def check_http_url(url: Any, *, allow_insecure: bool) -> str:
-    """Return ``url``, scheme and host in small letters, where tasks may be posted to it.
+    """Return ``url``, scheme and host in small letters, if tasks may be posted to it.
 
     Raises:
         ConfigurationError: not an HTTP URL, credentials in it, or a plain ``http://`` beyond

@@ -54,7 +54,7 @@ class Config:
     """
 
     timeout: float | None = 300.0
-    """Wall-to-wall limit of a task where the call gives none; ``None``: no limit."""
+    """Wall-to-wall limit of a task if the call gives none; ``None``: no limit."""
     max_in_flight: int = 10_000
     """Admitted tasks at once; more callers wait their turn."""
     max_in_flight_bytes: int = 256 * MIB

@@ -63,7 +63,7 @@ class Submitted(StrEnum):
 class RunwareError(Exception):
     """The root of all exceptions of this library.
 
-    ``task_uuid`` is ``None`` where the error concerns no single task.
+    ``task_uuid`` is ``None`` if the error concerns no single task.
     ``submitted`` and ``safe_to_resend`` are explained at the head of this
     module. All exceptions can be pickled.
     """
@@ -106,7 +106,7 @@ class InvalidTask(RunwareError, ValueError):
 class AuthenticationError(RunwareError):
     """The server refuses the API key. The client ends; it does not dial in a loop.
 
-    ``code`` is the server's error code, ``None`` where it gave none.
+    ``code`` is the server's error code, ``None`` if it gave none.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class TaskError(RunwareError):
     """The server's verdict on one task.
 
     ``code`` and ``message`` are the server's words. ``parameter`` names what
-    it complains about, ``None`` where it names nothing. ``family`` sorts the
+    it complains about, ``None`` if it names nothing. ``family`` sorts the
     code, for the catalogue of codes is not stable. ``retryable`` tells whether
     another try, as a new task, can help. ``raw`` is the whole error object as
     it came. ``items`` are the results of the same task that arrived before
@@ -219,7 +219,7 @@ class HttpRefused(ConnectionFailed):
     """The server answered a POST with a status that is about the connection, not the task.
 
     ``status`` is that of HTTP. ``retry_after`` is what the server asks to wait, in seconds, and
-    ``None`` where it asks nothing. With ``submitted == "maybe"`` (a status from 500 on, or 408)
+    ``None`` if it asks nothing. With ``submitted == "maybe"`` (a status from 500 on, or 408)
     the server may have begun the task.
     """
 

@@ -100,7 +100,7 @@ class SessionLost(Event):
     """The server no longer knows our session: what it had buffered will not be replayed.
 
     ``at_risk`` lists the taskUUIDs that were written and not yet answered.
-    They are not given up: each is asked for, and sent again where that is safe.
+    They are not given up: each is asked for, and sent again if that is safe.
     """
 
     session_uuid: str | None

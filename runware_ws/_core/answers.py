@@ -1,7 +1,7 @@
 """What the core does with what the server said: the readings of ``inbound``, one by one.
 
 Nothing here raises, a foreign or broken item changes no unrelated task, and an
-error goes to a task only where it provably belongs there.
+error goes to a task only if it provably belongs there.
 """
 
 from __future__ import annotations

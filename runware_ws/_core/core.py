@@ -162,7 +162,7 @@ class SessionCore:
         }
 
     def take(self) -> Todo | None:
-        """What is to be done since the last call; ``None`` where there is nothing."""
+        """What is to be done since the last call; ``None`` if there is nothing."""
         out = self._out
         effects, writable, rearm = out.effects, out.wake, out.rearm
         if not (effects or writable or rearm):
@@ -208,7 +208,7 @@ class SessionCore:
         return ClientClosed("the client is draining and takes no new task", task_uuid=record.uuid)
 
     def cancel(self, record: TaskRecord, now: float) -> bool:
-        """The caller gives a task up. False where it had ended. A late result is kept."""
+        """The caller gives a task up. False if it had ended. A late result is kept."""
         if record.ended:
             return False
         self._ends.end(record, TaskState.CANCELLED, now)
@@ -313,7 +313,7 @@ class SessionCore:
         self._ends.end(record, state, now, error)
 
     def next_deadline(self) -> float:
-        """When :meth:`on_deadline` is due next; infinite where nothing is planned."""
+        """When :meth:`on_deadline` is due next; infinite if nothing is planned."""
         return min(
             self._connection.next_deadline(),
             self._table.next_deadline(),
@@ -374,7 +374,7 @@ class SessionCore:
         )
 
     def _too_big(self, loss: Loss, asked: TaskRecord | None, now: float) -> None:
-        """A frame was over a limit: its task ends, where it is known."""
+        """A frame was over a limit: its task ends, if it is known."""
         connection, tasks = self._connection, self._table.tasks
         oversize = connection.oversize
         culprit: TaskRecord | None = None
@@ -404,7 +404,7 @@ class SessionCore:
     # To the wire
 
     def next_frame(self, now: float) -> Frame | None:
-        """The next message for the current socket, ``None`` where there is none.
+        """The next message for the current socket, ``None`` if there is none.
 
         The order: pings, questions, resends, then tasks that were never
         written. Only a ready socket gets frames. Whoever asks for a frame has

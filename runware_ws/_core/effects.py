@@ -100,8 +100,8 @@ class Ending(Enum):
 class PostEnding:
     """The end of one POST.
 
-    ``loss`` tells how, with the HTTP status and the Retry-After where there were any; ``None``
-    where it is done. ``body`` is the beginning of a refusal's body, as it came.
+    ``loss`` tells how, with the HTTP status and the Retry-After if there were any; ``None``
+    if it is done. ``body`` is the beginning of a refusal's body, as it came.
     """
 
     how: Ending
@@ -153,7 +153,7 @@ class Todo:
     """What is to be done after an input: ``SessionCore.take()`` hands it out.
 
     ``effects`` in their order; ``writable``: there may be something to write; ``deadline``: when
-    ``on_deadline`` is due next, ``None`` where that has not changed.
+    ``on_deadline`` is due next, ``None`` if that has not changed.
     """
 
     effects: list[Effect]

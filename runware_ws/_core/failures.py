@@ -52,7 +52,7 @@ _ABOUT_THE_SERVER = frozenset({404, 405, 407, 408, 429})
 
 
 def post_refused_key(ending: PostEnding, errors: list[WireError]) -> AuthenticationError | None:
-    """The refusal of the key in the answer to a POST; ``None`` where it is about something else.
+    """The refusal of the key in the answer to a POST; ``None`` if it is about something else.
 
     401 is (documented); other statuses are where the error's code says so and names no task.
     """

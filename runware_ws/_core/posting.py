@@ -84,7 +84,7 @@ class Posting:
             self._answers.take(said, now)
 
     def ended(self, uuid: str, number: int, ending: PostEnding, now: float) -> Over | None:
-        """POST ``number`` is over; the end of the client, where the key is refused for good."""
+        """POST ``number`` is over; the end of the client, if the key is refused for good."""
         record = self._posts.find(uuid, number)
         if record is None:
             return None

@@ -133,7 +133,7 @@ TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 
 
 def check_connection(old: ConnectionState, new: ConnectionState) -> ConnectionState:
-    """Return ``new`` where ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
+    """Return ``new`` if ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
     if new not in CONNECTION_TRANSITIONS[old]:
         raise IllegalTransition(f"connection: {old.name} -> {new.name} is not in the table")
     return new
@@ -144,7 +144,7 @@ _TASK_BITS = tuple(sum(1 << new for new in TASK_TRANSITIONS[old]) for old in Tas
 
 
 def check_task(old: TaskState, new: TaskState) -> TaskState:
-    """Return ``new`` where ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
+    """Return ``new`` if ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
     if not _TASK_BITS[old] >> new & 1:
         raise IllegalTransition(f"task: {old.name} -> {new.name} is not in the table")
     return new

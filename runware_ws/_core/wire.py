@@ -59,7 +59,7 @@ def _may_be_deep(data: bytes) -> bool:
     """Whether there are more brackets than levels that can be written again, compared or shown."""
     left = _DEEP
     for bracket in (b"[", b"{"):
-        # Not count(): that takes ten times as long where there are few in many bytes.
+        # Not count(): that takes ten times as long if there are few in many bytes.
         at = data.find(bracket)
         while at >= 0:
             left -= 1

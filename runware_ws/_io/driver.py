@@ -145,7 +145,7 @@ class Driver:
         self.apply()
 
     def cancel(self, record: TaskRecord) -> bool:
-        """Give a task up; False where it had ended."""
+        """Give a task up; False if it had ended."""
         done = self.core.cancel(record, self.now())
         self.apply()
         return done
@@ -163,7 +163,7 @@ class Driver:
         self._open_event.set()
 
     def give_up(self, record: TaskRecord) -> None:
-        """Give a task up; where its result is here already, keep it for a claim."""
+        """Give a task up; if its result is here already, keep it for a claim."""
         if not self.cancel(record) and record.state is TaskState.DONE:
             self.core.keep(record)
 
@@ -215,7 +215,7 @@ class Driver:
     # Effects
 
     def apply(self) -> bool:
-        """Perform what the core wants done. False where there was nothing."""
+        """Perform what the core wants done. False if there was nothing."""
         self._wakes_left = WAKES
         todo = self.core.take()
         if todo is None:
@@ -326,7 +326,7 @@ class Driver:
             except TransportLost as exc:
                 loss = exc.loss
         self._socket_scope = self._transport = None
-        # Where the core itself ended the socket, this report is of an old generation.
+        # If the core itself ended the socket, this report is of an old generation.
         if loss is not None:
             loss = Loss(
                 loss.kind,

@@ -171,7 +171,7 @@ class HttpCarrier:
         await self._trim()
 
     async def _trim(self) -> None:
-        """Give up the oldest idle connections, where they are too many or too old."""
+        """Give up the oldest idle connections, if they are too many or too old."""
         idle, now = self._idle, anyio.current_time()
         most = 0 if self._closed else self._max_idle
         while idle and (len(idle) > most or idle[0].idle_until <= now):

@@ -44,7 +44,7 @@ class Supervisor:
     """Runs functions until it is cancelled, or until one of them raises.
 
     ``on_end`` is called once, when all of them have ended: with what one of them raised, or
-    with ``None`` where they were cancelled, by :meth:`cancel` or by an event loop that ends.
+    with ``None`` if they were cancelled, by :meth:`cancel` or by an event loop that ends.
     """
 
     def __init__(self, name: str, on_end: Callable[[BaseException | None], None]) -> None:

@@ -36,7 +36,7 @@ class _TrioWaiter:
 
 
 def _wake_future(future: asyncio.Future[None]) -> None:
-    # Done already where the waiting task was cancelled.
+    # Done already if the waiting task was cancelled.
     if not future.done():
         future.set_result(None)
 
@@ -46,7 +46,7 @@ class Waiting:
     """``now()``: the library's monotonic clock, in seconds.
 
     ``waiter()``: something for one task to await. ``wake(waiter)``: wake that task, now or as soon
-    as it awaits; harmless where it was woken, or cancelled, before.
+    as it awaits; harmless if it was woken, or cancelled, before.
     """
 
     now: Callable[[], float]
@@ -127,7 +127,7 @@ def _current_trio() -> object | None:
 
 
 class Wakeup:
-    """Wakes the one task that waits, where one does.
+    """Wakes the one task that waits, if one does.
 
     It is not remembered: whoever waits has looked first whether there is something to do.
     """
@@ -151,6 +151,6 @@ class Wakeup:
 
 
 def running_on_trio() -> bool:
-    """Whether the caller runs under trio (also where trio is a guest of another loop)."""
+    """Whether the caller runs under trio (also if trio is a guest of another loop)."""
     trio = sys.modules.get("trio")
     return trio is not None and bool(trio.lowlevel.in_trio_task())

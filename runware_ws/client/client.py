@@ -101,16 +101,16 @@ class Client:
     than started it. Used from another event loop or thread, it raises
     :class:`ConfigurationError`; :class:`SyncClient` is for threads.
 
-    Only leaving the block, or :meth:`aclose`, ends it. Where the event loop
+    Only leaving the block, or :meth:`aclose`, ends it. If the event loop
     ends first, it is dropped with a ``ResourceWarning``.
 
     Args:
         url: the socket; the service's own by default.
         api_key: the key, or a plain or async function that fetches it for each
             dial; ``None``: the environment variable ``RUNWARE_API_KEY``.
-        config: options; the defaults where ``None``.
+        config: options; the defaults if ``None``.
         dial: opens sockets; ``None``: the ``websockets`` library.
-        post: posts streams over HTTP; ``None``: the HTTP client of the extra ``sse``, where
+        post: posts streams over HTTP; ``None``: the HTTP client of the extra ``sse``, if
             it is installed and ``dial`` is not given, or ``http_url`` is.
         options: single fields of :class:`Config`, e.g. ``max_in_flight=500``.
 
@@ -139,7 +139,7 @@ class Client:
         self._dial = dial or websocket_dial
         self._durations = Durations()
         self._driver: Driver | None = None
-        # The HTTP client where it is ours to close.
+        # The HTTP client if it is ours to close.
         self._http = None
         if post is None:
             post = self._http = carrier_of(self._url, self._config, own_dial=dial is not None)
@@ -326,9 +326,9 @@ class Client:
             carrier: ``"sse"``: server-sent events over HTTP, which is what Runware
                 documents (needs the extra ``sse``; ``http_url`` tells where).
                 ``"socket"``: deltas pushed over the socket; whether the service does
-                that is unsure. ``"auto"``: ``"sse"`` where the extra is installed, and the
-                socket where it is not, where ``dial=`` is given without ``post=`` or
-                ``http_url=``, or where the server says that it has no HTTP side (event
+                that is unsure. ``"auto"``: ``"sse"`` if the extra is installed, and the
+                socket if it is not, if ``dial=`` is given without ``post=`` or
+                ``http_url=``, or if the server says that it has no HTTP side (event
                 ``NoHttpSide``). ``stream.carrier`` says which it is.
 
         Raises:
@@ -390,9 +390,9 @@ class Client:
         ``contextlib.aclosing`` to have that at once); answers that had come and
         were not taken wait for :meth:`claim`.
 
-        Where the client ends or drains meanwhile, each task left of a list (of
+        If the client ends or drains meanwhile, each task left of a list (of
         whatever has a length) is an outcome with :class:`ClientClosed`. From any
-        other source at most two tasks more are taken; where there are more, the
+        other source at most two tasks more are taken; if there are more, the
         iterator then raises that error.
 
         Args:
@@ -422,7 +422,7 @@ class Client:
         return MapRun(driver, submit, concurrency, whole=isinstance(tasks, Sized))
 
     def _run_source(self, feed: Callable[[], Awaitable[None]]) -> bool:
-        """Run what reads a map's source until the client closes; False where it has."""
+        """Run what reads a map's source until the client closes; False if it has."""
         if self._running().core.state is ConnectionState.CLOSED:
             return False
         if self._sources is None or self._sources.ended:
@@ -476,7 +476,7 @@ class Client:
     def claim(self, task_uuid: str) -> Result | None:
         """Hand out, once, what came too late for its caller, or for nobody.
 
-        Returns ``None`` where nothing came (yet), or where it was dropped: the
+        Returns ``None`` if nothing came (yet), or if it was dropped: the
         store holds ``claim_limit`` tasks and ``claim_bytes`` bytes.
         """
         items = self._running().core.claim(task_uuid)

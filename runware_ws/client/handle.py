@@ -22,7 +22,7 @@ def outcome_of(record: TaskRecord) -> Result:
     """The result of a task that is done.
 
     Raises:
-        RunwareError: how the task ended, where it ended without a result.
+        RunwareError: how the task ended, if it ended without a result.
         RuntimeError: the task has not ended.
     """
     if record.state is DONE:
@@ -33,7 +33,7 @@ def outcome_of(record: TaskRecord) -> Result:
 
 
 def error_of(record: TaskRecord) -> RunwareError | None:
-    """How a task ended without a result; ``None`` where it is done, or has not ended."""
+    """How a task ended without a result; ``None`` if it is done, or has not ended."""
     if record.error is not None:
         # A copy for each: a traceback leads to the record, which would lead to the traceback.
         return copy(record.error)
@@ -90,7 +90,7 @@ class TaskHandle:
 
     @property
     def error(self) -> RunwareError | None:
-        """How the task ended without a result; ``None`` where it is done, or has not ended."""
+        """How the task ended without a result; ``None`` if it is done, or has not ended."""
         return error_of(self._record)
 
     @property
@@ -102,7 +102,7 @@ class TaskHandle:
     def cancel(self) -> bool:
         """Give the task up; awaiting it raises :class:`TaskCancelled` from then on.
 
-        Returns False where it had ended already. The server cannot cancel
+        Returns False if it had ended already. The server cannot cancel
         (documented): a task that was written still runs and is billed, and its
         late result waits for ``client.claim(uuid)``.
         """
@@ -113,7 +113,7 @@ class TaskHandle:
         """The result of a task that is done.
 
         Raises:
-            RunwareError: how the task ended, where it ended without a result.
+            RunwareError: how the task ended, if it ended without a result.
             RuntimeError: the task has not ended.
         """
         if self._result is None:
@@ -121,7 +121,7 @@ class TaskHandle:
         return self._result
 
     def give_up(self) -> None:
-        """Give the task up; where its result is here already, keep it for ``client.claim``."""
+        """Give the task up; if its result is here already, keep it for ``client.claim``."""
         self._driver.give_up(self._record)
 
     def __await__(self) -> Generator[Any, Any, Result]:
@@ -165,7 +165,7 @@ class TaskHandle:
 
         A note has ``status`` ``"processing"`` and ``progress``; only the latest
         is kept, so a slow reader misses notes, never items. Ends when all items
-        came; raises what awaiting raises where the task ends without.
+        came; raises what awaiting raises if the task ends without.
         """
         return _Items(self, self._record, self._news)
 

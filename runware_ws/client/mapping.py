@@ -46,7 +46,7 @@ class Outcome(Generic[T]):
     """How one task of a ``map`` ended: with ``result``, or with ``error``; never both.
 
     ``index`` is the task's place in the input, from 0; ``task`` the input
-    itself. ``task_uuid`` is ``None`` only where the task was refused before it
+    itself. ``task_uuid`` is ``None`` only if the task was refused before it
     got one.
     """
 
@@ -62,7 +62,7 @@ class Outcome(Generic[T]):
         return self.error is None
 
     def unwrap(self) -> Result:
-        """The result; raises the error where there is none."""
+        """The result; raises the error if there is none."""
         if self.error is not None:
             # A copy: the traceback of this one would lead to itself.
             raise copy(self.error)
@@ -74,7 +74,7 @@ class MapRun(Generic[T]):
     """The state of one ``map``: what runs, what is done, what is still to come.
 
     ``whole``: the tasks have a known number, and each is to have an outcome, also
-    where the client takes no more.
+    if the client takes no more.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class MapRun(Generic[T]):
         # Why no further task is taken; raised when what was started has ended.
         self.broken: Exception | None = None
         self.running: dict[TaskHandle, tuple[int, T]] = {}
-        # With the handle, where there is one: its answer is kept if nobody takes it.
+        # With the handle, if there is one: its answer is kept if nobody takes it.
         self.done: deque[tuple[Outcome[T], TaskHandle | None]] = deque()
         self._room = anyio.Event()
         self._wake = anyio.Event()
@@ -109,13 +109,13 @@ class MapRun(Generic[T]):
     def room(self) -> int:
         """How many tasks more may be started."""
         if len(self.done) >= TURN:
-            # Thousands of refusals need not pile up where ``concurrency`` is large.
+            # Thousands of refusals need not pile up if ``concurrency`` is large.
             return 0
         # What the reader has not taken counts too: a slow reader slows the map down.
         return self._concurrency - len(self.running) - len(self.done)
 
     def pull(self, source: Iterator[T]) -> bool:
-        """Start the next task of a plain source; False where there is none."""
+        """Start the next task of a plain source; False if there is none."""
         try:
             task = next(source)
         except StopIteration:
@@ -131,7 +131,7 @@ class MapRun(Generic[T]):
         return True
 
     def start(self, task: T) -> None:
-        """Start one task; where it is refused, that is its outcome."""
+        """Start one task; if it is refused, that is its outcome."""
         index, self._count = self._count, self._count + 1
         self._turn -= 1
         try:
@@ -196,7 +196,7 @@ class MapRun(Generic[T]):
         self._wake.set()
 
     async def advance(self, tasks: Iterable[T], *, more: bool) -> None:
-        """Start ``tasks``. Where there are no ``more`` at hand, wait until there is an outcome."""
+        """Start ``tasks``. If there are no ``more`` at hand, wait until there is an outcome."""
         for task in tasks:
             self.start(task)
         while self.running and not self.done and not more:
@@ -219,7 +219,7 @@ async def run_map(
 ) -> AsyncGenerator[Outcome[T]]:
     """Yield the outcome of each task as it comes.
 
-    ``spawn`` runs a function beside the reader, or returns False where the client is closed.
+    ``spawn`` runs a function beside the reader, or returns False if the client is closed.
     """
     feeder: _Feeder[T] | None = None
     source: Iterator[T] | None = None
@@ -262,7 +262,7 @@ class _Feeder(Generic[T]):
     async def feed(self) -> None:
         """Start one task after the other, until the source ends or the reader leaves."""
         run = self._run
-        # Where neither the source ends it nor the reader, the client was closed.
+        # If neither the source ends it nor the reader, the client was closed.
         why: Exception | None = ClientClosed("the client was closed before all tasks were taken")
         source: AsyncIterator[T] | None = None
         try:

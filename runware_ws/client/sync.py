@@ -38,7 +38,7 @@ class SyncClient:
     """A :class:`Client` for blocking code: scripts, notebooks, Celery, Locust users.
 
     Use it as ``with SyncClient() as client``, or :meth:`close` it. It starts with the
-    first call, and runs in a thread of its own, so it works where an event loop runs
+    first call, and runs in a thread of its own, so it works if an event loop runs
     already, as in a notebook. Any number of threads may share one; each call blocks
     its own thread only. An interrupted call (Ctrl+C) gives its task up, as a
     cancelled ``Client.run`` does. What is still open when the program ends is closed then.
@@ -99,7 +99,7 @@ class SyncClient:
                     wait_for(portal.start_task_soon(self._client.aclose))
 
     def _running(self) -> BlockingPortal:
-        """The way into the client's thread, which is started where it is not there yet."""
+        """The way into the client's thread, which is started if it is not there yet."""
         if self._closed:
             raise ClientClosed("the client is closed")
         portal = self._portal
@@ -392,7 +392,7 @@ async def next_of(source: Any) -> Any:
 
 
 def leave(client: SyncClient, func: Callable[[], Awaitable[None]]) -> None:
-    """Let go of something; where the client is closed, there is nothing left of it."""
+    """Let go of something; if the client is closed, there is nothing left of it."""
     try:
         client.call(func)
     except ClientClosed:

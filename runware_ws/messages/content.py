@@ -102,7 +102,7 @@ def _has_surrogate(text: str) -> bool:
 def _media(
     reading: Reading, block: dict[str, Any], place: str, kind: Literal["image", "document"]
 ) -> str | None:
-    """Take the media of a block; returns its label, ``None`` where it was refused or dropped."""
+    """Take the media of a block; returns its label, ``None`` if it was refused or dropped."""
     _marks(reading, block, place, "system+history")
     given = dict(block)
     citations = given.get("citations")
@@ -196,7 +196,7 @@ def _written(reading: Reading, parts: list[dict[str, Any]], place: str) -> str |
 
 
 def read_content(reading: Reading, value: object, place: str) -> str | None:
-    """Translate the content of one message; ``None`` where it was refused.
+    """Translate the content of one message; ``None`` if it was refused.
 
     Images and documents go to ``reading``. A message that has nothing else gets their labels as
     its text (``[image 1]``), for a message on Runware cannot be empty.
@@ -223,7 +223,7 @@ def read_content(reading: Reading, value: object, place: str) -> str | None:
 
 
 def read_system(reading: Reading, value: object) -> str | None:
-    """Translate ``system``; text blocks are joined by line ends. ``None`` where it is empty."""
+    """Translate ``system``; text blocks are joined by line ends. ``None`` if it is empty."""
     if isinstance(value, str):
         return value or None
     if not is_array(value):

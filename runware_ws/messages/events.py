@@ -129,7 +129,7 @@ class EventBuilder:
         """The events that end the message.
 
         Only for the true end of the answer: what is left of its calls goes out as it is, also
-        where the model broke off in one or wrote no JSON.
+        if the model broke off in one or wrote no JSON.
 
         Raises:
             ProtocolError: as :meth:`feed` raised before.
@@ -268,7 +268,7 @@ class EventBuilder:
         return self._release(tool) if self._tool in (None, tool) else []
 
     def _release(self, tool: _Tool) -> list[MessageEvent]:
-        """Send what is held of a call, and open its block first where needed."""
+        """Send what is held of a call, and open its block first if needed."""
         if tool.name is None:
             return []
         events: list[MessageEvent] = []

@@ -72,7 +72,7 @@ class ThinkingBlock(JsonObject):
 
 
 class ToolUseBlock(JsonObject):
-    """A call that the model asks for. ``input`` is empty where its JSON cannot be read."""
+    """A call that the model asks for. ``input`` is empty if its JSON cannot be read."""
 
     type: Literal["tool_use"]
     id: str
@@ -97,7 +97,7 @@ class RunwareDetails(JsonObject):
     ``finish_reason`` is the server's word. ``usage`` is the server's object; ``None``: it sent
     none, so the zeros of ``message.usage`` mean nothing. ``cost`` is in US dollars; ``None``: not
     told. ``recovered_by`` tells how the answer came home. ``invalid_tool_input`` is there only
-    where the model wrote arguments that are no JSON object: its words, by the call's id.
+    if the model wrote arguments that are no JSON object: its words, by the call's id.
     """
 
     task_uuid: str
@@ -111,7 +111,7 @@ class RunwareDetails(JsonObject):
 class Message(JsonObject):
     """The whole answer.
 
-    ``stop_reason`` is ``None`` where the server's word is not known here. ``stop_sequence`` is
+    ``stop_reason`` is ``None`` if the server's word is not known here. ``stop_sequence`` is
     always ``None``: the service does not tell which one it met. ``runware`` is no field of the
     shape, and the message of a stream has none.
     """

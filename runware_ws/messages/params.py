@@ -42,7 +42,7 @@ class FilePath(Protocol):
 
 
 class CacheControlParam(TypedDict):
-    """A cache mark; ``ttl`` is ``"5m"`` where it is not given."""
+    """A cache mark; ``ttl`` is ``"5m"`` if it is not given."""
 
     type: ReadOnly[Literal["ephemeral"]]
     ttl: NotRequired[ReadOnly[Literal["5m", "1h"]]]

@@ -32,7 +32,7 @@ def shown(name: object) -> str:
 def as_object(value: object) -> dict[str, Any] | None:
     """Read a JSON object: a mapping, or a pydantic model (the ``anthropic`` package's blocks).
 
-    ``None`` where it is neither. In a model, a field that is ``None`` is not set.
+    ``None`` if it is neither. In a model, a field that is ``None`` is not set.
     """
     if is_object(value):
         return value

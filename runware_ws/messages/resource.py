@@ -49,7 +49,7 @@ class Runner(Protocol):
 class MessageStream:
     """The events of one message as they come: ``async for event in stream``.
 
-    ``async with stream`` gives the message up where the block is left early, and
+    ``async with stream`` gives the message up if the block is left early, and
     so does :meth:`aclose`. A stream that is cut and cannot be completed raises
     ``StreamInterrupted``; ``message_stop`` comes only at the true end.
     """
@@ -150,7 +150,7 @@ class Messages:
 
         The parameters are those of the Messages shape; ``None`` is as good as not given. What
         this model does not take (``temperature``, ``top_p``, ``top_k``, unknown parameters and
-        blocks) is refused by name, or left out with a warning where ``unsupported="drop"``.
+        blocks) is refused by name, or left out with a warning if ``unsupported="drop"``.
         ``unsupported``, ``thinking_level``, ``include_cost`` and ``task_uuid`` are told in
         :func:`to_task`, ``timeout`` in ``Client.run``.
 

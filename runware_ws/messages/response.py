@@ -42,7 +42,7 @@ def message_id(task_uuid: str) -> str:
 
 
 def stop_reason(finish_reason: str | None, *, tool_calls: bool) -> StopReason | None:
-    """Translate ``finishReason``; ``None`` where its word is not known here.
+    """Translate ``finishReason``; ``None`` if its word is not known here.
 
     With tool calls it is ``tool_use``, whichever word the server has, but for an answer that was
     cut short: its last call may be half a call, and must not be run.
@@ -52,7 +52,7 @@ def stop_reason(finish_reason: str | None, *, tool_calls: bool) -> StopReason | 
 
 
 def usage_of(usage: RunwareUsage | None) -> Usage:
-    """Token counts, which a message must have: 0 where the server did not tell."""
+    """Token counts, which a message must have: 0 if the server did not tell."""
     return Usage(
         input_tokens=(usage.input_tokens if usage is not None else None) or 0,
         output_tokens=(usage.output_tokens if usage is not None else None) or 0,
@@ -84,12 +84,12 @@ def _beyond(result: Result) -> RunwareDetails:
 def to_message(result: Result, model: str = DEFAULT_MODEL) -> Message:
     """Translate the result of one task, whose ``numberResults`` is 1, into a message.
 
-    ``content`` has the reasoning (where the service shows it), the text and the tool calls, in
-    this order, and none of them where there is none. ``model`` is the name that the caller used.
+    ``content`` has the reasoning (if the service shows it), the text and the tool calls, in
+    this order, and none of them if there is none. ``model`` is the name that the caller used.
 
     ``message.runware`` is beyond the shape: ``task_uuid``, ``finish_reason`` (the server's word),
     ``usage`` (the server's object; ``None``: it sent none, so the zeros of ``message.usage`` mean
-    nothing), ``cost`` (US dollars or ``None``), ``recovered_by``, and, only where the model wrote
+    nothing), ``cost`` (US dollars or ``None``), ``recovered_by``, and, only if the model wrote
     arguments that are no JSON object, ``invalid_tool_input`` (its words, by the call's id).
     """
     content: list[ContentBlock] = []

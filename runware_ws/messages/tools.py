@@ -238,7 +238,7 @@ def tool_id(task_uuid: str, number: int) -> str:
 
 
 def invalid_input(call: ToolCall) -> str | None:
-    """The arguments of a call as the model wrote them, where they are no JSON object."""
+    """The arguments of a call as the model wrote them, if they are no JSON object."""
     source = call_source(call.raw)
     value = source.get("arguments", source.get("input"))
     if value is None or value == "" or is_object(value):

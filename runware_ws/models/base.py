@@ -166,7 +166,7 @@ class WireModel(BaseModel):
     def to_json(self) -> bytes:
         """Return the same as UTF-8 JSON: one object, not the array that a frame needs.
 
-        Raises ``InvalidTask`` where a value cannot be written as JSON.
+        Raises ``InvalidTask`` if a value cannot be written as JSON.
         """
         try:
             # The compiled serializer itself: ``model_dump_json`` would make a str on the way.

@@ -25,7 +25,7 @@ class ToolCallPiece:
     """A piece of a tool call. ``index`` tells the calls of an answer apart.
 
     ``id`` and ``name`` come once and are ``None`` in the other pieces. ``arguments`` is the next
-    piece of the call's JSON text, which stays empty where the call has no arguments.
+    piece of the call's JSON text, which stays empty if the call has no arguments.
     """
 
     index: int

@@ -76,7 +76,7 @@ def _lookup(code: str) -> ErrorFamily:
 
 
 def family(code: str) -> ErrorFamily:
-    """Return the family of ``code``; ``UNKNOWN`` where no row matches. Never raises."""
+    """Return the family of ``code``; ``UNKNOWN`` if no row matches. Never raises."""
     # A hostile or broken server could send megabytes as a code: judge (and remember) a short head.
     return _lookup(code.strip()[:200])
 

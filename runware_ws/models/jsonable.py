@@ -67,7 +67,7 @@ def dump_json(value: Any) -> bytes:
 def json_object_snapshot(value: Any) -> dict[str, Any]:
     """Return a deep copy of a JSON object, made of plain JSON types only.
 
-    Raises ``ValueError`` where ``value`` is not a dict or cannot be written as JSON.
+    Raises ``ValueError`` if ``value`` is not a dict or cannot be written as JSON.
     """
     if not is_object(value):
         raise ValueError("must be an object")

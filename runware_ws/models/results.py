@@ -52,7 +52,7 @@ class ResultItem:
     """One item of a task: a view of the object that the server sent.
 
     ``raw`` is that object, not a copy: do not change it. ``item["key"]``, ``item.get("key")`` and
-    ``"key" in item`` read it directly. Attributes are ``None`` where the server sent nothing or
+    ``"key" in item`` read it directly. Attributes are ``None`` if the server sent nothing or
     something of another type. Field names: observed, unless said otherwise.
     """
 
@@ -76,7 +76,7 @@ class ResultItem:
 
     @property
     def text(self) -> str | None:
-        """The generated text; ``None`` where there is none (an image, a bare tool call)."""
+        """The generated text; ``None`` if there is none (an image, a bare tool call)."""
         return _str(self.raw.get("text"))
 
     @property
@@ -86,7 +86,7 @@ class ResultItem:
 
     @property
     def reasoning_content(self) -> str | None:
-        """The model's reasoning, where the server shows it."""
+        """The model's reasoning, if the server shows it."""
         return _str(self.raw.get("reasoningContent"))
 
     @property
@@ -117,7 +117,7 @@ class ResultItem:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...] | None:
-        """The tools that the model wants called; ``None`` where it wants none. Shape: unsure."""
+        """The tools that the model wants called; ``None`` if it wants none. Shape: unsure."""
         return parse_tool_calls(self.raw.get("toolCalls"))
 
     @property
@@ -144,7 +144,7 @@ class ResultItem:
         return iter(self.raw)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return ``raw[key]``, or ``default`` where the server did not send it."""
+        """Return ``raw[key]``, or ``default`` if the server did not send it."""
         return self.raw.get(key, default)
 
     def __eq__(self, other: object) -> bool:
@@ -203,7 +203,7 @@ class Result:
 
     @property
     def text(self) -> str | None:
-        """The text of the first item; ``None`` where there is none."""
+        """The text of the first item; ``None`` if there is none."""
         return _str(self.raw[0].get("text")) if self.raw else None
 
     @property
@@ -223,12 +223,12 @@ class Result:
 
     @property
     def usage(self) -> Usage | None:
-        """Token counts, summed over all items that carry them; ``None`` where none does."""
+        """Token counts, summed over all items that carry them; ``None`` if none does."""
         return Usage.total([u for item in self.items if (u := item.usage) is not None])
 
     @property
     def cost(self) -> float | None:
-        """US dollars, summed over all items that carry a price; ``None`` where none does."""
+        """US dollars, summed over all items that carry a price; ``None`` if none does."""
         costs = [cost for item in self.items if (cost := item.cost) is not None]
         return math.fsum(costs) if costs else None
 

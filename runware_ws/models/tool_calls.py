@@ -16,7 +16,7 @@ __all__ = ["ToolCall", "call_source", "parse_tool_calls"]
 class ToolCall:
     """A call that the model asks for.
 
-    ``id`` is ``None`` where the server gave none. ``arguments`` is empty where the server's
+    ``id`` is ``None`` if the server gave none. ``arguments`` is empty if the server's
     arguments are no JSON object (a model can write broken JSON); look into ``raw`` then.
     """
 
@@ -60,7 +60,7 @@ def _tool_call(entry: Any) -> ToolCall | None:
 
 
 def parse_tool_calls(value: Any) -> tuple[ToolCall, ...] | None:
-    """Read a ``toolCalls`` list; entries without a name are skipped; ``None`` where none is left.
+    """Read a ``toolCalls`` list; entries without a name are skipped; ``None`` if none is left.
 
     Never raises.
     """

@@ -62,7 +62,7 @@ class Usage:
 
     @property
     def total_tokens(self) -> int | None:
-        """All tokens: the server's number, else input plus output where both are known."""
+        """All tokens: the server's number, else input plus output if both are known."""
         total = self._first("totalTokens", "total_tokens")
         if total is not None:
             return total
@@ -83,7 +83,7 @@ class Usage:
         return self.raw[key]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return ``raw[key]``, or ``default`` where the server did not send it."""
+        """Return ``raw[key]``, or ``default`` if the server did not send it."""
         return self.raw.get(key, default)
 
     def __eq__(self, other: object) -> bool:

@@ -25,8 +25,8 @@ _ABOUT_ANOTHER_TASK = frozenset({"getResponse", "getTaskDetails"})
 class ValidatedTask(NamedTuple):
     """A task that may go on the wire, with what the client needs to know of it.
 
-    ``uuid`` is in lower case. ``delivery`` is ``sync`` where the task does not say.
-    ``number_results`` is 1 where it does not say. ``model`` is ``None`` where there is none.
+    ``uuid`` is in lower case. ``delivery`` is ``sync`` if the task does not say.
+    ``number_results`` is 1 if it does not say. ``model`` is ``None`` if there is none.
     ``payload`` is the JSON of the one task object, in UTF-8; a frame needs an array of them.
     """
 

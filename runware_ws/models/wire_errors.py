@@ -23,7 +23,7 @@ UNKNOWN_CODE = "unknown"
 class WireError:
     """One error as the server told it.
 
-    ``code`` is ``"unknown"`` and ``message`` is empty where the server gave none. ``parameter`` is
+    ``code`` is ``"unknown"`` and ``message`` is empty if the server gave none. ``parameter`` is
     a name, a tuple of names, or ``None``. ``task_uuid`` is in lower case; ``None`` means that the
     error names no task: it must not be blamed on one. ``raw`` is the object as it came.
     """
@@ -125,7 +125,7 @@ def parse_errors(frame: Mapping[str, Any]) -> list[WireError]:
 
 
 def parse_item_error(item: Mapping[str, Any]) -> WireError | None:
-    """Return the error of one ``data`` item, ``None`` where it tells of none.
+    """Return the error of one ``data`` item, ``None`` if it tells of none.
 
     An item tells of one with ``status: "error"`` (documented), or by an error of its own under
     ``error`` or ``errors``. The task of the item is the error's task.

@@ -86,7 +86,7 @@ class Over:
 
     @property
     def reason(self) -> str:
-        """Why, for people; empty where the caller closed."""
+        """Why, for people; empty if the caller closed."""
         return "" if self.failure is None else self.failure.message
 
 
@@ -241,7 +241,7 @@ class Connection:
     def _key_refused(
         self, refusal: AuthenticationError, strikes: int, now: float, *, sure: bool = True
     ) -> Over | None:
-        """The key was refused so often in a row. The end of the client, where that was the last.
+        """The key was refused so often in a row. The end of the client, if that was the last.
 
         Not ``sure``: the error's code is not one of keys.
         """
@@ -360,7 +360,7 @@ class Connection:
 
     def _give_up(self, failure: RunwareError) -> Over:
         """End for good: another dial cannot cure this."""
-        # Where the socket was lost before, that was told.
+        # If the socket was lost before, that was told.
         was_ready = self.state is _C.READY and self.open
         if self.open or self.state is _C.DIALING:
             self._out.effects.append(Close(self.generation, graceful=False))
@@ -369,11 +369,11 @@ class Connection:
         return Over(failure, was_ready)
 
     def fail(self, failure: RunwareError) -> Over | None:
-        """The driver cannot go on. ``None`` where it had ended."""
+        """The driver cannot go on. ``None`` if it had ended."""
         return None if self.over else self._give_up(failure)
 
     def close(self) -> Over | None:
-        """End because the caller says so. ``None`` where that was said before."""
+        """End because the caller says so. ``None`` if that was said before."""
         if self.state is _C.CLOSED:
             return None
         over = Over(None, self.state is _C.READY, told=self.state is _C.FAILED)

@@ -4,7 +4,7 @@ A ping goes out when nothing came in for ``ping_after``; any inbound frame
 counts as life. A silent peer is not judged at once: the loop may have been
 blocked, or the host suspended, while the answer lies in the kernel's buffer.
 So the judgement first takes a short look (``LOOK`` seconds in which the reader
-runs), and where the timer itself came late it sends one more probe.
+runs), and if the timer itself came late it sends one more probe.
 """
 
 from __future__ import annotations

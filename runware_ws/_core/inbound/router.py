@@ -35,7 +35,7 @@ __all__ = [
 class Single:
     """One item that is no result: a receipt, a delta, an archive's entry, or an error.
 
-    ``error`` is the item's error, where it is one.
+    ``error`` is the item's error, if it is one.
     """
 
     record: TaskRecord
@@ -212,7 +212,7 @@ class Router:
             return Results(record, [item])
         if means is not Meaning.ERROR:
             return Single(record, item, means)
-        # Where only the status says so, the item itself is all there is to tell.
+        # If only the status says so, the item itself is all there is to tell.
         clean = _redacted(item, self._redact)
         error = parse_item_error(clean) or parse_item_error({**clean, "status": "error"})
         return Single(record, item, means, error)
@@ -223,7 +223,7 @@ class Router:
         return parse_errors(_redacted(told, self._redact))
 
     def errors_in(self, body: bytes) -> list[WireError]:
-        """The errors in the body of a refusal; none where it is no JSON object."""
+        """The errors in the body of a refusal; none if it is no JSON object."""
         try:
             return self.errors_of(wire.decode(body))
         except wire.MalformedFrameError:

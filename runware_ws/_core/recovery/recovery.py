@@ -150,7 +150,7 @@ class Recovery:
             self._ends = {each: at for each, at in self._ends.items() if each in needed}
         record.leave_http()
         record.cut(self._generation, now)
-        # Where there is no socket, the sweep after the next connection finds it.
+        # If there is no socket, the sweep after the next connection finds it.
         self._ask_at(record, now)
 
     def _ask_from(self, record: TaskRecord, now: float) -> float:
@@ -262,7 +262,7 @@ class Recovery:
     # To the wire
 
     def next_frame(self, generation: int, now: float) -> Frame | None:
-        """The next frame of questions or, where none may go out, of resends."""
+        """The next frame of questions or, if none may go out, of resends."""
         return self._questions(now) or self._resends(generation, now)
 
     @property
@@ -326,7 +326,7 @@ class Recovery:
     # Answers
 
     def _close_question(self, record: TaskRecord) -> bool:
-        """Close the question about a task; False where none was open."""
+        """Close the question about a task; False if none was open."""
         if not record.answered():
             return False
         del self.open[record.uuid]
@@ -387,7 +387,7 @@ class Recovery:
     def denied(self, record: TaskRecord, family: ErrorFamily, now: float) -> bool:
         """A question was not answered with the truth. True: the task is lost on the server.
 
-        ``family`` is that of the error; NOT_FOUND where there was none.
+        ``family`` is that of the error; NOT_FOUND if there was none.
         """
         if not self._close_question(record):
             # The answer to a question that was given up, or to one that was answered.
@@ -447,7 +447,7 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
 
     A question only reads, so what a provider, a safety filter or an empty
     account say is about the task, even under the question's name. An error
-    that does not name its type of task is a question's answer where a question
+    that does not name its type of task is a question's answer if a question
     could have earned it; so is one that denies a task we asked about.
     """
     fam = error.family

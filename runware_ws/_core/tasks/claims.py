@@ -31,7 +31,7 @@ class Claims:
         return len(self._items)
 
     def add(self, uuid: str, item: dict[str, Any], size: int) -> bool:
-        """Keep ``item``; ``size`` is what it weighs in bytes. False where it is not kept anew."""
+        """Keep ``item``; ``size`` is what it weighs in bytes. False if it is not kept anew."""
         items, weight = self._items.pop(uuid, ([], 0))
         if len(items) >= MOST_ITEMS or item in items:
             self._items[uuid] = (items, weight)
@@ -45,7 +45,7 @@ class Claims:
         return uuid in self._items
 
     def take(self, uuid: str) -> list[dict[str, Any]] | None:
-        """Hand out and forget what came for ``uuid``; ``None`` where nothing did."""
+        """Hand out and forget what came for ``uuid``; ``None`` if nothing did."""
         found = self._items.pop(uuid, None)
         if found is None:
             return None
@@ -59,7 +59,7 @@ class Tombstones:
     A copy can come as long as the server keeps its buffer, 120 s (documented).
     Entries are forgotten by the thousand, not one by one: each lives ``keep``
     seconds at least, and twice that at most. But there are never more than
-    ``limit``: where more come, only the newest half of that many is sure.
+    ``limit``: if more come, only the newest half of that many is sure.
     """
 
     def __init__(self, limit: int = 65_536, keep: float = 180.0) -> None:
@@ -80,7 +80,7 @@ class Tombstones:
     ) -> bool:
         """Remember that ``uuid`` ended so at ``now``; ``generation``: where it was last written.
 
-        True where :meth:`next_expiry` is another now.
+        True if :meth:`next_expiry` is another now.
         """
         young = self._young
         young[uuid] = generation << _BITS | (_STREAM if stream else 0) | end
@@ -94,7 +94,7 @@ class Tombstones:
         self._turn_at = now + self._keep if self._old else _NEVER
 
     def get(self, uuid: str) -> TaskState | None:
-        """How ``uuid`` ended; ``None`` where it is not remembered."""
+        """How ``uuid`` ended; ``None`` if it is not remembered."""
         found = self._young.get(uuid) or self._old.get(uuid)
         return None if found is None else TaskState(found & _END)
 
@@ -103,12 +103,12 @@ class Tombstones:
         return bool(((self._young.get(uuid) or self._old.get(uuid)) or 0) & _STREAM)
 
     def take(self, uuid: str) -> int:
-        """Drop one entry; on which socket it was last written, 0 where it is not remembered."""
+        """Drop one entry; on which socket it was last written, 0 if it is not remembered."""
         old = self._old.pop(uuid, 0)
         return (self._young.pop(uuid, 0) or old) >> _BITS
 
     def next_expiry(self) -> float:
-        """When the oldest entries are to go; infinite where there are none."""
+        """When the oldest entries are to go; infinite if there are none."""
         return self._turn_at
 
     def expire(self, now: float) -> None:

@@ -55,7 +55,7 @@ class _Call:
         )
 
     def missing(self, whole: ToolCallPiece) -> ToolCallPiece | None:
-        """What a reader lacks of the whole call; ``None`` where this is no beginning of it."""
+        """What a reader lacks of the whole call; ``None`` if this is no beginning of it."""
         if self.id not in (None, whole.id) or self.name not in (None, whole.name):
             return None
         rest = _missing_json("".join(self.parts), whole.arguments)
@@ -104,7 +104,7 @@ class Deltas:
         return "".join(self._texts[name])
 
     def add(self, item: dict[str, Any], now: float) -> bool:
-        """Take the next delta; True where it is the last."""
+        """Take the next delta; True if it is the last."""
         if self.suspended:
             return bool(item.get("finishReason"))
         delta = _delta_of(item)
@@ -126,9 +126,9 @@ class Deltas:
         return self.count > 0 or item.keys() <= incidental
 
     def ended(self, now: float) -> bool:
-        """The carrier said that the stream is over; True where :meth:`whole` is the result.
+        """The carrier said that the stream is over; True if :meth:`whole` is the result.
 
-        False where nothing came, or where a cut took something.
+        False if nothing came, or if a cut took something.
         """
         if self.suspended or not self.count:
             return False
@@ -155,7 +155,7 @@ class Deltas:
     def complete(self, result: dict[str, Any], now: float) -> bool:
         """A result came: hand on what is missing of it as the last delta.
 
-        Where it begins with what was handed on, it is the whole. Otherwise it is the next and
+        If it begins with what was handed on, it is the whole. Otherwise it is the next and
         last part of a stream that was never cut; of one that was cut it is nothing of use: False,
         and nothing is handed on.
         """
@@ -235,7 +235,7 @@ class Deltas:
         return index
 
     def _missing_calls(self, value: Any) -> list[dict[str, Any]] | None:
-        """What is missing of the whole calls; ``None`` where they do not fit what came."""
+        """What is missing of the whole calls; ``None`` if they do not fit what came."""
         whole = tool_call_pieces(value)
         # A stream may count from another number than the list does; ids tell.
         at = {call.id: index for index, call in self._calls.items() if call.id}
@@ -261,7 +261,7 @@ class Deltas:
     # A slow reader
 
     def _join_pending(self) -> None:
-        """Join each two neighbours. Where few can be joined, it is tried again much later."""
+        """Join each two neighbours. If few can be joined, it is tried again much later."""
         waiting = list(self.pending)
         self.pending.clear()
         for number, item in enumerate(waiting):
@@ -295,7 +295,7 @@ def _written(pieces: Iterable[ToolCallPiece]) -> list[dict[str, Any]]:
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
-    """Two neighbours as one; ``None`` where a reader would not see the same in the same order."""
+    """Two neighbours as one; ``None`` if a reader would not see the same in the same order."""
     first, second = one.get("delta"), other.get("delta")
     if not isinstance(first, dict) or not isinstance(second, dict):
         return None
@@ -339,7 +339,7 @@ def _compact(text: str) -> str:
 
 
 def _canonical(text: str) -> str | None:
-    """One text for all JSON texts of the same value; ``None`` where this is none.
+    """One text for all JSON texts of the same value; ``None`` if this is none.
 
     Not by comparing values: in Python 1, 1.0 and true are equal. Not by ``orjson``: integers
     beyond 64 bits would be rounded.
@@ -353,7 +353,7 @@ def _canonical(text: str) -> str | None:
 def _missing_json(had: str, whole: str) -> str | None:
     """What is missing of a JSON text, of which ``had`` was handed on; ``None``: it does not fit.
 
-    The same value may have been written with other white space, and, where all of it was handed
+    The same value may have been written with other white space, and, if all of it was handed
     on, in another order: the archive need not keep the text that the model wrote.
     """
     if whole.startswith(had):

@@ -62,7 +62,7 @@ class Durations:
         self._kinds: dict[str, LearnedDuration] = {}
 
     def of(self, kind: str) -> LearnedDuration:
-        """The learned of this kind; a fresh one where the kind is new."""
+        """The learned of this kind; a fresh one if the kind is new."""
         found = self._kinds.get(kind)
         if found is None:
             if len(self._kinds) >= self._limit:

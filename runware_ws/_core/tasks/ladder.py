@@ -37,7 +37,7 @@ READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 
 
 class Ladder:
-    """One task's place. ``next_at`` is infinite where nothing is planned.
+    """One task's place. ``next_at`` is infinite if nothing is planned.
 
     Most tasks never need one: they are written once and answered once, and share
     :data:`UNTOUCHED`.
@@ -83,7 +83,7 @@ class Ladder:
         # What is being sent again, and how often it was.
         self.resend_due = False
         self.resends = 0
-        # When the server first denied it since it was last written; 0 where it did not.
+        # When the server first denied it since it was last written; 0 if it did not.
         self.denied_at = 0.0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False

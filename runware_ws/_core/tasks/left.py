@@ -33,7 +33,7 @@ class LeftStreams:
         return [self._records.popitem(last=False)[1] for _ in range(over)]
 
     def get(self, uuid: str) -> TaskRecord | None:
-        """The stream of this taskUUID; ``None`` where it is not listened to."""
+        """The stream of this taskUUID; ``None`` if it is not listened to."""
         return self._records.get(uuid)
 
     def forget(self, uuid: str) -> TaskRecord | None:

@@ -1,7 +1,7 @@
 """Tasks that go over HTTP: which POSTs are under way, which wait, and for how long.
 
 A POST is a way of its own, as a socket is: it has a number (below zero, so that it is never taken
-for a socket's), and what a POST says that was given up changes nothing. Where the server is not
+for a socket's), and what a POST says that was given up changes nothing. If the server is not
 reached, all that wait come back together after a delay: one gate, not one for each task.
 """
 
@@ -38,7 +38,7 @@ class Posts:
         self.trouble = ""
 
     def add(self, record: TaskRecord) -> None:
-        """Post it now where that may be, or as soon as it may."""
+        """Post it now if that may be, or as soon as it may."""
         self.waiting[record.uuid] = record
         self._let_go()
 
@@ -58,7 +58,7 @@ class Posts:
         return -self._count
 
     def find(self, uuid: str, number: int) -> TaskRecord | None:
-        """The task of this POST; ``None`` where it was given up."""
+        """The task of this POST; ``None`` if it was given up."""
         return self.open.get(uuid) if self._numbers.get(uuid) == number else None
 
     def end(self, record: TaskRecord) -> None:
@@ -68,7 +68,7 @@ class Posts:
         self._let_go()
 
     def drop(self, record: TaskRecord) -> None:
-        """The task ends: give its POST up, where there is one."""
+        """The task ends: give its POST up, if there is one."""
         if self.waiting.pop(record.uuid, None) is None and record.uuid in self.open:
             self._out.effects.append(Drop(record.uuid, self._numbers[record.uuid]))
             self.end(record)
@@ -90,7 +90,7 @@ class Posts:
         return self._failures
 
     def shut(self, until: float) -> None:
-        """Post nothing before ``until``. Where several fail together, the first one decides."""
+        """Post nothing before ``until``. If several fail together, the first one decides."""
         if self._opens_at == FOREVER:
             self._opens_at = until
             self._out.rearm = True
@@ -101,11 +101,11 @@ class Posts:
         return self._opens_at != FOREVER
 
     def next_deadline(self) -> float:
-        """When :meth:`on_deadline` is due; infinite where it is not."""
+        """When :meth:`on_deadline` is due; infinite if it is not."""
         return min(self._opens_at, self._left[0][0]) if self._left else self._opens_at
 
     def on_deadline(self, now: float) -> list[TaskRecord]:
-        """Let those go that wait, where it is time; the left ones that were read long enough."""
+        """Let those go that wait, if it is time; the left ones that were read long enough."""
         if now >= self._opens_at:
             self._opens_at = FOREVER
             self._let_go()

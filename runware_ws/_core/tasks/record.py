@@ -47,7 +47,7 @@ SOURCE_RANK = {
 class Carrier(Enum):
     """What carries a task.
 
-    ``EITHER``: HTTP, and the socket where the server says that it has no HTTP side. A task
+    ``EITHER``: HTTP, and the socket if the server says that it has no HTTP side. A task
     whose POST was cut goes on by the socket.
     """
 
@@ -68,7 +68,7 @@ class TaskRecord:
     """The one owner of a pending task's facts.
 
     ``owner`` and ``waiter`` are the driver's: the core never looks at them. Times are the
-    driver's clock in seconds; ``deadline`` is infinite where there is none. ``generation`` is
+    driver's clock in seconds; ``deadline`` is infinite if there is none. ``generation`` is
     the number of the socket on which the task was last written, or, below zero, of its POST.
     ``deltas``: only a stream has them.
     """
@@ -234,7 +234,7 @@ class TaskRecord:
         self.own_ladder().resends += 1
 
     def unwrote(self) -> bool:
-        """Take the last write back: not one byte was sent. True where it was never sent, then."""
+        """Take the last write back: not one byte was sent. True if it was never sent, then."""
         self.sends -= 1
         if self.ladder.resends:
             self.ladder.resends -= 1
@@ -258,7 +258,7 @@ class TaskRecord:
         self.own_ladder().alone = True
 
     def too_big(self) -> bool:
-        """A frame of this task alone was too big. True where that was the second time."""
+        """A frame of this task alone was too big. True if that was the second time."""
         self.send_alone()
         self.ladder.strikes += 1
         return self.ladder.strikes > 1
@@ -293,7 +293,7 @@ class TaskRecord:
         ladder.misses = 0
 
     def note(self, progress: dict[str, Any]) -> bool:
-        """The server's word on progress; True where it is news."""
+        """The server's word on progress; True if it is news."""
         if progress == self.ladder.progress:
             return False
         self.own_ladder().progress = progress
@@ -343,7 +343,7 @@ class TaskRecord:
             ladder.polls += 1
 
     def answered(self) -> bool:
-        """The question about it is closed; False where none was open."""
+        """The question about it is closed; False if none was open."""
         if self.ladder.question is None:
             return False
         self.ladder.question = None

@@ -45,7 +45,7 @@ class Schedule:
     def put(self, record: TaskRecord, at: float) -> bool:
         """Schedule ``record``; the caller has set the record's own time to ``at``, a new one.
 
-        True where that is earlier than what :meth:`first` told last.
+        True if that is earlier than what :meth:`first` told last.
         """
         times = self._times
         if times and at >= times[-1]:
@@ -99,7 +99,7 @@ class Schedule:
         return records
 
     def first(self) -> float:
-        """When the next live entry is due; infinite where there is none."""
+        """When the next live entry is due; infinite if there is none."""
         while self._times and not self._alive(self._times[0], self._queue[0]):
             self._times.popleft()
             self._queue.popleft()

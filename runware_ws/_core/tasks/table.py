@@ -61,7 +61,7 @@ class TaskTable:
     # Admission
 
     def submit(self, record: TaskRecord) -> None:
-        """Take a task in: to the queue where there is room, to the waiting line elsewhere.
+        """Take a task in: to the queue if there is room, to the waiting line elsewhere.
 
         Raises:
             InvalidTask: its taskUUID is in flight, or was answered a moment ago.
@@ -252,7 +252,7 @@ class TaskTable:
             self._out.effects.append(Progress(record))
 
     def end_of(self, uuid: str) -> TaskState | None:
-        """How a task ended that is still remembered; ``None`` where it is not."""
+        """How a task ended that is still remembered; ``None`` if it is not."""
         return self.answered.get(uuid) or self.given_up.get(uuid)
 
     def was_stream(self, uuid: str) -> bool:

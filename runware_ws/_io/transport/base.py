@@ -70,7 +70,7 @@ class Dial(Protocol):
     """Opens a socket: ``async with dial(url, config) as transport``.
 
     The context drops the socket when it is left. Entering raises
-    :class:`TransportLost` where the socket cannot be opened. There is no
+    :class:`TransportLost` if the socket cannot be opened. There is no
     deadline of its own: the driver cancels.
     """
 

@@ -43,10 +43,10 @@ __all__ = [
 ]
 
 CHUNK = 64 * 1024
-"""The most that is read from a socket, or handed to it, at once, where that can be told; bytes."""
+"""The most that is read from a socket, or handed to it, at once, if that can be told; bytes."""
 
 DIAL_ERRORS = (OSError, WebSocketException, EOFError, ImportError, ValueError)
-"""What the library raises where a socket cannot be opened."""
+"""What the library raises if a socket cannot be opened."""
 
 _WE_CLOSED = {
     1009: LossKind.INBOUND_TOO_BIG,
@@ -134,7 +134,7 @@ def forget_unsent(sock: HasOptions | None) -> None:
     could arrive long after the socket was given up.
     """
     if sock is not None:
-        # uvloop raises ValueError where the socket has ended.
+        # uvloop raises ValueError if the socket has ended.
         with suppress(OSError, ValueError, NotImplementedError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -30,7 +30,7 @@ class Inbox:
         self.ended = False
 
     def put(self, frame: Frame) -> bool:
-        """Take a frame of a message; False where it is a control frame."""
+        """Take a frame of a message; False if it is a control frame."""
         if frame.opcode not in _DATA:
             return False
         data = frame.data

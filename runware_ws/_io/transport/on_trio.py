@@ -56,7 +56,7 @@ class CountingStream(trio.abc.Stream):
         self.sent = 0
 
     def socket_stream(self) -> trio.SocketStream | None:
-        """The stream at the bottom, ``None`` where it is no socket."""
+        """The stream at the bottom, ``None`` if it is no socket."""
         stream: trio.abc.Stream = self._stream
         while isinstance(stream, trio.SSLStream):
             stream = cast("trio.abc.Stream", stream.transport_stream)

@@ -18,7 +18,7 @@ _made: list[ssl.SSLContext] = []
 
 
 async def default_context() -> ssl.SSLContext:
-    """The settings where the user gave none: the system's trust store, verification on."""
+    """The settings if the user gave none: the system's trust store, verification on."""
     return _made[0] if _made else await to_thread.run_sync(_make)
 
 
