@@ -100,7 +100,7 @@ class Answers:
     def _straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The answer to a task that was never on the ladder: most are, so this way is short."""
         if record.state >= DONE:
-            # The same answer stood in this message before.
+            # The same answer came earlier in this message.
             self._table.stray(record.uuid, item, wire.weight(item), now)
             return
         connection = self._connection
@@ -162,13 +162,13 @@ class Answers:
         self._recovery.still_running(record, now)
         record.acknowledge()
         if len(fresh) < len(items) and record.delivery == "sync":
-            # A copy, or a twin that only the archive can tell from one.
+            # Either a copy or an equal result: only the archive can tell them apart.
             self._recovery.ask_soon(record, now)
 
     def _learn(self, record: TaskRecord, source: RecoveredBy, now: float) -> None:
         learned = record.learned
         if learned is None or record.sends != 1:
-            # Without one known beginning there is no duration.
+            # A task without one known start has no duration.
             return
         if source is RecoveredBy.LIVE:
             learned.observe(now - record.written_at)
@@ -183,12 +183,12 @@ class Answers:
         source: RecoveredBy,
         now: float,
     ) -> bool:
-        """Whether a result of a stream is its whole; what is missing was handed on then.
+        """Whether a result of a stream is the whole of it; if so, what was missing is handed on.
 
-        After a cut, what is pushed may as well be the last part of the stream. So the archive
-        is believed, and the answer to a copy that was sent again, for that one asked for the
-        whole. A whole that does not begin with what was handed on is doubted likewise, until
-        the archive says the same.
+        After a cut, a pushed result may be only the last part of the stream. So two answers are
+        believed: the archive's, and the answer to a copy that was sent again, because that copy
+        asked for the whole. A whole that does not begin with what was handed on is doubted too,
+        until the archive says the same.
         """
         if source is not _LIVE or record.ladder.reused:
             deltas.suspended = True
@@ -209,14 +209,14 @@ class Answers:
 
     def _stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
         if self._table.end_of(uuid) is not None:
-            # A copy of something of ours: this socket does work.
+            # A copy of an answer to us: this socket works.
             self._connection.progress()
         means = meaning(item)
         left = self._table.left.get(uuid)
         if left is not None and (left.posted or left.generation == self._connection.generation):
             self._overhear(left, item, now)
         elif means is Meaning.RESULT and self._table.was_stream(uuid):
-            # It may as well be the last part only, and nobody can tell any more.
+            # It may be only the last part, and there is no way left to tell.
             self._out.counters.strays += 1
         elif means is Meaning.RESULT:
             self._table.stray(uuid, item, size, now)
@@ -225,7 +225,7 @@ class Answers:
                 self._table.stray(uuid, result, size, now)
 
     def _overhear(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
-        """Something of a stream that was given up, on the way that carries it."""
+        """An item of a stream that was given up, from the socket or POST that carries it."""
         deltas = record.deltas
         if deltas is None or self._table.left.get(record.uuid) is not record:
             return
@@ -243,7 +243,7 @@ class Answers:
             self.keep_left(record, now)
 
     def keep_left(self, record: TaskRecord, now: float) -> None:
-        """All of a stream is here that was given up: it can be claimed."""
+        """A stream that was given up is complete: its whole answer can be claimed."""
         assert record.deltas is not None
         self._table.left.forget(record.uuid)
         whole = record.deltas.whole()
@@ -265,7 +265,7 @@ class Answers:
             self._ends.refuse(record, said.error, now)
 
     def _note(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
-        """A receipt, or word that the task is still running."""
+        """A receipt, or a note that the task is still running."""
         first = not record.ladder.confirmed
         self._recovery.still_running(record, now)
         record.acknowledge()
@@ -282,17 +282,17 @@ class Answers:
         record.acknowledge()
         deltas = record.deltas
         if deltas is None:
-            # Nobody asked for deltas: a sign of life.
+            # Nobody asked for deltas, so it only shows that the task is alive.
             return
         elsewhere = record.generation != self._connection.generation
-        # A second try hears the first one's deltas, from the middle.
+        # A second try may get the first one's deltas, from the middle of the stream.
         broken = record.ladder.disturbed or record.ladder.reused
         if broken or (elsewhere and not posted):
             deltas.suspended = True
         last = deltas.add(item, now)
         if deltas.suspended:
             if last:
-                # It is done there, so the archive has the whole of it, now or in a moment.
+                # The server has finished, so the archive has the whole answer, now or soon.
                 self._recovery.ask_now(record, now)
             return
         self._table.note(record)
@@ -315,7 +315,7 @@ class Answers:
             if item.get("request"):
                 self._recovery.still_running(record, now)
             else:
-                # It names the task and knows nothing of it.
+                # It names the task, but has nothing about it.
                 self._recovery.denied(record, ErrorFamily.NOT_FOUND, now)
         if errors and not record.ended:
             told = {"taskUUID": record.uuid, "errors": errors}
@@ -334,7 +334,7 @@ class Answers:
                     authenticating and error.task_uuid is None and error.task_type is None
                 ):
                     if authenticating:
-                        # One refusal to a frame: a second one speaks of the same try.
+                        # One refusal per frame: a second one is about the same attempt.
                         authenticating = False
                         change = self._connection.authentication_refused(error, now)
                     continue
@@ -371,8 +371,8 @@ class Answers:
     def _only_suspect(self, error: WireError) -> TaskRecord | None:
         """The task that an error without a taskUUID provably belongs to, if there is one.
 
-        It names its type of task, and in this session there was never anything else
-        that it can be about: one socket, one task, written once, and no question.
+        The error names the task's type, and nothing else in this session can be meant: there
+        was one socket and one task, written once, and no question was asked.
         """
         tasks, connection = self._table.tasks, self._connection
         if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:

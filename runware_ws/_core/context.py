@@ -43,11 +43,11 @@ class Counters:
     ends: list[int] = field(default_factory=lambda: [0] * len(TaskState))
     """Ended tasks, by their last :class:`TaskState`."""
     sources: list[int] = field(default_factory=lambda: [0] * len(RecoveredBy))
-    """Answered tasks, by the rank of the way that their result took."""
+    """Answered tasks, by the rank of how their result came (``SOURCE_RANK``)."""
 
 
 class Context:
-    """Effects in order, and the two flags that the driver looks at after each input.
+    """Effects in order, and two flags that the driver checks after each input.
 
     ``wake``: there may be something to write. ``rearm``: the next deadline may
     have come nearer.
@@ -63,7 +63,7 @@ class Context:
         self.rearm = True
 
     def ended(self, record: TaskRecord) -> None:
-        """Queue the end of a task; ends with nothing in between are told of together."""
+        """Queue the end of a task; consecutive ends share one effect."""
         effects = self.effects
         if effects and type(last := effects[-1]) is Resolve:
             last.records.append(record)

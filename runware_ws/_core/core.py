@@ -2,13 +2,13 @@
 
 A driver feeds it (``submit``, ``connected``, ``receive``, ``posted``,
 ``on_deadline`` ...). After each input it calls :meth:`SessionCore.take` and
-does what that says: it performs the effects in order, asks ``next_frame()``
-for frames one by one while there may be something to write, and calls
-``on_deadline`` no later than the deadline. Frames are pulled, not pushed: a
+does what it returns: it performs the effects in order, asks ``next_frame()``
+for one frame after another while there may be something to write, and calls
+``on_deadline`` by the deadline. Frames are pulled, not pushed: a
 task counts as written only when the socket had room for it.
 
-Sockets have a generation number, and POSTs have one of their own. What an old
-one reports changes nothing.
+Each socket has a generation number, and each POST has a number of its own. A
+report from an old one changes nothing.
 
 Its parts decide and return; they do not call each other. The connection says
 what changed, and :meth:`SessionCore._follow` acts on it; the router says what
@@ -58,8 +58,8 @@ class SessionCore:
 
     ``draw(attempt)`` gives the delay in seconds before redial number
     ``attempt``: all randomness comes in here. ``redact`` takes secrets out of
-    text that is about to be shown to people. ``fixed_key``: a refused key
-    would be the same if it were fetched again.
+    text that people will see. ``fixed_key``: fetching the key again would give
+    the same key.
     """
 
     def __init__(
@@ -130,16 +130,16 @@ class SessionCore:
 
     @property
     def accepting(self) -> bool:
-        """Whether it takes tasks: it has not ended, and does not drain."""
+        """Whether new tasks are taken: the client has not ended and is not draining."""
         return not (self._connection.over or self._draining)
 
     @property
     def last_loss(self) -> Loss | None:
-        """The last end of a socket, or of a try to open one."""
+        """How the last socket, or the last attempt to open one, ended."""
         return self._connection.last_loss
 
     def sizes(self) -> dict[str, int]:
-        """How much every map, queue and timer holds: all return to zero when idle."""
+        """The size of every map, queue and timer: all are zero when idle."""
         table, recovery = self._table, self._recovery
         return {
             "tasks": len(table.tasks),
@@ -162,7 +162,7 @@ class SessionCore:
         }
 
     def take(self) -> Todo | None:
-        """What is to be done since the last call; ``None`` if there is nothing."""
+        """What has become due since the last call; ``None`` if nothing has."""
         out = self._out
         effects, writable, rearm = out.effects, out.wake, out.rearm
         if not (effects or writable or rearm):
@@ -175,15 +175,15 @@ class SessionCore:
     # Inputs: the client's
 
     def start(self, now: float) -> None:
-        """Begin: the first dial goes out at once. Once only."""
+        """Begin: dial at once. May be called only once."""
         self._connection.start(now)
 
     def submit(self, record: TaskRecord) -> None:
         """Take a task in.
 
         Raises:
-            InvalidTask: its taskUUID is or was in use; or its frame is known to
-                be over the server's limit.
+            InvalidTask: its taskUUID is in use or was used before, or its frame is
+                known to exceed the server's limit.
             ClientClosed: the client is closed or draining.
             RunwareError: why the client ended for good.
         """
@@ -208,7 +208,7 @@ class SessionCore:
         return ClientClosed("the client is draining and takes no new task", task_uuid=record.uuid)
 
     def cancel(self, record: TaskRecord, now: float) -> bool:
-        """The caller gives a task up. False if it had ended. A late result is kept."""
+        """The caller gives a task up; False if it had already ended. A late result is kept."""
         if record.ended:
             return False
         self._ends.end(record, TaskState.CANCELLED, now)
@@ -220,7 +220,7 @@ class SessionCore:
             self._table.claims.add(record.uuid, item, wire.weight(item))
 
     def claim(self, uuid: str) -> list[dict[str, Any]] | None:
-        """Hand out what came too late, or for nobody, under ``uuid``; ``None``: nothing did."""
+        """Return, once, the results that were kept for ``uuid``; ``None`` if there are none."""
         return self._table.claims.take(uuid.lower())
 
     def drain(self, now: float) -> None:
@@ -235,7 +235,7 @@ class SessionCore:
         self._follow(self._connection.close(), now)
 
     def fail(self, failure: RunwareError, now: float) -> None:
-        """End, because the driver cannot go on: every pending task ends with ``failure``."""
+        """End because the driver cannot go on: every pending task ends with ``failure``."""
         self._follow(self._connection.fail(failure), now)
 
     # Inputs: the socket's
@@ -249,7 +249,7 @@ class SessionCore:
         self._follow(self._connection.lost(generation, loss), now)
 
     def receive(self, generation: int, data: bytes | str, now: float) -> None:
-        """One message came in on socket ``generation``. Never raises, whatever it holds."""
+        """A message arrived on socket ``generation``. Never raises, whatever it contains."""
         connection = self._connection
         if generation != connection.generation or not connection.open:
             return
@@ -262,11 +262,11 @@ class SessionCore:
 
     @property
     def probing(self) -> bool:
-        """Whether a ping is out, and no whole message came since: see :meth:`moving`."""
+        """Whether a ping was sent and no whole message has come since: see :meth:`moving`."""
         return self._connection.liveness.probing
 
     def moving(self, now: float) -> None:
-        """Since the ping, bytes came or went: a large message is still on its way."""
+        """Bytes have come or gone since the ping: a large message is still in transit."""
         self._connection.liveness.moving(now)
 
     # Inputs: a POST's
@@ -276,7 +276,7 @@ class SessionCore:
         return self._posting.posting(uuid, number, now)
 
     def posted(self, uuid: str, number: int, data: bytes, now: float) -> None:
-        """One event of the answer to POST ``number`` came. Never raises, whatever it holds."""
+        """An event of the answer to POST ``number`` came. Never raises, whatever it contains."""
         self._posting.posted(uuid, number, data, now)
 
     def post_ended(self, uuid: str, number: int, ending: PostEnding, now: float) -> None:
@@ -286,7 +286,7 @@ class SessionCore:
     # Inputs: time
 
     def on_deadline(self, now: float) -> None:
-        """Time passed: dial, judge the peer, end tasks, ask questions, as is due."""
+        """Do what is due: dial, check the peer, end tasks, ask questions."""
         self._follow(self._connection.on_deadline(now), now)
         passed, near = self._table.expire(now)
         for record in near:
@@ -323,7 +323,7 @@ class SessionCore:
     # What the connection says
 
     def _follow(self, change: Change | None, now: float) -> None:
-        """Act on what changed: first the recovery, then who listens, then the tasks, in order."""
+        """Act on what changed, in this order: recovery, events, tasks."""
         if change is None:
             return
         if isinstance(change, Up):
@@ -374,7 +374,7 @@ class SessionCore:
         )
 
     def _too_big(self, loss: Loss, asked: TaskRecord | None, now: float) -> None:
-        """A frame was over a limit: its task ends, if it is known."""
+        """A frame exceeded a limit: its task ends, if it is known."""
         connection, tasks = self._connection, self._table.tasks
         oversize = connection.oversize
         culprit: TaskRecord | None = None
@@ -406,9 +406,9 @@ class SessionCore:
     def next_frame(self, now: float) -> Frame | None:
         """The next message for the current socket, ``None`` if there is none.
 
-        The order: pings, questions, resends, then tasks that were never
-        written. Only a ready socket gets frames. Whoever asks for a frame has
-        sent the one before it, or has said :meth:`not_written`.
+        The order is: pings, questions, resends, then tasks that were never
+        written. Only a ready socket gets frames. By asking for a frame, the driver
+        says that it sent the one before, unless it called :meth:`not_written`.
         """
         connection, recovery = self._connection, self._recovery
         if connection.state is not READY:
@@ -431,7 +431,7 @@ class SessionCore:
         return frame
 
     def not_written(self, generation: int, frame: Frame) -> None:
-        """The socket was closed before the first byte of ``frame``: it was not sent."""
+        """The socket was closed before the first byte of ``frame``, so it was not sent."""
         if generation == self._connection.generation:
             self._recovery.not_sent()
             self._table.not_written(frame)

@@ -1,4 +1,4 @@
-"""What the core wants done. The driver performs effects in order and decides nothing."""
+"""What the core wants done. The driver performs these effects in order and decides nothing."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Authenticate:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Give this socket up. ``graceful``: with a closing handshake, which a dead peer won't answer.
+    """Close this socket. ``graceful``: with a closing handshake, which a dead peer won't answer.
 
-    After a ``Close`` the driver reports nothing more about the socket; what it
-    reports late changes nothing, for the generation is an old one.
+    After a ``Close`` the driver reports nothing more about the socket. A late
+    report changes nothing, because its generation is old.
     """
 
     generation: int
@@ -74,7 +74,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Give a POST up. What the driver reports of it late changes nothing."""
+    """Give a POST up. A late report about it changes nothing."""
 
     uuid: str
     number: int
@@ -85,8 +85,8 @@ class Ending(Enum):
 
     ``DONE``: the answer ended in order, with its end mark or as one whole JSON object. ``CUT``:
     the request may have arrived, and the rest of the answer will not come. ``REFUSED``: the
-    answer is a refusal (a status that is no success, a redirect, a wrong type, one event over the
-    limit), or another try cannot help (TLS verification). ``UNREACHED``: not one byte of the
+    answer is a refusal (an error status, a redirect, a wrong type, an event over the limit), or
+    another attempt cannot help (TLS verification failed). ``UNREACHED``: not one byte of the
     request was sent.
     """
 
@@ -100,8 +100,8 @@ class Ending(Enum):
 class PostEnding:
     """The end of one POST.
 
-    ``loss`` tells how, with the HTTP status and the Retry-After if there were any; ``None``
-    if it is done. ``body`` is the beginning of a refusal's body, as it came.
+    ``loss`` tells how it ended, with the HTTP status and Retry-After if there were any; ``None``
+    if it is done. ``body`` is the beginning of a refusal's body, unchanged.
     """
 
     how: Ending
@@ -111,14 +111,14 @@ class PostEnding:
 
 @dataclass(slots=True, eq=False)
 class Resolve:
-    """These tasks ended, one after the other. Each is told of exactly once."""
+    """These tasks ended, in this order. Each task is reported exactly once."""
 
     records: list[TaskRecord]
 
 
 @dataclass(slots=True, eq=False)
 class Progress:
-    """A task that is being watched has something new: an item, or a progress note."""
+    """A watched task has something new: an item or a progress note."""
 
     record: TaskRecord
 
@@ -132,7 +132,7 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Something happened that a user may want to know."""
+    """Something happened that a user may want to know about."""
 
     event: Event
 
@@ -150,7 +150,7 @@ Effect = Open | Authenticate | Close | Post | Drop | Resolve | Progress | Admit 
 
 @dataclass(slots=True, eq=False)
 class Todo:
-    """What is to be done after an input: ``SessionCore.take()`` hands it out.
+    """What the driver has to do after an input: returned by ``SessionCore.take()``.
 
     ``effects`` in their order; ``writable``: there may be something to write; ``deadline``: when
     ``on_deadline`` is due next, ``None`` if that has not changed.

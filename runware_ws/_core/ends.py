@@ -1,4 +1,4 @@
-"""Where tasks end: recovery forgets the task, then the table tells. Nothing else ends one."""
+"""The only place where tasks end: recovery forgets the task, then the table reports its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what the server said to the exception that a caller gets."""
+"""Turns what the server said into the exception that a caller gets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from runware_ws.models.wire_errors import WireError
 
 __all__ = ["for_task", "post_refusal", "post_refused_key", "refusal", "task_error"]
 
-# The server looked at the request and refused it before any work was done, so
-# nothing ran, and the same work may be sent again once the cause is mended. Of a
-# task with several results that is not sure: the error may be that of one of them.
+# The server refused the request before it did any work. So nothing ran, and the same
+# work may be sent again once the cause is fixed. With several results per task this
+# is not certain, because the error may be about one of them.
 _NOT_RUN = frozenset(
     {ErrorFamily.VALIDATION, ErrorFamily.AUTH, ErrorFamily.QUOTA, ErrorFamily.RATE}
 )
@@ -47,14 +47,15 @@ def task_error(error: WireError, record: TaskRecord) -> TaskError:
     )
 
 
-# Statuses of a refusal that is not about the request as such: another try may do.
+# Refusals that are not about the request itself: another attempt may succeed.
 _ABOUT_THE_SERVER = frozenset({404, 405, 407, 408, 429})
 
 
 def post_refused_key(ending: PostEnding, errors: list[WireError]) -> AuthenticationError | None:
     """The refusal of the key in the answer to a POST; ``None`` if it is about something else.
 
-    401 is (documented); other statuses are where the error's code says so and names no task.
+    401 always refuses the key (documented). Another 4xx status does if the error's code says so
+    and the error names no task.
     """
     status = ending.loss.status if ending.loss is not None else None
     error = errors[0] if errors else None
@@ -69,7 +70,7 @@ def post_refused_key(ending: PostEnding, errors: list[WireError]) -> Authenticat
 
 
 def post_refusal(ending: PostEnding, record: TaskRecord, errors: list[WireError]) -> RunwareError:
-    """What the caller is told of a POST that was refused."""
+    """The exception for a POST that was refused."""
     loss, uuid = ending.loss, record.uuid
     kind, status = (loss.kind, loss.status) if loss is not None else (LossKind.CLOSED, None)
     if kind is LossKind.CANNOT_DIAL:

@@ -1,9 +1,8 @@
-"""What the core does with what a POST says. The rest of such a task's life is that of any task.
+"""How the core handles POSTs. In everything else their tasks are like any others.
 
-A POST that broke is a way that broke, as a dead socket is: the task goes on by
-the socket, on the recovery ladder. One that was never sent goes back to its
-queue. A refusal is told as the error it is: never a silent detour, never a
-second copy.
+A broken POST is treated like a dead socket: its task goes on over the socket, on
+the recovery ladder. A POST that was never sent goes back to its queue. A refusal
+is raised as the error that it is: never a silent detour, never a second copy.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NO_HTTP_SIDE = (501, 426)
 
 
 class Posting:
-    """Acts on the POSTs' inputs."""
+    """Acts on the inputs of POSTs."""
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class Posting:
         self._no_http = False
 
     def choose(self, record: TaskRecord) -> None:
-        """A new task: by which way does it go?"""
+        """Choose how a new task travels: over HTTP or over the socket."""
         if self._no_http and record.carrier is Carrier.EITHER:
             record.leave_http()
 
@@ -84,7 +83,7 @@ class Posting:
             self._answers.take(said, now)
 
     def ended(self, uuid: str, number: int, ending: PostEnding, now: float) -> Over | None:
-        """POST ``number`` is over; the end of the client, if the key is refused for good."""
+        """POST ``number`` is over. Returns the end of the client if the key is refused for good."""
         record = self._posts.find(uuid, number)
         if record is None:
             return None
@@ -113,7 +112,7 @@ class Posting:
         )
 
     def _left_ended(self, record: TaskRecord, ending: PostEnding, now: float) -> None:
-        """The POST of a stream is over that was given up."""
+        """The POST of a stream that was given up is over."""
         self._posts.end(record)
         if ending.how is not Ending.REFUSED and self._is_whole(record, ending, now):
             self._answers.keep_left(record, now)
@@ -128,7 +127,7 @@ class Posting:
         return True
 
     def _unreached(self, record: TaskRecord, ending: PostEnding, now: float) -> None:
-        """Not one byte was sent: it goes back to its queue, and all wait a while."""
+        """Not one byte was sent: the task goes back to its queue, and all POSTs wait a while."""
         posts, loss = self._posts, ending.loss
         if not posts.shut_now:
             delay = self._draw(posts.unreached(str(loss) if loss is not None else "not sent"))

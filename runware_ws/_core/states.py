@@ -33,11 +33,11 @@ FOREVER = float("inf")
 
 
 class IllegalTransition(AssertionError):
-    """A state was left for one that the tables do not list. Always a bug of this library."""
+    """A change of state that the tables do not list. Always a bug in this library."""
 
 
 class ConnectionState(Enum):
-    """Where the one connection of a client is."""
+    """The state of a client's one connection."""
 
     IDLE = "idle"
     BACKOFF = "backoff"
@@ -61,8 +61,7 @@ _C = ConnectionState
 # * AUTHENTICATING -> AUTHENTICATING: the server refused the *session* with an
 #   error and kept the socket; we authenticate afresh on the same socket, once.
 # * FAILED is for refusals that another dial cannot cure (a refused key, a
-#   broken TLS chain, a protocol error that came twice). It is only left to
-#   close.
+#   broken TLS chain, a protocol error that came twice). Only closing leaves it.
 CONNECTION_TRANSITIONS: dict[ConnectionState, frozenset[ConnectionState]] = {
     _C.IDLE: frozenset({_C.BACKOFF, _C.DIALING, _C.CLOSED}),
     _C.BACKOFF: frozenset({_C.DIALING, _C.FAILED, _C.CLOSED}),
@@ -92,8 +91,8 @@ class TaskState(IntEnum):
 
 _T = TaskState
 
-# To look a member up in its enum takes ten times as long as a name of a module (CPython 3.11), and
-# each task passes these several times.
+# Looking up an enum member takes ten times as long as a module's own name (CPython 3.11), and each
+# task uses these several times.
 WAITING, QUEUED, WRITTEN = _T.WAITING, _T.QUEUED, _T.WRITTEN
 DONE, FAILED = _T.DONE, _T.FAILED
 READY = _C.READY
@@ -103,18 +102,18 @@ END_STATES = frozenset({_T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.UNKNO
 # Why these and no others:
 #
 # * WAITING (no room in flight) and QUEUED (admitted, not written) have never
-#   touched a socket. They can end in every way but DONE and UNKNOWN: without a
-#   byte sent there is no answer, and nothing is unknown. One exception: a queued
+#   touched a socket. They can end in any way except DONE and UNKNOWN: no byte was
+#   sent, so there is no answer and nothing is unknown. One exception: a queued
 #   task can be answered with somebody's buffered result for the same taskUUID
 #   (the caller chose the UUID and an earlier process sent it), so DONE and FAILED
 #   are allowed from both.
 # * QUEUED -> RECOVERING is for a second try: its taskUUID was given up without an
-#   answer before, so the server may have it, and it is asked before anything is
-#   sent. WRITTEN -> QUEUED: the socket was found closed before the first byte of
+#   answer before, so the server may have it. The server is asked before anything
+#   is sent. WRITTEN -> QUEUED: the socket was found closed before the first byte of
 #   the frame was handed over.
-# * WRITTEN, ACKNOWLEDGED -> RECOVERING: the socket they travelled on died.
-# * RECOVERING is never left for WRITTEN: a resend does not make an old task
-#   young. It ends, or goes on recovering.
+# * WRITTEN, ACKNOWLEDGED -> RECOVERING: the socket that carried them died.
+# * RECOVERING never leads back to WRITTEN: a resent task is still recovering. It
+#   ends, or goes on recovering.
 TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     _T.WAITING: frozenset({_T.QUEUED, _T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}),
     _T.QUEUED: frozenset(
@@ -133,18 +132,18 @@ TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 
 
 def check_connection(old: ConnectionState, new: ConnectionState) -> ConnectionState:
-    """Return ``new`` if ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
+    """Return ``new`` if ``old -> new`` is listed, otherwise raise :class:`IllegalTransition`."""
     if new not in CONNECTION_TRANSITIONS[old]:
         raise IllegalTransition(f"connection: {old.name} -> {new.name} is not in the table")
     return new
 
 
-# The same table as bits, for every task passes here several times.
+# The same table as bits, because every task passes here several times.
 _TASK_BITS = tuple(sum(1 << new for new in TASK_TRANSITIONS[old]) for old in TaskState)
 
 
 def check_task(old: TaskState, new: TaskState) -> TaskState:
-    """Return ``new`` if ``old -> new`` is listed, raise :class:`IllegalTransition` elsewhere."""
+    """Return ``new`` if ``old -> new`` is listed, otherwise raise :class:`IllegalTransition`."""
     if not _TASK_BITS[old] >> new & 1:
         raise IllegalTransition(f"task: {old.name} -> {new.name} is not in the table")
     return new

@@ -56,10 +56,10 @@ def decode(data: bytes) -> dict[str, Any]:
 
 
 def _may_be_deep(data: bytes) -> bool:
-    """Whether there are more brackets than levels that can be written again, compared or shown."""
+    """Whether the brackets could nest deeper than a value may be, to be re-encoded or compared."""
     left = _DEEP
     for bracket in (b"[", b"{"):
-        # Not count(): that takes ten times as long if there are few in many bytes.
+        # Not count(): with few brackets in many bytes it takes ten times as long.
         at = data.find(bracket)
         while at >= 0:
             left -= 1
@@ -70,7 +70,7 @@ def _may_be_deep(data: bytes) -> bool:
 
 
 def join(tasks: Iterable[bytes]) -> bytes:
-    """One message from task objects that are JSON already."""
+    """One message made of task objects that are already JSON."""
     return b"[" + b",".join(tasks) + b"]"
 
 
@@ -85,7 +85,7 @@ def with_delivery(payload: bytes, method: str) -> bytes:
 
 
 def weight(item: dict[str, Any]) -> int:
-    """What an item weighs on the wire, in bytes."""
+    """The size of an item on the wire, in bytes."""
     return len(orjson.dumps(item))
 
 
@@ -103,7 +103,7 @@ def authentication(api_key: str, session_uuid: str | None) -> bytes:
 
 
 def sample(data: bytes, redact: Callable[[str], str]) -> str:
-    """The head of a frame for people to read, without secrets."""
-    # Redacted before it is cut: half a secret would not be recognised.
+    """The beginning of a frame for people to read, without secrets."""
+    # Redact before cutting: half a secret would not be recognised.
     head = redact(data[: 8 * _SAMPLE].decode("utf-8", "backslashreplace"))
     return head if len(head) <= _SAMPLE else f"{head[:_SAMPLE]}... ({len(data)} bytes in all)"

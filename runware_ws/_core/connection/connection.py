@@ -1,10 +1,10 @@
-"""The one connection: when to dial, whom to be, whether the peer is alive, when to give up.
+"""The one connection: when to dial, which session to use, when the peer is dead, when to give up.
 
 The session (its UUID) outlives the sockets. Each socket has a generation
-number, and only the newest one is listened to.
+number, and only the newest one counts.
 
 It knows no task. Its inputs return what changed (:data:`Change`), and the core
-acts on it: after :class:`Down` it asks :meth:`Connection.go_on` what is next.
+acts on it: after :class:`Down` it asks :meth:`Connection.go_on` what to do next.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Connection", "Down", "Over", "Up"]
 
 STEADY = 5.0
-"""A connection that lived this long, or brought anything, was a good one: the backoff resets."""
+"""A connection that lived this long, or brought anything, was good: the backoff resets."""
 
 FORGIVEN = 30.0
 """A connection that lived this long wipes out earlier protocol errors and key refusals."""
@@ -50,7 +50,7 @@ FORGIVEN = 30.0
 _OVERLOADED = frozenset(
     {ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.PROVIDER}
 )
-"""What a server says of itself, not of the key or the session."""
+"""Errors that are about the server itself, not about the key or the session."""
 
 _C = ConnectionState
 
@@ -75,9 +75,9 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The client ended for good: of ``failure``, or because the caller closed it (``None``).
+    """The client ended for good: because of ``failure``, or closed by its caller (``None``).
 
-    ``was_ready``: there was an authenticated socket. ``told``: an end was told before.
+    ``was_ready``: there was an authenticated socket. ``told``: an end was reported before.
     """
 
     failure: RunwareError | None
@@ -110,7 +110,7 @@ class Connection:
         self.liveness = Liveness(out)
         self.oversize = Oversize()
         self.state = _C.IDLE
-        # Whether what the current socket says is listened to.
+        # Whether messages of the current socket count.
         self.open = False
         # Whether it has ended for good.
         self.over = False
@@ -180,7 +180,7 @@ class Connection:
     # Authentication
 
     def control_item(self, item: dict[str, Any], now: float) -> Change | None:
-        """An item without a task of ours: a pong, or the reply to our authentication."""
+        """An item that belongs to no task: a pong, or the reply to our authentication."""
         if item.get("taskType") != "authentication":
             return None
         given = item.get("connectionSessionUUID")
@@ -188,7 +188,7 @@ class Connection:
         if self.state is _C.AUTHENTICATING:
             return self._authenticated(uuid, now)
         if self.state is _C.READY and uuid is not None:
-            # The server names a session on a socket that is ours: it knows best.
+            # The server names another session on a ready socket: it knows best.
             self.session_uuid = uuid
         return None
 
@@ -221,8 +221,9 @@ class Connection:
         if fam in _OVERLOADED:
             return self._drop(Loss(LossKind.CLOSED, code=1013, detail=words))
         if self._offered is not None and (self._key_strikes or not self._about_key(error)):
-            # The session is refused, not the key (or, refused twice, perhaps the session: a new
-            # key may not own the old key's session). Authenticate afresh on this socket, once.
+            # The session is refused, not the key. (After a second refusal, this may be the session
+            # too: a new key may not own the old key's session.) Authenticate without a session
+            # on this socket, once.
             self._enter(_C.AUTHENTICATING)
             self._refusable = True
             self._offered = self.session_uuid = None
@@ -241,11 +242,11 @@ class Connection:
     def _key_refused(
         self, refusal: AuthenticationError, strikes: int, now: float, *, sure: bool = True
     ) -> Over | None:
-        """The key was refused so often in a row. The end of the client, if that was the last.
+        """The key was refused ``strikes`` times in a row. Returns the client's end, if this is it.
 
-        Not ``sure``: the error's code is not one of keys.
+        ``sure``: the error's code is about keys.
         """
-        # A key that never worked and would be fetched the same is not tried again.
+        # A key that never worked is not tried again if fetching would give the same one.
         hopeless = sure and self._fixed_key and not self._was_ready
         final = strikes > 1 or hopeless
         self._out.emit(KeyRefused(at=now, reason=refusal.message, final=final))
@@ -256,8 +257,8 @@ class Connection:
     ) -> Over | None:
         """POST ``number`` was refused for its key, and ``latest`` is the newest one so far.
 
-        Counted apart from the socket's: the two may be guarded by different doors. POSTs that
-        were under way together were sent with one key, so they count once.
+        Counted separately from the socket's refusals, because HTTP may check keys elsewhere.
+        POSTs that were open at the same time had the same key, so they count once.
         """
         if self.over or number >= self._post_struck:
             return None
@@ -266,7 +267,7 @@ class Connection:
         return self._key_refused(refusal, self._post_strikes, now)
 
     def post_accepted(self) -> None:
-        """The server answers a POST: it takes the key."""
+        """The server answers a POST, so it accepts the key."""
         self._post_strikes = 0
 
     # Ends of sockets
@@ -302,7 +303,7 @@ class Connection:
             and loss.status in (400, 404)
             and loss.status not in options.http_statuses
         ):
-            # It worked before: a gateway in between answers for a server that is away.
+            # It worked before, so this is a gateway that answers for an absent server.
             return Verdict.BACK_OFF
         return classify_loss(loss, options.close_codes, options.http_statuses)
 
@@ -329,7 +330,7 @@ class Connection:
         return over
 
     def _forgive(self, now: float) -> None:
-        """An authenticated socket is gone: how long it lived tells how good it was."""
+        """An authenticated socket is gone: forgive earlier trouble if it lived long enough."""
         lived = now - self._ready_at
         if self._progressed or lived >= STEADY:
             self._redials = 0
@@ -344,7 +345,7 @@ class Connection:
             self._redials = max(self._redials, 2)
         delay = self._draw(self._redials)
         if loss.retry_after is not None:
-            # The drawn delay comes on top, or all clients would come back in the same moment.
+            # The drawn delay comes on top, or all clients would come back at the same moment.
             delay += min(loss.retry_after, self._options.retry_after_cap)
         self._dial_at = now + delay
         if not was_ready:
@@ -360,7 +361,7 @@ class Connection:
 
     def _give_up(self, failure: RunwareError) -> Over:
         """End for good: another dial cannot cure this."""
-        # If the socket was lost before, that was told.
+        # If the socket was lost before, that was reported then.
         was_ready = self.state is _C.READY and self.open
         if self.open or self.state is _C.DIALING:
             self._out.effects.append(Close(self.generation, graceful=False))
@@ -369,11 +370,11 @@ class Connection:
         return Over(failure, was_ready)
 
     def fail(self, failure: RunwareError) -> Over | None:
-        """The driver cannot go on. ``None`` if it had ended."""
+        """The driver cannot go on. ``None`` if the client had already ended."""
         return None if self.over else self._give_up(failure)
 
     def close(self) -> Over | None:
-        """End because the caller says so. ``None`` if that was said before."""
+        """End because the caller asks for it. ``None`` if it was already closed."""
         if self.state is _C.CLOSED:
             return None
         over = Over(None, self.state is _C.READY, told=self.state is _C.FAILED)
@@ -390,7 +391,7 @@ class Connection:
     # Time, and the wire
 
     def on_deadline(self, now: float) -> Down | None:
-        """Dial, give a dial up, or judge the peer, as is due."""
+        """Do what is due: dial, give a dial up, or check the peer."""
         if now >= self._dial_at:
             self._dial(now)
         elif now >= self._open_until:
@@ -421,7 +422,7 @@ class Connection:
         return Frame(wire.join((wire.PING,)))
 
     def wrote(self, frame: Frame, now: float) -> None:
-        """A frame goes to the socket now."""
+        """A frame is being written to the socket."""
         self.liveness.last_out = now
         counters = self._out.counters
         counters.frames_out += 1
@@ -433,7 +434,7 @@ class Connection:
                 self.oversize.wrote(len(frame.data), uuids, self.generation)
 
     def progress(self) -> None:
-        """The server said something of use on this socket."""
+        """The server said something useful on this socket."""
         if not self._progressed and self.state is READY:
             self._progressed = True
             self._redials = 0

@@ -1,10 +1,10 @@
 """Is the peer still there?
 
-A ping goes out when nothing came in for ``ping_after``; any inbound frame
-counts as life. A silent peer is not judged at once: the loop may have been
-blocked, or the host suspended, while the answer lies in the kernel's buffer.
-So the judgement first takes a short look (``LOOK`` seconds in which the reader
-runs), and if the timer itself came late it sends one more probe.
+A ping goes out when nothing has come in for ``ping_after``; any inbound frame
+is a sign of life. A silent peer is not declared dead at once: the loop may have
+been blocked, or the host suspended, while the answer lies in the kernel's buffer.
+So the reader first gets ``LOOK`` more seconds, and if the timer itself was late,
+another ping is sent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_LOOKS = 3
 
 
 class Pulse(Enum):
-    """What a look at the clock found."""
+    """The state of the peer."""
 
     FINE = "fine"
     SUSPECT = "suspect"
@@ -31,7 +31,7 @@ class Pulse(Enum):
 
 
 class Liveness:
-    """Pings of one socket, and the verdict on its peer. Times are the driver's clock."""
+    """The pings of one socket, and the state of its peer. Times are on the driver's clock."""
 
     def __init__(self, out: Context) -> None:
         self._out = out
@@ -67,17 +67,17 @@ class Liveness:
         self.last_in = now
         if self._pinged_at is not None:
             self._clear()
-            # Not written yet: then it is not needed any more.
+            # If the ping was not written yet, it is no longer needed.
             self.ping_due = False
             self._out.rearm = True
 
     @property
     def probing(self) -> bool:
-        """Whether a ping is out, and no whole message came since."""
+        """Whether a ping was sent and no whole message has come since."""
         return self._pinged_at is not None
 
     def moving(self, now: float) -> None:
-        """Bytes came or went since the ping, though no whole message: ping again, judge anew."""
+        """Bytes moved since the ping, but no whole message came: ping again and start over."""
         if self._pinged_at is not None:
             self._clear()
             self._pinged_at = now
@@ -85,7 +85,7 @@ class Liveness:
             self._out.rearm = True
 
     def silent(self, now: float) -> float:
-        """For how many seconds nothing came in."""
+        """For how many seconds nothing has come in."""
         return now - self.last_in
 
     def _send_ping(self) -> None:
@@ -94,7 +94,7 @@ class Liveness:
             self._out.wake = True
 
     def check(self, now: float) -> Pulse:
-        """Look at the clock; may ask for a ping."""
+        """The state of the peer at ``now``; may ask for a ping."""
         if not self.running:
             return Pulse.FINE
         if self._pinged_at is None:
@@ -102,7 +102,7 @@ class Liveness:
                 self._pinged_at = now
                 self._send_ping()
             elif now >= self.last_out + self._options.keepalive:
-                # The server counts the last message, and it is unsure whose.
+                # The server closes idle connections; whose messages it counts is not certain.
                 self.last_out = now
                 self._send_ping()
             return Pulse.FINE

@@ -1,15 +1,14 @@
 """Frames that are too big, either way: they end their task, never the session.
 
-Outbound: a server that closes with 1009 refused a frame of ours. Whichever it
-was, the biggest frame written on that socket is over its limit too (had the
-server taken the biggest, it would have taken all). If it held several tasks,
-each goes alone from then on; a task that was alone is tried once more, then
-it fails. So no frame kills a third socket.
+Outbound: a server that closes with 1009 refused one of our frames. Whichever it
+was, the biggest frame written on that socket is over the limit too. If that frame
+held several tasks, each is sent alone from then on. A task that was alone is tried
+once more, then it fails. So no frame kills a third socket.
 
 Inbound: a result over ``max_frame_bytes`` makes us close with 1009, and the
-replay would bring it again. After the second time the session is abandoned,
-so nothing is replayed, and the open tasks are asked for one at a time: the
-question whose answer kills the socket names the task.
+replay would bring it again. After the second time the session is abandoned, so
+nothing is replayed, and the open tasks are asked about one at a time: the question
+whose answer kills the socket names the task.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ __all__ = ["Oversize"]
 
 
 class Oversize:
-    """Finds out whose frame is too big. It knows tasks by their taskUUIDs only."""
+    """Finds the task whose frame is too big. It knows tasks only by their taskUUIDs."""
 
     def __init__(self) -> None:
         self.limit: int | None = None
@@ -47,7 +46,7 @@ class Oversize:
         self.limit = size if self.limit is None else min(self.limit, size)
 
     def inbound(self, asked: str | None) -> str | None:
-        """We closed with 1009. ``asked``: the one task in question. The task to fail, if known."""
+        """We closed with 1009. ``asked``: the only task asked about. The task to fail, if known."""
         self._inbound += 1
         if self.abandon_session and asked is not None:
             self._inbound = 0
@@ -57,10 +56,10 @@ class Oversize:
         return None
 
     def forgive(self) -> None:
-        """All went well for a while: the search for a culprit is over."""
+        """The connection was good for a while: the search for a culprit is over."""
         self._inbound = 0
         self.abandon_session = False
 
     def question_window(self, usual: int) -> int:
-        """How many questions may be in flight: one while a culprit is searched."""
+        """How many questions may be in flight: one during the search for a culprit."""
         return 1 if self.abandon_session else usual

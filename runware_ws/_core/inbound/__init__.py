@@ -1,1 +1,1 @@
-"""What the server says, and which task it speaks of."""
+"""What the server says, and which task it is about."""

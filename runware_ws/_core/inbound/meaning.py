@@ -30,24 +30,24 @@ class Meaning(Enum):
 
 
 RESULT = Meaning.RESULT
-"""As a name of the module: see ``states``."""
+"""A module-level name for speed: see ``states``."""
 
 _ARCHIVE = QuestionType.ARCHIVE.value
 
-# Documented: processing, success, error. The others are what servers of this kind
-# say for the same; a status that is not known is judged by what stands beside it.
+# Documented: processing, success, error. The others are what similar servers say
+# for the same. An unknown status is judged by the other fields.
 RUNNING = frozenset({"processing", "pending", "queued", "running", "started", "in_progress"})
 FINISHED = frozenset({"success", "succeeded", "completed", "complete", "done"})
 FAILED = frozenset({"error", "failed", "failure"})
 
 # Fields that carry no output. An item of nothing but these is a receipt:
-# documented for ``async``, and harmless to take as one everywhere, for it
-# holds no answer.
+# documented for ``async``, and harmless in any other case, because it holds no
+# answer.
 ENVELOPE = frozenset(
     {"taskType", "taskUUID", "status", "progress", "deliveryMethod", "createdAt", "updatedAt"}
 )
 
-# Beside the envelope, what may be told of one result here and not there.
+# Besides the envelope, fields that one copy of a result may have and another lack.
 INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
 
 
@@ -119,10 +119,10 @@ def fresh_items(
 ) -> list[dict[str, Any]]:
     """Return those of ``items`` that are new to ``record``, and remember them.
 
-    Two results without an index may rightly be equal, and a copy of one looks
-    the same. Pushed items that are equal count as copies: no item is ever
-    delivered twice. A ``listing`` (the archive, a poll) names all results at
-    once, so what it holds twice is two results.
+    Two results without an index may be equal, and a copy of one looks just the
+    same. Equal items that were pushed count as copies: no item is ever delivered
+    twice. A ``listing`` (the archive, a poll) names all results at once, so two
+    equal entries in it are two results.
     """
     known = record.identities()
     unmatched = list(known)
@@ -143,8 +143,8 @@ def fresh_items(
 def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The results and the errors in an answer to ``getTaskDetails``.
 
-    The answer's ``response`` is an object (documented); what stands in it is
-    not, so a frame, a list of items and one item are all understood.
+    The answer's ``response`` is an object (documented). Its contents are not
+    documented, so a frame, a list of items and a single item are all accepted.
     """
     response = item.get("response")
     results: list[dict[str, Any]] = []

@@ -1,9 +1,9 @@
-"""From a message to what it says, and of which task. It reads; the core acts.
+"""Finds out what a message says, and about which task. It reads; the core acts.
 
-What the server says is tolerated whatever it is: nothing here raises, and a
-foreign or broken item touches no unrelated task. Readings are handed out in
-the order of the message. The common one, the whole answer to an untroubled
-task, is a bare pair of record and item, because each task passes here.
+The server may say anything: nothing here raises, and a foreign or broken item
+touches no unrelated task. Readings keep the order of the message. The common
+one, the whole answer to a task that needed no recovery, is a bare pair of record
+and item, because every task passes here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(slots=True)
 class Single:
-    """One item that is no result: a receipt, a delta, an archive's entry, or an error.
+    """An item that is not a result: a receipt, a delta, an archive entry, or an error.
 
     ``error`` is the item's error, if it is one.
     """
@@ -54,7 +54,7 @@ class Results:
 
 @dataclass(slots=True)
 class Stray:
-    """An item of a task that is not pending. ``size``: about what it weighs in bytes."""
+    """An item for a task that is not pending. ``size``: its approximate size in bytes."""
 
     uuid: str
     item: dict[str, Any]
@@ -70,7 +70,7 @@ class Control:
 
 @dataclass(slots=True)
 class Errors:
-    """Errors of one message. ``record``: the only task that they can be about, if that is known."""
+    """Errors of one message. ``record``: the only task that they can be about, if known."""
 
     errors: list[WireError]
     record: TaskRecord | None = None
@@ -89,7 +89,7 @@ Reading = Answer | Single | Results | Stray | Control | Errors | Unreadable
 
 
 class Router:
-    """Reads messages. ``tasks``: the pending ones, by taskUUID. ``redact`` goes over errors."""
+    """Reads messages. ``tasks``: the pending ones, by taskUUID. ``redact`` is applied to errors."""
 
     def __init__(
         self, out: Context, tasks: dict[str, TaskRecord], *, redact: Callable[[str], str]
@@ -99,7 +99,7 @@ class Router:
         self._redact = redact
 
     def read(self, data: bytes | str) -> list[Reading]:
-        """What one message of the socket says. Never raises, whatever it holds."""
+        """What one message of the socket says. Never raises, whatever it contains."""
         if isinstance(data, str):
             data = data.encode("utf-8", "surrogatepass")
         counters = self._counters
@@ -162,8 +162,8 @@ class Router:
     def read_post(self, record: TaskRecord, data: bytes) -> list[Reading]:
         """What one event of the answer to the POST of ``record`` says. Never raises.
 
-        Nothing else was in that request. So what names no task, or names it ``""``
-        (told by integrators), is about this one; what names another is dropped.
+        The request held nothing else. So an item without a taskUUID, or with ``""``
+        (reported by integrators), is about this task; an item for another is dropped.
         """
         self._counters.bytes_in += len(data)
         try:
@@ -173,7 +173,7 @@ class Router:
         items = frame.get("data")
         errors = self.errors_of(frame)
         if items is None:
-            # An event is a bare item (documented), or an envelope as on the socket.
+            # An event is a bare item (documented), or an envelope like those on the socket.
             items = [] if errors and "delta" not in frame else [frame]
         elif type(items) is not list:
             items = [items]
@@ -195,7 +195,7 @@ class Router:
 
     def _group(self, record: TaskRecord, items: list[dict[str, Any]]) -> list[Reading]:
         if record.deltas is not None:
-            # The parts of a stream are read in their order.
+            # The items of a stream are read in order.
             return [self._reading(record, item, meaning_for(record, item)) for item in items]
         results: list[dict[str, Any]] = []
         said: list[Reading] = []
@@ -212,25 +212,25 @@ class Router:
             return Results(record, [item])
         if means is not Meaning.ERROR:
             return Single(record, item, means)
-        # If only the status says so, the item itself is all there is to tell.
+        # If only the status says so, the whole item stands for the error.
         clean = _redacted(item, self._redact)
         error = parse_item_error(clean) or parse_item_error({**clean, "status": "error"})
         return Single(record, item, means, error)
 
     def errors_of(self, frame: dict[str, Any]) -> list[WireError]:
-        """The errors of a message, without secrets: they end up in exceptions and events."""
+        """The errors of a message, without secrets: they go into exceptions and events."""
         told = {key: value for key, value in frame.items() if key != "data"}
         return parse_errors(_redacted(told, self._redact))
 
     def errors_in(self, body: bytes) -> list[WireError]:
-        """The errors in the body of a refusal; none if it is no JSON object."""
+        """The errors in the body of a refusal; none if it is not a JSON object."""
         try:
             return self.errors_of(wire.decode(body))
         except wire.MalformedFrameError:
             return []
 
     def sample(self, data: bytes) -> str:
-        """The head of a message for people to read, without secrets."""
+        """The beginning of a message for people to read, without secrets."""
         return wire.sample(data, self._redact)
 
 

@@ -1,17 +1,17 @@
 """The ladder by which a task that went through a cut finds its end, and polling.
 
 1. Never written: the queue sends it (``table.py``).
-2. Written, and the session resumed: the answer comes by itself, replayed, or
+2. Written, and the session was resumed: the answer comes by itself, replayed or
    live when the task finishes. Wait ``replay_grace``.
-3. Still open, or the session was not resumed: ask, ``getResponse`` (async) or
-   ``getTaskDetails`` (any), many questions to a frame, at most
-   ``question_window`` in flight, backing off for each task.
+3. Still open, or the session was not resumed: ask with ``getResponse`` (async) or
+   ``getTaskDetails`` (any), many questions per frame, at most
+   ``question_window`` in flight, with a backoff for each task.
 4. The server does not know the task, and its socket died long enough ago: send
-   the same task under the same taskUUID. ``conflictTaskUUID`` is a receipt
-   then, not an error: the task arrived before, go on asking.
+   the same task under the same taskUUID. ``conflictTaskUUID`` is then a receipt,
+   not an error: the task had arrived, so go on asking.
 5. The deadline: ``table.py`` says what is known.
 
-An ``async`` task in calm weather takes the same road: its polls are questions.
+An ``async`` task that went through no cut uses the same code: its polls are questions.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ __all__ = ["Recovery", "is_answer_to_question"]
 FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
 GOLDEN = 0.618034
-"""Its multiples, without their whole part, lie evenly between 0 and 1."""
+"""The fractional parts of its multiples are spread evenly between 0 and 1."""
 MOST_SPREAD = 8
 MOST_ENDS = 64
 """So many ends of POSTs, beside two for each task, are kept before they are looked through."""
 LOST_AFTER_MISSES = 6
-"""An accepted ``async`` task that the server denies this often is lost there."""
+"""An accepted ``async`` task that the server does not know this many times is lost."""
 
 _PASSING = frozenset({ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.AUTH})
-"""Answers to a question that say nothing of the task: ask again later."""
+"""Errors that answer a question but say nothing about the task: ask again later."""
 
 
 class Recovery:
@@ -64,16 +64,16 @@ class Recovery:
         self.window = self._options.question_window
         self.ready = False
         self._resumed = False
-        # When the sockets and POSTs ended on which pending tasks were written, by their number.
+        # When the sockets and POSTs that carried pending tasks ended, by number.
         self._ends: dict[int, float] = {}
         # Tasks whose answer the replay may still bring.
         self.held: deque[TaskRecord] = deque()
         self._generation = 0
-        # What the last frame sent again; it is told of once that is sure.
+        # What the last frame resent; reported once it is certain that it went out.
         self._resent: list[TaskRecord] = []
         self._sweep: Iterator[TaskRecord] | None = None
 
-    # A socket came, a socket went
+    # Sockets come and go
 
     def begin(
         self,
@@ -125,7 +125,7 @@ class Recovery:
         self._sweep = None
 
     def _sweep_on(self, now: float) -> None:
-        """Look at the next tasks that went through the cut."""
+        """Handle the next tasks that went through the cut."""
         if self._sweep is None:
             return
         for _ in range(TURN):
@@ -143,18 +143,18 @@ class Recovery:
         self._ask_at(record, max(now, record.ladder.ask_from) if waits else now)
 
     def post_cut(self, record: TaskRecord, number: int, now: float) -> None:
-        """The POST of a task broke: it goes on by the socket, as after a socket's death."""
+        """The POST of a task broke: it goes on over the socket, as after the loss of a socket."""
         self._ends[number] = now
         if len(self._ends) > 2 * len(self._table.tasks) + MOST_ENDS:
             needed = {task.generation for task in self._table.tasks.values()}
             self._ends = {each: at for each, at in self._ends.items() if each in needed}
         record.leave_http()
         record.cut(self._generation, now)
-        # If there is no socket, the sweep after the next connection finds it.
+        # Without a socket, the sweep after the next connection finds it.
         self._ask_at(record, now)
 
     def _ask_from(self, record: TaskRecord, now: float) -> float:
-        """When a task that just went through its first cut had better be asked for."""
+        """When to ask about a task that has just gone through its first cut."""
         if record.delivery == "async" and record.ladder.confirmed:
             return now
         at = now + self._options.replay_grace
@@ -164,7 +164,7 @@ class Recovery:
         return at
 
     def adopt(self, records: list[TaskRecord]) -> None:
-        """Second tries: the server may know them, so they are asked for before they are sent."""
+        """Second tries: the server may know them, so ask about them before they are sent."""
         for record in records:
             record.adopt()
             self.asking[record.uuid] = record
@@ -177,27 +177,27 @@ class Recovery:
         if record.ladder.confirmed:
             wait = self._options.poll_first
             if record.learned is not None:
-                # Tasks of one kind may differ: a short one must not wait for a long one's time.
+                # Tasks of one kind may differ: a short one must not wait as long as a long one.
                 learned = record.learned.first_poll(wait)
                 wait = min(learned, self._options.question_backoff_cap)
         self._ask_at(record, now + wait)
 
     def ask_soon(self, record: TaskRecord, now: float) -> None:
-        """Something about this task is not clear; ask once the dust has settled."""
+        """Something about this task is unclear: ask after ``replay_grace``."""
         if record.ladder.next_at == FOREVER:
             self._ask_at(record, now + self._options.replay_grace)
 
     def ask_now(self, record: TaskRecord, now: float) -> None:
-        """There is an answer to be had by asking."""
+        """The answer can be had by asking."""
         if record.ladder.question is None:
             self._ask_at(record, now)
 
     def last_call(self, record: TaskRecord) -> None:
-        """The deadline is near: ask now, whatever was planned, if there is anything to ask."""
+        """The deadline is near: ask now, whatever was planned, if a question makes sense."""
         if record.posted:
             return
         if self.ready and record.state >= WRITTEN and record.ladder.question is None:
-            record.own_ladder()  # for settled() below
+            record.own_ladder()  # so that settled() below looks at it
             self.asking[record.uuid] = record
             self._out.wake = True
 
@@ -215,12 +215,12 @@ class Recovery:
             self._out.rearm = True
 
     def _ask_later(self, record: TaskRecord, now: float) -> None:
-        """Back off: the server has the task, or says nothing of use."""
+        """Back off: the server has the task, or its answer says nothing useful."""
         wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
         self._ask_at(record, now + min(wait, self._options.question_backoff_cap))
 
     def on_deadline(self, now: float) -> None:
-        """Do what is due: end the replay, sweep on, ask, send again."""
+        """Do what is due: end the replay, continue the sweep, ask, resend."""
         if now >= self.replay.ends:
             self.replay.end(now)
         if self.held and not self.replay.flowing:
@@ -233,7 +233,7 @@ class Recovery:
                 record.plan_resend(False)
                 self.resending[record.uuid] = record
             elif self.replay.flowing and ladder.first_resume == self._generation and record.pushed:
-                # What is being replayed need not be asked for.
+                # It may still be replayed, so do not ask yet.
                 self.held.append(record)
                 continue
             else:
@@ -262,12 +262,12 @@ class Recovery:
     # To the wire
 
     def next_frame(self, generation: int, now: float) -> Frame | None:
-        """The next frame of questions or, if none may go out, of resends."""
+        """The next frame of questions or, if there is none, of resends."""
         return self._questions(now) or self._resends(generation, now)
 
     @property
     def resending_now(self) -> bool:
-        """Whether the last frame sent tasks again, and nobody was told of it yet."""
+        """Whether the last frame resent tasks, and this was not reported yet."""
         return bool(self._resent)
 
     def _questions(self, now: float) -> Frame | None:
@@ -275,7 +275,7 @@ class Recovery:
         payloads: list[bytes] = []
         while self.asking and len(payloads) < room:
             uuid, record = self.asking.popitem(last=False)
-            # An async task that getResponse denies again and again may be in the archive.
+            # An async task that getResponse repeatedly does not know may be in the archive.
             poll = record.delivery == "async" and record.ladder.misses % 3 < 2
             question = QuestionType.POLL if poll else QuestionType.ARCHIVE
             record.asked(question, now)
@@ -309,7 +309,7 @@ class Recovery:
         return Frame(wire.join(payloads), tuple(records)) if records else None
 
     def sent(self, now: float) -> None:
-        """The last frame of resends went out, or may have: tell of them."""
+        """The last frame of resends went out, or may have: report them."""
         records, self._resent = self._resent, []
         for record in records:
             self._out.counters.resends += 1
@@ -335,15 +335,15 @@ class Recovery:
         return True
 
     def sole_question(self) -> TaskRecord | None:
-        """The one task in question while a culprit is searched; ``None`` otherwise."""
+        """The one task asked about during the search for a culprit; otherwise ``None``."""
         if self.window == 1 and len(self.open) == 1:
             return next(iter(self.open.values()))
         return None
 
     def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
-        """A task is about to end, ``answered`` or not: it asks nothing any more."""
+        """A task is about to end, ``answered`` or not: drop its questions and plans."""
         ladder = record.ladder
-        # Whoever is asked for, sent again or planned has a ladder of its own.
+        # A task that is asked about, resent or planned has a ladder of its own.
         if ladder is not UNTOUCHED:
             self._close_question(record)
             if ladder.next_at != FOREVER:
@@ -379,18 +379,18 @@ class Recovery:
             self._ask_later(record, now)
 
     def receipt(self, record: TaskRecord, now: float) -> None:
-        """``conflictTaskUUID`` after our own resend: the task arrived before."""
+        """``conflictTaskUUID`` after our own resend: the task had already arrived."""
         self._out.counters.receipts += 1
         self.still_running(record, now)
         self._ask_later(record, now)
 
     def denied(self, record: TaskRecord, family: ErrorFamily, now: float) -> bool:
-        """A question was not answered with the truth. True: the task is lost on the server.
+        """A question brought no answer. True if the task is lost on the server.
 
-        ``family`` is that of the error; NOT_FOUND if there was none.
+        ``family`` is the error's; NOT_FOUND if there was no error.
         """
         if not self._close_question(record):
-            # The answer to a question that was given up, or to one that was answered.
+            # No question is open: it was given up, or it was answered before.
             return False
         ladder = record.ladder
         if family in _PASSING and ladder.misses < LOST_AFTER_MISSES:
@@ -399,12 +399,12 @@ class Recovery:
             self._ask_later(record, now)
             return False
         misses = record.miss()
-        # A second try was asked for by the caller itself.
+        # The caller itself asked for a second try.
         may_send = ladder.reused or (ladder.disturbed and self._options.resubmit == "same-uuid")
         if not ladder.confirmed and may_send:
-            # Not before the server had the time to register the last copy. It can have come
-            # in until its socket ended; on a socket that is still open, until the question
-            # that was written behind it was answered.
+            # First give the server time to register the last copy. That copy can have arrived
+            # until its socket ended or, on a socket that is still open, until the question
+            # written after it was answered.
             arrived = self._ends.get(record.generation)
             if arrived is None:
                 arrived = record.denied(now)
@@ -422,7 +422,7 @@ class Recovery:
         return False
 
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
-        """Which way an item that was pushed to us took."""
+        """How an item that was pushed to us came."""
         ladder = record.ladder
         if ladder.resends and not ladder.confirmed:
             return RecoveredBy.RESUBMIT
@@ -432,10 +432,10 @@ class Recovery:
 
 
 def _spread(record: TaskRecord) -> float:
-    """By how much a resend is put off, as a part of ``resend_after``; none for the first.
+    """The extra delay of a resend, as a multiple of ``resend_after``; 0 for the first.
 
-    Longer from one to the next, and each at a place of its own in that time: a wire that is
-    cut at regular times must neither meet all tasks together nor one task again and again.
+    The range grows with each resend, and each task has its own place in it. So a connection
+    that is cut at regular intervals hits neither all tasks at once nor one task every time.
     """
     resends = record.sends - 1
     place = (int(record.uuid[-4:], 16) / 0x10000 + resends * GOLDEN) % 1
@@ -443,21 +443,21 @@ def _spread(record: TaskRecord) -> float:
 
 
 def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
-    """Whether an error speaks of a question about the task rather than of the task itself.
+    """Whether an error is about a question rather than about the task itself.
 
-    A question only reads, so what a provider, a safety filter or an empty
-    account say is about the task, even under the question's name. An error
-    that does not name its type of task is a question's answer if a question
-    could have earned it; so is one that denies a task we asked about.
+    A question only reads. So an error from a provider, a safety filter or an empty
+    account is about the task, even under the question's name. An error without a
+    task type answers the question if an open question could have caused it. So does
+    one that says that a task we asked about does not exist.
     """
     fam = error.family
     if error.task_type == record.task_type and record.task_type in READ_ONLY:
-        # The task is such a question itself: this is its answer.
+        # The task is itself such a question, and this is its answer.
         return False
     if error.task_type in (QuestionType.POLL.value, QuestionType.ARCHIVE.value):
         return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
     denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()
     if denies_task and record.ladder.asks > 0:
-        # Also under the name of the task that it asks about, and also when it comes late.
+        # Even under the type of the task that was asked about, and even when it comes late.
         return True
     return error.task_type is None and record.ladder.question is not None and fam in _PASSING

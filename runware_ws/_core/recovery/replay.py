@@ -1,4 +1,4 @@
-"""When a replay is over. The server does not say, so silence does."""
+"""When a replay is over. The server does not say, so silence decides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runware_ws.events import SessionResumed
 __all__ = ["Replay"]
 
 LONGEST = 5.0
-"""A replay that still flows after this does not hold back the questions any longer."""
+"""A replay that still goes on after this many seconds no longer holds back questions."""
 
 
 class Replay:
@@ -26,7 +26,7 @@ class Replay:
 
     @property
     def flowing(self) -> bool:
-        """Whether more may come by itself, so that questions had better wait."""
+        """Whether more may come by itself, so that questions should wait."""
         return self.ends != FOREVER
 
     def begin(self, session_uuid: str, awaited: int, now: float) -> None:
@@ -39,11 +39,11 @@ class Replay:
             self.end(now)
 
     def early(self) -> None:
-        """A task was answered before the authentication was."""
+        """A task was answered before the reply to our authentication came."""
         self._replayed += 1
 
     def settled(self, now: float, *, answered: bool) -> None:
-        """A task of before the cut ended while the replay flows."""
+        """A task from before the cut ended during the replay."""
         self._replayed += answered
         self._awaited -= 1
         if self._awaited <= 0:
@@ -52,7 +52,7 @@ class Replay:
             self.ends = max(self.ends, min(now + self._grace, self._latest))
 
     def end(self, now: float) -> None:
-        """It is over: tell."""
+        """It is over: report it."""
         self.ends = FOREVER
         self._out.rearm = True
         self._out.emit(

@@ -1,4 +1,4 @@
-"""What came too late or for nobody: kept, bounded, for ``claim(uuid)``."""
+"""Results that came too late or that nobody waits for, kept within limits for ``claim(uuid)``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _STREAM = 0b10000
 _NEVER = float("inf")
 
 MOST_ITEMS = 32
-"""Results kept of one task; no model makes more at once."""
+"""Results kept for one task; no model returns more at once."""
 
 
 class Claims:
-    """Results without a waiting owner. Bounded in tasks and bytes; the oldest go first."""
+    """Results that nobody waits for. Limited in tasks and bytes; the oldest go first."""
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
@@ -31,7 +31,7 @@ class Claims:
         return len(self._items)
 
     def add(self, uuid: str, item: dict[str, Any], size: int) -> bool:
-        """Keep ``item``; ``size`` is what it weighs in bytes. False if it is not kept anew."""
+        """Keep ``item``, of ``size`` bytes. False if it was kept before, or is not kept."""
         items, weight = self._items.pop(uuid, ([], 0))
         if len(items) >= MOST_ITEMS or item in items:
             self._items[uuid] = (items, weight)
@@ -45,7 +45,7 @@ class Claims:
         return uuid in self._items
 
     def take(self, uuid: str) -> list[dict[str, Any]] | None:
-        """Hand out and forget what came for ``uuid``; ``None`` if nothing did."""
+        """Return and forget what came for ``uuid``; ``None`` if nothing did."""
         found = self._items.pop(uuid, None)
         if found is None:
             return None
@@ -57,17 +57,17 @@ class Tombstones:
     """How recently ended tasks ended, so that a late copy is told from a stranger's.
 
     A copy can come as long as the server keeps its buffer, 120 s (documented).
-    Entries are forgotten by the thousand, not one by one: each lives ``keep``
-    seconds at least, and twice that at most. But there are never more than
-    ``limit``: if more come, only the newest half of that many is sure.
+    Entries are forgotten in bulk, not one by one: each lives for at least ``keep``
+    seconds and at most twice that. But there are never more than ``limit``: if
+    more come, only the newest ``limit / 2`` are certain to be remembered.
     """
 
     def __init__(self, limit: int = 65_536, keep: float = 180.0) -> None:
         self._half = limit // 2
         self._keep = keep
-        # The end, and the number of the socket on which the task was last written, in one number:
-        # a pair for each entry would be one more object for the collector to look at. The first
-        # entry of all is old at once, so that it does not live for longer than others.
+        # How the task ended and the socket on which it was last written, packed into one number:
+        # a pair would be one more object per entry for the garbage collector. The very first
+        # entry counts as old at once, so that it does not live longer than the others.
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
         self._turn_at = _NEVER
@@ -78,9 +78,9 @@ class Tombstones:
     def add(
         self, uuid: str, end: TaskState, now: float, generation: int, *, stream: bool = False
     ) -> bool:
-        """Remember that ``uuid`` ended so at ``now``; ``generation``: where it was last written.
+        """Remember how ``uuid`` ended, at ``now``. ``generation``: where it was last written.
 
-        True if :meth:`next_expiry` is another now.
+        True if :meth:`next_expiry` has changed.
         """
         young = self._young
         young[uuid] = generation << _BITS | (_STREAM if stream else 0) | end
@@ -103,15 +103,15 @@ class Tombstones:
         return bool(((self._young.get(uuid) or self._old.get(uuid)) or 0) & _STREAM)
 
     def take(self, uuid: str) -> int:
-        """Drop one entry; on which socket it was last written, 0 if it is not remembered."""
+        """Drop one entry; return the socket on which it was last written, 0 if it is not known."""
         old = self._old.pop(uuid, 0)
         return (self._young.pop(uuid, 0) or old) >> _BITS
 
     def next_expiry(self) -> float:
-        """When the oldest entries are to go; infinite if there are none."""
+        """When the oldest entries expire; infinite if there are none."""
         return self._turn_at
 
     def expire(self, now: float) -> None:
-        """Drop what is old enough."""
+        """Drop the entries that have expired."""
         if now >= self._turn_at:
             self._turn(now)

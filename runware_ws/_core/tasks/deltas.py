@@ -26,17 +26,17 @@ from runware_ws.models.delta import ToolCallPiece, tool_call_pieces
 __all__ = ["Deltas"]
 
 MOST_PENDING = 16_384
-"""Deltas that wait for a slow reader; beyond that neighbours are joined, and nothing is lost."""
+"""Deltas that may wait for a slow reader. Beyond that, neighbours are joined; none is lost."""
 
 _TEXTS = ("reasoningContent", "text")
 _CALLS = "toolCalls"
 _OUTPUT = (*_TEXTS, _CALLS)
-"""In the order in which a reader takes them out of one delta."""
+"""In the order in which a reader takes them from one delta."""
 
 
 @dataclass(slots=True)
 class _Call:
-    """What was handed on of a tool call."""
+    """The part of a tool call that was handed on."""
 
     id: str | None = None
     name: str | None = None
@@ -49,13 +49,13 @@ class _Call:
             self.parts.append(piece.arguments)
 
     def is_another(self, piece: ToolCallPiece) -> bool:
-        """Whether a piece names another call than this one."""
+        """Whether a piece names a different call."""
         return (self.id is not None and piece.id not in (None, self.id)) or (
             self.name is not None and piece.name not in (None, self.name)
         )
 
     def missing(self, whole: ToolCallPiece) -> ToolCallPiece | None:
-        """What a reader lacks of the whole call; ``None`` if this is no beginning of it."""
+        """The part of the whole call that a reader lacks; ``None`` if the call does not fit."""
         if self.id not in (None, whole.id) or self.name not in (None, whole.name):
             return None
         rest = _missing_json("".join(self.parts), whole.arguments)
@@ -70,7 +70,7 @@ class _Call:
 
 
 class Deltas:
-    """What came of one stream. ``suspended``: a cut went through it."""
+    """What has come of one stream. ``suspended``: the stream was cut."""
 
     __slots__ = (
         "_calls",
@@ -95,21 +95,21 @@ class Deltas:
         self._room = MOST_PENDING
         self._texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
         self._calls: dict[int, _Call] = {}
-        self._places: dict[int, int] = {}  # from an index on the wire to the call it stands for
+        self._places: dict[int, int] = {}  # from an index on the wire to the call it means
         self._last: dict[str, Any] = {}
         self._whole: dict[str, Any] | None = None
 
     def text(self, name: str = "text") -> str:
-        """What was handed on so far."""
+        """The text, or other output, that was handed on so far."""
         return "".join(self._texts[name])
 
     def add(self, item: dict[str, Any], now: float) -> bool:
-        """Take the next delta; True if it is the last."""
+        """Take the next delta; True if it is the last one."""
         if self.suspended:
             return bool(item.get("finishReason"))
         delta = _delta_of(item)
         if item.get("finishReason") and not _has_output(delta) and _has_output(item):
-            # The last item has its output in the fields of a result.
+            # The last item holds its output in a result's fields, not in a delta.
             return self.complete(item, now)
         self._take(item, delta, now)
         self.finished = self.finished or bool(item.get("finishReason"))
@@ -128,7 +128,7 @@ class Deltas:
     def ended(self, now: float) -> bool:
         """The carrier said that the stream is over; True if :meth:`whole` is the result.
 
-        False if nothing came, or if a cut took something.
+        False if nothing came, or if something was lost in a cut.
         """
         if self.suspended or not self.count:
             return False
@@ -136,7 +136,7 @@ class Deltas:
         return True
 
     def whole(self) -> dict[str, Any]:
-        """The result: the one that came whole, as it came, or what the deltas make."""
+        """The result: as it came, if it came whole; otherwise what the deltas add up to."""
         if self._whole is not None:
             return self._whole
         result = dict(self._last)
@@ -153,11 +153,11 @@ class Deltas:
         return result
 
     def complete(self, result: dict[str, Any], now: float) -> bool:
-        """A result came: hand on what is missing of it as the last delta.
+        """A result came: hand on the missing rest of it as the last delta.
 
-        If it begins with what was handed on, it is the whole. Otherwise it is the next and
-        last part of a stream that was never cut; of one that was cut it is nothing of use: False,
-        and nothing is handed on.
+        A result that begins with what was handed on is the whole. Any other result is the last
+        part of the stream, if that was never cut. If it was cut, such a result is useless: then
+        this returns False, and nothing is handed on.
         """
         missing: dict[str, Any] = {}
         fits = True
@@ -211,7 +211,7 @@ class Deltas:
     # Tool calls
 
     def _take_calls(self, item: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
-        """Take the calls of a delta; return the item with indexes that tell them apart."""
+        """Take the calls of a delta; return the item with an index that is unique to each call."""
         placed: list[ToolCallPiece] = []
         moved = False
         for piece in tool_call_pieces(delta[_CALLS]):
@@ -224,8 +224,8 @@ class Deltas:
     def _place(self, piece: ToolCallPiece) -> int:
         """The call that a piece belongs to.
 
-        Some servers number no calls, or all of them 0, when they come one after the other. So
-        another id, or another name, is another call; what follows at its place is its own.
+        Some servers do not number calls that come one after another, or number them all 0. So a
+        new id or a new name starts a new call, and what follows at the same index belongs to it.
         """
         index = self._places.setdefault(piece.index, piece.index)
         call = self._calls.get(index)
@@ -235,9 +235,9 @@ class Deltas:
         return index
 
     def _missing_calls(self, value: Any) -> list[dict[str, Any]] | None:
-        """What is missing of the whole calls; ``None`` if they do not fit what came."""
+        """The missing rest of the whole calls; ``None`` if they do not fit what came."""
         whole = tool_call_pieces(value)
-        # A stream may count from another number than the list does; ids tell.
+        # A stream may start counting at another number than the list; the ids show it.
         at = {call.id: index for index, call in self._calls.items() if call.id}
         shift = next((at[each.id] - each.index for each in whole if each.id in at), 0)
         calls = {
@@ -261,7 +261,7 @@ class Deltas:
     # A slow reader
 
     def _join_pending(self) -> None:
-        """Join each two neighbours. If few can be joined, it is tried again much later."""
+        """Join neighbours in pairs. If few can be joined, the next attempt comes much later."""
         waiting = list(self.pending)
         self.pending.clear()
         for number, item in enumerate(waiting):
@@ -295,7 +295,7 @@ def _written(pieces: Iterable[ToolCallPiece]) -> list[dict[str, Any]]:
 
 
 def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
-    """Two neighbours as one; ``None`` if a reader would not see the same in the same order."""
+    """Two neighbours as one; ``None`` if a reader would then see something else."""
     first, second = one.get("delta"), other.get("delta")
     if not isinstance(first, dict) or not isinstance(second, dict):
         return None
@@ -303,7 +303,7 @@ def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None
     try:
         before = max((_OUTPUT.index(name) for name in a), default=0)
         behind = min((_OUTPUT.index(name) for name in b), default=before)
-    except ValueError:  # something that is not known here
+    except ValueError:  # an unknown field
         return None
     if before > behind:
         return None
@@ -334,12 +334,12 @@ _SPACE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[ \t\r\n]+', re.DOTALL)
 
 
 def _compact(text: str) -> str:
-    """JSON text, or a beginning of it, without the white space between its tokens."""
+    """JSON text, or the beginning of one, without the white space between its tokens."""
     return _SPACE.sub(lambda found: found[0] if found[0][0] == '"' else "", text)
 
 
 def _canonical(text: str) -> str | None:
-    """One text for all JSON texts of the same value; ``None`` if this is none.
+    """One canonical text per JSON value; ``None`` if ``text`` is not JSON.
 
     Not by comparing values: in Python 1, 1.0 and true are equal. Not by ``orjson``: integers
     beyond 64 bits would be rounded.
@@ -351,10 +351,10 @@ def _canonical(text: str) -> str | None:
 
 
 def _missing_json(had: str, whole: str) -> str | None:
-    """What is missing of a JSON text, of which ``had`` was handed on; ``None``: it does not fit.
+    """The rest of the JSON text ``whole`` after ``had``; ``None`` if they do not fit.
 
-    The same value may have been written with other white space, and, if all of it was handed
-    on, in another order: the archive need not keep the text that the model wrote.
+    The archive need not keep the text that the model wrote. So the same value may have other
+    white space and, if all of it was handed on, its keys in another order.
     """
     if whole.startswith(had):
         return whole[len(had) :]
@@ -366,6 +366,6 @@ def _missing_json(had: str, whole: str) -> str | None:
         return ""
     begun, text = _compact(had), _compact(whole)
     rest = text[len(begun) :]
-    # A space that was left out may have ended a number: the two together must say the same.
+    # A space that was left out may have ended a number, so both together must give the same value.
     fits = text.startswith(begun) and _canonical(had + rest) == value
     return rest if fits else None

@@ -1,17 +1,17 @@
 """How long tasks of one kind take, learned from the tasks themselves.
 
-An ``async`` task is polled when it is likely to be done, not at a fixed
-second; a ``sync`` task that went through a cut is asked for when it should
-have answered by now.
+An ``async`` task is polled when it is likely to be done, not after a fixed
+time. A ``sync`` task that went through a cut is asked about once its answer is
+overdue.
 """
 
 from __future__ import annotations
 
 __all__ = ["Durations", "LearnedDuration"]
 
-# A first poll that finds the task done says only "not longer than this", so the
-# next task of the kind is polled earlier: boldly while no poll ever came too
-# early, gently afterwards.
+# A first poll that finds the task done shows only that it took no longer than this. So
+# the next task of the kind is polled earlier: much earlier while no poll has ever come
+# too early, a little earlier after that.
 BOLD = 0.7
 GENTLE = 0.95
 BLEND = 0.3
@@ -20,7 +20,7 @@ SHORTEST = 0.01
 
 
 class LearnedDuration:
-    """What is expected of one kind of task. All in seconds; ``None``: nothing learned yet."""
+    """What is expected of one kind of task. All in seconds; ``None``: not learned yet."""
 
     __slots__ = ("bracketed", "duration", "poll_at")
 
@@ -30,21 +30,21 @@ class LearnedDuration:
         self.bracketed = False
 
     def observe(self, seconds: float) -> None:
-        """A task that was pushed to us took this long."""
+        """A task whose answer was pushed to us took this long."""
         known = self.duration
         self.duration = seconds if known is None else known + BLEND * (seconds - known)
 
     def first_poll(self, default: float) -> float:
-        """How long after its acknowledgement a task is first polled."""
+        """How long after its acknowledgement a task should first be polled."""
         return default if self.poll_at is None else max(SHORTEST, self.poll_at)
 
     @staticmethod
     def next_poll(age: float, cap: float) -> float:
-        """How long after a poll that came too early, at this age, the next one goes out."""
+        """The delay until the next poll, after one at this age came too early."""
         return min(cap, max(SHORTEST, GROWTH * age))
 
     def done(self, age: float, polls: int) -> None:
-        """Poll number ``polls`` (from 1) found a task of this age done."""
+        """Poll number ``polls`` (counted from 1) found a task of this age done."""
         known = self.poll_at
         if polls <= 1:
             factor = GENTLE if self.bracketed else BOLD
@@ -55,14 +55,14 @@ class LearnedDuration:
 
 
 class Durations:
-    """Expectations by kind of task; bounded, the oldest kind goes first."""
+    """What is expected, by kind of task. Limited; the oldest kind is dropped first."""
 
     def __init__(self, limit: int = 256) -> None:
         self._limit = limit
         self._kinds: dict[str, LearnedDuration] = {}
 
     def of(self, kind: str) -> LearnedDuration:
-        """The learned of this kind; a fresh one if the kind is new."""
+        """What was learned about this kind; a fresh record if the kind is new."""
         found = self._kinds.get(kind)
         if found is None:
             if len(self._kinds) >= self._limit:

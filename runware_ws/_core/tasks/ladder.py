@@ -1,7 +1,7 @@
-"""Where a task stands on the recovery ladder: what was proved, asked, and sent again.
+"""Where a task stands on the recovery ladder: what was proved, asked and resent.
 
-The rungs and their rules are in ``recovery/recovery.py``. This is only the task's place among
-them, and only :class:`~runware_ws._core.tasks.record.TaskRecord` writes it.
+The rungs and their rules are in ``recovery/recovery.py``. This is only the task's position, and
+only :class:`~runware_ws._core.tasks.record.TaskRecord` writes it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ __all__ = [
 ]
 
 Identity = tuple[int | None, tuple[tuple[str, str], ...], dict[str, Any]]
-"""What tells a result from the others of its task: index, ids of its output, output."""
+"""What tells a result from the others of its task: its index, the ids of its output, its output."""
 
 
 class QuestionType(StrEnum):
-    """What can be asked about a task, read-only."""
+    """The read-only questions about a task."""
 
     POLL = "getResponse"
     ARCHIVE = "getTaskDetails"
 
 
-# Observed: these only read, so whatever answers one of them is its result.
+# Observed: these only read, so any answer to one of them is its result.
 ABOUT_OTHERS = frozenset(question.value for question in QuestionType)
 READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 
 
 class Ladder:
-    """One task's place. ``next_at`` is infinite if nothing is planned.
+    """One task's position. ``next_at`` is infinite if nothing is planned.
 
-    Most tasks never need one: they are written once and answered once, and share
-    :data:`UNTOUCHED`.
+    Most tasks never need a ladder of their own: they are written once and answered
+    once, and share :data:`UNTOUCHED`.
     """
 
     __slots__ = (
@@ -66,11 +66,11 @@ class Ladder:
     )
 
     def __init__(self) -> None:
-        # What the server proved: it has the task. What we know: its way broke under it.
+        # The server proved that it has the task. The socket or POST that carried it broke.
         self.confirmed = False
         self.disturbed = False
-        # Since when it may be asked for, and the socket on which it waits for the replay:
-        # neither starts anew when that socket dies too, or quick cuts would starve the task.
+        # When it may first be asked about, and the socket on which it waits for the replay.
+        # Neither starts again when that socket dies too, or frequent cuts would starve the task.
         self.ask_from = 0.0
         self.first_resume = 0
         # What is being asked.
@@ -80,10 +80,10 @@ class Ladder:
         self.asks = 0
         self.polls = 0
         self.misses = 0
-        # What is being sent again, and how often it was.
+        # Whether it is to be resent, and how often it has been.
         self.resend_due = False
         self.resends = 0
-        # When the server first denied it since it was last written; 0 if it did not.
+        # When the server first said, since the last write, that it does not know it; 0: never.
         self.denied_at = 0.0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False
@@ -98,16 +98,16 @@ class Ladder:
 
 
 class _Untouched(Ladder):
-    """Shared by all tasks that were never on a ladder of their own, so it cannot be changed."""
+    """Shared by all tasks without a ladder of their own, so it cannot be changed."""
 
     __slots__ = ()
 
     def __setattr__(self, name: str, value: object) -> None:
-        # ``known`` is the last one that Ladder() sets.
+        # ``known`` is the last attribute that Ladder() sets.
         if hasattr(self, "known"):
             raise TypeError(f"a task's own ladder is changed, not {name} of all tasks")
         super().__setattr__(name, value)
 
 
 UNTOUCHED = _Untouched()
-"""The foot of the ladder, of all tasks that never needed one."""
+"""The foot of the ladder: the position of every task that never needed recovery."""

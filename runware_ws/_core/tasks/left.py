@@ -1,8 +1,8 @@
-"""Streams that were given up: they are listened to until they end on the way that carries them.
+"""Streams that were given up. They are still read until the socket or POST that carries them ends.
 
-The server cannot cancel (documented), so their answer is paid for. A stream has no other answer
-than its deltas, so they are gathered, and the whole waits for ``claim``. A cut ends that: then
-only the archive has it.
+The server cannot cancel (documented), so the answer is paid for anyway. A stream's answer is its
+deltas, so they are collected, and the whole can be claimed. A cut ends that: after it, only the
+archive has the answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["LeftStreams"]
 
 
 class LeftStreams:
-    """The newest ``limit`` of them, by taskUUID."""
+    """The newest ``limit`` such streams, by taskUUID."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -27,26 +27,26 @@ class LeftStreams:
         return len(self._records)
 
     def add(self, record: TaskRecord) -> list[TaskRecord]:
-        """Listen to a stream that was given up; those that make way for it."""
+        """Go on reading a stream that was given up; return the streams that this evicts."""
         self._records[record.uuid] = record
         over = len(self._records) - self._limit
         return [self._records.popitem(last=False)[1] for _ in range(over)]
 
     def get(self, uuid: str) -> TaskRecord | None:
-        """The stream of this taskUUID; ``None`` if it is not listened to."""
+        """The stream with this taskUUID; ``None`` if it is not being read."""
         return self._records.get(uuid)
 
     def forget(self, uuid: str) -> TaskRecord | None:
-        """Listen to it no more."""
+        """Stop reading it; return its record, or ``None`` if it was not being read."""
         return self._records.pop(uuid, None)
 
     def socket_lost(self) -> None:
-        """The socket is gone, and with it what came over it."""
+        """The socket is gone, and so are the streams that it carried."""
         for uuid in [uuid for uuid, record in self._records.items() if record.generation >= 0]:
             del self._records[uuid]
 
     def clear(self) -> list[TaskRecord]:
-        """Listen to nobody any more; those that were listened to."""
+        """Stop reading all of them; return their records."""
         records = list(self._records.values())
         self._records.clear()
         return records

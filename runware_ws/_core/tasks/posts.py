@@ -1,8 +1,8 @@
-"""Tasks that go over HTTP: which POSTs are under way, which wait, and for how long.
+"""Tasks that go over HTTP: which POSTs are open, which wait, and for how long.
 
-A POST is a way of its own, as a socket is: it has a number (below zero, so that it is never taken
-for a socket's), and what a POST says that was given up changes nothing. If the server is not
-reached, all that wait come back together after a delay: one gate, not one for each task.
+A POST has a number, as a socket does. It is below zero, so that it is never mistaken for a
+socket's. A POST that was given up changes nothing, whatever it says. If the server cannot be
+reached, all waiting tasks are posted again after one delay: one gate for all, not one per task.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class Posts:
         self.open: dict[str, TaskRecord] = {}
         self._numbers: dict[str, int] = {}
         self._count = 0
-        # The gate: since the server was not reached so often, nobody is posted before then.
+        # The gate: how often in a row the server was not reached, and when POSTs may go out again.
         self._failures = 0
         self._opens_at = FOREVER
-        # Those of streams that were given up, by the time until which they are read.
+        # POSTs of streams that were given up, by the time until which they are read.
         self._left: list[tuple[float, int, TaskRecord]] = []
         self.trouble = ""
 
     def add(self, record: TaskRecord) -> None:
-        """Post it now if that may be, or as soon as it may."""
+        """Post it as soon as the gate and ``max_posts`` allow."""
         self.waiting[record.uuid] = record
         self._let_go()
 
@@ -62,35 +62,35 @@ class Posts:
         return self.open.get(uuid) if self._numbers.get(uuid) == number else None
 
     def end(self, record: TaskRecord) -> None:
-        """Its POST is over. The next one may go."""
+        """Its POST is over. The next one may go out."""
         del self.open[record.uuid]
         del self._numbers[record.uuid]
         self._let_go()
 
     def drop(self, record: TaskRecord) -> None:
-        """The task ends: give its POST up, if there is one."""
+        """The task ends: give up its POST, if it has one."""
         if self.waiting.pop(record.uuid, None) is None and record.uuid in self.open:
             self._out.effects.append(Drop(record.uuid, self._numbers[record.uuid]))
             self.end(record)
 
     def leave(self, record: TaskRecord) -> None:
-        """The task is given up; its POST goes on, no longer than until the task's deadline."""
+        """The task is given up; its POST goes on, but only until the task's deadline."""
         if record.deadline != FOREVER:
             heappush(self._left, (record.deadline, self._numbers[record.uuid], record))
             self._out.rearm = True
 
     def reached(self) -> None:
-        """The server answers: the next failure is the first again."""
+        """The server answered: the count of failures starts again."""
         self._failures = 0
 
     def unreached(self, why: str) -> int:
-        """The server was not reached; how often in a row. :meth:`shut` is to follow."""
+        """The server was not reached; return how often in a row. Call :meth:`shut` next."""
         self._failures += 1
         self.trouble = why
         return self._failures
 
     def shut(self, until: float) -> None:
-        """Post nothing before ``until``. If several fail together, the first one decides."""
+        """Post nothing before ``until``. If several POSTs fail together, the first one decides."""
         if self._opens_at == FOREVER:
             self._opens_at = until
             self._out.rearm = True
@@ -105,7 +105,7 @@ class Posts:
         return min(self._opens_at, self._left[0][0]) if self._left else self._opens_at
 
     def on_deadline(self, now: float) -> list[TaskRecord]:
-        """Let those go that wait, if it is time; the left ones that were read long enough."""
+        """Post what waits, if it is time; return the given-up streams whose time is over."""
         if now >= self._opens_at:
             self._opens_at = FOREVER
             self._let_go()

@@ -1,8 +1,8 @@
-"""One task and all that is known of it. It outlives sockets and sessions.
+"""One task and all that is known about it. It outlives sockets and sessions.
 
-The record guards itself: whoever learns something about a task says so with one of the verbs
-below, and nobody outside this room assigns an attribute (``tests/test_layers.py``). What may go
-one way only, goes one way only: a confirmed task stays confirmed, items are only ever added.
+The record guards itself: code that learns something about a task calls one of the methods below,
+and no code outside this folder assigns an attribute (``tests/test_layers.py``). What may only
+change one way only changes that way: a confirmed task stays confirmed, and items are only added.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["FOREVER", "SOURCE_RANK", "Carrier", "TaskRecord"]
 
 LAST_CALL = 2.0
-"""One more question goes out this many seconds before a deadline, whatever else is planned."""
+"""A last question goes out this many seconds before a deadline, whatever else is planned."""
 
-# From the answer that came by itself to the one that took most: a result tells
-# the hardest way that any of its items took.
+# From the answer that came by itself to the one that took the most work. A result
+# reports the highest rank among its items.
 SOURCE_RANK = {
     RecoveredBy.LIVE: 0,
     RecoveredBy.REPLAY: 1,
@@ -47,8 +47,8 @@ SOURCE_RANK = {
 class Carrier(Enum):
     """What carries a task.
 
-    ``EITHER``: HTTP, and the socket if the server says that it has no HTTP side. A task
-    whose POST was cut goes on by the socket.
+    ``EITHER``: HTTP, or the socket if the server says that it has no HTTP side. A task
+    whose POST was cut goes on over the socket.
     """
 
     SOCKET = "socket"
@@ -57,7 +57,7 @@ class Carrier(Enum):
 
 
 SOCKET = Carrier.SOCKET
-"""As a name of the module: see ``states``."""
+"""A module-level name for speed: see ``states``."""
 
 _LIVE = RecoveredBy.LIVE
 _RECOVERING = TaskState.RECOVERING
@@ -67,9 +67,9 @@ _ACKNOWLEDGED = TaskState.ACKNOWLEDGED
 class TaskRecord:
     """The one owner of a pending task's facts.
 
-    ``owner`` and ``waiter`` are the driver's: the core never looks at them. Times are the
-    driver's clock in seconds; ``deadline`` is infinite if there is none. ``generation`` is
-    the number of the socket on which the task was last written, or, below zero, of its POST.
+    ``owner`` and ``waiter`` belong to the driver: the core never reads them. Times are on the
+    driver's clock, in seconds; ``deadline`` is infinite if there is none. ``generation`` is
+    the number of the socket on which the task was last written or, below zero, of its POST.
     ``deltas``: only a stream has them.
     """
 
@@ -122,7 +122,7 @@ class TaskRecord:
         self.delivery = delivery
         self.expected = expected
         self.deadline = deadline
-        # Shortly before the deadline one last question goes out; then this is the deadline.
+        # First the time of the last question, shortly before the deadline; then the deadline.
         self.wake_at = deadline - min(LAST_CALL, 0.2 * (deadline - now))
         self.learned = learned
         self.owner: Any = None
@@ -138,7 +138,7 @@ class TaskRecord:
         self.items: list[dict[str, Any]] | tuple[dict[str, Any], ...] = ()
         self.recovered_by = _LIVE
         self.error: RunwareError | None = None
-        # A watching handle wants to know of items and of the latest word on progress.
+        # Whether a handle wants to know about new items and progress notes.
         self.watched = watched
         self.deltas = deltas
         self.ladder: Ladder = UNTOUCHED
@@ -158,27 +158,27 @@ class TaskRecord:
 
     @property
     def posted(self) -> bool:
-        """Whether its POST is under way: what becomes of sockets does not touch it."""
+        """Whether its POST is open: then nothing that happens to sockets concerns it."""
         return self.carrier is not SOCKET and self.state >= WRITTEN
 
     @property
     def flows(self) -> bool:
-        """Whether it is a stream whose deltas may still come, on the way that it was sent."""
+        """Whether it is a stream that was sent and whose deltas may still come."""
         return self.deltas is not None and self.sends > 0 and not self.deltas.suspended
 
     @property
     def pushed(self) -> bool:
-        """Whether its answer comes over the socket by itself, and so by a replay as well."""
+        """Whether its answer is pushed over the socket, and so is part of a replay too."""
         return self.delivery != "async" and self.generation >= 0
 
     # The driver's
 
     def attach(self, owner: Any) -> None:
-        """``owner`` is told of what happens."""
+        """From now on ``owner`` is told what happens."""
         self.owner = owner
 
     def detach(self) -> Any:
-        """Part record and owner, so that both can be freed at once; returns the owner."""
+        """Separate record and owner, so that both can be freed at once; return the owner."""
         owner, self.owner = self.owner, None
         return owner
 
@@ -188,7 +188,7 @@ class TaskRecord:
         self.state = check_task(self.state, state)
 
     def own_ladder(self) -> Ladder:
-        """The task's own ladder: it is out of the common from now on."""
+        """The task's own ladder, made at the first call."""
         if self.ladder is UNTOUCHED:
             self.ladder = Ladder()
         return self.ladder
@@ -203,15 +203,15 @@ class TaskRecord:
         self.generation = generation
 
     def adopt(self) -> None:
-        """A second try that was admitted: it is asked for before it is sent."""
+        """A second try was admitted: the server is asked about it before it is sent."""
         self._move(_RECOVERING)
         self.want_whole()
 
     def end(self, state: TaskState, error: RunwareError | None) -> None:
-        """It ends, once. Its request is needed no more.
+        """It ends, once. Its request is no longer needed.
 
         Raises:
-            IllegalTransition: it had ended (a bug).
+            IllegalTransition: it had already ended (a bug).
         """
         self._move(state)
         self.error = error
@@ -220,7 +220,7 @@ class TaskRecord:
     # What was sent
 
     def wrote(self, generation: int, now: float) -> None:
-        """It goes into a frame, or a POST, now."""
+        """It is written into a frame or a POST now."""
         if self.state is QUEUED:
             self.state = check_task(QUEUED, WRITTEN)
         self.generation = generation
@@ -234,7 +234,7 @@ class TaskRecord:
         self.own_ladder().resends += 1
 
     def unwrote(self) -> bool:
-        """Take the last write back: not one byte was sent. True if it was never sent, then."""
+        """Undo the last write: not one byte was sent. True if the task is now unsent."""
         self.sends -= 1
         if self.ladder.resends:
             self.ladder.resends -= 1
@@ -244,17 +244,17 @@ class TaskRecord:
         return False
 
     def leave_http(self) -> None:
-        """It goes on by the socket."""
+        """It goes on over the socket."""
         self.carrier = SOCKET
 
     def want_whole(self) -> None:
-        """A copy that is sent from now on asks for the whole answer, and for no stream."""
+        """A copy sent from now on asks for the whole answer, not for a stream."""
         if self.delivery == "stream":
             self.delivery = "sync"
             self.payload = wire.with_delivery(self.payload, "sync")
 
     def send_alone(self) -> None:
-        """It was in a frame that was too big: it shares a frame with nobody from now on."""
+        """It was in a frame that was too big: from now on it gets a frame of its own."""
         self.own_ladder().alone = True
 
     def too_big(self) -> bool:
@@ -271,36 +271,36 @@ class TaskRecord:
     # What came
 
     def took(self, items: list[dict[str, Any]], source: RecoveredBy) -> None:
-        """Results came that are new; ``source``: the way that they took."""
+        """New results came; ``source``: how they came."""
         self.items = [*self.items, *items][: self.expected]
         known = self.recovered_by
         if source is not known and SOURCE_RANK[source] > SOURCE_RANK[known]:
             self.recovered_by = source
 
     def took_whole(self, item: dict[str, Any]) -> None:
-        """The one result of an untroubled task came."""
+        """The one result of a task that needed no recovery came."""
         self.items = [item]
 
     def acknowledge(self) -> None:
-        """The server spoke of it."""
+        """The server mentioned it."""
         if self.state is WRITTEN:
             self._move(_ACKNOWLEDGED)
 
     def confirm(self) -> None:
-        """The server proved that it has the task. That is for good."""
+        """The server proved that it has the task. This is never undone."""
         ladder = self.own_ladder()
         ladder.confirmed = True
         ladder.misses = 0
 
     def note(self, progress: dict[str, Any]) -> bool:
-        """The server's word on progress; True if it is news."""
+        """A progress note from the server; True if it is new."""
         if progress == self.ladder.progress:
             return False
         self.own_ladder().progress = progress
         return True
 
     def identities(self) -> list[Identity]:
-        """What tells the results that came from copies, to be added to."""
+        """The identities of the results that came; the caller adds to them."""
         ladder = self.own_ladder()
         if ladder.known is None:
             ladder.known = []
@@ -309,9 +309,9 @@ class TaskRecord:
     # The ladder
 
     def cut(self, generation: int, ask_from: float) -> None:
-        """Its way broke under it. ``generation`` is the socket on which it is recovered.
+        """The socket or POST that carried it broke. ``generation``: the socket that recovers it.
 
-        ``ask_from``: when it may be asked for; the first cut counts.
+        ``ask_from``: when it may be asked about; the first cut counts.
         """
         ladder = self.own_ladder()
         if self.state is not _RECOVERING:
@@ -325,16 +325,16 @@ class TaskRecord:
             self.want_whole()
 
     def plan(self, at: float) -> None:
-        """Look at it again at this time; infinite: never mind."""
+        """Look at it again at this time; infinite: not planned."""
         if self.ladder is not UNTOUCHED or at != FOREVER:
             self.own_ladder().next_at = at
 
     def plan_resend(self, due: bool) -> None:
-        """What is planned next is another copy, or it is not."""
+        """Whether the next planned step is a resend."""
         self.own_ladder().resend_due = due
 
     def asked(self, question: QuestionType, now: float) -> None:
-        """A question about it goes out now."""
+        """A question about it is being sent."""
         ladder = self.own_ladder()
         ladder.question = question
         ladder.asked_at = now
@@ -350,13 +350,13 @@ class TaskRecord:
         return True
 
     def miss(self) -> int:
-        """A question brought nothing; how often in a row."""
+        """A question brought nothing; return how often in a row."""
         ladder = self.own_ladder()
         ladder.misses += 1
         return ladder.misses
 
     def denied(self, now: float) -> float:
-        """The server does not know it; since when it says so of the copy last written."""
+        """The server does not know it; return since when, for the copy last written."""
         ladder = self.own_ladder()
         ladder.denied_at = ladder.denied_at or now
         return ladder.denied_at

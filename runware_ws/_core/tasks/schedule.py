@@ -14,25 +14,24 @@ __all__ = ["TURN", "Schedule"]
 _SLACK = 64
 
 TURN = 1_000
-"""Tasks looked at in one go, so that 100,000 do not stall the loop."""
+"""Tasks handled in one go, so that 100,000 of them do not stall the loop."""
 
 
 class Schedule:
-    """Records by time, with entries that die in place.
+    """Records by time. An entry is not removed when it dies, but later.
 
-    Most entries come in the order of their times, as tasks with one timeout do:
-    those stand in a queue. The others go into a heap. ``time_of`` reads the
-    record's own time: an entry that no longer agrees with it, or whose task
-    ended, is dead. Dead entries are dropped when they come up, and all at once
-    when they are the majority, so what is held stays in proportion to the live
-    tasks.
+    Most entries come in the order of their times, because most tasks have the same
+    timeout: these are kept in a queue. The others go into a heap. ``time_of`` reads
+    the record's own time. An entry is dead if its time is no longer the record's, or
+    if its task ended. Dead entries are dropped when they come up, and all at once
+    when they are the majority, so the size stays in proportion to the live tasks.
     """
 
     __slots__ = ("_count", "_dead", "_heap", "_queue", "_time_of", "_times")
 
     def __init__(self, time_of: Callable[[TaskRecord], float]) -> None:
         self._time_of = time_of
-        # Two queues in step: a pair for each entry would be one more object for the collector.
+        # Two parallel queues: a pair would be one more object per entry for the garbage collector.
         self._times: deque[float] = deque()
         self._queue: deque[TaskRecord] = deque()
         self._heap: list[tuple[float, int, TaskRecord]] = []
@@ -43,13 +42,13 @@ class Schedule:
         return len(self._times) + len(self._heap)
 
     def put(self, record: TaskRecord, at: float) -> bool:
-        """Schedule ``record``; the caller has set the record's own time to ``at``, a new one.
+        """Schedule ``record``. The caller has just set the record's own time to ``at``.
 
-        True if that is earlier than what :meth:`first` told last.
+        True if that is earlier than what :meth:`first` returned last.
         """
         times = self._times
         if times and at >= times[-1]:
-            # The usual way, for thousands of tasks a second.
+            # The usual case, thousands of times a second.
             if at != FOREVER:
                 times.append(at)
                 self._queue.append(record)
@@ -59,7 +58,7 @@ class Schedule:
         sooner = at < self.first()
         queue = self._queue
         if len(times) == 1 or (times and at >= times[-2]):
-            # One with a far time had better not make all that follow the exception.
+            # One entry with a distant time must not send all later ones to the heap.
             self._push(times.pop(), queue.pop())
         if times and at < times[-1]:
             self._push(at, record)
@@ -74,14 +73,14 @@ class Schedule:
 
     @property
     def out_of_order(self) -> int:
-        """How many entries stand in the heap."""
+        """How many entries are in the heap."""
         return len(self._heap)
 
     def forget(self) -> None:
         """Note that one entry died: its record has ended, or has another time."""
         self._dead += 1
         queue, times = self._queue, self._times
-        # Mostly the oldest die first, and are dropped so.
+        # The oldest usually die first, and this drops them.
         while queue and (queue[0].state >= DONE or self._time_of(queue[0]) != times[0]):
             queue.popleft()
             times.popleft()
@@ -90,7 +89,7 @@ class Schedule:
             self._rebuild()
 
     def clear(self) -> list[TaskRecord]:
-        """Drop every entry; whose they were."""
+        """Drop every entry; return their records."""
         records = [*self._queue, *(record for _, _, record in self._heap)]
         self._times.clear()
         self._queue.clear()
@@ -113,7 +112,7 @@ class Schedule:
     def due(self, now: float) -> Iterator[TaskRecord]:
         """Take out the live entries that are due, in order of time, but no more than ``TURN``.
 
-        The caller gives each another time, or ends it, before it takes the next.
+        The caller must give each one another time, or end it, before it takes the next.
         """
         for _ in range(TURN):
             at = self.first()

@@ -44,7 +44,7 @@ class TaskTable:
         self._options = out.options
         self.tasks: dict[str, TaskRecord] = {}
         self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
-        # In the order of admission. Tasks that ended unsent stay in place for a while.
+        # In the order of admission. Tasks that ended unsent stay in it for a while.
         self.queue: deque[TaskRecord] = deque()
         self._stale = 0
         self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
@@ -54,26 +54,27 @@ class TaskTable:
         self.in_flight_bytes = 0
         self.deadlines = Schedule(lambda record: record.wake_at)
         self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
-        # Apart, so that many answers do not make those be forgotten that may be tried again.
+        # Separate, so that many answers do not push out the ones that may be tried again.
         self.answered = Tombstones()
         self.given_up = Tombstones()
 
     # Admission
 
     def submit(self, record: TaskRecord) -> None:
-        """Take a task in: to the queue if there is room, to the waiting line elsewhere.
+        """Accept a task: into the queue if there is room, otherwise into the waiting line.
 
         Raises:
-            InvalidTask: its taskUUID is in flight, or was answered a moment ago.
-        A taskUUID that was given up without an answer may come again: the server
-        tells whether it has it, and it does not run twice.
+            InvalidTask: its taskUUID is in flight, or was answered recently.
+
+        A taskUUID that was given up without an answer may come again: the server is
+        asked first whether it has the task, so it does not run twice.
         """
         uuid = record.uuid
-        # A task that asks about another bears its taskUUID: it neither uses it up nor tries again.
+        # A question carries the taskUUID of another task: it neither uses it up nor retries it.
         own = record.task_type not in ABOUT_OTHERS
         if uuid in self.tasks or (own and self.answered.get(uuid) is not None):
             raise InvalidTask(
-                f"taskUUID {uuid} was used before: it must be unique per task, for ever",
+                f"taskUUID {uuid} was used before: give every task a new one",
                 problems=("taskUUID: used before",),
                 task_uuid=uuid,
             )
@@ -113,7 +114,7 @@ class TaskTable:
         self._out.wake = True
 
     def take_second_tries(self) -> list[TaskRecord]:
-        """Admitted tasks that the server may know already: to be asked for, not to be sent."""
+        """Admitted tasks that the server may already know: ask about them, do not send them."""
         records = list(self.second_tries.values())
         self.second_tries.clear()
         return records
@@ -130,7 +131,7 @@ class TaskTable:
     # To the wire
 
     def next_frame(self, generation: int, now: float) -> Frame | None:
-        """The next frame of tasks that were never written; they count as written from here on."""
+        """The next frame of tasks that were never written; from here on they count as written."""
         queue = self.queue
         if not queue:
             return None
@@ -160,7 +161,7 @@ class TaskTable:
                 self.queue.appendleft(record)
 
     def to_socket(self, record: TaskRecord) -> None:
-        """A task that waited for its POST goes by the socket: the server has no HTTP side."""
+        """The server has no HTTP side: a task that was meant for a POST goes over the socket."""
         record.leave_http()
         self.queue.append(record)
         self._out.wake = True
@@ -194,7 +195,7 @@ class TaskTable:
             counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
-        # What HTTP refused for the moment may be tried again, under its own taskUUID.
+        # What HTTP refused for now may be tried again under its own taskUUID.
         answered = state is DONE or (state is FAILED and not isinstance(error, HttpRefused))
         if (
             record.task_type not in ABOUT_OTHERS
@@ -208,12 +209,12 @@ class TaskTable:
             self.in_flight -= 1
             self.in_flight_bytes -= record.size
         if self.waiting:
-            # One that waits no longer makes way too: a smaller one behind it may fit.
+            # A task that stopped waiting makes room too: a smaller one behind it may fit.
             self._admit_waiting()
         self._out.ended(record)
 
     def _listen_on(self, record: TaskRecord) -> None:
-        """A stream is given up while it flows: its whole will be claimable."""
+        """A stream is given up while it flows: its whole answer can be claimed later."""
         if record.carrier is not SOCKET:
             self.posts.leave(record)
         for evicted in self.left.add(record):
@@ -224,7 +225,7 @@ class TaskTable:
             self.posts.drop(record)
 
     def forget_left(self, uuid: str) -> None:
-        """Listen no more to a stream that was given up."""
+        """Stop reading a stream that was given up."""
         record = self.left.forget(uuid)
         if record is not None:
             self._give_post_up(record)
@@ -235,7 +236,7 @@ class TaskTable:
             self._give_post_up(record)
 
     def _drop_stale(self) -> None:
-        """Keep the head of the queue live, and the others in proportion."""
+        """Keep the head of the queue live, and the dead entries a minority."""
         queue = self.queue
         while self._stale and queue[0].state is not QUEUED:
             queue.popleft()
@@ -252,15 +253,15 @@ class TaskTable:
             self._out.effects.append(Progress(record))
 
     def end_of(self, uuid: str) -> TaskState | None:
-        """How a task ended that is still remembered; ``None`` if it is not."""
+        """How a remembered task ended; ``None`` if it is not remembered."""
         return self.answered.get(uuid) or self.given_up.get(uuid)
 
     def was_stream(self, uuid: str) -> bool:
-        """Whether a task that is still remembered was a stream."""
+        """Whether a remembered task was a stream."""
         return self.answered.was_stream(uuid) or self.given_up.was_stream(uuid)
 
     def stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
-        """An item for a task that has no waiting owner."""
+        """An item came for a task that nobody waits for."""
         end = self.end_of(uuid)
         if end is DONE:
             self._out.counters.duplicates += 1
@@ -274,7 +275,7 @@ class TaskTable:
     def expire(self, now: float) -> tuple[list[TaskRecord], list[TaskRecord]]:
         """The tasks whose deadline has passed, and those for which it is near.
 
-        The caller ends the ones, and may ask one last time for the others.
+        The caller ends the first, and may ask one last time about the others.
         """
         for record in self.posts.on_deadline(now):
             self.forget_left(record.uuid)
@@ -294,7 +295,7 @@ class TaskTable:
         return passed, near
 
     def next_deadline(self) -> float:
-        """The next deadline of a task, or of a memory of one."""
+        """When the next task, or the memory of an ended one, expires."""
         return min(
             self.deadlines.first(),
             self.posts.next_deadline(),
@@ -309,7 +310,7 @@ def timed_out(
     """How a task whose deadline has passed ends, with what is known.
 
     ``in_doubt``: the connection broke after the task was written.
-    ``connection`` tells of the connection's state, for people.
+    ``connection`` describes the state of the connection, for people.
     """
     waited = f"not answered in {now - record.submitted_at:.3g} s"
     came = f"{len(record.items)} of {record.expected} results came"
