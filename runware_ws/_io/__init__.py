@@ -1,1 +1,1 @@
-"""What performs the core's effects: sockets, HTTP, the key, events, wake-ups. Decides nothing."""
+"""Performs the core's effects: sockets, HTTP, the key, events, wake-ups. It decides nothing."""

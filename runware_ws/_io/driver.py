@@ -1,7 +1,7 @@
 """The driver: opens sockets, feeds the core, performs its effects, keeps its timers.
 
-It decides nothing. All of it runs under one supervisor; one socket is open at a
-time, for the next dial begins only when the last socket is gone.
+It decides nothing. All of it runs under one supervisor. One socket is open at a
+time: the next dial begins only when the last socket is gone.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ FOREVER = float("inf")
 _LOG = logging.getLogger("runware_ws")
 
 BACKLOG_GRACE = 0.5
-"""How long a socket that takes no more may still be read from, in seconds."""
+"""How long a socket that can no longer be written may still be read, in seconds."""
 
 WAKES = 128
-"""So many callers are woken at once: others, and the socket, have their turn in between."""
+"""How many callers are woken in one go, before other tasks and the socket get a turn."""
 
 FRAMES_IN_A_ROW = 16
-"""So many frames are written before other tasks have their turn."""
+"""How many frames are written in one go, before other tasks get a turn."""
 
 
 class Owner(Protocol):
-    """Who waits for a task: called back by the driver, must not raise or block."""
+    """Whatever waits for a task. The driver calls it back; it must not raise or block."""
 
     def on_admitted(self) -> None: ...
 
@@ -103,11 +103,11 @@ class Driver:
                 post, keys, self.core, self.now, self.apply, fetch_timeout=limit
             )
         self._opening: deque[int] = deque()
-        # Tasks that have ended and whose callers were not told yet.
+        # Tasks that have ended but whose callers were not woken yet.
         self._to_wake: deque[TaskRecord] = deque()
         self._wakes_left = WAKES
         self._authenticate: Authenticate | None = None
-        # The one stands around a socket from its dial to its end, the other around its use: a
+        # The first spans a socket from its dial to its end, the second only its use, because a
         # closing handshake must not be cancelled along with the use.
         self._socket_scope: anyio.CancelScope | None = None
         self._use_scope: anyio.CancelScope | None = None
@@ -116,22 +116,22 @@ class Driver:
         self._activity: object = None
         self._graceful = False
         self._given_up = 0
-        # When the core is to be told the time, and for when the timer is set.
+        # When the core's next deadline is, and the time for which the timer is set.
         self._deadline = self._armed = FOREVER
-        # What wakes the supervisor, the writer, the timer, and whoever watches the state.
+        # These wake the supervisor, the writer, the waker, the timer and the state's watchers.
         self._open_event = anyio.Event()
         self._writer = Wakeup(self.waiting)
         self._waker = Wakeup(self.waiting)
         self._timer_event = anyio.Event()
         self._changed = anyio.Event()
         self.stopped = anyio.Event()
-        # What ended it that should never have happened.
+        # The unexpected exception that ended it, if there was one.
         self.crash: BaseException | None = None
 
     # The public side
 
     def start(self, tasks: Supervisor) -> None:
-        """Begin to dial, in ``tasks``."""
+        """Begin to dial, with all work in ``tasks``."""
         self._tasks = tasks
         self.core.start(self.now())
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
@@ -145,7 +145,7 @@ class Driver:
         self.apply()
 
     def cancel(self, record: TaskRecord) -> bool:
-        """Give a task up; False if it had ended."""
+        """Give a task up; False if it had already ended."""
         done = self.core.cancel(record, self.now())
         self.apply()
         return done
@@ -156,10 +156,10 @@ class Driver:
         self.apply()
 
     def close(self) -> None:
-        """End all tasks and the socket; :attr:`stopped` tells when it is done."""
+        """End all tasks and the socket; :attr:`stopped` is set when this is done."""
         self.core.close(self.now())
         self._wake_all()
-        # There may be no socket to close: let the supervisor see that it is over.
+        # There may be no socket to close, so wake the supervisor to see that it is over.
         self._open_event.set()
 
     def give_up(self, record: TaskRecord) -> None:
@@ -168,7 +168,7 @@ class Driver:
             self.core.keep(record)
 
     def ended(self, crash: BaseException | None) -> None:
-        """Everything that :meth:`start` began has ended: by ``crash``, or by a cancellation."""
+        """Everything that :meth:`start` began has ended, by ``crash`` or by a cancellation."""
         left_open = self.core.state is not ConnectionState.CLOSED
         try:
             if crash is not None:
@@ -189,33 +189,33 @@ class Driver:
     def _crashed(self, crash: BaseException) -> None:
         self.crash = crash
         words = "".join(traceback.format_exception(crash))
-        _LOG.error("a client broke, and has ended:\n%s", self._keys.redact_text(words))
+        _LOG.error("a client failed internally and has ended:\n%s", self._keys.redact_text(words))
         leaf = crash
         while isinstance(leaf, BaseExceptionGroup):
             leaf = cast("BaseExceptionGroup[BaseException]", leaf).exceptions[0]
         reason = self._keys.redact_text(f"{type(leaf).__name__}: {leaf}")
-        self.core.fail(ConnectionFailed(f"the client itself broke: {reason}"), self.now())
+        self.core.fail(ConnectionFailed(f"the client failed internally: {reason}"), self.now())
 
     def _wake_all(self) -> None:
-        """Perform what the core wants, and tell every caller: nobody else may be left to do so."""
+        """Perform what the core wants and wake every caller: no task may be left to do it later."""
         self.apply()
         self._wakes_left = len(self._to_wake)
         self._wake_some()
 
     def abort(self) -> None:
-        """No closing handshake, or wait no longer for one."""
+        """Skip the closing handshake, or stop waiting for it."""
         self._graceful = False
         if self._farewell is not None:
             self._farewell.cancel()
 
     async def wait_changed(self) -> None:
-        """Wait until something happened that is an event, or no task is pending any more."""
+        """Wait for the next event, or until no task is pending."""
         await self._changed.wait()
 
     # Effects
 
     def apply(self) -> bool:
-        """Perform what the core wants done. False if there was nothing."""
+        """Perform what the core wants done. False if there was nothing to do."""
         self._wakes_left = WAKES
         todo = self.core.take()
         if todo is None:
@@ -256,7 +256,7 @@ class Driver:
                     self._posts.drop(effect)
 
     def _wake_some(self) -> None:
-        """Wake some of those whose tasks have ended; the rest have to wait for their turn."""
+        """Wake some callers whose tasks have ended; the others wait for their turn."""
         wake, to_wake = self._wake, self._to_wake
         while to_wake and self._wakes_left:
             self._wakes_left -= 1
@@ -292,7 +292,7 @@ class Driver:
 
     def _end_socket(self, close: Close) -> None:
         self._graceful = close.graceful
-        # It may not even have been opened yet: the last one may still be on its way out.
+        # It may not even be open yet, because the last one may still be closing.
         self._given_up = close.generation
         scope = self._use_scope or self._socket_scope
         if scope is not None:
@@ -326,7 +326,7 @@ class Driver:
             except TransportLost as exc:
                 loss = exc.loss
         self._socket_scope = self._transport = None
-        # If the core itself ended the socket, this report is of an old generation.
+        # If the core itself ended the socket, this report has an old generation and is ignored.
         if loss is not None:
             loss = Loss(
                 loss.kind,
@@ -342,7 +342,7 @@ class Driver:
         try:
             key = await self._keys.fetch()
         except Exception as exc:
-            # What it says could hold the key, so only its type is told.
+            # Its text could contain the key, so only its type is shown.
             return Loss(LossKind.KEY_UNAVAILABLE, detail=f"api_key() raised {type(exc).__name__}")
         async with self._dial(self._url, self._config) as transport:
             self._transport = transport
@@ -374,8 +374,8 @@ class Driver:
         async def write() -> None:
             nonlocal loss
             ended = await self._write(generation, transport, authentication)
-            # What the peer said before it went is still to be read; then the reader
-            # tells how the socket ended. But a peer may close and never hang up.
+            # What the peer sent before it closed must still be read; then the reader finds
+            # out how the socket ended. But a peer may send a close and never hang up.
             await anyio.sleep(BACKLOG_GRACE)
             loss = ended
             tasks.cancel_scope.cancel()
@@ -402,7 +402,7 @@ class Driver:
         transport: Transport,
         authentication: Callable[[str | None], bytes],
     ) -> Loss:
-        """Write what the core hands out until the socket takes no more; how it ended."""
+        """Write the core's frames until the socket takes no more; return how it ended."""
         frame: Frame | None = None
         in_a_row = 0
         try:
@@ -417,12 +417,12 @@ class Driver:
                     in_a_row = 0
                     if not done:
                         await self._writer.wait()
-                    # Otherwise what was done may have made something to write: look again.
+                    # Otherwise those effects may have led to a new frame: look again.
                     continue
                 await transport.send(frame.data)
                 in_a_row += 1
                 if in_a_row % FRAMES_IN_A_ROW == 0:
-                    # A socket with room does not wait: let others have their turn.
+                    # A send to a socket with room does not wait, so give other tasks a turn.
                     await anyio.lowlevel.checkpoint()
         except NotSent as exc:
             if frame is not None:
@@ -434,7 +434,7 @@ class Driver:
     # The timer
 
     def _bytes_moved(self) -> bool:
-        """Whether bytes came or went since the last call, as part of a large message or so."""
+        """Whether bytes moved since the last call, for example as part of a large message."""
         if self._transport is None:
             return False
         before, self._activity = self._activity, self._transport.activity()

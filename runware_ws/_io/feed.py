@@ -14,10 +14,10 @@ __all__ = ["EventFeed", "EventStream"]
 
 
 class EventStream:
-    """The events from the moment it was made: ``async for event in client.events()``.
+    """The events from the moment of its creation on: ``async for event in client.events()``.
 
     Ends after ``Closed``. A reader that falls behind loses the oldest events
-    and is told so with one ``SlowConsumer``. Cancel-safe: a cancelled wait
+    and gets one ``SlowConsumer`` in their place. Cancel-safe: a cancelled wait
     loses nothing. One reader at a time, in the event loop of the client.
     """
 
@@ -59,7 +59,7 @@ class EventStream:
 
 
 class EventFeed:
-    """Hands each event to every reader that is still referenced."""
+    """Passes each event to every reader that is still referenced."""
 
     def __init__(self, limit: int, home: Home) -> None:
         self._limit = limit
@@ -68,7 +68,7 @@ class EventFeed:
         self._closed = False
 
     def publish(self, event: Event) -> None:
-        """Hand one event out."""
+        """Pass one event to all readers."""
         for stream in self._streams:
             stream.publish(event)
 

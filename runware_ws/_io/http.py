@@ -1,7 +1,7 @@
-"""The documented carrier of tasks that stream: where it posts, and whether it can be had.
+"""HTTP, the documented carrier of streams: where it posts, and whether it is installed.
 
-It needs the extra ``sse``. The carrier itself is in ``http_carrier.py``, which is imported when one
-is made.
+It needs the extra ``sse``. The carrier itself is in ``http_carrier.py``, which is imported only
+when a carrier is created.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["DEFAULT_HTTP_URL", "check_http_url", "http_carrier", "http_url_of", 
 def http_url_of(url: str) -> str:
     """Where tasks are posted to the server of this socket.
 
-    The service has a host of its own for each (documented); others are taken to
-    serve both at one address.
+    The service has separate hosts for the two (documented); any other server is
+    assumed to serve both at one address.
     """
     if url == DEFAULT_URL:
         return DEFAULT_HTTP_URL

@@ -1,8 +1,8 @@
-"""Posts tasks over HTTP, and hands on the events that answer.
+"""Posts tasks over HTTP and passes on the events of the answers.
 
-It carries bytes and decides nothing: what the events say, and whether a task is asked for again,
-is the core's. The protocol is read by ``h11``, a connection is anyio's, and of a pool there is only
-a short list of idle connections: ``docs/performance.md`` has what whole HTTP clients cost here.
+It carries bytes and decides nothing: what the events say, and whether to ask about a task again,
+is up to the core. ``h11`` reads the protocol, anyio has the connections, and the pool is just a
+short list of idle ones: ``docs/performance.md`` shows what complete HTTP clients cost here.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 __all__ = ["HttpCarrier"]
 
 IDLE_LIMIT: Final = 4.0
-"""Seconds for which an idle connection is kept. Usual servers close theirs after 5 s or more, and
-a request that meets the closing is one whose fate nobody knows."""
+"""Seconds for which an idle connection is kept. Most servers close theirs after 5 s or more, and if
+a request meets that close, nobody knows whether it arrived."""
 
 
 class HttpCarrier:
     """Posts tasks: a :class:`~runware_ws._io.transport.base.HttpPost`, with its idle connections.
 
-    ``await carrier(payload, key, sending, take)`` is one POST. Each has a connection to itself, so
-    their number is bounded by who calls. Runs on asyncio and trio. End it with :meth:`aclose`.
+    ``await carrier(payload, key, sending, take)`` is one POST. Each POST has its own connection,
+    so the caller limits their number. Runs on asyncio and trio. End it with :meth:`aclose`.
 
     Args:
         url: where to post.
         open_timeout: seconds for DNS, TCP, proxy and TLS together.
-        idle_timeout: seconds in which at least one byte must come or go, once the connection
-            is open. ``None``: no limit.
-        max_event_bytes: the largest event, and the largest answer that is no stream.
-        max_idle: connections that are kept for the next POST.
+        idle_timeout: once the connection is open, at least one byte must come or go in this
+            many seconds. ``None``: no limit.
+        max_event_bytes: the largest event, and the largest answer that is not a stream.
+        max_idle: how many idle connections are kept for later POSTs.
         ssl: TLS settings; ``None``: the system's trust store, verification on.
         proxy: as in :class:`~runware_ws.Config`.
         user_agent: ``None``: this library's name and version.
@@ -69,14 +69,14 @@ class HttpCarrier:
         self._proxy: str | Literal[True] | None = proxy
         self._agent = user_agent or f"runware-ws/{__version__}"
         self._target = HttpTarget.of(url)
-        self._idle: list[HttpConnection] = []  # the one used last is the last
+        self._idle: list[HttpConnection] = []  # the most recently used one is last
         self._closed = False
 
     def __repr__(self) -> str:
         return f"<HttpCarrier {self._url}>"
 
     async def aclose(self) -> None:
-        """Close the idle connections. A POST that runs goes on; a later one is not made."""
+        """Close the idle connections. A running POST goes on; later ones are refused."""
         self._closed = True
         await self._trim()
 
@@ -92,14 +92,14 @@ class HttpCarrier:
         ``sending`` is called before the first byte of the request goes out; where it says
         ``False``, none does.
 
-        Raises nothing, but lets a cancellation through, and what ``take`` raises: then the
-        connection is given up at once.
+        Raises only a cancellation and what ``take`` raises; both close the connection at
+        once.
         """
         secret = key.get_secret_value()
         if self._closed:
             return _ending(Ending.UNREACHED, LossKind.CANNOT_DIAL, "the carrier is closed")
         if not (_fits_header(secret) and _fits_header(self._agent)):
-            detail = "api_key or user_agent holds characters that no HTTP header can carry"
+            detail = "api_key or user_agent contains characters that HTTP headers cannot hold"
             return _ending(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
         try:
             connection = await self._waiting() or await self._dialed()
@@ -133,7 +133,7 @@ class HttpCarrier:
         fields = [
             ("Host", target.authority),
             ("Accept", "text/event-stream, application/json"),
-            # A compressed answer could grow past the limits, and events gain nothing.
+            # A compressed answer could grow past the limits, and events gain little from it.
             ("Accept-Encoding", "identity"),
             ("Content-Type", "application/json"),
             ("Content-Length", str(size)),
@@ -153,7 +153,7 @@ class HttpCarrier:
         raise failed(Ending.UNREACHED, LossKind.OPEN_TIMEOUT, detail)
 
     async def _waiting(self) -> HttpConnection | None:
-        """An idle connection that is still one."""
+        """An idle connection that is still usable, if there is one."""
         while self._idle:
             connection = self._idle.pop()
             if connection.idle_until > anyio.current_time() and not connection.is_stale():
@@ -162,7 +162,7 @@ class HttpCarrier:
         return None
 
     async def _release(self, connection: HttpConnection) -> None:
-        """Keep the connection for the next POST, or give it up."""
+        """Keep the connection for a later POST, or close it."""
         if self._closed or not connection.reusable():
             await connection.drop()
             return
@@ -171,7 +171,7 @@ class HttpCarrier:
         await self._trim()
 
     async def _trim(self) -> None:
-        """Give up the oldest idle connections, if they are too many or too old."""
+        """Close the oldest idle connections if they are too many or too old."""
         idle, now = self._idle, anyio.current_time()
         most = 0 if self._closed else self._max_idle
         while idle and (len(idle) > most or idle[0].idle_until <= now):

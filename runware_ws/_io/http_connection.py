@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: ``h11`` reads and writes the protocol, anyio moves the bytes.
 
-Nothing that leaves this module quotes ``h11``: its errors hold what they are about, which may be
-the key.
+Nothing that leaves this module quotes an error of ``h11``: it may contain the text that it is
+about, and that may be the key.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from runware_ws.classify import Loss, LossKind
 
 __all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words"]
 
-_REFUSAL_WAIT = 1.0  # seconds that reading the body of a refusal may take
-_REST_WAIT = 0.1  # seconds that the end of an answer may come after its end mark
-_REST = 64 * 1024  # bytes that may come after the end mark
-_PIECE = 64 * 1024  # a large request goes out in pieces, so that its progress can be seen
+_REFUSAL_WAIT = 1.0  # seconds to read the body of a refusal
+_REST_WAIT = 0.1  # seconds between the end mark and the end of the answer
+_REST = 64 * 1024  # bytes allowed after the end mark
+_PIECE = 64 * 1024  # a large request is sent in pieces, so that its progress shows
 _LARGEST_HEAD = 64 * 1024  # bytes of an answer's status and headers
 _LARGEST_REFUSAL = 64 * 1024  # bytes read of the body of a refusal
 _DONE = b"[DONE]"  # the last event of a stream (documented)
 
 
 class PostFailed(Exception):
-    """A POST has ended otherwise than done. Not for users."""
+    """A POST failed. Internal; users do not see it."""
 
     def __init__(self, ending: PostEnding) -> None:
         super().__init__(str(ending.loss))
@@ -48,23 +48,23 @@ def failed(
     after: float | None = None,
     body: bytes = b"",
 ) -> PostFailed:
-    """What to raise for this end."""
+    """The exception for such an ending."""
     return PostFailed(
         PostEnding(how, Loss(kind, status=status, retry_after=after, detail=detail), body)
     )
 
 
 class HttpConnection:
-    """One connection, for one POST after the other.
+    """One connection, for one POST after another.
 
-    ``stream`` is what bytes go through, with TLS or without. ``socket`` is the TCP stream below.
+    ``stream`` carries the bytes, with or without TLS. ``socket`` is the TCP stream below it.
     """
 
     def __init__(self, stream: ByteStream, socket: SocketStream) -> None:
         self.idle_until = 0.0
-        """When an idle connection has grown too old."""
+        """When the idle connection becomes too old."""
         self.forward: tuple[tuple[str, str], ...] | None = None
-        """The headers for a proxy that takes whole URLs; ``None``: there is no such proxy."""
+        """Headers for a proxy that takes whole URLs; ``None``: there is no such proxy."""
         self._stream = stream
         self._socket = socket
         self._raw = socket.extra(SocketAttribute.raw_socket)
@@ -75,7 +75,7 @@ class HttpConnection:
         self._ended = False  # the peer sends no more
 
     async def drop(self) -> None:
-        """Give the connection up, at once and without a closing handshake. Shielded."""
+        """Close the connection at once, without a closing handshake. Shielded."""
         if not self._settled:
             forget_unsent(self._raw)
         with anyio.CancelScope(shield=True):
@@ -84,8 +84,8 @@ class HttpConnection:
     def is_stale(self) -> bool:
         """Whether an idle connection has ended.
 
-        Nothing may come from a server that was asked nothing: what does is its end, or is about
-        to be.
+        A server that was asked nothing has nothing to send. If something does arrive, the
+        connection has ended or is about to.
         """
         number = self._raw.fileno()
         if number < 0:
@@ -97,7 +97,7 @@ class HttpConnection:
         return bool(poll.poll(0))
 
     def reusable(self) -> bool:
-        """Whether another request may go out; makes the connection ready for it."""
+        """Whether another request may go out; if so, prepares the connection for it."""
         http = self._http
         if (
             self._ended
@@ -120,10 +120,10 @@ class HttpConnection:
     ) -> PostEnding:
         """Send one request and read its answer.
 
-        ``largest``: of an event, and of an answer that is no stream, in bytes.
+        ``largest``: the limit in bytes for an event, and for an answer that is not a stream.
 
         Raises:
-            PostFailed: it did not end as it should.
+            PostFailed: the POST failed.
         """
         http = self._http
         start = http.send(head) or b""
@@ -144,13 +144,13 @@ class HttpConnection:
     async def _send(self, data: bytes, watch: Watch) -> None:
         """Send ``data``, or as much of it as can be.
 
-        A server may refuse a request before it has all of it, and then take no more. What it says
-        is worth reading, so that is tried in any case.
+        A server may refuse a request before it has all of it, and then read no further. Its answer
+        is worth reading, so this does not raise.
         """
         try:
             for start in range(0, len(data), _PIECE):
                 watch.wait()
-                # From here on some of it may be on its way, as far as anybody can tell.
+                # From here on, some of it may have been sent.
                 await self._stream.send(data[start : start + _PIECE])
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
             self._unsent = words(exc)
@@ -172,7 +172,7 @@ class HttpConnection:
             raise failed(Ending.CUT, LossKind.CLOSED, words(exc)) from None
         except h11.RemoteProtocolError:
             if not self._ended:
-                detail = "what the server sends is no answer of HTTP/1.1"
+                detail = "the server's answer is not HTTP/1.1"
                 raise failed(Ending.CUT, LossKind.PEER_BROKE_PROTOCOL, detail) from None
         else:
             if not isinstance(event, h11.ConnectionClosed):
@@ -195,7 +195,7 @@ class HttpConnection:
         return event
 
     async def _checked(self, response: h11.Response, watch: Watch) -> str:
-        """The type of an answer that is no refusal."""
+        """The type of the answer; raises if the answer is a refusal."""
         fields = response.headers
         status = response.status_code
         if not 200 <= status < 300:
@@ -221,7 +221,7 @@ class HttpConnection:
         return kind
 
     async def _refusal(self, watch: Watch) -> bytes:
-        """The beginning of a refusal's body; what can be had of it in time."""
+        """The beginning of a refusal's body, as much as comes in time."""
         body = bytearray()
         with anyio.move_on_after(_REFUSAL_WAIT):
             try:
@@ -249,7 +249,7 @@ class HttpConnection:
         raise failed(Ending.CUT, LossKind.CLOSED, "the answer ended without its end mark")
 
     async def _read_out(self, watch: Watch) -> None:
-        """Read what follows the end mark, so that the connection can be used again."""
+        """Read what follows the end mark, so that the connection can be reused."""
         size = 0
         with anyio.move_on_after(_REST_WAIT):
             try:
@@ -272,7 +272,7 @@ class HttpConnection:
 
 
 class Watch:
-    """Moves the deadline of one POST: at least one byte has to come or go in ``idle`` seconds.
+    """Moves the deadline of one POST: a byte must come or go at least every ``idle`` seconds.
 
     A wait lasts up to a sixteenth longer.
     """
@@ -285,17 +285,17 @@ class Watch:
         self._due = -math.inf
 
     def wait(self) -> None:
-        """A wait begins."""
+        """Call this before each wait."""
         due = anyio.current_time() + self._idle
         if due > self._due:
-            # A deadline that is moved at every read costs more than the read. So it is set a
-            # little further away than it must be, and moved when that much has passed.
+            # Moving the deadline at every read would cost more than the read. So it is set a
+            # little later than necessary, and moved only once that much time has passed.
             self._due = due + self._idle / 16
             self._scope.deadline = self._due
 
 
 def first(fields: Any, name: bytes) -> str | None:
-    """The first header of this name."""
+    """The first header with this name."""
     for known, value in fields:
         if known == name:
             return bytes(value).decode("latin-1")
@@ -309,7 +309,7 @@ def too_big(largest: int) -> PostFailed:
 
 
 def words(exc: BaseException) -> str:
-    """An exception in words; anyio's say nothing, and their causes do."""
+    """An exception in words. anyio's own say nothing, but their causes do."""
     while isinstance(exc.__cause__, Exception) and not isinstance(exc.__cause__, ExceptionGroup):
         exc = exc.__cause__
     text = str(exc)

@@ -1,4 +1,4 @@
-"""The way to a server of HTTP: addresses, proxies, TLS."""
+"""Opens connections to HTTP servers: addresses, proxies, TLS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
-    """Where to post. ``authority`` is the host with its port, ``path`` has the query in it."""
+    """Where to post. ``authority`` is host and port; ``path`` includes the query."""
 
     host: str
     port: int
@@ -39,17 +39,17 @@ class HttpTarget:
 
     @staticmethod
     def of(url: str) -> HttpTarget:
-        """The parts of a URL that was checked.
+        """The parts of a URL that was already checked.
 
         Raises:
-            ConfigurationError: no header can carry its host.
+            ConfigurationError: its host cannot be written in a header.
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
         try:
             host = host if host.isascii() else host.encode("idna").decode("ascii")
         except UnicodeError:
-            raise ConfigurationError(f"http_url has a host that is none: {host!r}") from None
+            raise ConfigurationError(f"http_url has an invalid host: {host!r}") from None
         port = parts.port or _PORTS[parts.scheme]
         shown = f"[{host}]" if ":" in host else host
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
@@ -76,7 +76,7 @@ async def dial(
     """Open a connection. Has no deadline of its own.
 
     Raises:
-        PostFailed: it cannot be opened. Not one byte of a request was sent.
+        PostFailed: it cannot be opened. Not one byte of the request was sent.
     """
     way = _way(target, proxy)
     if way is None:
@@ -106,7 +106,7 @@ def _way(target: HttpTarget, proxy: str | Literal[True] | None) -> _Proxy | None
     """The proxy to go through, if any."""
     url = proxy
     if url is True:
-        # What goes to this machine goes to no other, and the key with it.
+        # Traffic to this machine, and the key with it, must not go to another one.
         if is_loopback(target.host):
             return None
         found = getproxies()
@@ -122,12 +122,12 @@ def _way(target: HttpTarget, proxy: str | Literal[True] | None) -> _Proxy | None
         parts, port = urlsplit(""), None
     if parts.scheme.startswith("socks"):
         detail = (
-            f"no {parts.scheme} proxy can carry a stream over HTTP: set an HTTP proxy, "
+            f"a stream over HTTP cannot use a {parts.scheme} proxy: set an HTTP proxy, "
             'or stream with carrier="socket"'
         )
         raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
     if parts.scheme not in _PORTS or not parts.hostname:
-        # Not shown: there may be a password in it.
+        # Not shown, because it may contain a password.
         detail = "the address of the proxy must look like 'http://host:port'"
         raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
     headers: tuple[tuple[str, str], ...] = ()
@@ -144,7 +144,7 @@ async def _connect(host: str, port: int, who: str) -> SocketStream:
         detail = f"{who} was not reached: {words(exc)}"
         raise failed(Ending.UNREACHED, LossKind.DIAL_FAILED, detail) from None
     except ValueError:
-        detail = f"{who} has a name that is no host's"
+        detail = f"{who} has an invalid host name"
         raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail) from None
 
 
@@ -165,7 +165,7 @@ async def _secured(stream: ByteStream, host: str, context: ssl.SSLContext | None
 
 
 async def _tunnel(stream: ByteStream, target: HttpTarget, way: _Proxy, agent: str) -> None:
-    """Ask the proxy for a way to the server."""
+    """Ask the proxy for a tunnel to the server."""
     host = f"[{target.host}]" if ":" in target.host else target.host
     name = f"{host}:{target.port}"
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
@@ -185,7 +185,7 @@ async def _tunnel(stream: ByteStream, target: HttpTarget, way: _Proxy, agent: st
     except h11.ProtocolError:
         event = None
     if not isinstance(event, h11.Response) or (event.status_code < 300 and http.trailing_data[0]):
-        detail = "what the proxy answers is not HTTP/1.1"
+        detail = "the proxy's answer is not HTTP/1.1"
         raise failed(Ending.UNREACHED, LossKind.PROXY_REFUSED, detail)
     status = event.status_code
     if not 200 <= status < 300:

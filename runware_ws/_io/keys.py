@@ -17,16 +17,16 @@ ENV = "RUNWARE_API_KEY"
 """The environment variable of the key, by convention (observed)."""
 
 ApiKey = str | SecretStr | Callable[[], str | SecretStr | Awaitable[str | SecretStr]] | None
-"""A key, or a function (plain or async) that fetches it; ``None``: the environment."""
+"""A key, or a plain or async function that fetches it; ``None``: taken from the environment."""
 
 _SHORTEST_SECRET = 4
 
 
 class KeySource:
-    """Fetches the key for each dial; remembers what to take out of texts for people.
+    """Fetches the key for each dial, and remembers which keys to redact.
 
     Raises:
-        ConfigurationError: there is no key, or it is no key.
+        ConfigurationError: there is no key, or it is malformed.
     """
 
     def __init__(self, api_key: ApiKey) -> None:
@@ -46,7 +46,7 @@ class KeySource:
 
     @property
     def fixed(self) -> bool:
-        """Whether each fetch gives the same key."""
+        """Whether every fetch returns the same key."""
         return self._provider is None
 
     async def fetch(self) -> SecretStr:
@@ -54,7 +54,7 @@ class KeySource:
 
         Raises:
             ConfigurationError: the function gave no key.
-            OwnCancellation: the function ended with a cancellation of its own.
+            OwnCancellation: the function raised ``CancelledError`` on its own.
             Exception: whatever the function raises.
         """
         if self._provider is None:
@@ -73,23 +73,23 @@ class KeySource:
             raise ConfigurationError(f"api_key must be a string, not {type(text).__name__}")
         text = text.strip()
         if not text or not text.isprintable():
-            raise ConfigurationError("api_key is empty or holds characters that no key has")
+            raise ConfigurationError("api_key is empty or contains unprintable characters")
         secret = text.encode()
         if secret not in self._secrets and len(secret) >= _SHORTEST_SECRET:
             self._secrets.append(secret)
-            # A rotated key may still stand in a late message; older ones are dead.
+            # A rotated key may still appear in a late message; older ones are not in use.
             del self._secrets[:-4]
         return SecretStr(text)
 
     def redact(self, data: bytes) -> bytes:
-        """``data`` with every key that was in use taken out."""
+        """``data`` with every key that was in use redacted."""
         for secret in self._secrets:
             if secret in data:
                 data = data.replace(secret, b"[redacted]")
         return data
 
     def redact_text(self, text: str) -> str:
-        """``text`` with every key that was in use taken out."""
+        """``text`` with every key that was in use redacted."""
         return self.redact(text.encode("utf-8", "backslashreplace")).decode("utf-8", "replace")
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Runs POSTs: fetches the key, hands events to the core, says how each ended. Decides nothing."""
+"""Runs POSTs: fetches the key, passes events to the core, reports each end. Decides nothing."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = ["PostRunner", "carrier_of"]
 
 
 def carrier_of(url: str, config: Config, *, own_dial: bool) -> HttpCarrier | None:
-    """What posts streams of a client of the socket ``url``; ``None``: it has no HTTP side.
+    """The HTTP carrier for a client of the socket ``url``; ``None`` if it has no HTTP side.
 
-    ``own_dial``: its sockets are opened by the caller, who says with ``http_url`` where to post.
+    ``own_dial``: the user opens the sockets, and must say with ``http_url`` where to post.
     """
     if not sse_available() or (own_dial and config.http_url is None):
         return None
@@ -100,7 +100,7 @@ class PostRunner:
 
         with scope:
             if scope.cancel_called:
-                # Given up before there was anything to wait for.
+                # Given up before there was anything to await.
                 return
             fetched = await self._fetched()
             if isinstance(fetched, PostEnding):
@@ -124,7 +124,7 @@ class PostRunner:
                 return await self._keys.fetch()
             detail = f"api_key() took longer than {self._fetch_timeout:g} s"
         except Exception as exc:
-            # What it says could hold the key, so only its type is told.
+            # Its text could contain the key, so only its type is shown.
             detail = f"api_key() raised {type(exc).__name__}"
         return PostEnding(Ending.UNREACHED, Loss(LossKind.KEY_UNAVAILABLE, detail=detail))
 

@@ -1,4 +1,4 @@
-"""Server-sent events, read from bytes as they come (WHATWG HTML, 9.2.6)."""
+"""Server-sent events, read from bytes as they arrive (WHATWG HTML, 9.2.6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["EventReader", "EventTooBig"]
 
 _BOM = b"\xef\xbb\xbf"
 _NAME = 8
-"""Bytes that a line of data may have beside the data: its name, a space, a line end."""
+"""Bytes that a data line may have besides its data: the name, a space, a line end."""
 
 
 class EventTooBig(Exception):
@@ -16,27 +16,27 @@ class EventTooBig(Exception):
 
 
 class EventReader:
-    """Takes the bytes of a stream and gives the data of each event.
+    """Takes the bytes of a stream and returns the data of each event.
 
-    ``largest``: the most data of one event, in bytes; other lines may be as long. Names, ids and
-    comments are skipped. Data stays bytes: what a cut leaves of a character harms nobody, because
-    an event without its end is never given.
+    ``largest``: the limit for the data of one event, in bytes; other lines may be as long. Names,
+    ids and comments are skipped. Data stays bytes: a character that was cut in half does no harm,
+    because an event without its end is never returned.
     """
 
     __slots__ = ("_after_cr", "_data", "_first", "_largest", "_line", "_size")
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
-        self._line = bytearray()  # the line whose end has not come
-        self._data: list[bytes] = []  # of the event whose end has not come
+        self._line = bytearray()  # the line whose end has not come yet
+        self._data: list[bytes] = []  # of the event whose end has not come yet
         self._size = 0
-        self._first = True  # no line was read yet
+        self._first = True  # no line has been read yet
         self._after_cr = False  # the last byte was a CR, so that an LF belongs to it
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The data of the events that end in ``chunk``, their lines joined by LF.
 
-        Events without data are left out. To be iterated to the end, before more is fed.
+        Events without data are left out. Iterate to the end before you feed more.
 
         Raises:
             EventTooBig: an event is over the limit, whether its end has come or not.
@@ -74,7 +74,7 @@ class EventReader:
             raise EventTooBig
 
     def _add(self, data: bytes) -> None:
-        self._size += len(data) + 1  # for the LF, of which the last is none of the data
+        self._size += len(data) + 1  # one for the LF; the last LF is not part of the data
         if self._size > self._largest + 1:
             raise EventTooBig
         self._data.append(data)

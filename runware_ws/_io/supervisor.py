@@ -1,10 +1,10 @@
 """A task group that belongs to no caller.
 
-A group of anyio lives in the scope of the task that opens it: only that task may leave it, what
+An anyio group lives in the scope of the task that opens it: only that task may leave it, what
 cancels that task cancels the group, and a crash of the group cancels that task. A client must
-not depend on the task that happened to open it: fixtures, dependencies of a web framework and
+not depend on the task that happened to open it: fixtures, web framework dependencies and
 notebook cells open it in one task and close it in another. So its group runs in a task of its
-own. Whoever closes it waits for the end of all of it, as if it were a block.
+own. The task that closes it waits until all of it has ended, as at the end of a block.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _LOG = logging.getLogger("runware_ws")
 _INSIDE: contextvars.ContextVar[tuple[Supervisor, ...]] = contextvars.ContextVar(
     "runware_ws supervisors", default=()
 )
-"""Those that the running code is part of. It cannot wait for their end."""
+"""The supervisors that the running code is part of. It cannot wait for their end."""
 
 
 class OwnCancellation(Exception):
-    """A user's function ended with a ``CancelledError``, and nobody had cancelled it."""
+    """A user's function raised ``CancelledError``, though nothing had cancelled it."""
 
 
 _RUNNING: set[Supervisor] = set()
-"""asyncio itself keeps no reference to a task that would keep it alive."""
+"""Keeps supervisors alive: asyncio holds only weak references to its tasks."""
 
 
 class Supervisor:
     """Runs functions until it is cancelled, or until one of them raises.
 
-    ``on_end`` is called once, when all of them have ended: with what one of them raised, or
-    with ``None`` if they were cancelled, by :meth:`cancel` or by an event loop that ends.
+    ``on_end`` is called once, when all of them have ended: with the exception that one of them
+    raised, or with ``None`` if they were cancelled by :meth:`cancel` or by the end of the loop.
     """
 
     def __init__(self, name: str, on_end: Callable[[BaseException | None], None]) -> None:
@@ -52,7 +52,7 @@ class Supervisor:
         self._on_end = on_end
         self._scope = anyio.CancelScope()
         self._group: TaskGroup | None = None
-        # What was started before the group was there.
+        # Started before the group was open.
         self._early: list[tuple[Callable[..., Awaitable[object]], tuple[object, ...], str]] = []
         self._over = anyio.Event()
         self.ended = False
@@ -65,7 +65,7 @@ class Supervisor:
         return self._scope.cancel_called
 
     def start_soon(self, func: Callable[..., Awaitable[object]], *args: object, name: str) -> None:
-        """Run ``func(*args)``, in the caller's context but in nobody's scope."""
+        """Run ``func(*args)`` in the caller's context, but outside the caller's scopes."""
         if self.ended:
             raise RuntimeError(f"{self._name} has ended")
         if self._group is None:
@@ -78,9 +78,9 @@ class Supervisor:
         self._scope.cancel()
 
     async def join(self) -> None:
-        """Wait until all has ended. Called by a part of it, it returns at once.
+        """Wait until everything has ended. Called from inside, it returns at once.
 
-        The wait itself is not cut short: a cancellation goes on when it is over.
+        A cancellation does not shorten the wait: it is raised when the wait is over.
         """
         if self in _INSIDE.get():
             return
@@ -90,7 +90,7 @@ class Supervisor:
                 with anyio.CancelScope(shield=True):
                     await self._over.wait()
             except BaseException as exc:
-                # asyncio's own Task.cancel, which knows no shield.
+                # From asyncio's own Task.cancel, which ignores shields.
                 cancelled = exc
         if cancelled is not None:
             raise cancelled
@@ -104,7 +104,7 @@ class Supervisor:
             trio.lowlevel.spawn_system_task(self._run, name=self._name, context=context)
         else:
             task = asyncio.create_task(self._run(), name=self._name)
-            # Held, and told of its end: cancelled before its first step, it runs nothing at all.
+            # A task that is cancelled before its first step runs nothing, so watch for its end.
             self._task = task
             task.add_done_callback(lambda _task: self._finish(None))
 
@@ -120,8 +120,8 @@ class Supervisor:
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as exc:
-            # It goes no further: on trio it would end the whole program, on asyncio nobody
-            # would look at it. It is for ``on_end`` to tell those who wait.
+            # It goes no further: on trio it would end the whole program, and on asyncio nobody
+            # would see it. ``on_end`` must tell those who wait.
             crash = exc
         finally:
             self._finish(crash)
@@ -141,7 +141,7 @@ class Supervisor:
         try:
             self._on_end(crash)
         except Exception as exc:
-            _LOG.error("%s: its end could not be told: %s", self._name, type(exc).__name__)
+            _LOG.error("%s: the end could not be reported: %s", self._name, type(exc).__name__)
         self._over.set()
 
 
@@ -149,7 +149,7 @@ async def apart(func: Callable[[], Awaitable[T]]) -> T:
     """Run a user's function in a task of its own, so that its cancellations are its own.
 
     Raises:
-        OwnCancellation: it ended with a cancellation that was not ours.
+        OwnCancellation: it raised ``CancelledError``, and the cancellation was not ours.
         Exception: what it raises.
     """
     results: list[T] = []

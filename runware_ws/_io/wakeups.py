@@ -1,8 +1,8 @@
-"""The running library's own clock, and waiters that are woken once.
+"""The clock of the running async library, and waiters that are woken once.
 
-anyio's look up the running library on every call; with thousands of tasks a
-second that look-up costs more than all of the routing. So it is done once,
-when the client starts.
+anyio looks up the running library on every call. With thousands of tasks a second
+that costs more than all of the routing, so it is done once, when the client
+starts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Home", "Waiter", "Waiting", "Wakeup", "running_on_trio"]
 
 Waiter = Awaitable[Any]
-"""What one task awaits, until :attr:`Waiting.wake` is called on it."""
+"""What one task awaits until :attr:`Waiting.wake` is called on it."""
 
 
 class _TrioWaiter:
@@ -36,7 +36,7 @@ class _TrioWaiter:
 
 
 def _wake_future(future: asyncio.Future[None]) -> None:
-    # Done already if the waiting task was cancelled.
+    # It is already done if the waiting task was cancelled.
     if not future.done():
         future.set_result(None)
 
@@ -46,7 +46,7 @@ class Waiting:
     """``now()``: the library's monotonic clock, in seconds.
 
     ``waiter()``: something for one task to await. ``wake(waiter)``: wake that task, now or as soon
-    as it awaits; harmless if it was woken, or cancelled, before.
+    as it awaits; harmless if it was already woken or cancelled.
     """
 
     now: Callable[[], float]
@@ -55,7 +55,7 @@ class Waiting:
 
     @staticmethod
     def current() -> Waiting:
-        """Those of the library that the caller runs under."""
+        """The functions of the library that the caller runs under."""
         if running_on_trio():
             import trio
 
@@ -88,14 +88,14 @@ class Home:
             running = asyncio.get_running_loop()
             self._current = _current_asyncio
             self._loop = running
-            # In one thread one loop runs at a time. To ask which one it is costs a system call.
+            # A thread runs one loop at a time. Asking which one would cost a system call.
             self._running = running.is_running
 
     def check(self) -> None:
-        """Whether the caller is at home.
+        """Check that the caller runs in the client's event loop and thread.
 
         Raises:
-            ConfigurationError: it runs in another event loop, or in another thread.
+            ConfigurationError: it runs in another event loop or thread.
         """
         if get_ident() != self._thread or not self._running():
             self._check_closely()
@@ -108,8 +108,8 @@ class Home:
             # Plain code between two runs of the loop, as between the cells of a notebook.
             return
         raise ConfigurationError(
-            "this client belongs to another event loop or thread: make one for each loop, "
-            "or a SyncClient for threads"
+            "this client belongs to another event loop or thread: create one for each loop, "
+            "or use a SyncClient for threads"
         )
 
 
@@ -127,9 +127,9 @@ def _current_trio() -> object | None:
 
 
 class Wakeup:
-    """Wakes the one task that waits, if one does.
+    """Wakes the one task that waits, if there is one.
 
-    It is not remembered: whoever waits has looked first whether there is something to do.
+    A call without a waiter is not remembered: check for work before you wait.
     """
 
     __slots__ = ("_waiter", "_waiting")
@@ -145,12 +145,12 @@ class Wakeup:
             self._waiting.wake(waiter)
 
     def wait(self) -> Waiter:
-        """To be awaited at once. Cancel-safe."""
+        """Something to await at once. Cancel-safe."""
         self._waiter = self._waiting.waiter()
         return self._waiter
 
 
 def running_on_trio() -> bool:
-    """Whether the caller runs under trio (also if trio is a guest of another loop)."""
+    """Whether the caller runs under trio (also when trio is a guest of another loop)."""
     trio = sys.modules.get("trio")
     return trio is not None and bool(trio.lowlevel.in_trio_task())

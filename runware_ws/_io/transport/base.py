@@ -1,4 +1,4 @@
-"""The seam between the driver and a socket: five methods, and the way to get one."""
+"""The seam between the driver and a socket: five methods, and a way to open one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Dial", "HttpPost", "NotSent", "Transport", "TransportLost"]
 
 
 class TransportLost(Exception):
-    """The socket ended, or could not be opened. ``loss`` tells how."""
+    """The socket ended, or could not be opened. ``loss`` says how."""
 
     def __init__(self, loss: Loss) -> None:
         super().__init__(str(loss))
@@ -45,23 +45,23 @@ class Transport(Protocol):
         """The next message. Cancel-safe: a cancelled call loses nothing.
 
         Raises:
-            TransportLost: the socket ended; all messages before that were handed out.
+            TransportLost: the socket ended, and all earlier messages were returned.
         """
         ...
 
     def take_ready(self) -> Iterable[bytes | str]:
-        """More messages that came in with the last one; may be none. Does not wait."""
+        """More messages that came with the last one; may be empty. Does not wait."""
         ...
 
     async def aclose(self) -> None:
-        """Close with a closing handshake. May wait for a dead peer: the caller bounds it."""
+        """Close with a closing handshake. May wait for a dead peer: the caller sets the limit."""
         ...
 
     def activity(self) -> object:
         """A value that changes whenever bytes prove that the peer is there.
 
-        Bytes that came in do, whole message or not. Bytes that went out do
-        while :meth:`send` waits for room: then the peer is reading.
+        Incoming bytes prove it, even without a whole message. Outgoing bytes prove
+        it while :meth:`send` waits for room, because then the peer is reading.
         """
         ...
 
@@ -70,15 +70,15 @@ class Dial(Protocol):
     """Opens a socket: ``async with dial(url, config) as transport``.
 
     The context drops the socket when it is left. Entering raises
-    :class:`TransportLost` if the socket cannot be opened. There is no
-    deadline of its own: the driver cancels.
+    :class:`TransportLost` if the socket cannot be opened. It needs no
+    deadline of its own: the driver cancels it.
     """
 
     def __call__(self, url: str, config: Config) -> AbstractAsyncContextManager[Transport]: ...
 
 
 class HttpPost(Protocol):
-    """Posts one message over HTTP and reads the answer as it is made.
+    """Posts one message over HTTP and reads the answer as it is generated.
 
     ``payload`` is a JSON array of task objects. ``sending`` is called before the first byte of
     the request goes out, and not where none does; where it says ``False``, the task was given up

@@ -1,4 +1,4 @@
-"""What the clients of both libraries share: one transport, and how its sockets end."""
+"""What the asyncio and trio sockets share: one transport, and how its sockets end."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ __all__ = [
 ]
 
 CHUNK = 64 * 1024
-"""The most that is read from a socket, or handed to it, at once, if that can be told; bytes."""
+"""The most bytes read from a socket, or written to it, at once, if that can be set."""
 
 DIAL_ERRORS = (OSError, WebSocketException, EOFError, ImportError, ValueError)
-"""What the library raises if a socket cannot be opened."""
+"""What ``websockets`` raises if a socket cannot be opened."""
 
 _WE_CLOSED = {
     1009: LossKind.INBOUND_TOO_BIG,
@@ -56,7 +56,7 @@ _WE_CLOSED = {
 
 
 class _NoFrames(logging.LoggerAdapter[logging.Logger]):
-    """The library's log without its debug level, which prints frames, and so the API key."""
+    """The library's log without its debug level, which prints frames and thus the API key."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802
         return level > logging.DEBUG and super().isEnabledFor(level)
@@ -66,7 +66,7 @@ LOGGER = _NoFrames(logging.getLogger("runware_ws.websockets"), {})
 
 
 class LibraryConnection(Protocol):
-    """A connection of either client, with the inbox that we put into it."""
+    """A connection of either client, with the inbox that we add to it."""
 
     inbox: Inbox
     protocol: ClientProtocol
@@ -101,7 +101,7 @@ class WebSocketTransport:
         message = await self._connection.inbox.get()
         if message is None:
             ended = self._connection.protocol.close_exc
-            # Why the operating system ended it: newer versions tell.
+            # Why the operating system ended it: newer versions have this.
             ended.__cause__ = getattr(self._connection, "connection_exc", None)
             raise TransportLost(loss_of(ended))
         return message
@@ -114,7 +114,7 @@ class WebSocketTransport:
         await self._connection.ping()
 
     def _end(self) -> Loss:
-        """How a socket is about to end that takes no more messages."""
+        """How a socket that takes no more messages is ending."""
         said = self._connection.protocol.close_rcvd
         if said is None:
             return Loss(LossKind.CLOSED, detail="the socket had ended")
@@ -122,16 +122,16 @@ class WebSocketTransport:
 
 
 class HasOptions(Protocol):
-    """A socket, or what stands for one."""
+    """A socket, or something like it."""
 
     def setsockopt(self, level: int, option: int, value: bytes, /) -> Any: ...
 
 
 def forget_unsent(sock: HasOptions | None) -> None:
-    """Let the end of this socket be a reset.
+    """Make this socket end with a reset.
 
     Otherwise the kernel goes on sending what is in its buffer, and a request
-    could arrive long after the socket was given up.
+    could arrive long after we gave the socket up.
     """
     if sock is not None:
         # uvloop raises ValueError if the socket has ended.

@@ -1,8 +1,8 @@
-"""Whole messages as the socket's read brings them, without a queue per frame.
+"""Whole messages, as a read of the socket brings them, without a queue per frame.
 
-``websockets`` hands each frame through an assembler and a future of its own.
-Here all messages of one read of the socket are put down at once, and the
-reader is woken once for all of them.
+``websockets`` passes each frame through an assembler and a future of its own.
+Here all messages of one read are stored at once, and the reader is woken once
+for all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
 class Inbox:
-    """Messages that came in and were not read yet. One reader."""
+    """Messages that came in and are not read yet. For one reader."""
 
     __slots__ = ("_messages", "_parts", "_wakeup", "ended")
 
@@ -35,8 +35,8 @@ class Inbox:
             return False
         data = frame.data
         if not frame.fin or self._parts is not None:
-            # The library checks the order of fragments and the size of the whole, but not how
-            # many there are: so they are not kept one by one.
+            # The library checks the order of fragments and their total size, but not their
+            # number, so they are joined as they come.
             parts = self._parts = bytearray() if self._parts is None else self._parts
             parts += data
             if not frame.fin:
@@ -47,12 +47,12 @@ class Inbox:
         return True
 
     def end(self) -> None:
-        """The socket is gone: what came before is still to be read."""
+        """The socket is gone; what came before can still be read."""
         self.ended = True
         self._wakeup.set()
 
     async def get(self) -> bytes | None:
-        """The next message; ``None`` once the socket is gone and all was read. Cancel-safe."""
+        """The next message; ``None`` once the socket is gone and all is read. Cancel-safe."""
         while not self._messages:
             if self.ended:
                 return None
@@ -60,6 +60,6 @@ class Inbox:
         return self._messages.popleft()
 
     def take(self) -> deque[bytes]:
-        """All messages that are here already; may be none."""
+        """All messages that are already here; may be empty."""
         messages, self._messages = self._messages, deque()
         return messages

@@ -41,7 +41,7 @@ class AsyncioTransport(WebSocketTransport):
 
 
 class AsyncioConnection(ClientConnection):
-    """Counts the bytes that come in, and puts messages down whole."""
+    """Counts the bytes that come in, and stores whole messages."""
 
     def __init__(self, protocol: ClientProtocol, **options: Any) -> None:
         super().__init__(protocol, **options)
@@ -52,8 +52,8 @@ class AsyncioConnection(ClientConnection):
         super().connection_made(transport)
         own: Any = transport
         if hasattr(own, "max_size"):
-            # asyncio's own transports have this attribute, though it is not documented. What one
-            # read brings is worked off in one go, and by itself that is 256 KiB.
+            # asyncio's own transports have this attribute, though it is not documented. One read
+            # is handled in one go, and its default size is 256 KiB.
             own.max_size = CHUNK
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Sockets by ``websockets.trio``. Imported only under trio: it needs the extra."""
+"""Sockets under trio, by ``websockets.trio``. Imported only there: it needs the extra."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TrioTransport(WebSocketTransport):
         return wire.received, wire.sent if self._sending else None
 
     async def drop(self) -> None:
-        """Leave without a word."""
+        """Drop the socket without a closing handshake."""
         if self._own.state is not State.CLOSED:
             forget_unsent(self._own.wire.socket_stream())
         with trio.CancelScope(shield=True):
@@ -56,14 +56,14 @@ class CountingStream(trio.abc.Stream):
         self.sent = 0
 
     def socket_stream(self) -> trio.SocketStream | None:
-        """The stream at the bottom, ``None`` if it is no socket."""
+        """The stream at the bottom; ``None`` if it is not a socket."""
         stream: trio.abc.Stream = self._stream
         while isinstance(stream, trio.SSLStream):
             stream = cast("trio.abc.Stream", stream.transport_stream)
         return stream if isinstance(stream, trio.SocketStream) else None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        # A large message goes out in chunks, so that its progress can be seen.
+        # A large message is sent in chunks, so that its progress shows.
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             chunk = view[start : start + CHUNK]
@@ -83,7 +83,7 @@ class CountingStream(trio.abc.Stream):
 
 
 class TrioConnection(ClientConnection):
-    """Counts the bytes that come and go, and puts messages down whole."""
+    """Counts the bytes that come and go, and stores whole messages."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """TLS settings that all connections share.
 
-The system's trust store takes some 20 ms to read, which would hold up the event loop at every
-dial. So it is read once in a process, in a thread.
+The system's trust store takes about 20 ms to read, which would hold up the event loop at every
+dial. So it is read once per process, in a thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _made: list[ssl.SSLContext] = []
 
 
 async def default_context() -> ssl.SSLContext:
-    """The settings if the user gave none: the system's trust store, verification on."""
+    """The default settings: the system's trust store, verification on."""
     return _made[0] if _made else await to_thread.run_sync(_make)
 
 

@@ -1,4 +1,4 @@
-"""Opens a socket by the ``websockets`` library: with its asyncio client, or its trio client."""
+"""Opens a socket with the ``websockets`` library: with its asyncio or its trio client."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
     """
     proxy = config.proxy
     if proxy is True and is_loopback(urlsplit(url).hostname or ""):
-        # What goes to this machine goes to no other, and the key with it.
+        # Traffic to this machine, and the key with it, must not go to another one.
         proxy = None
     options: dict[str, Any] = {
         "compression": None,
         "proxy": proxy,
         "user_agent_header": config.user_agent or f"runware-ws/{__version__}",
-        # One deadline stands over dial, TLS and authentication, and one
-        # liveness over the socket: both are the core's.
+        # The core has one deadline for dial, TLS and authentication together, and
+        # its own liveness check for the socket.
         "open_timeout": None,
         "ping_interval": None,
         "close_timeout": config.close_timeout,
