@@ -1,1 +1,1 @@
-"""The public verbs: a client, its handles, maps and streams."""
+"""The public API: a client, its handles, maps and streams."""

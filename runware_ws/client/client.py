@@ -56,11 +56,11 @@ def _as_stream(task: Task) -> Task:
 
 
 def _whole(task: Task) -> ValidatedTask:
-    """A task whose answer is read as a whole."""
+    """Check a task whose answer is read as a whole."""
     valid = validate_task(task)
     if valid.delivery == "stream":
         raise InvalidTask(
-            "deliveryMethod: a stream is read with client.stream(task)",
+            "deliveryMethod: use client.stream(task) for a stream",
             problems=("deliveryMethod: 'stream' needs client.stream",),
             task_uuid=valid.uuid,
         )
@@ -96,27 +96,27 @@ class Client:
 
     Use it as ``async with Client() as client``, or with :meth:`start` and
     :meth:`aclose`: once, in one event loop (asyncio or trio). Starting does not
-    wait for the server: the first task does, and :meth:`ready` can. One client
-    may be shared by any number of tasks of that loop, and closed by another one
-    than started it. Used from another event loop or thread, it raises
+    wait for the server: the first task does, and :meth:`ready` can. Any number of
+    tasks in that loop may share one client, and the task that closes it need not be
+    the one that started it. Used from another event loop or thread, it raises
     :class:`ConfigurationError`; :class:`SyncClient` is for threads.
 
-    Only leaving the block, or :meth:`aclose`, ends it. If the event loop
-    ends first, it is dropped with a ``ResourceWarning``.
+    Only leaving the block or :meth:`aclose` ends it. If the event loop ends
+    first, the client is dropped with a ``ResourceWarning``.
 
     Args:
-        url: the socket; the service's own by default.
+        url: the socket's address; the service's own by default.
         api_key: the key, or a plain or async function that fetches it for each
             dial; ``None``: the environment variable ``RUNWARE_API_KEY``.
-        config: options; the defaults if ``None``.
+        config: options; ``None``: the defaults.
         dial: opens sockets; ``None``: the ``websockets`` library.
-        post: posts streams over HTTP; ``None``: the HTTP client of the extra ``sse``, if
-            it is installed and ``dial`` is not given, or ``http_url`` is.
+        post: posts streams over HTTP; ``None``: the HTTP client of the extra ``sse``, if it
+            is installed, and ``dial`` is not given or ``http_url`` is.
         options: single fields of :class:`Config`, e.g. ``max_in_flight=500``.
 
     Raises:
-        ConfigurationError: no key, a URL over which the key would travel in
-            clear, an unknown option, or a bad value. The message names it.
+        ConfigurationError: no key, a URL over which the key would travel
+            unencrypted, an unknown option, or a bad value. The message names it.
     """
 
     def __init__(
@@ -139,13 +139,13 @@ class Client:
         self._dial = dial or websocket_dial
         self._durations = Durations()
         self._driver: Driver | None = None
-        # The HTTP client if it is ours to close.
+        # The HTTP client, if we have to close it.
         self._http = None
         if post is None:
             post = self._http = carrier_of(self._url, self._config, own_dial=dial is not None)
         self._post = post
         self._supervisor: Supervisor
-        # The sources of maps are the user's code: what they do ends no task of ours.
+        # The sources of maps are the user's code: their failures must not end our tasks.
         self._sources: Supervisor | None = None
 
     # Life
@@ -153,11 +153,12 @@ class Client:
     async def start(self) -> Self:
         """Begin to dial, as entering the block does; returns the client. Once only.
 
-        Does not wait. Whoever starts a client so has to :meth:`aclose` it. The task
-        that calls this may end or be cancelled: the client stays.
+        Does not wait. A client that was started this way must be closed with
+        :meth:`aclose`. The task that calls this may end or be cancelled: the client
+        goes on.
         """
         if self._driver is not None:
-            raise ConfigurationError("a Client can be entered once: make a new one")
+            raise ConfigurationError("a Client can be started only once: create a new one")
         self._driver = driver = Driver(self._url, self._keys, self._config, self._dial, self._post)
         self._supervisor = Supervisor("runware_ws client", driver.ended)
         driver.start(self._supervisor)
@@ -177,10 +178,10 @@ class Client:
     async def aclose(self) -> None:
         """Close. Every pending task ends with :class:`ClientClosed`. Idempotent.
 
-        Bounded by ``close_timeout`` seconds, with a dead peer too; a source of a
-        map has 5 s to close. Nothing of the client runs any more when it returns.
-        Cancelled, it drops the socket without the closing handshake, waits for
-        what is left, and passes the cancellation on.
+        Takes at most ``close_timeout`` seconds, even with a dead peer; the source of a
+        map gets 5 s to close. When it returns, nothing of the client is running. If it
+        is cancelled, it drops the socket without the closing handshake, waits for the
+        rest, and then passes the cancellation on.
         """
         driver = self._driver
         if driver is None:
@@ -204,17 +205,17 @@ class Client:
                 await self._http.aclose()
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
-        """Take no new task, and wait for those in flight, over reconnects too.
+        """Take no new tasks, and wait for the pending ones, across reconnects too.
 
         Args:
             timeout: seconds; ``None``: as long as the tasks' own deadlines allow.
 
         Returns:
             What finished meanwhile and what did not. Nothing is cancelled: close
-            the client, or drain again. Idempotent; cancel-safe.
+            the client or drain again. Idempotent; cancel-safe.
 
         Raises:
-            ConfigurationError: ``timeout`` is no finite number of seconds from 0.
+            ConfigurationError: ``timeout`` is not a finite number of seconds, 0 or more.
         """
         driver = self._running()
         limit = seconds("timeout", timeout, zero=True, none="no limit")
@@ -233,11 +234,11 @@ class Client:
             timeout: seconds; ``None``: as long as it takes.
 
         Raises:
-            AuthenticationError: the key is refused.
-            ConnectionFailed: not within ``timeout``, or never.
+            AuthenticationError: the server refuses the key.
+            ConnectionFailed: no connection within ``timeout``, or none is possible.
             ClientClosed: the client was closed.
-            ProtocolError: the client ended.
-            ConfigurationError: ``timeout`` is no finite number of seconds from 0.
+            ProtocolError: the client ended because of a protocol error.
+            ConfigurationError: ``timeout`` is not a finite number of seconds, 0 or more.
         """
         driver = self._running()
         core = driver.core
@@ -259,14 +260,14 @@ class Client:
 
         Args:
             task: a :class:`TextInference`, or a dict of any taskType.
-            timeout: seconds, wall to wall over admission, dial, resend and
+            timeout: seconds for everything together: admission, dial, resends and
                 polls; ``None``: no limit; by default the client's own.
 
-        Cancelled, it gives the task up: the server may still run it, and its
-        result waits for :meth:`claim`.
+        If it is cancelled, it gives the task up: the server may still run it, and
+        its result can be had with :meth:`claim`.
 
         Raises:
-            ConfigurationError: ``timeout`` is no finite number of seconds above 0.
+            ConfigurationError: ``timeout`` is not a finite number of seconds above 0.
             InvalidTask: refused before the wire.
             TaskError: the server's verdict.
             TaskTimeout: the deadline passed.
@@ -282,23 +283,23 @@ class Client:
         try:
             await waiter
         except BaseException:
-            # The answer may have met the cancellation half-way: then nobody else has it.
+            # The answer may have come just before the cancellation: then keep it for claim().
             driver.give_up(record)
             raise
         return outcome_of(record)
 
     async def submit(self, task: Task, *, timeout: float | Unset | None = UNSET) -> TaskHandle:
-        """Hand a task over; returns once there is room for it in flight.
+        """Submit a task; return once there is room for it in flight.
 
-        The arguments are those of :meth:`run`. Cancelled while it waits for room,
-        it takes the task back: nothing was sent.
+        The arguments are those of :meth:`run`. If it is cancelled while it waits for
+        room, it takes the task back: nothing was sent.
 
         Raises:
-            ConfigurationError: ``timeout`` is no finite number of seconds above 0.
+            ConfigurationError: ``timeout`` is not a finite number of seconds above 0.
             InvalidTask: refused before the wire.
             ClientClosed: closed or draining.
             AuthenticationError, ConnectionFailed, ProtocolError: the client ended.
-                What ends the task later is raised by awaiting the handle.
+                Awaiting the handle raises what ends the task later.
         """
         handle = self._start(task, timeout)
         try:
@@ -315,25 +316,25 @@ class Client:
         carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
     ) -> TaskStream:
-        """Run one task and read its answer as it is made.
+        """Run one task and read its answer as it is generated.
 
         Use it as ``async with client.stream(task) as stream``, and iterate
-        ``stream`` for :class:`Delta` pieces; ``await stream.result()`` is the whole.
-        ``deliveryMethod`` is set to ``"stream"``. A server that answers with one
-        whole result yields it as one delta. Other arguments are those of :meth:`run`.
+        ``stream`` for each :class:`Delta`; ``await stream.result()`` is the whole.
+        ``deliveryMethod`` is set to ``"stream"``. If the server answers with one
+        whole result, it comes as one delta. Other arguments are those of :meth:`run`.
 
         Args:
             carrier: ``"sse"``: server-sent events over HTTP, which is what Runware
-                documents (needs the extra ``sse``; ``http_url`` tells where).
-                ``"socket"``: deltas pushed over the socket; whether the service does
-                that is unsure. ``"auto"``: ``"sse"`` if the extra is installed, and the
-                socket if it is not, if ``dial=`` is given without ``post=`` or
-                ``http_url=``, or if the server says that it has no HTTP side (event
-                ``NoHttpSide``). ``stream.carrier`` says which it is.
+                documents (needs the extra ``sse``; ``http_url`` is the address).
+                ``"socket"``: deltas pushed over the socket; it is not certain that the
+                service does this. ``"auto"``: ``"sse"`` if the extra is installed. It is
+                the socket if the extra is missing, if ``dial=`` is given without ``post=``
+                or ``http_url=``, or if the server says that it has no HTTP side (event
+                ``NoHttpSide``). ``stream.carrier`` says which one is used.
 
         Raises:
-            ConfigurationError: an unknown carrier, its extra is not installed, or
-                ``timeout`` is no finite number of seconds above 0.
+            ConfigurationError: the carrier is unknown, its extra is not installed, or
+                ``timeout`` is not a finite number of seconds above 0.
             InvalidTask: refused before the wire.
                 Entering, iterating and ``result()`` raise what :meth:`run` raises,
                 and :class:`StreamInterrupted`.
@@ -364,7 +365,7 @@ class Client:
             raise ConfigurationError(
                 "a stream over HTTP needs an extra: pip install 'runware-ws[sse]'"
                 if self._dial is websocket_dial
-                else "a client with dial= of its own streams over HTTP with post= or http_url="
+                else "with dial=, a stream over HTTP needs post= or http_url= too"
             )
         if wanted == "socket" or self._post is None:
             return Carrier.SOCKET
@@ -372,7 +373,7 @@ class Client:
 
     @property
     def messages(self) -> Messages:
-        """The Messages shape of Anthropic: ``await client.messages.create(...)``."""
+        """Anthropic's Messages shape: ``await client.messages.create(...)``."""
         return Messages(self)
 
     def map(
@@ -384,25 +385,25 @@ class Client:
     ) -> AsyncGenerator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
-        A task that is refused or fails is an outcome with ``error``, and the
-        others go on. ``tasks`` may be endless, or an async iterable. Leaving the
-        loop early cancels what still runs once the iterator is closed (use
-        ``contextlib.aclosing`` to have that at once); answers that had come and
-        were not taken wait for :meth:`claim`.
+        A task that is refused or fails becomes an outcome with ``error``, and the
+        others go on. ``tasks`` may be endless, or an async iterable. If you leave the
+        loop early, the running tasks are given up once the iterator is closed (use
+        ``contextlib.aclosing`` to close it at once); answers that had come but were
+        not read can be had with :meth:`claim`.
 
-        If the client ends or drains meanwhile, each task left of a list (of
-        whatever has a length) is an outcome with :class:`ClientClosed`. From any
-        other source at most two tasks more are taken; if there are more, the
+        If the client ends or drains meanwhile, each remaining task of a list (of
+        anything with a length) becomes an outcome with :class:`ClientClosed`. From
+        any other source at most two more tasks are taken; if there are more, the
         iterator then raises that error.
 
         Args:
             timeout: seconds for each task, as in :meth:`run`.
 
         Raises:
-            ConfigurationError: ``concurrency`` is no whole number from 1, or ``timeout``
-                no finite number of seconds above 0.
-            RuntimeError: an async source ended with a cancellation of its own.
-            Exception: what ``tasks`` raises, after the outcomes of what was started.
+            ConfigurationError: ``concurrency`` is not a whole number, 1 or more, or
+                ``timeout`` is not a finite number of seconds above 0.
+            RuntimeError: the source raised ``CancelledError`` on its own.
+            Exception: what ``tasks`` raises, after the outcomes of the started tasks.
         """
         return run_map(self.map_run(tasks, concurrency, timeout), tasks, self._run_source)
 
@@ -414,7 +415,7 @@ class Client:
     ) -> MapRun[T]:
         count("concurrency", concurrency)
         driver = self._running()
-        self._seconds(timeout)  # refused at once, not with each task
+        self._seconds(timeout)  # so that a bad value raises here, not in each task
 
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
             return self._start(task, timeout, on_done)
@@ -422,7 +423,7 @@ class Client:
         return MapRun(driver, submit, concurrency, whole=isinstance(tasks, Sized))
 
     def _run_source(self, feed: Callable[[], Awaitable[None]]) -> bool:
-        """Run what reads a map's source until the client closes; False if it has."""
+        """Run ``feed``, which reads a map's source; False if the client is closed."""
         if self._running().core.state is ConnectionState.CLOSED:
             return False
         if self._sources is None or self._sources.ended:
@@ -437,7 +438,7 @@ class Client:
         on_done: Callable[[TaskHandle], None] | None = None,
     ) -> TaskHandle:
         now = self._running().now()
-        # A map looks at its tasks only when they have ended.
+        # A map looks at a task only when it has ended.
         watched = on_done is None
         record = self._record(_whole(task), self._deadline(timeout, now), now, watched=watched)
         return self._submit(record, on_done)
@@ -474,17 +475,17 @@ class Client:
         return handle
 
     def claim(self, task_uuid: str) -> Result | None:
-        """Hand out, once, what came too late for its caller, or for nobody.
+        """Return, once, a result that came too late for its caller, or that nobody waits for.
 
-        Returns ``None`` if nothing came (yet), or if it was dropped: the
-        store holds ``claim_limit`` tasks and ``claim_bytes`` bytes.
+        Returns ``None`` if nothing has come (yet), or if it was dropped: at most
+        ``claim_limit`` tasks and ``claim_bytes`` bytes are kept.
         """
         items = self._running().core.claim(task_uuid)
         if items is None:
             return None
         return Result(task_uuid.lower(), items, RecoveredBy.REPLAY)
 
-    # Looking on
+    # Observing
 
     def events(self) -> EventStream:
         """The events from this moment on; see :mod:`runware_ws.events`."""
@@ -501,7 +502,7 @@ class Client:
         return self._looked_at().core.state is ConnectionState.READY
 
     def stats(self) -> Stats:
-        """A snapshot of what the client did and does. May be called in any thread."""
+        """A snapshot of the client's counts and state. May be called from any thread."""
         core = self._looked_at().core
         counts = core.counters
         return Stats(
@@ -550,7 +551,7 @@ class Client:
         return driver
 
     def _looked_at(self) -> Driver:
-        """For what only reads: that does no harm in any thread."""
+        """The driver, for reading only, which is safe in any thread."""
         if self._driver is None:
             raise ConfigurationError(NOT_STARTED)
         return self._driver

@@ -1,4 +1,4 @@
-"""A submitted task, from the caller's side."""
+"""A submitted task, as its caller sees it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["TaskHandle", "outcome_of"]
 
 
 def outcome_of(record: TaskRecord) -> Result:
-    """The result of a task that is done.
+    """The result of a task that has ended.
 
     Raises:
-        RunwareError: how the task ended, if it ended without a result.
+        RunwareError: the task ended without a result.
         RuntimeError: the task has not ended.
     """
     if record.state is DONE:
@@ -33,9 +33,9 @@ def outcome_of(record: TaskRecord) -> Result:
 
 
 def error_of(record: TaskRecord) -> RunwareError | None:
-    """How a task ended without a result; ``None`` if it is done, or has not ended."""
+    """The error that ended a task; ``None`` if it has a result or has not ended."""
     if record.error is not None:
-        # A copy for each: a traceback leads to the record, which would lead to the traceback.
+        # A new copy each time: its traceback refers to the record, and must not be kept by it.
         return copy(record.error)
     if record.state is TaskState.CANCELLED:
         return TaskCancelled(
@@ -45,11 +45,11 @@ def error_of(record: TaskRecord) -> RunwareError | None:
 
 
 class TaskHandle:
-    """One task in flight: await it for the whole result, iterate it for items as they arrive.
+    """A submitted task: await it for the whole result, or iterate over its items as they arrive.
 
-    Awaiting and iterating can be cancelled without harm: the task goes on, and
-    the handle can be awaited again. Any number of tasks may wait on it, in the
-    event loop of the client.
+    Awaiting and iterating can be cancelled safely: the task goes on, and the
+    handle can be awaited again. Any number of tasks in the client's event loop
+    may wait for it.
     """
 
     __slots__ = ("_admitted", "_driver", "_record", "_result", "_waiters", "on_done")
@@ -62,7 +62,7 @@ class TaskHandle:
     ) -> None:
         self._record = record
         self._driver = driver
-        # One for each task that waits here; hardly ever more than one. Woken in this order.
+        # One for each waiting task, rarely more than one. They are woken in this order.
         self._waiters: dict[Waiter, None] | None = None
         self._admitted: Waiter | None = None
         self._result: Result | None = None
@@ -75,45 +75,45 @@ class TaskHandle:
 
     @property
     def state(self) -> TaskState:
-        """Where the task is in its life."""
+        """The task's state."""
         return self._record.state
 
     @property
     def submitted_at(self) -> float:
-        """When the task was handed over, by the driver's clock, in seconds."""
+        """When the task was submitted, on the event loop's clock, in seconds."""
         return self._record.submitted_at
 
     @property
     def done(self) -> bool:
-        """Whether the task has ended, in whichever way."""
+        """Whether the task has ended, with or without a result."""
         return self._record.ended
 
     @property
     def error(self) -> RunwareError | None:
-        """How the task ended without a result; ``None`` if it is done, or has not ended."""
+        """The error that ended the task; ``None`` if it has a result or has not ended."""
         return error_of(self._record)
 
     @property
     def progress(self) -> float | None:
-        """The server's last word on progress, 0-100; ``None`` while it said nothing."""
+        """The progress that the server reported last, 0-100; ``None`` if it reported none."""
         note = self._record.ladder.progress
         return None if note is None else ResultItem(note).progress
 
     def cancel(self) -> bool:
         """Give the task up; awaiting it raises :class:`TaskCancelled` from then on.
 
-        Returns False if it had ended already. The server cannot cancel
-        (documented): a task that was written still runs and is billed, and its
-        late result waits for ``client.claim(uuid)``.
+        Returns False if it had already ended. The server cannot cancel (documented):
+        a task that was sent still runs and is billed, and its late result can be had
+        with ``client.claim(uuid)``.
         """
         self._driver.home.check()
         return self._driver.cancel(self._record)
 
     def outcome(self) -> Result:
-        """The result of a task that is done.
+        """The result of a task that has ended.
 
         Raises:
-            RunwareError: how the task ended, if it ended without a result.
+            RunwareError: the task ended without a result.
             RuntimeError: the task has not ended.
         """
         if self._result is None:
@@ -121,7 +121,7 @@ class TaskHandle:
         return self._result
 
     def give_up(self) -> None:
-        """Give the task up; if its result is here already, keep it for ``client.claim``."""
+        """Give the task up; if its result is already here, keep it for ``client.claim``."""
         self._driver.give_up(self._record)
 
     def __await__(self) -> Generator[Any, Any, Result]:
@@ -132,7 +132,7 @@ class TaskHandle:
         return self.outcome()
 
     async def wait(self) -> None:
-        """Wait until the task has ended, in whichever way; see :meth:`outcome`. Cancel-safe."""
+        """Wait until the task has ended; see :meth:`outcome`. Cancel-safe."""
         while self._record.state < TaskState.DONE:
             await self._news()
 
@@ -155,17 +155,17 @@ class TaskHandle:
             raise
 
     async def wait_admitted(self) -> None:
-        """Wait until there is room for the task in flight, or until it ended."""
+        """Wait until there is room for the task in flight, or until it has ended."""
         if self._record.state is TaskState.WAITING:
             self._admitted = self._driver.waiting.waiter()
             await self._admitted
 
     def __aiter__(self) -> AsyncIterator[ResultItem]:
-        """Items as they arrive, and the server's notes on progress in between.
+        """Items as they arrive, with the server's progress notes in between.
 
-        A note has ``status`` ``"processing"`` and ``progress``; only the latest
-        is kept, so a slow reader misses notes, never items. Ends when all items
-        came; raises what awaiting raises if the task ends without.
+        A note has the ``status`` ``"processing"`` and a ``progress``. Only the latest
+        is kept, so a slow reader may miss notes, but never items. Ends when all items
+        have come; raises what awaiting raises if the task ends without a result.
         """
         return _Items(self, self._record, self._news)
 

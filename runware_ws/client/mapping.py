@@ -1,4 +1,4 @@
-"""Many tasks, bounded, outcomes as they come: what ``client.map`` runs on."""
+"""Many tasks with limited concurrency, and outcomes as they come: the engine of ``client.map``."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _LOG = logging.getLogger("runware_ws")
 T = TypeVar("T")
 
 CLOSE_SOURCE = 5.0
-"""How long a source that is left early may take to close, in seconds."""
+"""How long a source may take to close when the reader leaves early, in seconds."""
 
 TURN = 64
-"""So many tasks are started, or outcomes handed on, before others have their turn."""
+"""How many tasks are started, or outcomes returned, before other tasks get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """How one task of a ``map`` ended: with ``result``, or with ``error``; never both.
+    """How one task of a ``map`` ended: with ``result`` or with ``error``, never both.
 
-    ``index`` is the task's place in the input, from 0; ``task`` the input
+    ``index`` is the task's place in the input, from 0; ``task`` is the input
     itself. ``task_uuid`` is ``None`` only if the task was refused before it
     got one.
     """
@@ -62,9 +62,9 @@ class Outcome(Generic[T]):
         return self.error is None
 
     def unwrap(self) -> Result:
-        """The result; raises the error if there is none."""
+        """The result; raises the error if there is no result."""
         if self.error is not None:
-            # A copy: the traceback of this one would lead to itself.
+            # A copy, because this one would refer to itself through its traceback.
             raise copy(self.error)
         assert self.result is not None
         return self.result
@@ -73,8 +73,8 @@ class Outcome(Generic[T]):
 class MapRun(Generic[T]):
     """The state of one ``map``: what runs, what is done, what is still to come.
 
-    ``whole``: the tasks have a known number, and each is to have an outcome, also
-    if the client takes no more.
+    ``whole``: the number of tasks is known, and each must get an outcome, even if the
+    client takes no more tasks.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class MapRun(Generic[T]):
         self._count = 0
         self._refused = 0
         self._turn = TURN
-        # Why no further task is taken; raised when what was started has ended.
+        # Why no more tasks are taken; raised when the started ones have ended.
         self.broken: Exception | None = None
         self.running: dict[TaskHandle, tuple[int, T]] = {}
-        # With the handle, if there is one: its answer is kept if nobody takes it.
+        # With the handle, if there is one: its answer is kept for claim() if nobody reads it.
         self.done: deque[tuple[Outcome[T], TaskHandle | None]] = deque()
         self._room = anyio.Event()
         self._wake = anyio.Event()
@@ -107,21 +107,21 @@ class MapRun(Generic[T]):
 
     @property
     def room(self) -> int:
-        """How many tasks more may be started."""
+        """How many more tasks may be started."""
         if len(self.done) >= TURN:
-            # Thousands of refusals need not pile up if ``concurrency`` is large.
+            # With a large ``concurrency``, thousands of refusals must not pile up.
             return 0
-        # What the reader has not taken counts too: a slow reader slows the map down.
+        # Outcomes that are not read yet count too, so a slow reader slows the map down.
         return self._concurrency - len(self.running) - len(self.done)
 
     def pull(self, source: Iterator[T]) -> bool:
-        """Start the next task of a plain source; False if there is none."""
+        """Start the next task of a plain source; False if there is no next task."""
         try:
             task = next(source)
         except StopIteration:
             return False
         except asyncio.CancelledError as exc:
-            # Nothing was awaited, so it is nobody's cancellation.
+            # Nothing was awaited, so no scope was cancelled.
             self.broken = _own_cancellation(exc)
             return False
         except Exception as exc:
@@ -131,7 +131,7 @@ class MapRun(Generic[T]):
         return True
 
     def start(self, task: T) -> None:
-        """Start one task; if it is refused, that is its outcome."""
+        """Start one task; a refusal is its outcome."""
         index, self._count = self._count, self._count + 1
         self._turn -= 1
         try:
@@ -142,7 +142,7 @@ class MapRun(Generic[T]):
             self.done.append((Outcome(index, task, exc.task_uuid, error=exc), None))
             self._wake.set()
             if not self._driver.core.accepting and not self._whole:
-                # One task more tells whether there are more: the source may be endless.
+                # The source may be endless. One more task shows that there are more.
                 self._refused += 1
                 if self._refused > 1:
                     self.broken = self._over()
@@ -162,19 +162,19 @@ class MapRun(Generic[T]):
         error = handle.error
         result = handle.outcome() if error is None else None
         self.done.append((Outcome(index, task, handle.uuid, result, error), handle))
-        # In this order, for a reader in another thread must not see room that is not there.
+        # In this order, because a reader in another thread must not see room that is not there.
         del self.running[handle]
         self._wake.set()
 
     def take(self) -> Outcome[T]:
-        """Hand out one outcome."""
+        """Return the next outcome."""
         outcome, _ = self.done.popleft()
         self._turn -= 1
         self._room.set()
         return outcome
 
     async def turn(self) -> None:
-        """Let others have their turn, if that is due."""
+        """Give other tasks a turn, if that is due."""
         if self._turn <= 0:
             self._turn = TURN
             await anyio.lowlevel.checkpoint()
@@ -186,7 +186,7 @@ class MapRun(Generic[T]):
         self._wake = anyio.Event()
 
     async def wait_room(self) -> None:
-        """Wait until one task more may be started, or will be refused."""
+        """Wait until one more task may be started, or would be refused."""
         while self.room <= 0 and self._driver.core.accepting:
             self._room = anyio.Event()
             await self._room.wait()
@@ -196,14 +196,14 @@ class MapRun(Generic[T]):
         self._wake.set()
 
     async def advance(self, tasks: Iterable[T], *, more: bool) -> None:
-        """Start ``tasks``. If there are no ``more`` at hand, wait until there is an outcome."""
+        """Start ``tasks``. Unless there are ``more`` to start, wait until there is an outcome."""
         for task in tasks:
             self.start(task)
         while self.running and not self.done and not more:
             await self.wait()
 
     def leave(self) -> None:
-        """Give up what runs, and keep for ``client.claim`` what came and was not taken."""
+        """Give up the running tasks, and keep unread answers for ``client.claim``."""
         for handle in list(self.running):
             handle.give_up()
         for _, ended in self.done:
@@ -219,14 +219,14 @@ async def run_map(
 ) -> AsyncGenerator[Outcome[T]]:
     """Yield the outcome of each task as it comes.
 
-    ``spawn`` runs a function beside the reader, or returns False if the client is closed.
+    ``spawn`` runs a function in the background, or returns False if the client is closed.
     """
     feeder: _Feeder[T] | None = None
     source: Iterator[T] | None = None
     if isinstance(tasks, AsyncIterable):
         feeder = _Feeder(run, tasks)
         if not spawn(feeder.feed):
-            # Each task is refused now, so two of them at most are taken.
+            # Every task is refused now, so at most two are taken.
             await feeder.feed()
     else:
         source = iter(tasks)
@@ -251,7 +251,7 @@ async def run_map(
 
 
 class _Feeder(Generic[T]):
-    """Reads an async source: a slow one must not hold back the outcomes."""
+    """Reads an async source in the background, so that a slow one does not delay outcomes."""
 
     def __init__(self, run: MapRun[T], stream: AsyncIterable[T]) -> None:
         self._run = run
@@ -260,9 +260,9 @@ class _Feeder(Generic[T]):
         self.finished = False
 
     async def feed(self) -> None:
-        """Start one task after the other, until the source ends or the reader leaves."""
+        """Start one task after another, until the source ends or the reader leaves."""
         run = self._run
-        # If neither the source ends it nor the reader, the client was closed.
+        # If neither the source nor the reader ends it, the client was closed.
         why: Exception | None = ClientClosed("the client was closed before all tasks were taken")
         source: AsyncIterator[T] | None = None
         try:
@@ -294,8 +294,10 @@ async def _close(source: AsyncGenerator[Any]) -> None:
         try:
             await source.aclose()
         except Exception as exc:
-            # The map is over: nobody is left to be told.
-            _LOG.warning("the source of a map failed as it was closed: %s", type(exc).__name__)
+            # The map is over, so nobody is left to raise this to.
+            _LOG.warning(
+                "the source of a map failed while it was being closed: %s", type(exc).__name__
+            )
 
 
 def _own_cancellation(exc: BaseException) -> RuntimeError:

@@ -1,4 +1,4 @@
-"""A streamed answer, from the caller's side. Which way it comes is the core's business."""
+"""A streamed answer, as its caller sees it. How it comes is the core's business."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["CarrierChoice", "TaskStream"]
 
 CarrierChoice = Literal["auto", "socket", "sse"]
-"""Over which carrier a stream comes; see ``Client.stream``."""
+"""What carries a stream; see ``Client.stream``."""
 
 
 class TaskStream:
     """Deltas of one task as they arrive, and the whole at the end.
 
-    ``async with client.stream(task) as stream``, then iterate it, or await
-    :meth:`result`, or both. Leaving the block early gives the task up; the
-    server has no way to stop it (documented), so it is billed all the same, and
-    its answer waits for ``client.claim``.
+    Use ``async with client.stream(task) as stream``, then iterate over it, or await
+    :meth:`result`, or both. Leaving the block early gives the task up. The server
+    cannot stop it (documented), so it is billed anyway, and its answer can be had
+    with ``client.claim``.
 
     After a cut the deltas stop until the whole answer is known, out of the archive
     or from a copy that was sent again; then what is missing comes as one last delta.
@@ -53,15 +53,17 @@ class TaskStream:
         self._taken = False
 
     async def __aenter__(self) -> Self:
-        """Hand the task over.
+        """Submit the task.
 
         Raises:
-            InvalidTask: its taskUUID is or was in use.
+            InvalidTask: its taskUUID is in use or was used before.
             ClientClosed: closed or draining.
             RunwareError: why the client ended for good.
         """
         if self._handle is not None:
-            raise ConfigurationError("a stream can be entered once")
+            raise ConfigurationError(
+                "a stream can be entered only once: call client.stream() again"
+            )
         self._handle = self._submit(self._record)
         return self
 
@@ -76,7 +78,7 @@ class TaskStream:
 
     @property
     def carrier(self) -> Literal["socket", "sse"]:
-        """What brings the deltas: server-sent events over HTTP, or the socket."""
+        """What carries the deltas: server-sent events over HTTP, or the socket."""
         return "socket" if self._record.carrier is Carrier.SOCKET else "sse"
 
     @property
@@ -96,7 +98,7 @@ class TaskStream:
 
     @property
     def time_to_first_delta(self) -> float | None:
-        """Seconds from submission to the first delta; ``None`` before it."""
+        """Seconds from submission to the first delta; ``None`` until it comes."""
         first = self._deltas.first_at
         return None if first is None else first - self._record.submitted_at
 
@@ -104,7 +106,7 @@ class TaskStream:
         return self
 
     async def __anext__(self) -> Delta:
-        """The next delta. Cancel-safe: nothing is lost, and the next call goes on.
+        """The next delta. Cancel-safe: nothing is lost, and the next call continues.
 
         Raises:
             StreamInterrupted: the stream was cut, and the rest cannot be had.
@@ -116,7 +118,7 @@ class TaskStream:
         return Delta.of(self._deltas.pending.popleft())
 
     async def result(self) -> Result:
-        """The whole answer, once it is there; what was not iterated is not lost. Cancel-safe.
+        """Wait for the whole answer, whether or not the deltas were read. Cancel-safe.
 
         Raises:
             StreamInterrupted: the stream was cut, and the rest cannot be had.
@@ -127,7 +129,7 @@ class TaskStream:
         return result
 
     async def _outcome(self) -> Result | None:
-        """The result, if it is here; otherwise wait for something new, and return ``None``."""
+        """The result, if it is here; otherwise wait for something new and return ``None``."""
         handle = self._handle
         if handle is None:
             raise ConfigurationError("use a stream as: async with client.stream(task) as stream")

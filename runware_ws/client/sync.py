@@ -38,12 +38,13 @@ class SyncClient:
     """A :class:`Client` for blocking code: scripts, notebooks, Celery, Locust users.
 
     Use it as ``with SyncClient() as client``, or :meth:`close` it. It starts with the
-    first call, and runs in a thread of its own, so it works if an event loop runs
-    already, as in a notebook. Any number of threads may share one; each call blocks
-    its own thread only. An interrupted call (Ctrl+C) gives its task up, as a
-    cancelled ``Client.run`` does. What is still open when the program ends is closed then.
+    first call and runs in a thread of its own, so it also works where an event loop is
+    already running, as in a notebook. Any number of threads may share one client; each
+    call blocks only its own thread. An interrupted call (Ctrl+C) gives its task up, as a
+    cancelled ``Client.run`` does. A client that is still open when the program ends is
+    closed then.
 
-    After a fork the child needs one of its own, unless nothing was called before.
+    After a fork, the child needs a client of its own, unless this one was not used before.
 
     Arguments and exceptions are those of :class:`Client`. ``api_key``, ``dial`` and ``post`` are
     called in the client's thread.
@@ -60,7 +61,7 @@ class SyncClient:
         **options: Unpack[ConfigOptions],
     ) -> None:
         self._client = Client(url, api_key=api_key, config=config, dial=dial, post=post, **options)
-        # One thread may close while it is starting: from a signal handler.
+        # Reentrant: a signal handler may close the client while this thread starts it.
         self._lock = threading.RLock()
         self._portal: BlockingPortal | None = None
         self._thread = ExitStack()
@@ -84,12 +85,12 @@ class SyncClient:
     def close(self) -> None:
         """Close. Calls in other threads end with :class:`ClientClosed`. Idempotent.
 
-        Bounded as ``Client.aclose`` is. Interrupted, it drops the socket.
+        Takes no longer than ``Client.aclose``. If it is interrupted, it drops the socket.
         """
         if self._pid not in (None, os.getpid()):
-            # A fork: the thread is in the parent.
+            # After a fork: the thread runs in the parent.
             return
-        # First, so that nobody waits for the lock in the thread that is to end.
+        # Set first, so that nothing waits for the lock in the thread that is about to end.
         self._closed = True
         with self._lock:
             portal, self._portal = self._portal, None
@@ -99,12 +100,14 @@ class SyncClient:
                     wait_for(portal.start_task_soon(self._client.aclose))
 
     def _running(self) -> BlockingPortal:
-        """The way into the client's thread, which is started if it is not there yet."""
+        """The portal to the client's thread, which is started if necessary."""
         if self._closed:
             raise ClientClosed("the client is closed")
         portal = self._portal
         if self._pid not in (None, os.getpid()):
-            raise ConfigurationError("a SyncClient does not outlive a fork: make one in the child")
+            raise ConfigurationError(
+                "a SyncClient cannot be used after a fork: create one in the child"
+            )
         return portal or self._start()
 
     def _start(self) -> BlockingPortal:
@@ -135,14 +138,14 @@ class SyncClient:
         return wait_for(future)
 
     def look(self, func: Callable[..., R], *args: Any) -> R:
-        """The same for a function that waits for nothing."""
+        """Like :meth:`call`, for a function that does not wait."""
 
         async def do() -> R:
             return func(*args)
 
         return self.call(do)
 
-    # Verbs
+    # Tasks
 
     def ready(self, timeout: float | None = None) -> None:
         """Wait until the connection is authenticated; see :meth:`Client.ready`."""
@@ -162,7 +165,7 @@ class SyncClient:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
         See :meth:`Client.map`. ``tasks`` is read in the caller's thread, so it may block.
-        Leaving the loop early gives up what still runs once the iterator is closed.
+        If you leave the loop early, the running tasks are given up once the iterator is closed.
         """
         run = self.look(self._client.map_run, tasks, concurrency, timeout)
         return self._outcomes(run, tasks)
@@ -181,7 +184,7 @@ class SyncClient:
                     except StopIteration:
                         exhausted = True
                     except Exception as exc:
-                        # What was started ends first; then this is raised.
+                        # Raised when the started tasks have ended.
                         run.broken = exc
                 more = not exhausted and run.broken is None and run.room > len(batch)
                 if batch or run.running:
@@ -198,10 +201,10 @@ class SyncClient:
         try:
             self.look(run.leave)
         except ClientClosed:
-            # Then all of it has ended already.
+            # Then all tasks have already ended.
             run.done.clear()
         except ConfigurationError:
-            # The collector runs where it likes, also in the client's own thread.
+            # The garbage collector may run in any thread, even in the client's own.
             run.leave()
 
     def stream(
@@ -211,7 +214,7 @@ class SyncClient:
         carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
     ) -> SyncTaskStream:
-        """Run one task and read its answer as it is made; see :meth:`Client.stream`.
+        """Run one task and read its answer as it is generated; see :meth:`Client.stream`.
 
         Use it as ``with client.stream(task) as stream``, and iterate ``stream``.
         """
@@ -220,19 +223,19 @@ class SyncClient:
 
     @property
     def messages(self) -> SyncMessages:
-        """The Messages shape of Anthropic: ``client.messages.create(...)``."""
+        """Anthropic's Messages shape: ``client.messages.create(...)``."""
         return SyncMessages(self, self._client)
 
     def claim(self, task_uuid: str) -> Result | None:
-        """Hand out, once, what came too late for its caller; see :meth:`Client.claim`."""
+        """Return, once, a result that came too late for its caller; see :meth:`Client.claim`."""
         return self.look(self._client.claim, task_uuid)
 
     def drain(self, timeout: float | None = None) -> DrainReport:
-        """Take no new task, and wait for those in flight; see :meth:`Client.drain`."""
+        """Take no new tasks, and wait for the pending ones; see :meth:`Client.drain`."""
         return self.call(self._client.drain, timeout)
 
     def stats(self) -> Stats:
-        """A snapshot of what the client did and does; after :meth:`close` too."""
+        """A snapshot of the client's counts and state; works after :meth:`close` too."""
         if not self._closed:
             self._running()
         return self._client.stats()
@@ -242,7 +245,7 @@ class SyncClient:
 
 
 def wait_for(future: Future[R]) -> R:
-    """The result of what runs in the client's thread; interrupted, it cancels that."""
+    """Wait for a result from the client's thread; an interruption cancels the work there."""
     try:
         return future.result()
     except BaseException:
@@ -279,12 +282,12 @@ class SyncTaskStream:
         return delta
 
     def result(self) -> Result:
-        """The whole answer, once it is there; what was not iterated is not lost."""
+        """Wait for the whole answer, whether or not the deltas were read."""
         return self._client.call(self._stream.result)
 
     @property
     def carrier(self) -> Literal["socket", "sse"]:
-        """What brings the deltas."""
+        """What carries the deltas."""
         return self._stream.carrier
 
     @property
@@ -339,7 +342,7 @@ class SyncMessages:
     ) -> Message: ...
 
     def create(self, **request: Any) -> Message | SyncMessageStream:
-        """Ask for a message; return the whole of it or, with ``stream=True``, its events.
+        """Ask for a message; return it whole or, with ``stream=True``, as events.
 
         Parameters and exceptions are those of :meth:`Messages.create`.
         """
@@ -367,7 +370,7 @@ class SyncMessageStream:
         return event
 
     def message(self) -> Message:
-        """The message so far; the whole of it once the events ended."""
+        """The message so far; the whole message once the events have ended."""
         return self._client.look(self._stream.message)
 
     def close(self) -> None:
@@ -387,12 +390,12 @@ class SyncMessageStream:
 
 
 async def next_of(source: Any) -> Any:
-    """The next of an async iterator; ``None`` at its end."""
+    """The next item of an async iterator; ``None`` at its end."""
     return await anext(source, None)
 
 
 def leave(client: SyncClient, func: Callable[[], Awaitable[None]]) -> None:
-    """Let go of something; if the client is closed, there is nothing left of it."""
+    """Close something; if the client is closed, there is nothing left to do."""
     try:
         client.call(func)
     except ClientClosed:

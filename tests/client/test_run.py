@@ -325,10 +325,10 @@ async def test_a_client_is_entered_first_and_once() -> None:
     async with Emulator(KEY) as emulator:
         client = client_of(emulator)
         async with client:
-            with pytest.raises(ConfigurationError, match="entered once"):
+            with pytest.raises(ConfigurationError, match="started only once"):
                 async with client:
                     pass
-        with pytest.raises(ConfigurationError, match="entered once"):
+        with pytest.raises(ConfigurationError, match="started only once"):
             await client.__aenter__()
 
 
