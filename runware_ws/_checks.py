@@ -1,8 +1,8 @@
 """The checks of options and arguments: one function for each kind of value.
 
-A check takes the name and the value of an option, and returns what is to be kept: the value
-itself, or what it was understood as. What cannot work raises ``ConfigurationError`` with the
-option, the value and the cure. No message quotes a password, or what may be a key.
+A check takes an option's name and value, and returns what to keep: the value itself, or its
+normal form. A value that cannot work raises ``ConfigurationError``, with the option, the value
+and the cure. No message quotes a password, or what may be a key.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ Check = Callable[[str, Any], Any]
 """Takes an option's name and value; returns the value to keep, or raises."""
 
 
-# What messages say
+# Messages
 
 _LONGEST = 80
-# One word of many letters: it may be a key that went to the wrong place.
+# One long word: it may be a key that was put in the wrong place.
 _LIKE_A_KEY = re.compile(r"[\w.+/=~-]{16,}")
 
 
 def shown(value: object) -> str:
-    """How a message quotes ``value``: without passwords, without what may be a key, not at length.
+    """``value`` as messages quote it: shortened, without passwords or anything like a key.
 
-    Of a URL that is everything before the last ``@``, and its query.
+    In a URL, everything before the last ``@`` is redacted, and so is the query.
     """
     if isinstance(value, str):
         return _shown_text(value)
@@ -77,7 +77,7 @@ def _shortened(text: str) -> str:
 
 
 def refusal(option: str, rule: str, value: object) -> ConfigurationError:
-    """The error that says what ``option`` must be, and quotes ``value`` as far as it may."""
+    """The error that says what ``option`` must be, and quotes ``value`` safely."""
     return ConfigurationError(f"{option} must {rule}, not {shown(value)}")
 
 
@@ -89,17 +89,17 @@ def _is_finite(value: object) -> bool:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def seconds(
     option: str, value: float | None, *, zero: bool = False, none: str | None = None
 ) -> float | None:
-    """A finite duration above 0; from 0 if ``zero``; or ``None`` if ``none`` says for what.
+    """A finite duration above 0, or 0 too if ``zero``; ``None`` if ``none`` says what it means.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is anything else.
     """
     if value is None:
         good = none is not None
@@ -112,10 +112,10 @@ def seconds(
 
 
 def count(option: str, value: Any) -> int:
-    """A whole number from 1.
+    """A whole number, 1 or more.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is anything else.
     """
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= sys.maxsize:
         return value
@@ -123,10 +123,10 @@ def count(option: str, value: Any) -> int:
 
 
 def flag(option: str, value: Any) -> bool:
-    """``True`` or ``False``, and nothing that is merely as good as one of them.
+    """``True`` or ``False``, not merely a truthy or falsy value.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is anything else.
     """
     if isinstance(value, bool):
         return value
@@ -137,7 +137,7 @@ def choice(option: str, value: Any, *, of: tuple[str, ...]) -> str:
     """One of a few words.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is anything else.
     """
     if isinstance(value, str) and value in of:
         return value
@@ -152,7 +152,7 @@ def wait_strategy(option: str, value: Any) -> Any:
     """A function that takes tenacity's state and returns seconds.
 
     Raises:
-        ConfigurationError: it is none, or a class, or it must be awaited.
+        ConfigurationError: it is anything else, such as a class or an async function.
     """
     if callable(value) and not isinstance(value, type) and not _is_async(value) and _takes_1(value):
         return value
@@ -183,7 +183,7 @@ def tls_context(option: str, value: Any) -> ssl.SSLContext | None:
     """TLS settings, or ``None`` for the default.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is anything else.
     """
     if value is None or isinstance(value, ssl.SSLContext):
         return value
@@ -196,7 +196,7 @@ def header_value(option: str, value: Any) -> str | None:
     """The value of an HTTP header, or ``None`` for the default.
 
     Raises:
-        ConfigurationError: it is none; a line end in it would begin another header.
+        ConfigurationError: it is anything else. A line end would start another header.
     """
     if value is None:
         return None
@@ -209,12 +209,12 @@ _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNOR
 
 
 def uuid_text(option: str, value: Any) -> str | None:
-    """A UUID as text, of a ``uuid.UUID`` or of any spelling that it reads; or ``None``.
+    """A UUID as text, from a ``uuid.UUID`` or any spelling that it accepts; or ``None``.
 
-    Text in the usual form keeps its letters: the server gets back what it sent.
+    Text in the usual form is kept unchanged, so the server gets back what it sent.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is anything else.
     """
     if value is None or (isinstance(value, str) and _CANONICAL.fullmatch(value)):
         return value
@@ -225,10 +225,10 @@ def uuid_text(option: str, value: Any) -> str | None:
 
 
 def verdicts(option: str, value: Any, *, codes: range) -> dict[int, Verdict]:
-    """A table of verdicts on codes; a verdict may be given as its word.
+    """A table of verdicts by code; a verdict may be given as a word.
 
     Raises:
-        ConfigurationError: no table, a key that is no such code, or no verdict.
+        ConfigurationError: it is not a table, or a key or a verdict in it is bad.
     """
     words = ", ".join(repr(verdict.value) for verdict in Verdict)
     if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""URLs: where a client connects and posts, and over which proxy."""
+"""URLs: where a client connects and posts, and through which proxy."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ DEFAULT_HTTP_URL: Final = "https://api.runware.ai/v1"
 """Where tasks are posted (documented)."""
 
 URL_ENV = "RUNWARE_WS_URL"
-"""The environment variable of the socket's address."""
+"""The environment variable for the socket's address."""
 
-_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f]")  # ``urlsplit`` takes some of them out in silence
+_NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f]")  # ``urlsplit`` silently removes some of them
 
 
 def _split(option: str, value: Any, schemes: tuple[str, ...], example: str) -> SplitResult:
-    """The parts of a URL, all of which can be read.
+    """The parts of a valid URL.
 
     Raises:
-        ConfigurationError: it is none, its scheme is not among ``schemes``, or a part is odd.
+        ConfigurationError: it is not a URL with one of ``schemes``, or a part is invalid.
     """
     rule = f"look like {example!r}"
     if not isinstance(value, str):
@@ -49,7 +49,7 @@ def _split(option: str, value: Any, schemes: tuple[str, ...], example: str) -> S
             raise ValueError
         (parts.hostname or "").encode("idna")
         value.encode()
-    except ValueError:  # its words may quote a password
+    except ValueError:  # its message may quote a password
         rule += ", with a host and a port that can be read"
         raise refusal(option, rule, value) from None
     odd = _NOT_IN_A_URL.search(value) is not None or parts.fragment
@@ -66,14 +66,14 @@ def check_url(
     option: str = "url",
     example: str = DEFAULT_URL,
 ) -> str:
-    """Return ``url``, scheme and host in small letters, if the key may travel over it.
+    """Return ``url``, scheme and host in lower case, if the key may travel over it.
 
     Args:
         url: what to check.
-        allow_insecure: whether the plain scheme may go beyond loopback.
-        schemes: the plain one, and the one with TLS.
-        option: what messages call the URL.
-        example: a URL as it should be, for messages.
+        allow_insecure: whether the unencrypted scheme is allowed beyond loopback.
+        schemes: the unencrypted one, and the one with TLS.
+        option: the name of the URL in messages.
+        example: a good URL, for messages.
 
     Raises:
         ConfigurationError: not a URL of these schemes, credentials in it, or the plain
@@ -85,14 +85,14 @@ def check_url(
         raise ConfigurationError(f"{option} must not carry credentials: pass the key as api_key=")
     if parts.scheme == plain and not allow_insecure and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
-            f"{option} {shown(url)} would send the API key in clear over the network: "
+            f"{option} {shown(url)} would send the API key unencrypted over the network: "
             f"use {secure}://, or pass allow_insecure=True if you mean it"
         )
     return parts._replace(netloc=parts.netloc.lower()).geturl()
 
 
 def check_http_url(url: Any, *, allow_insecure: bool) -> str:
-    """Return ``url``, scheme and host in small letters, if tasks may be posted to it.
+    """Return ``url``, scheme and host in lower case, if tasks may be posted to it.
 
     Raises:
         ConfigurationError: not an HTTP URL, credentials in it, or a plain ``http://`` beyond
@@ -111,7 +111,7 @@ def socket_url(url: str | None, *, allow_insecure: bool) -> str:
     """Where a client connects: to ``url``, else to ``RUNWARE_WS_URL``, else to the service.
 
     Raises:
-        ConfigurationError: as :func:`check_url`.
+        ConfigurationError: as in :func:`check_url`.
     """
     if url is not None:
         return check_url(url, allow_insecure=allow_insecure)
@@ -119,7 +119,7 @@ def socket_url(url: str | None, *, allow_insecure: bool) -> str:
 
 
 def default_url() -> str:
-    """Where a client connects that was told nothing: ``RUNWARE_WS_URL``, else the service."""
+    """Where a client connects by default: to ``RUNWARE_WS_URL``, else to the service."""
     return os.environ.get(URL_ENV) or DEFAULT_URL
 
 
@@ -140,7 +140,7 @@ def proxy_url(option: str, value: Any) -> str | Literal[True] | None:
     """The address of a proxy, with or without credentials; ``True`` or ``None`` as they are.
 
     Raises:
-        ConfigurationError: it is none. The message does not quote the credentials.
+        ConfigurationError: it is anything else. The message does not quote the credentials.
     """
     if value is None or value is True:
         return value
@@ -152,7 +152,7 @@ def proxy_url(option: str, value: Any) -> str | Literal[True] | None:
     if parts.path not in ("", "/") or parts.query:
         raise refusal(option, f"look like {example!r}, without a path", value)
     if "@" in parts.netloc and not _good_credentials(parts):
-        rule = "have a name and a password before the @, with odd letters as %XX"
+        rule = "have a name and a password before the @, with special characters as %XX"
         raise refusal(option, rule, value)
     return parts.geturl()
 

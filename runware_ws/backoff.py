@@ -2,9 +2,9 @@
 
 Full jitter spreads the dials of many clients that lose one server at the same
 moment. The first redial stays quick (0-0.5 s), then the window grows by a
-factor of about seven up to 30 s. From the fourth dial on it has a floor of
-10 s: with full jitter alone, 10,000 clients that lost one server still dialled
-at up to 1.1 % within 100 ms, and with the floor they stay below 1 %
+factor of about seven, up to 30 s. From the fourth dial on it has a floor of
+10 s. With full jitter alone, up to 1.1 % of 10,000 clients that lost one server
+dialled within the same 100 ms; with the floor it is below 1 %
 (``tests/simulation/test_herd.py`` measures it).
 """
 
@@ -22,7 +22,7 @@ Wait = Callable[[tenacity.RetryCallState], float]
 
 
 def default_wait() -> Wait:
-    """Full jitter in 0-0.5 s, 0-4 s and 0-24 s, then 10-30 s for ever."""
+    """Full jitter in 0-0.5 s, 0-4 s and 0-24 s, then 10-30 s from then on."""
     return tenacity.wait_chain(
         tenacity.wait_random(0, 0.5),
         tenacity.wait_random(0, 4),
@@ -37,8 +37,8 @@ class Backoff:
     def __init__(self, wait: Wait, *, cap: float) -> None:
         self._wait = wait
         self._cap = cap
-        # Wait strategies read only attempt_number; the rest of the state is
-        # tenacity's own loop, which we do not run: the session core decides.
+        # Wait strategies read only attempt_number. The rest of the state belongs to
+        # tenacity's own loop, which we do not use: the session core decides.
         self._state = tenacity.RetryCallState(cast(tenacity.Retrying, None), None, (), {})
 
     def __call__(self, attempt: int) -> float:

@@ -1,7 +1,7 @@
 """What the end of a socket means, as one table.
 
-Total over every close code (0-65535) and every HTTP status: a code that is
-not listed falls into the range that holds it. A user overrides single codes
+It covers every close code (0-65535) and every HTTP status: a code that is not
+listed belongs to the range around it. A user can override single codes
 with ``Config.close_codes`` and ``Config.http_statuses``.
 """
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Verdict(StrEnum):
-    """What to do after a socket ended.
+    """What to do after a socket has ended.
 
     ``RESUME``: redial with the first, short jitter. ``RESUME_LATER``: the
     server is restarting, so the jitter is wider. ``BACK_OFF``: the server is
@@ -63,11 +63,11 @@ class LossKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One end of a socket.
+    """How one socket ended.
 
     ``code``: the close code the *peer* sent, ``None`` without a close frame.
     ``status``: the HTTP status of a refused upgrade (or of the proxy),
-    ``None`` elsewhere. ``retry_after``: seconds from a Retry-After header,
+    otherwise ``None``. ``retry_after``: seconds from a Retry-After header,
     ``None`` without one. ``detail``: for people, never the key.
     """
 
@@ -87,7 +87,7 @@ class Loss:
         return f"{text}: {self.detail}" if self.detail else text
 
 
-# (first code of the range, verdict, why). Sorted; a range ends before the next.
+# (first code of the range, verdict, why), sorted. A range ends before the next one.
 CLOSE_CODES: tuple[tuple[int, Verdict, str], ...] = (
     (0, Verdict.RESUME, "not a legal code on the wire; the socket is gone all the same"),
     (1000, Verdict.RESUME, "normal closure that nobody asked for: never a silent clean end"),
@@ -158,7 +158,7 @@ _KINDS: dict[LossKind, Verdict] = {
     LossKind.DEAD_PEER: Verdict.RESUME,
     LossKind.INBOUND_TOO_BIG: Verdict.TOO_BIG,
     LossKind.PEER_BROKE_PROTOCOL: Verdict.PROTOCOL,
-    # The strike was counted when the refusal came: what is left is to dial with a fresh key.
+    # The refusal was counted when it came, so just dial with a fresh key.
     LossKind.AUTH_REFUSED: Verdict.RESUME,
     LossKind.CANNOT_DIAL: Verdict.TERMINAL,
 }
@@ -175,6 +175,6 @@ def classify_loss(
     if loss.kind is LossKind.HTTP_REFUSED:
         return classify_http(loss.status, http_statuses)
     if loss.kind is LossKind.PROXY_REFUSED and loss.status is not None and 400 <= loss.status < 500:
-        # Whatever a proxy refuses, it is not our key.
+        # Whatever a proxy refuses, it is not our API key.
         return Verdict.TERMINAL
     return _KINDS.get(loss.kind, Verdict.RESUME)

@@ -40,7 +40,7 @@ __all__ = [
 VerdictWord = Literal[
     "resume", "resume-later", "back-off", "key-refused", "protocol", "too-big", "terminal"
 ]
-"""A :class:`Verdict` by its word."""
+"""A :class:`Verdict`, as a word."""
 
 MIB = 1024 * 1024
 
@@ -54,11 +54,11 @@ class Config:
     """
 
     timeout: float | None = 300.0
-    """Wall-to-wall limit of a task if the call gives none; ``None``: no limit."""
+    """Limit for a whole task if the call gives none; ``None``: no limit."""
     max_in_flight: int = 10_000
-    """Admitted tasks at once; more callers wait their turn."""
+    """Most admitted tasks at once; further callers wait their turn."""
     max_in_flight_bytes: int = 256 * MIB
-    """Bytes of admitted requests at once. One larger task still passes, alone."""
+    """Most bytes of admitted requests at once. A larger task is still sent, alone."""
     open_timeout: float = 15.0
     """Fetching the key, dial, TLS and authentication together."""
     close_timeout: float = 5.0
@@ -66,69 +66,69 @@ class Config:
     ping_after: float = 10.0
     """A ping goes out when nothing came in for this long."""
     ping_timeout: float = 9.0
-    """How long a ping may stay without any inbound frame. A dead peer is found
-    after at most ``ping_after + ping_timeout`` plus one short look at the backlog."""
+    """How long after a ping any inbound frame may take. A dead peer is found after at
+    most ``ping_after + ping_timeout``, plus a short look at the backlog."""
     keepalive: float = 60.0
-    """A ping goes out when nothing was *sent* for this long: the server closes a
-    connection 120 s after the last message (documented), and it is unsure whose."""
+    """A ping goes out when nothing was *sent* for this long. The server closes a connection
+    120 s after the last message (documented), and it is not certain whose message counts."""
     max_frame_bytes: int = 64 * MIB
-    """Largest frame taken in."""
+    """Largest inbound frame that is accepted."""
     max_posts: int = 1_000
-    """Streams over HTTP at once; more wait their turn."""
+    """Most streams over HTTP at once; further ones wait their turn."""
     batch_tasks: int = 64
-    """Most tasks in one outgoing frame; 1 sends a frame per task."""
+    """Most tasks in one outgoing frame; 1: one frame per task."""
     batch_bytes: int = 64 * 1024
-    """An outgoing frame takes no further task above this size."""
+    """Above this size, no further task is added to an outgoing frame."""
     backoff: Wait = field(default_factory=default_wait)
     """A tenacity wait strategy: the delay before each dial."""
     backoff_cap: float = 30.0
-    """No drawn delay is longer; a Retry-After may be, up to ``retry_after_cap``."""
+    """Longest drawn delay. A Retry-After may be longer, up to ``retry_after_cap``."""
     retry_after_cap: float = 300.0
     """A longer Retry-After is cut to this."""
     resubmit: Literal["same-uuid", "never"] = "same-uuid"
-    """May a task that the server does not know be sent again under its own taskUUID?"""
+    """Whether a task that the server does not know is sent again under its own taskUUID."""
     replay_grace: float = 0.5
-    """After a resume, and after each replayed result, how long the (next) one is waited
-    for before questions are asked."""
+    """How long to wait for a replayed result, after a resume and after each such result,
+    before questions are asked."""
     resend_after: float = 1.5
-    """A task is sent again no sooner than this after its socket died: the registration
-    of a fresh task can take about a second (observed)."""
+    """How long after the end of its socket a task is resent at the earliest. The server may
+    need about a second to register a new task (observed)."""
     question_window: int = 256
     """Most questions (polls, archive look-ups, resends after a cut) in flight."""
     question_timeout: float = 10.0
     """A question without an answer is asked again after this."""
     question_backoff_cap: float = 30.0
-    """Questions about one task back off up to this."""
+    """Longest delay between two questions about one task."""
     poll_first: float = 1.0
-    """First poll of an ``async`` task before its kind's duration is learned (documented: 1-2 s)."""
+    """Delay of an ``async`` task's first poll, until durations are learned (documented: 1-2 s)."""
     claim_limit: int = 1_000
-    """Late and unknown results kept for ``claim()``: how many tasks."""
+    """Late and unknown results kept for ``claim()``: number of tasks."""
     claim_bytes: int = 16 * MIB
-    """Late and unknown results kept for ``claim()``: how many bytes."""
+    """Late and unknown results kept for ``claim()``: number of bytes."""
     event_buffer: int = 1_024
     """Events kept for each reader of ``events()``; the oldest go first."""
     http_url: str | None = None
-    """Where streams are posted to; ``None``: the service's own address, or that of ``url``."""
+    """Where streams are posted; ``None``: the service's own address, or that of ``url``."""
     session_uuid: str | None = None
-    """Resume this session of an earlier process at the first dial. A ``uuid.UUID`` is taken too,
-    and kept as text."""
+    """The session of an earlier process, to resume at the first dial. A ``uuid.UUID`` is accepted
+    too, and kept as text."""
     close_codes: Mapping[int, Verdict] = field(default_factory=dict[int, Verdict])
-    """Overrides of the verdicts on close codes: ``{4000: Verdict.TERMINAL}``. A verdict may be
-    given as its word, ``"terminal"``."""
+    """Overrides for the verdicts on close codes: ``{4000: Verdict.TERMINAL}``. A verdict may be
+    given as a word, ``"terminal"``."""
     http_statuses: Mapping[int, Verdict] = field(default_factory=dict[int, Verdict])
-    """Overrides of the verdicts on HTTP statuses of a refused upgrade."""
+    """Overrides for the verdicts on HTTP statuses of a refused upgrade."""
     allow_insecure: bool = False
-    """Allow ``ws://`` beyond loopback: the key travels in clear."""
+    """Allow ``ws://`` beyond loopback: the key travels unencrypted."""
     ssl: ssl.SSLContext | None = None
     """TLS settings; ``None``: the system's trust store, verification on."""
     proxy: str | Literal[True] | None = field(default=True, repr=False)
     """``True``: the system's proxy settings, except to loopback; ``None``: no proxy; or the
-    proxy's address. Not in the ``repr``, for it may hold a password."""
+    proxy's address. Not in the ``repr``, because it may contain a password."""
     user_agent: str | None = None
     """The ``User-Agent`` header; ``None``: this library's name and version."""
 
     if TYPE_CHECKING:
-        # What may be given is wider than what is kept: a UUID, a verdict's word.
+        # More types are accepted than kept: a UUID, or a verdict as a word.
         def __init__(self, **options: Unpack[ConfigOptions]) -> None: ...
 
     def __post_init__(self) -> None:
@@ -140,10 +140,10 @@ class Config:
 
     @classmethod
     def build(cls, base: object, overrides: Mapping[str, Any]) -> Config:
-        """``base`` (or the defaults) with single options replaced.
+        """``base`` (or the defaults) with some options replaced.
 
         Raises:
-            ConfigurationError: ``base`` is none, an option is unknown or has a bad value.
+            ConfigurationError: ``base`` is not a ``Config``, or an option is unknown or bad.
         """
         if base is not None and not isinstance(base, Config):
             raise refusal("config", "be a Config or None", base)
@@ -198,7 +198,7 @@ def _http_url(option: str, value: Any, *, allow_insecure: bool) -> str | None:
     return None if value is None else check_http_url(value, allow_insecure=allow_insecure)
 
 
-# One check for each option; ``http_url`` has its own, since it looks at ``allow_insecure``.
+# One check per option; the one for ``http_url`` is separate, since it needs ``allow_insecure``.
 _CHECKS: dict[str, Check] = {
     "timeout": partial(seconds, none="no limit"),
     "max_in_flight": count,

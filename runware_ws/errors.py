@@ -2,8 +2,8 @@
 
     RunwareError
     ├── ConfigurationError   the program's fault: an option is wrong; nothing was tried
-    ├── InvalidTask          the caller's fault: refused before the wire; nothing was sent
-    ├── AuthenticationError  the key's fault: the server refuses it; every task ends with this
+    ├── InvalidTask          the caller's fault: refused before it was sent
+    ├── AuthenticationError  the server refuses the key; every task ends with this
     ├── TaskError            the server's verdict on one task
     ├── TaskTimeout          the caller's deadline passed; the connection is not in doubt
     ├── OutcomeUnknown       the deadline passed and nobody can know what became of the task
@@ -14,8 +14,8 @@
     ├── ProtocolError        the peer (or a frame) breaks the protocol
     └── ClientClosed         the client was closed or is draining
 
-Every exception that ends a task tells two things a caller must know before it
-tries again: ``submitted`` (did the server get the task?) and
+Every exception that ends a task says two things that a caller must know before
+it tries again: ``submitted`` (did the server get the task?) and
 ``safe_to_resend`` (can sending it again, under a *new* taskUUID, run the work
 twice?).
 """
@@ -51,8 +51,8 @@ class Submitted(StrEnum):
     """Whether the server has the task.
 
     ``NO``: not one byte of it was handed to a socket. ``MAYBE``: it was
-    written, and nothing came back that proves that it arrived. ``YES``: the
-    server spoke of it (an acknowledgement, an item, an error, a receipt).
+    written, and nothing has come back that proves that it arrived. ``YES``: the
+    server mentioned it (an acknowledgement, an item, an error, a receipt).
     """
 
     NO = "no"
@@ -63,8 +63,8 @@ class Submitted(StrEnum):
 class RunwareError(Exception):
     """The root of all exceptions of this library.
 
-    ``task_uuid`` is ``None`` if the error concerns no single task.
-    ``submitted`` and ``safe_to_resend`` are explained at the head of this
+    ``task_uuid`` is ``None`` if the error is not about a single task.
+    ``submitted`` and ``safe_to_resend`` are explained at the top of this
     module. All exceptions can be pickled.
     """
 
@@ -90,7 +90,7 @@ class ConfigurationError(RunwareError, ValueError):
 
 
 class InvalidTask(RunwareError, ValueError):
-    """A task was refused before the wire. Nothing was sent.
+    """A task was refused before anything was sent.
 
     ``problems`` lists every problem as ``"place: rule"``, the place in the
     wire's spelling (``settings.maxTokens``).
@@ -127,10 +127,10 @@ class AuthenticationError(RunwareError):
 class TaskError(RunwareError):
     """The server's verdict on one task.
 
-    ``code`` and ``message`` are the server's words. ``parameter`` names what
-    it complains about, ``None`` if it names nothing. ``family`` sorts the
-    code, for the catalogue of codes is not stable. ``retryable`` tells whether
-    another try, as a new task, can help. ``raw`` is the whole error object as
+    ``code`` and ``message`` are the server's words. ``parameter`` is what the
+    server complains about, ``None`` if it names nothing. ``family`` groups the
+    codes, because their catalogue is not stable. ``retryable`` says whether
+    another attempt, as a new task, can help. ``raw`` is the whole error object as
     it came. ``items`` are the results of the same task that arrived before
     the error (``numberResults`` > 1), as raw objects.
     """
@@ -166,30 +166,29 @@ class TaskError(RunwareError):
 
 
 class TaskTimeout(RunwareError, TimeoutError):
-    """The task's deadline passed, and the connection it travelled on is not in doubt.
+    """The task's deadline passed, and its connection did not break meanwhile.
 
     With ``submitted == "no"`` the task never left this process. Otherwise the
-    server may still finish (and bill) it: a late result waits in a bounded
-    store for ``client.claim(task_uuid)``.
+    server may still finish (and bill) it: a late result is kept, within limits,
+    for ``client.claim(task_uuid)``.
     """
 
 
 class OutcomeUnknown(RunwareError):
-    """The honest last end: nobody outside the server can know what became of the task.
+    """The deadline passed, and nobody outside the server can know what became of the task.
 
-    The connection broke after the task was written, and neither the replay
-    nor any question was answered with the truth before the deadline. The
-    message says what is known. A late result stays claimable
-    (``client.claim``); sending the work again under a new taskUUID may run it
-    twice.
+    The connection broke after the task was written, and before the deadline
+    neither the replay nor any question brought the answer. The message says what
+    is known. A late result can still be claimed (``client.claim``). Sending the
+    work again under a new taskUUID may run it twice.
     """
 
 
 class TaskCancelled(RunwareError):
     """The caller gave the task up with ``handle.cancel()``.
 
-    The server has no way to cancel (documented): a task that was submitted
-    still runs and is billed, and its late result waits for ``client.claim``.
+    The server cannot cancel (documented): a task that was submitted still runs
+    and is billed, and its late result can be had with ``client.claim``.
     """
 
 
@@ -218,9 +217,9 @@ class ConnectionFailed(RunwareError, ConnectionError):
 class HttpRefused(ConnectionFailed):
     """The server answered a POST with a status that is about the connection, not the task.
 
-    ``status`` is that of HTTP. ``retry_after`` is what the server asks to wait, in seconds, and
-    ``None`` if it asks nothing. With ``submitted == "maybe"`` (a status from 500 on, or 408)
-    the server may have begun the task.
+    ``status`` is the HTTP status. ``retry_after`` is how many seconds the server asks to wait,
+    ``None`` if it does not say. With ``submitted == "maybe"`` (status 408, or 500 and above) the
+    server may have started the task.
     """
 
     def __init__(
@@ -241,7 +240,7 @@ class HttpRefused(ConnectionFailed):
 
 
 class ProtocolError(RunwareError):
-    """The peer breaks the protocol, or one frame of a task cannot pass the socket."""
+    """The peer broke the protocol, or a frame of one task is too big for the socket."""
 
 
 class ClientClosed(RunwareError):

@@ -1,7 +1,7 @@
 """What happens to the connection and its tasks, as typed events.
 
 ``client.events()`` yields them in the order in which they happened. State
-events are paired: every ``Connected`` is followed by exactly one
+events come in pairs: every ``Connected`` is followed by exactly one
 ``Disconnected`` of the same ``generation`` before the next ``Connected``. No
 event carries the API key.
 """
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """The base of all events. ``at`` is the driver's monotonic clock, in seconds."""
+    """The base of all events. ``at`` is a time on the event loop's clock, in seconds."""
 
     at: float
 
@@ -50,7 +50,7 @@ class Dialing(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialFailed(Event):
-    """The socket could not be opened or authenticated. ``retry_after``: seconds, drawn."""
+    """A dial or authentication failed. ``retry_after``: seconds until the next dial."""
 
     generation: int
     attempt: int
@@ -68,7 +68,7 @@ class Connected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disconnected(Event):
-    """An authenticated socket is gone. ``code``: its close code, ``None`` without a close frame."""
+    """An authenticated socket ended. ``code``: its close code, ``None`` without a close frame."""
 
     generation: int
     reason: str
@@ -87,8 +87,8 @@ class SessionStarted(Event):
 class SessionResumed(Event):
     """The replay after a resume is over. ``replayed``: tasks whose answer it brought.
 
-    The server does not say when a replay ends, so this event comes once all
-    tasks that were pending are answered, or once ``replay_grace`` is over.
+    The server does not say when a replay ends. So this event comes once all pending
+    tasks are answered, or once nothing has come for ``replay_grace``.
     """
 
     session_uuid: str
@@ -100,7 +100,7 @@ class SessionLost(Event):
     """The server no longer knows our session: what it had buffered will not be replayed.
 
     ``at_risk`` lists the taskUUIDs that were written and not yet answered.
-    They are not given up: each is asked for, and sent again if that is safe.
+    They are not given up: the server is asked about each, and it is resent if that is safe.
     """
 
     session_uuid: str | None
@@ -124,7 +124,7 @@ class NoHttpSide(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResent(Event):
-    """A task was sent again under the same taskUUID, for the server said it does not know it."""
+    """A task was resent under the same taskUUID, because the server does not know it."""
 
     task_uuid: str
 
@@ -138,14 +138,14 @@ class LateResult(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownTask(Event):
-    """A result came for a taskUUID this client never sent. ``client.claim(uuid)`` has it."""
+    """A result came for a taskUUID that this client did not send. ``client.claim(uuid)`` has it."""
 
     task_uuid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MalformedFrame(Event):
-    """A frame could not be read; it was skipped. ``sample``: its first bytes, the key removed."""
+    """A frame that cannot be read was skipped. ``sample``: its first bytes, the key redacted."""
 
     reason: str
     sample: str
@@ -154,7 +154,7 @@ class MalformedFrame(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerNotice(Event):
-    """An error that belongs to no task of ours for sure."""
+    """The server reported an error that belongs to none of our tasks for certain."""
 
     code: str
     message: str
@@ -162,7 +162,7 @@ class ServerNotice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSuspected(Event):
-    """Nothing came in for too long; a probe was sent before the socket is given up."""
+    """Nothing has come in for too long; if that goes on, the socket is given up."""
 
     generation: int
     silent: float
@@ -170,20 +170,20 @@ class PeerSuspected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowConsumer(Event):
-    """This reader of ``events()`` fell behind: so many events before this one were dropped."""
+    """This reader of ``events()`` fell behind: ``dropped`` events before this one are lost."""
 
     dropped: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draining(Event):
-    """``drain()`` began: no new task is taken. ``pending``: tasks still in flight."""
+    """``drain()`` began: no new tasks are taken. ``pending``: tasks that have not ended."""
 
     pending: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed(Event):
-    """The client ended. ``reason`` is empty after a plain ``aclose()``. The last event."""
+    """The client ended: the last event. ``reason`` is empty after a plain ``aclose()``."""
 
     reason: str

@@ -1,4 +1,4 @@
-"""What a client did so far, and what it is doing."""
+"""What a client has done so far, and what it is doing now."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ __all__ = ["Stats"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """A snapshot of counts since the client started, and of the present."""
+    """A snapshot: counts since the client started, and its present state."""
 
     # Tasks
     submitted: int
-    """Tasks taken in."""
+    """Tasks that were accepted."""
     answered: int
     """Tasks that ended with a result."""
     failed: int
-    """Tasks that ended with an error of the server, or with the end of the client."""
+    """Tasks that ended with an error from the server, or because the client failed."""
     timed_out: int
     cancelled: int
     unknown: int
@@ -25,7 +25,7 @@ class Stats:
     closed: int
     """Tasks that ended with ``ClientClosed``."""
     recovered_by: dict[str, int] = field(default_factory=dict[str, int])
-    """Answered tasks by the way that their result took."""
+    """Answered tasks, by how their result came (``RecoveredBy``)."""
     # Now
     pending: int
     """Tasks that have not ended."""
@@ -41,7 +41,7 @@ class Stats:
     reconnects: int
     """Sockets that were authenticated after the first."""
     resumes: int
-    """Of these, how many got the old session."""
+    """How many reconnects resumed the old session."""
     sessions_lost: int
     frames_in: int
     frames_out: int
@@ -56,14 +56,14 @@ class Stats:
     archive_questions: int
     """``getTaskDetails`` questions."""
     resends: int
-    """Tasks sent again under their own taskUUID."""
+    """Tasks resent under their own taskUUID."""
     receipts: int
     """Resends that the server answered with ``conflictTaskUUID``: the first copy had arrived."""
     # Oddities
     duplicates: int
-    """Items that came once more and were dropped."""
+    """Items that came again and were dropped."""
     strays: int
-    """Items for tasks that were given up or never ours; kept for ``claim()``."""
+    """Items for tasks that were given up or are not ours; kept for ``claim()``."""
     malformed: int
     notices: int
-    """Errors that belong to no task of ours for sure."""
+    """Errors that belong to none of our tasks for certain."""

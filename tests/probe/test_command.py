@@ -158,7 +158,7 @@ def test_no_answer(key_file: Path) -> None:
     ("options", "words"),
     [
         (ProbeOptions("http://x/v1"), "--url"),
-        (ProbeOptions("ws://example.com/v1"), "in clear"),
+        (ProbeOptions("ws://example.com/v1"), "unencrypted"),
         (ProbeOptions(only="ping,pong"), "no such question"),
         (ProbeOptions(only="idle-close"), "--slow"),
         (ProbeOptions("ws://127.0.0.1:9", emulate=True), "--emulate"),
