@@ -1,4 +1,4 @@
-"""The Messages shape of Anthropic over Runware. Pure translations, and ``Messages`` on top.
+"""Anthropic's Messages shape over Runware: pure translations, with ``Messages`` on top.
 
 ``to_task`` and ``to_message`` translate whole requests and results; ``EventBuilder`` makes the
 events of a stream; ``tool_text`` and ``parse_tool_text`` are the text form of tool calls and

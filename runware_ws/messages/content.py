@@ -16,8 +16,8 @@ __all__ = ["read_content", "read_system"]
 _MEDIA_TYPE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.+-]*/[a-zA-Z0-9][a-zA-Z0-9.+-]*")
 _BLOCK = "must be a block: an object with a type"
 _MEDIA = ("image", "document")
-# The service has no field for reasoning of earlier turns, and Anthropic's own API leaves it out
-# of the context of later ones. Refusing it would break every loop that sends back what it got.
+# The service has no field for the reasoning of earlier turns, and Anthropic's own API drops it
+# from later context. Refusing it would break every loop that sends back what it received.
 _REASONING = ("thinking", "redacted_thinking")
 
 
@@ -85,7 +85,7 @@ def _source(
             return "data:text/plain;base64," + base64.b64encode(data.encode()).decode("ascii")
         reading.wrong(f"{place}.data", "must be a string of valid Unicode")
     elif isinstance(form, str):
-        reading.unsupported(place, f"sources of type {shown(form)} are not taken")
+        reading.unsupported(place, f"sources of type {shown(form)} are not supported")
     else:
         reading.wrong(f"{place}.type", "must be 'base64' or 'url'")
     return None
@@ -102,12 +102,12 @@ def _has_surrogate(text: str) -> bool:
 def _media(
     reading: Reading, block: dict[str, Any], place: str, kind: Literal["image", "document"]
 ) -> str | None:
-    """Take the media of a block; returns its label, ``None`` if it was refused or dropped."""
+    """Read the media of a block; return its label, ``None`` if it was refused or dropped."""
     _marks(reading, block, place, "system+history")
     given = dict(block)
     citations = given.get("citations")
     if kind == "document" and is_object(citations) and citations.get("enabled") in (None, False):
-        del given["citations"]  # a flag that is off asks for nothing
+        del given["citations"]  # a flag that is off requests nothing
     reading.only(given, ("type", "source", "cache_control"), place)
     value = _source(reading, block.get("source"), f"{place}.source", kind)
     return None if value is None else reading.media(kind, value, f"{place}.source")
@@ -150,7 +150,7 @@ def _result_content(reading: Reading, value: object, place: str) -> str | None:
         elif block["type"] in _MEDIA:
             labels.append(_media(reading, block, where, block["type"]) or "")
         else:
-            reading.unsupported(where, f"blocks of type {shown(block['type'])} are not taken")
+            reading.unsupported(where, f"blocks of type {shown(block['type'])} are not supported")
     return "\n".join(texts) or "\n".join(filter(None, labels))
 
 
@@ -183,7 +183,7 @@ def _part(reading: Reading, block: dict[str, Any], place: str) -> dict[str, Any]
     if kind == "tool_result":
         return _tool_result(reading, block, place)
     if kind not in _REASONING:
-        reading.unsupported(place, f"blocks of type {shown(kind)} are not taken")
+        reading.unsupported(place, f"blocks of type {shown(kind)} are not supported")
     return None
 
 
@@ -199,7 +199,7 @@ def read_content(reading: Reading, value: object, place: str) -> str | None:
     """Translate the content of one message; ``None`` if it was refused.
 
     Images and documents go to ``reading``. A message that has nothing else gets their labels as
-    its text (``[image 1]``), for a message on Runware cannot be empty.
+    its text (``[image 1]``), because a message on Runware cannot be empty.
     """
     if isinstance(value, str):
         return _written(reading, [{"type": "text", "text": value}], place)
@@ -223,7 +223,7 @@ def read_content(reading: Reading, value: object, place: str) -> str | None:
 
 
 def read_system(reading: Reading, value: object) -> str | None:
-    """Translate ``system``; text blocks are joined by line ends. ``None`` if it is empty."""
+    """Translate ``system``; text blocks are joined by line breaks. ``None`` if it is empty."""
     if isinstance(value, str):
         return value or None
     if not is_array(value):
@@ -238,5 +238,5 @@ def read_system(reading: Reading, value: object) -> str | None:
         if block["type"] == "text":
             texts.append(_text(reading, block, place, "system") or "")
         else:
-            reading.unsupported(place, f"blocks of type {shown(block['type'])} are not taken")
+            reading.unsupported(place, f"blocks of type {shown(block['type'])} are not supported")
     return "\n".join(texts) or None

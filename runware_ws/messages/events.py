@@ -1,8 +1,8 @@
-"""Deltas of an answer become the events of a Messages stream. Pure: no I/O, no waiting.
+"""Turns the deltas of an answer into the events of a Messages stream. Pure: no I/O, no waiting.
 
 The order is that of the shape: ``message_start``; for each block ``content_block_start``,
 ``content_block_delta``, ``content_block_stop``; ``message_delta`` with the stop reason and the
-counts; ``message_stop``. Only one block is open at a time, and none is closed over half a call.
+counts; ``message_stop``. Only one block is open at a time, and no call is closed half-way.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def delta_of(result: Result) -> Delta:
 
 @dataclass(slots=True)
 class _Tool:
-    """A tool call that is on its way. ``sent`` of its ``pieces`` went out."""
+    """A tool call in progress. ``sent``: how many of its ``pieces`` went out."""
 
     index: int
     id: str | None = None
@@ -70,8 +70,8 @@ class _Tool:
     closed: bool = False
 
     def whole(self) -> bool:
-        """Whether the arguments are an object already, so that nothing can follow."""
-        # Deltas are many, and most of them do not end an object: reading all again would cost.
+        """Whether the arguments are already a whole object, so that nothing can follow."""
+        # Most deltas do not end an object, and parsing everything again each time would be slow.
         return (
             self.name is not None
             and bool(self.pieces)
@@ -81,11 +81,11 @@ class _Tool:
 
 
 class EventBuilder:
-    """Turns deltas into events, and keeps the message that they make.
+    """Turns deltas into events, and keeps the message that they add up to.
 
     Feed it with :meth:`feed`, then call :meth:`finish` once; both return the events that follow.
-    ``message()`` is the answer so far, and the whole answer after the end. A stream that was cut
-    is simply not finished.
+    ``message()`` is the answer so far, and after the end the whole answer. For a stream that was
+    cut, do not call :meth:`finish`.
     """
 
     def __init__(self, task_uuid: str, model: str = DEFAULT_MODEL) -> None:
@@ -104,12 +104,12 @@ class EventBuilder:
         self._usage: RunwareUsage | None = None
 
     def feed(self, delta: Delta) -> list[MessageEvent]:
-        """The events that one delta makes; the first call also starts the message.
+        """The events for one delta; the first call also starts the message.
 
         Raises:
-            ProtocolError: a piece of a tool call whose block is closed. The message can then
-                neither go on nor be finished.
-            RuntimeError: the message is finished.
+            ProtocolError: a piece came for a tool call whose block is closed. The message can
+                then neither go on nor be finished.
+            RuntimeError: the message is already finished.
         """
         self._check()
         events = self._start()
@@ -128,12 +128,12 @@ class EventBuilder:
     def finish(self) -> list[MessageEvent]:
         """The events that end the message.
 
-        Only for the true end of the answer: what is left of its calls goes out as it is, also
-        if the model broke off in one or wrote no JSON.
+        Only for the true end of the answer. The rest of its calls goes out as it is, even if
+        the model stopped in the middle of one or did not write JSON.
 
         Raises:
             ProtocolError: as :meth:`feed` raised before.
-            RuntimeError: the message is finished already.
+            RuntimeError: the message is already finished.
         """
         self._check()
         events = [*self._start(), *self._flush_tools(), *self._flow_waiting(), *self._close()]
@@ -147,7 +147,7 @@ class EventBuilder:
         ]
 
     def message(self) -> Message:
-        """The message that the events so far make. It has no ``runware``."""
+        """The message that the events add up to so far. It has no ``runware``."""
         tools = any(block["type"] == "tool_use" for block in self._content)
         content = list(self._content)
         if self._open is not None:
@@ -178,14 +178,14 @@ class EventBuilder:
             return []
         self._started = True
         message = self.message()
-        message["usage"] = Usage(input_tokens=0, output_tokens=0)  # told at the end
+        message["usage"] = Usage(input_tokens=0, output_tokens=0)  # reported at the end
         return [MessageStartEvent(type="message_start", message=message)]
 
     def _begin(self, block: ContentBlock) -> list[MessageEvent]:
         events = self._close()
         self._content.append(block)
         self._open = block["type"]
-        # A copy, with an input of its own: whoever accumulates events writes into the block.
+        # A copy with its own input, because code that accumulates events writes into the block.
         first = type(block)(block)
         if isinstance(first, ToolUseBlock):
             first.input = {}
@@ -241,15 +241,15 @@ class EventBuilder:
         return [*events, self._delta(delta, piece)]
 
     def _flow_waiting(self) -> list[MessageEvent]:
-        """What had to wait for the end of a call, as far as all calls are whole now."""
+        """The deltas that had to wait for the end of a call, if all calls are whole now."""
         if not self._calls_are_whole():
             return []
         waiting, self._waiting = self._waiting, []
         return [event for kind, piece in waiting for event in self._flow(kind, piece)]
 
-    # Tool calls. Pieces of several calls may come mixed, and only one block is open at a time: the
-    # first call flows, and the others are held back until other content comes or the answer ends.
-    # Other content waits until all calls are whole: a block that is closed gets no more.
+    # Tool calls. Pieces of several calls may come mixed, but only one block is open at a time. So
+    # the first call flows, and the others are held back until other content comes or the answer
+    # ends. Other content waits until all calls are whole, because a closed block gets no more.
 
     def _tool_piece(self, piece: ToolCallPiece) -> list[MessageEvent]:
         tool = self._tools.setdefault(piece.index, _Tool(piece.index))
@@ -262,13 +262,13 @@ class EventBuilder:
             raise self._broken
         tool.id = tool.id or piece.id
         tool.name = piece.name if tool.name is None else tool.name
-        # Readers of the events parse what they have, and white space alone is no JSON.
+        # Readers of the events parse what they have, and white space alone is not JSON.
         arguments = piece.arguments if tool.pieces else piece.arguments.lstrip()
         tool.pieces += [arguments] if arguments else []
         return self._release(tool) if self._tool in (None, tool) else []
 
     def _release(self, tool: _Tool) -> list[MessageEvent]:
-        """Send what is held of a call, and open its block first if needed."""
+        """Send the held pieces of a call; open its block first if necessary."""
         if tool.name is None:
             return []
         events: list[MessageEvent] = []
@@ -289,7 +289,7 @@ class EventBuilder:
         return all(tool.closed or tool.whole() for tool in self._tools.values())
 
     def _flush_tools(self) -> list[MessageEvent]:
-        """End all calls; one whose name never came is left out, as in a whole result."""
+        """End all calls. A call whose name never came is left out, as in a whole result."""
         events = self._close() if self._tool is not None else []
         for _, tool in sorted(self._tools.items()):
             if not tool.closed and tool.name is not None:
@@ -314,7 +314,7 @@ def _input(text: str) -> dict[str, Any]:
 def events_of(
     deltas: Iterable[Delta], task_uuid: str, model: str = DEFAULT_MODEL
 ) -> Iterator[MessageEvent]:
-    """The whole stream of events of an answer in deltas. Raises what ``EventBuilder`` raises."""
+    """All events for an answer in deltas. Raises what ``EventBuilder`` raises."""
     builder = EventBuilder(task_uuid, model)
     for delta in deltas:
         yield from builder.feed(delta)
@@ -322,5 +322,5 @@ def events_of(
 
 
 def events_of_result(result: Result, model: str = DEFAULT_MODEL) -> Iterator[MessageEvent]:
-    """The stream of events of a whole result: for whoever must answer a stream and has it all."""
+    """All events for a whole result, for code that must stream an answer that it already has."""
     return events_of([delta_of(result)], result.task_uuid, model)

@@ -1,9 +1,9 @@
 """The response and the stream's events: plain dicts that can also be read by attribute.
 
-They are dicts because a gateway writes them on as JSON (``json.dumps`` and ``orjson`` take them
-as they are), and their fields are attributes because that is how programs read a message.
-``message["content"]`` and ``message.content`` are the same. No field is called like a method of
-``dict``. Each class declares its fields, so a misspelt one fails under a type checker.
+They are dicts because a gateway passes them on as JSON (``json.dumps`` and ``orjson`` take them
+as they are). Their fields are attributes too, because that is how programs read a message.
+``message["content"]`` and ``message.content`` are the same. No field has the name of a ``dict``
+method. Each class declares its fields, so a type checker finds a misspelt one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class JsonObject(dict[str, Any]):
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # a checker that saw it would take any name for a field
+    if not TYPE_CHECKING:  # a checker that saw this would accept any name
 
         def __getattr__(self, name: str) -> Any:
             try:
@@ -72,7 +72,7 @@ class ThinkingBlock(JsonObject):
 
 
 class ToolUseBlock(JsonObject):
-    """A call that the model asks for. ``input`` is empty if its JSON cannot be read."""
+    """A tool call by the model. ``input`` is empty if its JSON cannot be read."""
 
     type: Literal["tool_use"]
     id: str
@@ -81,11 +81,11 @@ class ToolUseBlock(JsonObject):
 
 
 ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
-"""One part of a message's content; ``type`` tells which."""
+"""One part of a message's content; ``type`` says which."""
 
 
 class Usage(JsonObject):
-    """Token counts. A count that the server did not tell is 0."""
+    """Token counts. A count that the server did not report is 0."""
 
     input_tokens: int
     output_tokens: int
@@ -95,9 +95,9 @@ class RunwareDetails(JsonObject):
     """What the service says beyond the shape.
 
     ``finish_reason`` is the server's word. ``usage`` is the server's object; ``None``: it sent
-    none, so the zeros of ``message.usage`` mean nothing. ``cost`` is in US dollars; ``None``: not
-    told. ``recovered_by`` tells how the answer came home. ``invalid_tool_input`` is there only
-    if the model wrote arguments that are no JSON object: its words, by the call's id.
+    none, so the zeros in ``message.usage`` mean nothing. ``cost`` is in US dollars; ``None``: not
+    reported. ``recovered_by`` says how the answer came. ``invalid_tool_input`` exists only if the
+    model wrote arguments that are not a JSON object: its words, by the call's id.
     """
 
     task_uuid: str
@@ -111,9 +111,9 @@ class RunwareDetails(JsonObject):
 class Message(JsonObject):
     """The whole answer.
 
-    ``stop_reason`` is ``None`` if the server's word is not known here. ``stop_sequence`` is
-    always ``None``: the service does not tell which one it met. ``runware`` is no field of the
-    shape, and the message of a stream has none.
+    ``stop_reason`` is ``None`` if the server's word is unknown. ``stop_sequence`` is always
+    ``None``: the service does not report which one it met. ``runware`` is not a field of the
+    shape, and the message of a stream does not have it.
     """
 
     id: str
@@ -131,14 +131,14 @@ class Message(JsonObject):
 
 
 class TextDelta(JsonObject):
-    """The next piece of a text block."""
+    """The next part of a text block."""
 
     type: Literal["text_delta"]
     text: str
 
 
 class ThinkingDelta(JsonObject):
-    """The next piece of the reasoning."""
+    """The next part of the reasoning."""
 
     type: Literal["thinking_delta"]
     thinking: str
@@ -166,7 +166,7 @@ class MessageStartEvent(JsonObject):
 
 
 class ContentBlockStartEvent(JsonObject):
-    """A block begins; it is empty yet."""
+    """A block begins; it is still empty."""
 
     type: Literal["content_block_start"]
     index: int
@@ -182,7 +182,7 @@ class ContentBlockDeltaEvent(JsonObject):
 
 
 class ContentBlockStopEvent(JsonObject):
-    """The open block is whole."""
+    """The open block is complete."""
 
     type: Literal["content_block_stop"]
     index: int
@@ -210,4 +210,4 @@ MessageEvent = (
     | MessageDeltaEvent
     | MessageStopEvent
 )
-"""One event of a stream; ``type`` tells which, and which other fields it has."""
+"""One event of a stream; ``type`` says which, and so which other fields it has."""

@@ -1,8 +1,8 @@
-"""The types of a request in the Messages shape: what a type checker and an editor know of it.
+"""The types of a request in the Messages shape, for type checkers and editors.
 
-They are for dicts that are written down in a program: a misspelt key or a role that is none fails
-under a type checker. What a program is given at run time is checked by ``to_task``, whatever its
-type. All fields are read-only, which lets the ``anthropic`` package's own types pass as these.
+They are for dicts that are written in a program: a type checker finds a misspelt key or a wrong
+role. ``to_task`` checks every request at run time, whatever its type. All fields are read-only,
+so that the ``anthropic`` package's own types are accepted as these.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from runware_ws.messages.objects import JsonObject
 
 if TYPE_CHECKING:
-    # For checkers alone: Python has it from 3.13 on.
+    # For type checkers only: Python has it from 3.13 on.
     from typing_extensions import ReadOnly
 
 __all__ = [
@@ -36,13 +36,13 @@ __all__ = [
 
 
 class FilePath(Protocol):
-    """A path that is no string, as ``pathlib`` makes them."""
+    """A path that is not a string, such as one from ``pathlib``."""
 
     def __fspath__(self) -> str: ...
 
 
 class CacheControlParam(TypedDict):
-    """A cache mark; ``ttl`` is ``"5m"`` if it is not given."""
+    """A cache mark; ``ttl`` is ``"5m"`` by default."""
 
     type: ReadOnly[Literal["ephemeral"]]
     ttl: NotRequired[ReadOnly[Literal["5m", "1h"]]]
@@ -59,7 +59,7 @@ class TextBlockParam(TypedDict):
 class Base64SourceParam(TypedDict):
     """A file in the request itself. ``data`` is text in Base64.
 
-    That it may be a file is the ``anthropic`` package's word: here it is refused at run time.
+    The ``anthropic`` package's types allow a file here; it is refused at run time.
     """
 
     type: ReadOnly[Literal["base64"]]
@@ -83,7 +83,7 @@ class TextSourceParam(TypedDict):
 
 
 class OtherSourceParam(TypedDict):
-    """Sources of the shape that this model on Runware does not take."""
+    """Sources of the shape that this model on Runware does not support."""
 
     type: ReadOnly[Literal["content", "file"]]
 
@@ -105,7 +105,7 @@ class DocumentBlockParam(TypedDict):
 
 
 class ThinkingBlockParam(TypedDict):
-    """Reasoning of an earlier turn. It is taken, and left out."""
+    """Reasoning of an earlier turn. It is accepted, and left out."""
 
     type: ReadOnly[Literal["thinking"]]
     thinking: ReadOnly[str]
@@ -113,7 +113,7 @@ class ThinkingBlockParam(TypedDict):
 
 
 class ToolUseBlockParam(TypedDict):
-    """A call that the model asked for in an earlier turn."""
+    """A tool call that the model made in an earlier turn."""
 
     type: ReadOnly[Literal["tool_use"]]
     id: ReadOnly[str]
@@ -123,9 +123,9 @@ class ToolUseBlockParam(TypedDict):
 
 
 class OtherBlockParam(TypedDict):
-    """Blocks of the shape that this model on Runware does not take, or leaves out.
+    """Blocks of the shape that this model on Runware does not support, or leaves out.
 
-    They have their place here for histories that are typed with the ``anthropic`` package.
+    They are here for histories that are typed with the ``anthropic`` package.
     """
 
     type: ReadOnly[
@@ -174,8 +174,8 @@ ContentBlockParam = (
     | JsonObject
     | BaseModel
 )
-"""One part of a message's content: written down, or a block of an answer as it came, of ours or
-of the ``anthropic`` package's."""
+"""One part of a message's content: a dict, or a block of an answer, ours or the ``anthropic``
+package's."""
 
 
 class MessageParam(TypedDict):
@@ -186,7 +186,7 @@ class MessageParam(TypedDict):
 
 
 class ToolParam(TypedDict):
-    """A tool of the caller's own; ``input_schema`` is a JSON schema."""
+    """A tool that the caller defines; ``input_schema`` is a JSON schema."""
 
     name: ReadOnly[str]
     input_schema: ReadOnly[Mapping[str, object]]
@@ -219,11 +219,11 @@ class _OneToolParam(TypedDict):
 
 
 ToolChoiceParam = _ChoiceParam | _OneToolParam | _NoToolParam
-"""``auto``: the model decides. ``any``: some tool. ``tool``: the one of this name. ``none``."""
+"""``auto``: the model decides. ``any``: any tool. ``tool``: the one with this name. ``none``."""
 
 
 class MessageCreateParams(TypedDict, total=False):
-    """The Messages shape's own parameters. The last three are refused by name."""
+    """The parameters of the Messages shape. The last three are refused by name."""
 
     max_tokens: Required[int]
     messages: Required[Sequence[MessageParam | BaseModel]]

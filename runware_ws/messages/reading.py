@@ -1,4 +1,4 @@
-"""What is gathered while a request is read: media, cache marks, and everything wrong with it."""
+"""What is collected while a request is read: media, cache marks, and all its problems."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _MAX_NAME = 60
 
 
 class UnsupportedWarning(UserWarning):
-    """Something was left out of a request, because the model on Runware does not take it."""
+    """Something was left out of a request, because the model on Runware does not support it."""
 
 
 def shown(name: object) -> str:
-    """A name from the caller's data, fit for an error message."""
+    """A name from the caller's data, made safe for an error message."""
     text = name if isinstance(name, str) else type(name).__name__
     return repr(text if len(text) <= _MAX_NAME else text[:_MAX_NAME] + "…")
 
@@ -32,19 +32,19 @@ def shown(name: object) -> str:
 def as_object(value: object) -> dict[str, Any] | None:
     """Read a JSON object: a mapping, or a pydantic model (the ``anthropic`` package's blocks).
 
-    ``None`` if it is neither. In a model, a field that is ``None`` is not set.
+    ``None`` if it is neither. In a model, a field that is ``None`` counts as not set.
     """
     if is_object(value):
         return value
     if isinstance(value, BaseModel):
-        # Only at the top: a ``None`` further in may be data, such as a tool's argument.
+        # Only at the top level: a ``None`` deeper inside may be data, such as a tool's argument.
         return {key: each for key, each in value.model_dump().items() if each is not None}
     return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else None
 
 
 @dataclass
 class Reading:
-    """The state of reading one request. Places are in the caller's spelling."""
+    """The state of one request while it is read. Places are in the caller's spelling."""
 
     drop: bool
     problems: list[str] = field(default_factory=list[str])
@@ -52,15 +52,17 @@ class Reading:
     images: list[str] = field(default_factory=list[str])
     documents: list[str] = field(default_factory=list[str])
     places: dict[str, str] = field(default_factory=dict[str, str])
-    """Where a thing of the wire (``inputs.images[0]``) stood in the request."""
+    """Where the field of the wire (``inputs.images[0]``) came from in the request."""
     _cache: list[tuple[CacheScope, str]] = field(default_factory=list[tuple[CacheScope, str]])
 
     def wrong(self, place: str, rule: str) -> None:
         """Note something that is wrong under every policy."""
         self.problems.append(f"{place}: {rule}")
 
-    def unsupported(self, place: str, why: str = "is not taken by this model on Runware") -> None:
-        """Note something that is right in the Messages shape and has no place on Runware."""
+    def unsupported(
+        self, place: str, why: str = "is not supported by this model on Runware"
+    ) -> None:
+        """Note something that is valid in the Messages shape but not supported on Runware."""
         if self.drop:
             self.dropped.append(place)
         else:
@@ -74,14 +76,14 @@ class Reading:
                 self.unsupported(f"{place}.{name}" if place else name)
 
     def media(self, kind: Literal["image", "document"], value: str, place: str) -> str:
-        """Take an image or a document; returns its label, which counts from 1."""
+        """Add an image or a document; return its label, which counts from 1."""
         taken = self.images if kind == "image" else self.documents
         self.places[f"inputs.{kind}s[{len(taken)}]"] = place
         taken.append(value)
         return f"[{kind} {len(taken)}]"
 
     def cache_control(self, value: object, place: str, scope: CacheScope) -> None:
-        """Take a cache mark. Marks become one ``settings.cache``; see :meth:`cache`."""
+        """Add a cache mark. All marks become one ``settings.cache``; see :meth:`cache`."""
         given = as_object(value)
         if given is None or given.get("type") != "ephemeral":
             self.wrong(place, "must be an object of type 'ephemeral'")
@@ -94,7 +96,7 @@ class Reading:
             self.wrong(f"{place}.ttl", "must be '5m' or '1h'")
 
     def cache(self) -> dict[str, str] | None:
-        """The widest scope and the longest life of all marks, for ``settings.cache``."""
+        """The widest scope and the longest lifetime of all marks, for ``settings.cache``."""
         if not self._cache:
             return None
         scopes = [scope for scope, _ in self._cache]
@@ -104,10 +106,10 @@ class Reading:
         }
 
     def warn(self, stacklevel: int) -> None:
-        """Tell, in one warning, what was left out."""
+        """Give one warning that lists what was left out."""
         if self.dropped:
             warnings.warn(
-                "left out, because this model on Runware does not take it: "
+                "left out, because this model on Runware does not support it: "
                 + ", ".join(self.dropped),
                 UnsupportedWarning,
                 stacklevel=stacklevel + 1,

@@ -1,8 +1,8 @@
-"""A Messages request becomes a task: ``to_task``. Pure, and the only translation there is.
+"""Turns a Messages request into a task: ``to_task``. Pure, and the only such translation.
 
 The names and rules are those of the Messages shape as the gateway of ``anthropic/claude-haiku-4.5``
 publishes it ("second seed"): ``messages`` and ``max_tokens`` are required, ``null`` is no value,
-and what Runware's Haiku does not take is refused by name. ``docs/messages.md`` has the tables.
+and what Runware's Haiku does not support is refused by name. ``docs/messages.md`` has the tables.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Unsupported = Literal["error", "drop"]
 ThinkingLevel = Literal["off", "low", "medium", "high"]
 
 _NAMES = frozenset({HAIKU_MODEL, DEFAULT_MODEL, "claude-haiku-4.5"})
-# Anthropic's own name, and with the date of a version behind it.
+# Anthropic's own name, with or without the date of a version.
 _ANTHROPIC_NAME = re.compile(r"(?:anthropic/)?claude-haiku-4-5(?:-[0-9]{8}|-latest)?")
 
-# What the caller calls what the wire's checks complain about.
+# The caller's names for the fields that the wire's checks complain about.
 _PLACES = (
     ("settings.systemPrompt", "system"),
     ("settings.maxTokens", "max_tokens"),
@@ -45,7 +45,7 @@ _INPUT_PLACE = re.compile(r"inputs\.(?:images|documents)\[[0-9]+\]")
 
 
 def is_haiku(model: object) -> bool:
-    """Tell whether ``model`` is one of the names of Claude Haiku 4.5.
+    """Whether ``model`` is one of the names of Claude Haiku 4.5.
 
     They are ``anthropic/claude-haiku-4.5``, the AIR id ``anthropic:claude@haiku-4.5``, and
     Anthropic's own ``claude-haiku-4-5`` with or without a date.
@@ -66,23 +66,23 @@ def to_task(
 ) -> TextInference:
     """Translate a Messages request into a task. ``request`` is never changed.
 
-    ``model`` may be left out; ``usage`` is always asked for, since a message must have it.
-    ``metadata`` is checked and stays here: Runware has no field for it.
+    ``model`` may be left out. ``usage`` is always requested, because a message must have it.
+    ``metadata`` is checked but not sent: Runware has no field for it.
 
     Args:
         request: the fields of the Messages shape. Blocks are dicts, or pydantic models such as
             those of the ``anthropic`` package.
-        unsupported: what becomes of a parameter or block that is right in this shape and that the
-            model on Runware does not take. ``"error"``: refused by name. ``"drop"``: left out,
-            with one :class:`UnsupportedWarning` that names all of them.
+        unsupported: what happens to a parameter or block that is valid in this shape but that
+            the model on Runware does not support. ``"error"``: refused by name. ``"drop"``: left
+            out, with one :class:`UnsupportedWarning` that names them all.
         thinking_level: Runware's own setting; ``None``: the server's default.
-        include_cost: ask for the price; it stands in ``message.runware.cost`` then.
+        include_cost: ask for the price; it is then in ``message.runware.cost``.
         task_uuid: the task's UUID v4; ``None``: a fresh one.
-        stacklevel: whom the warning is blamed on; 1: the caller.
+        stacklevel: the frame that the warning points to; 1: the caller.
 
     Raises:
-        InvalidTask: refused before the wire. ``problems`` lists places and rules, in the spelling
-            of the request: ``messages[0].content[1].source``.
+        InvalidTask: refused before it is sent. ``problems`` lists places and rules, in the
+            request's spelling: ``messages[0].content[1].source``.
     """
     if unsupported not in ("error", "drop"):
         raise ConfigurationError("unsupported must be 'error' or 'drop'")
@@ -107,7 +107,7 @@ def to_task(
 
 
 def _in_request(reading: Reading, problem: str) -> str:
-    """Tell a problem of the task in the spelling of the request."""
+    """A problem of the task, in the spelling of the request."""
     for wire, name in _PLACES:
         if problem.startswith(wire):
             return name + problem.removeprefix(wire)
@@ -160,7 +160,7 @@ def _setting(reading: Reading, name: str, value: object, settings: dict[str, Any
         settings["thinkingLevel"] = "off"
     else:
         reading.unsupported(
-            name, "a budget of tokens is not taken: use thinking_level='low', 'medium' or 'high'"
+            name, "a token budget is not supported: use thinking_level='low', 'medium' or 'high'"
         )
 
 

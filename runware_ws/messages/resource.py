@@ -33,7 +33,7 @@ class _Timeout(TypedDict, total=False):
 
 
 class Runner(Protocol):
-    """What is needed of a client."""
+    """What this needs from a client."""
 
     async def run(self, task: TextInference, *, timeout: float | None = ...) -> Result:
         """Run one task."""
@@ -42,15 +42,15 @@ class Runner(Protocol):
     def stream(
         self, task: TextInference, *, timeout: float | None = ...
     ) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
-        """Run one task and read its answer as it is made."""
+        """Run one task and read its answer as it is generated."""
         ...
 
 
 class MessageStream:
     """The events of one message as they come: ``async for event in stream``.
 
-    ``async with stream`` gives the message up if the block is left early, and
-    so does :meth:`aclose`. A stream that is cut and cannot be completed raises
+    ``async with stream`` gives the message up if the block is left early;
+    :meth:`aclose` does the same. A stream that is cut and cannot be completed raises
     ``StreamInterrupted``; ``message_stop`` comes only at the true end.
     """
 
@@ -82,7 +82,7 @@ class MessageStream:
         return self._ready.popleft()
 
     def message(self) -> Message:
-        """The message so far; the whole of it once the events ended."""
+        """The message so far; the whole message once the events have ended."""
         return self._builder.message()
 
     async def aclose(self) -> None:
@@ -146,21 +146,21 @@ class Messages:
         timeout: float | _ClientsOwn | None = _CLIENTS_OWN,
         **request: Unpack[MessageCreateParams],
     ) -> Message | MessageStream:
-        """Ask for a message; return the whole of it or, with ``stream=True``, its events.
+        """Ask for a message; return it whole or, with ``stream=True``, as events.
 
-        The parameters are those of the Messages shape; ``None`` is as good as not given. What
-        this model does not take (``temperature``, ``top_p``, ``top_k``, unknown parameters and
+        The parameters are those of the Messages shape; ``None`` means not given. What this
+        model does not support (``temperature``, ``top_p``, ``top_k``, unknown parameters and
         blocks) is refused by name, or left out with a warning if ``unsupported="drop"``.
-        ``unsupported``, ``thinking_level``, ``include_cost`` and ``task_uuid`` are told in
-        :func:`to_task`, ``timeout`` in ``Client.run``.
+        For ``unsupported``, ``thinking_level``, ``include_cost`` and ``task_uuid`` see
+        :func:`to_task`; for ``timeout`` see ``Client.run``.
 
-        Cancelled, it gives the task up, as ``Client.run`` does.
+        If it is cancelled, it gives the task up, as ``Client.run`` does.
 
         Raises:
-            ConfigurationError: ``unsupported`` or ``timeout`` is none.
-            InvalidTask: refused before the wire.
+            ConfigurationError: ``unsupported`` or ``timeout`` has a bad value.
+            InvalidTask: refused before it is sent.
             TaskError: the server's verdict; and all else that ``Client.run`` raises.
-                With ``stream=True`` reading the events raises it, and
+                With ``stream=True``, reading the events raises these, and
                 ``StreamInterrupted``.
         """
         given: dict[str, Any] = {"model": DEFAULT_MODEL, **request, "stream": stream}

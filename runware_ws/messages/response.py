@@ -1,4 +1,4 @@
-"""A result becomes a message: ``to_message``. Pure."""
+"""Turns a result into a message: ``to_message``. Pure."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from runware_ws.models.usage import Usage as RunwareUsage
 
 __all__ = ["message_id", "stop_reason", "to_message", "usage_of"]
 
-# The first four words are the service's (observed); the others are spellings of other gateways
-# and Anthropic's own words, in case the provider's word is passed through.
+# The first four words are the service's (observed). The others are those of other gateways and
+# Anthropic's own, in case the provider's word is passed through.
 _STOP_REASONS: dict[str, StopReason] = {
     "stop": "end_turn",
     "length": "max_tokens",
@@ -42,17 +42,17 @@ def message_id(task_uuid: str) -> str:
 
 
 def stop_reason(finish_reason: str | None, *, tool_calls: bool) -> StopReason | None:
-    """Translate ``finishReason``; ``None`` if its word is not known here.
+    """Translate ``finishReason``; ``None`` if the word is unknown.
 
-    With tool calls it is ``tool_use``, whichever word the server has, but for an answer that was
-    cut short: its last call may be half a call, and must not be run.
+    With tool calls it is ``tool_use``, whatever the server's word. The exception is an answer that
+    was cut short: its last call may be incomplete, and must not be run.
     """
     reason = _STOP_REASONS.get(finish_reason or "")
     return "tool_use" if tool_calls and reason not in _CUT_SHORT else reason
 
 
 def usage_of(usage: RunwareUsage | None) -> Usage:
-    """Token counts, which a message must have: 0 if the server did not tell."""
+    """Token counts, which a message must have: 0 if the server did not report them."""
     return Usage(
         input_tokens=(usage.input_tokens if usage is not None else None) or 0,
         output_tokens=(usage.output_tokens if usage is not None else None) or 0,
@@ -85,12 +85,12 @@ def to_message(result: Result, model: str = DEFAULT_MODEL) -> Message:
     """Translate the result of one task, whose ``numberResults`` is 1, into a message.
 
     ``content`` has the reasoning (if the service shows it), the text and the tool calls, in
-    this order, and none of them if there is none. ``model`` is the name that the caller used.
+    this order, as far as there are any. ``model`` is the name that the caller used.
 
     ``message.runware`` is beyond the shape: ``task_uuid``, ``finish_reason`` (the server's word),
-    ``usage`` (the server's object; ``None``: it sent none, so the zeros of ``message.usage`` mean
-    nothing), ``cost`` (US dollars or ``None``), ``recovered_by``, and, only if the model wrote
-    arguments that are no JSON object, ``invalid_tool_input`` (its words, by the call's id).
+    ``usage`` (the server's object; ``None``: it sent none, so the zeros in ``message.usage`` mean
+    nothing), ``cost`` (US dollars or ``None``), ``recovered_by`` and, only if the model wrote
+    arguments that are not a JSON object, ``invalid_tool_input`` (its words, by the call's id).
     """
     content: list[ContentBlock] = []
     if result.reasoning_content:

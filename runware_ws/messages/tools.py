@@ -1,9 +1,9 @@
 """Tools both ways: definitions and choice out, calls in, and history as plain text.
 
-A message on Runware is a plain string, and its documentation does not say how the result of a
-tool goes back. So calls and results of earlier turns are written as text, in the form that
-:func:`tool_text` makes and :func:`parse_tool_text` reads. Whoever wants another form changes it
-there, and nowhere else.
+A message on Runware is a plain string, and the documentation does not say how a tool's result
+goes back. So the calls and results of earlier turns are written as text, in the form that
+:func:`tool_text` writes and :func:`parse_tool_text` reads. To use another form, change only
+these two.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def tool_text(blocks: Sequence[Mapping[str, Any]]) -> str:
         </tool_result>
 
     A failed tool has ``is_error="true"`` in its first line. ``id`` and ``name`` are JSON strings,
-    the input is JSON on one line, and a result stands there as it is, for a model reads a file
-    better than its escapes. A line of text or of a result that itself begins like one of these
-    tags gets a backslash in front, so that no tool and no user can end a block or forge one.
+    the input is JSON on one line, and a result is written unchanged, because a model reads a file
+    better without escapes. A line of text or of a result that begins like one of these tags gets a
+    backslash in front, so that no tool and no user can end a block or forge one.
 
     Raises:
         ValueError: something cannot be written as JSON.
@@ -116,8 +116,8 @@ def _result_at(lines: list[str], at: int, end: int) -> dict[str, Any] | None:
 def parse_tool_text(text: str) -> list[dict[str, Any]]:
     """Read back what :func:`tool_text` wrote.
 
-    The blocks are those that were written, but for text blocks next to each other, which come
-    back as one, joined by line ends. What is not in the form is text. Never raises.
+    The blocks are those that were written, except that adjacent text blocks come back as one,
+    joined by line breaks. Anything else is text. Never raises.
     """
     lines = text.split("\n")
     ends = [at for at, line in enumerate(lines) if line == "</tool_result>"][::-1]
@@ -137,7 +137,7 @@ def parse_tool_text(text: str) -> list[dict[str, Any]]:
             flush()
             blocks.append(use)
             at += 3
-        # A result has at least one line of content, be it an empty one.
+        # A result has at least one line of content, which may be empty.
         elif ends and ends[-1] > at + 1 and (found := _result_at(lines, at, ends[-1])) is not None:
             flush()
             blocks.append(found)
@@ -152,7 +152,7 @@ def parse_tool_text(text: str) -> list[dict[str, Any]]:
 # Definitions and choice, on their way out
 
 _FUNCTION_KEYS = ("type", "name", "description", "input_schema", "cache_control")
-# Both run on the provider's side, in either shape; the date is the version of Anthropic's tool.
+# Both run on the provider's side, in either shape. The date is Anthropic's version of the tool.
 _SERVER_TOOLS = (
     (re.compile(r"web_search_[0-9]{8}"), "search"),
     (re.compile(r"code_execution_[0-9]{8}"), "codeInterpreter"),
@@ -167,7 +167,7 @@ def _read_tool(reading: Reading, value: object, place: str) -> dict[str, Any] | 
     if "cache_control" in tool and tool["cache_control"] is not None:
         reading.cache_control(tool["cache_control"], f"{place}.cache_control", "system")
     kind = tool.get("type", "custom")
-    # A flag that is off asks for nothing.
+    # A flag that is off requests nothing.
     given = {key: each for key, each in tool.items() if each is not None and each is not False}
     if kind == "custom":
         reading.only(given, _FUNCTION_KEYS, place)
@@ -180,12 +180,12 @@ def _read_tool(reading: Reading, value: object, place: str) -> dict[str, Any] | 
         if isinstance(kind, str) and pattern.fullmatch(kind):
             reading.only(given, ("type", "name", "cache_control"), place)
             return {"type": wire_type}
-    reading.unsupported(place, f"tools of type {shown(kind)} are not taken")
+    reading.unsupported(place, f"tools of type {shown(kind)} are not supported")
     return None
 
 
 def read_tools(reading: Reading, value: object) -> list[dict[str, Any]]:
-    """Translate ``tools`` into the wire's spelling. No tools at all asks for nothing."""
+    """Translate ``tools`` into the wire's spelling. An empty list sends nothing."""
     if not is_array(value):
         reading.wrong("tools", "must be an array")
         return []
@@ -199,7 +199,7 @@ def read_tools(reading: Reading, value: object) -> list[dict[str, Any]]:
 
 
 def read_tool_choice(reading: Reading, value: object) -> dict[str, Any] | None:
-    """Translate ``tool_choice``: ``auto``, ``any``, ``tool`` and ``none`` mean the same there."""
+    """Translate ``tool_choice``: ``auto``, ``any``, ``tool`` and ``none`` mean the same in both."""
     choice = as_object(value)
     if choice is None:
         reading.wrong("tool_choice", "must be an object")
@@ -219,7 +219,7 @@ def read_tool_choice(reading: Reading, value: object) -> dict[str, Any] | None:
 def tool_use_blocks(calls: Sequence[ToolCall] | None, task_uuid: str) -> list[ToolUseBlock]:
     """Write the model's calls as ``tool_use`` blocks.
 
-    A call without an id gets one that is made of the taskUUID and its number: the same each time.
+    A call without an id gets one made from the taskUUID and its number: the same each time.
     """
     return [
         ToolUseBlock(
@@ -238,7 +238,7 @@ def tool_id(task_uuid: str, number: int) -> str:
 
 
 def invalid_input(call: ToolCall) -> str | None:
-    """The arguments of a call as the model wrote them, if they are no JSON object."""
+    """The arguments of a call as the model wrote them, if they are not a JSON object."""
     source = call_source(call.raw)
     value = source.get("arguments", source.get("input"))
     if value is None or value == "" or is_object(value):

@@ -53,8 +53,8 @@ _NARROWER = (
     "at least",
     "at most",
     "must be an integer",
-    "is not taken",
-    "are not taken",
+    "is not supported",
+    "are not supported",
     "must be a string",  # the seed lets a text block go without text
     "must be an object",  # ... and an image without a source
     "must be 'base64' or 'url'",
