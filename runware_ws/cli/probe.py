@@ -139,7 +139,7 @@ def _checked_url(url: str) -> str:
     except ConfigurationError:
         raise Stop(
             ExitCode.USAGE,
-            f"--url: {url} would send the API key in clear over the network: use wss://",
+            f"--url: {url} would send the API key unencrypted over the network: use wss://",
         ) from None
 
 

@@ -63,7 +63,7 @@ def _checked(target: Target) -> tuple[str, str | None]:
                 raise Stop(ExitCode.USAGE, f"--url: {exc.message}") from None
             raise Stop(
                 ExitCode.USAGE,
-                f"--url: {url} would send the API key in clear over the network: use wss://",
+                f"--url: {url} would send the API key unencrypted over the network: use wss://",
             ) from None
     key = None if target.key_file is None else read_key_file(target.key_file)
     if key is None and not os.environ.get(_ENV):

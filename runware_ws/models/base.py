@@ -4,8 +4,8 @@ The models follow JSON Schema, not pydantic's habits:
 
 * an *integer* may be written ``4.0``, but is never ``true`` nor ``"4"``;
 * an optional field may be missing, but is never ``null``. In a Python call ``None`` is the natural
-  word for "not set", so there (and only there) it is taken as such;
-* lengths count code points; ``$`` in a pattern does not match before a last newline.
+  word for "not set", so it is accepted there, and only there;
+* lengths count code points; ``$`` in a pattern does not match before a trailing newline.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["INTEGER", "Items", "Omittable", "TaskUUID", "WireModel", "invalid_ta
 
 T = TypeVar("T")
 
-# A name in an error message comes from the caller's data; keep the message readable.
+# A name in an error message may come from the caller's data; keep the message readable.
 _MAX_NAME = 80
 
 
@@ -39,8 +39,8 @@ _RENAMED = {"input_schema": "schema"}
 def wire_name(name: str) -> str:
     """Return the wire's spelling of a Python name: ``task_uuid`` → ``taskUUID``.
 
-    One rule instead of an alias at each field: type checkers take such an alias for the only
-    name that the constructor knows.
+    One rule instead of an alias at each field: type checkers treat such an alias as the only
+    name that the constructor accepts.
     """
     first, *rest = name.split("_")
     camel = first + "".join(_WORDS.get(word, word.capitalize()) for word in rest)
@@ -64,7 +64,7 @@ class _AsTuple:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         (item,) = get_args(source)
-        # Not strict: a JSON array arrives as a list. Strictness does not reach down to the items.
+        # Not strict, because a JSON array arrives as a list. This does not affect the items.
         return core_schema.tuple_variable_schema(handler.generate_schema(item), strict=False)
 
 
@@ -79,7 +79,7 @@ Omittable = Annotated[T | None, _NotNull()]
 """An optional field. Default it to ``None``: not set, not sent."""
 
 Items = Annotated[Sequence[T], _AsTuple()]
-"""A JSON array; kept as a tuple, so that a frozen model is frozen through and through."""
+"""A JSON array; kept as a tuple, so that a frozen model is frozen all the way down."""
 
 INTEGER = BeforeValidator(_integral)
 """Makes ``int`` JSON Schema's ``integer``. Put it last, so that bounds stay on the int itself."""
@@ -89,12 +89,12 @@ TaskUUID = Annotated[str, StringConstraints(pattern=UUID4_PATTERN, to_lower=True
 
 
 class WireModel(BaseModel):
-    """Base of everything that is sent.
+    """The base of everything that is sent.
 
     Attributes have Python names, ``to_wire()`` and ``to_json()`` use the wire's names; the
     constructor takes both. Instances are frozen. The constructor raises ``InvalidTask``;
     pydantic's own entry points (``model_validate`` and so on) raise pydantic's ``ValidationError``
-    as everywhere.
+    as usual.
     """
 
     model_config = ConfigDict(
@@ -104,9 +104,9 @@ class WireModel(BaseModel):
         alias_generator=wire_name,
         # A dict is wire data, so only the wire's names count in it; the constructor translates.
         populate_by_name=False,
-        # An input may be a secret or a page of prompt; neither belongs into an error message.
+        # An input may be a secret or a long prompt; neither belongs in an error message.
         hide_input_in_errors=True,
-        # ``model`` is a field of the wire, and ``model_…`` names are none of ours.
+        # ``model`` is a field of the wire, and no field of ours begins with ``model_``.
         protected_namespaces=(),
     )
 
@@ -115,7 +115,7 @@ class WireModel(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Note what the constructor must know: both spellings, and where ``None`` means unset."""
+        """Record what the constructor needs: both spellings, and where ``None`` means unset."""
         super().__pydantic_init_subclass__(**kwargs)
         cls._wire_names = {name: wire_name(name) for name in cls.model_fields}
         cls._may_be_none = frozenset(
@@ -124,7 +124,7 @@ class WireModel(BaseModel):
             if not info.is_required() and info.default is None
         )
 
-    if not TYPE_CHECKING:  # type checkers shall see the signature made from the fields
+    if not TYPE_CHECKING:  # so that type checkers see the signature made from the fields
 
         def __init__(self, /, **data: Any) -> None:
             names, skip = self._wire_names, self._may_be_none
@@ -143,14 +143,14 @@ class WireModel(BaseModel):
                 raise invalid_task(error.errors(include_url=False, include_input=False)) from None
 
         # Without this mark pydantic would send every validated dict through the constructor:
-        # slower, and JSON's ``null`` would pass for Python's ``None``. A test watches over it.
+        # slower, and JSON's ``null`` would pass as Python's ``None``. A test checks this.
         __init__.__pydantic_base_init__ = True
 
     @classmethod
     def from_wire(cls, data: Mapping[str, Any]) -> Self:
         """Build from an object in the wire's spelling, as JSON Schema would judge it.
 
-        An explicit ``null`` is refused. Raises ``InvalidTask`` that lists every problem.
+        An explicit ``null`` is refused. Raises an ``InvalidTask`` that lists every problem.
         """
         try:
             return cls.__pydantic_validator__.validate_python(  # type: ignore[no-any-return]
@@ -164,12 +164,12 @@ class WireModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def to_json(self) -> bytes:
-        """Return the same as UTF-8 JSON: one object, not the array that a frame needs.
+        """Return the same as UTF-8 JSON: a single object, not the array that a frame needs.
 
         Raises ``InvalidTask`` if a value cannot be written as JSON.
         """
         try:
-            # The compiled serializer itself: ``model_dump_json`` would make a str on the way.
+            # The compiled serializer itself, because ``model_dump_json`` would make a str first.
             return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_none=True)
         except PydanticSerializationError as error:
             raise InvalidTask(f"cannot be written as JSON: {error}") from None
@@ -177,8 +177,8 @@ class WireModel(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy, with changes by Python or wire name; unlike pydantic's own, changes are checked.
 
-        ``None`` unsets a field. The copy of a task keeps its taskUUID, which is good for one task
-        only: give a new one to run both. Raises ``InvalidTask``.
+        ``None`` unsets a field. The copy of a task keeps its taskUUID, which can be used only
+        once: give it a new one to run both. Raises ``InvalidTask``.
         """
         if not update:
             return super().model_copy(deep=deep)
@@ -235,12 +235,12 @@ def _rule(error: ErrorDetails) -> str:
 
 
 def invalid_task(errors: Sequence[ErrorDetails], *, task_uuid: str | None = None) -> InvalidTask:
-    """Make one ``InvalidTask`` of pydantic's error list: every place and rule, never a value."""
+    """Make one ``InvalidTask`` from pydantic's errors: every place and rule, never a value."""
     problems: list[str] = []
     for error in errors:
         loc = error["loc"]
-        # Items that failed are not counted, so an array that is long enough is called too short.
-        # With an item's error at hand, the complaint about the length tells nothing true.
+        # pydantic does not count items that failed, so it may call a long enough array too short.
+        # If an item has an error, drop the complaint about the length.
         if error["type"] == "too_short" and any(
             len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in errors
         ):

@@ -1,8 +1,8 @@
-"""A piece of a streamed answer.
+"""The deltas of a streamed answer.
 
-Documented: ``delta: {text?, reasoningContent?}``, ``finishReason?``, ``usage?``, ``cost?``. How
-pieces of tool calls look is not; what is read here is what servers of this kind send, and
-everything stays in ``raw``.
+Documented: ``delta: {text?, reasoningContent?}``, ``finishReason?``, ``usage?``, ``cost?``. The
+shape of tool calls in a delta is not: this reads what similar servers send, and everything stays
+in ``raw``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ToolCallPiece:
     """A piece of a tool call. ``index`` tells the calls of an answer apart.
 
     ``id`` and ``name`` come once and are ``None`` in the other pieces. ``arguments`` is the next
-    piece of the call's JSON text, which stays empty if the call has no arguments.
+    part of the call's JSON text, which stays empty if the call has no arguments.
     """
 
     index: int
@@ -36,10 +36,10 @@ class ToolCallPiece:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of an answer. Whatever is ``None`` or empty is not in this piece.
+    """The next part of an answer. What is ``None`` or empty is not in this delta.
 
-    Within one piece reasoning comes before text, and text before tool calls. ``finish_reason``,
-    ``usage`` and ``cost`` (US dollars) come with the last piece. ``raw`` is the object as it came.
+    Within one delta, reasoning comes before text, and text before tool calls. ``finish_reason``,
+    ``usage`` and ``cost`` (US dollars) come with the last delta. ``raw`` is the object as it came.
     """
 
     text: str | None = None
@@ -52,7 +52,7 @@ class Delta:
 
     @classmethod
     def of(cls, item: dict[str, Any]) -> Delta:
-        """Read one wire item; a wrongly typed field gives nothing."""
+        """Read one wire item; a field of the wrong type is ignored."""
         whole = ResultItem(item)
         delta = item.get("delta")
         return cls(
@@ -67,11 +67,11 @@ class Delta:
 
 
 def tool_call_pieces(calls: Any) -> tuple[ToolCallPiece, ...]:
-    """Read the ``toolCalls`` of a delta or of a whole result: a call of either has the same shape.
+    """Read the ``toolCalls`` of a delta or of a whole result; both have the same shape.
 
-    An entry without an ``index`` is numbered by its place. Arguments that are no text are written
-    as JSON; an empty object is nothing, because the first piece of a call may have one. Never
-    raises.
+    An entry without an ``index`` is numbered by its place. Arguments that are not text are written
+    as JSON. An empty object counts as no arguments, because the first piece of a call may have
+    one. Never raises.
     """
     if not is_array(calls):
         return ()

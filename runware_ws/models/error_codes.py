@@ -1,7 +1,7 @@
 """Families of the server's error codes.
 
 Runware's catalogue of codes is unstable, so a program should look at the family of a code and
-keep the raw code for the reader. One table holds all patterns; change behaviour there.
+keep the raw code for people. One table holds all patterns; change the behaviour there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["FAMILY_PATTERNS", "RETRYABLE", "ErrorFamily", "family", "retryable"]
 
 
 class ErrorFamily(StrEnum):
-    """What kind of trouble an error code tells of."""
+    """The kind of trouble that an error code stands for."""
 
     AUTH = "auth"
     QUOTA = "quota"
@@ -29,15 +29,15 @@ class ErrorFamily(StrEnum):
     UNKNOWN = "unknown"
 
 
-# The first row that matches the *whole* code wins; case does not matter. The order is the meaning:
+# The first row that matches the *whole* code wins; case does not matter. The order matters:
 #
-# * CONFLICT stands first and is narrow. The client reads it as "this task arrived before", so it
-#   must never swallow another ``conflict…`` code: those are VALIDATION.
-# * AUTH, QUOTA and RATE stand before VALIDATION: ``invalidApiKey`` is about the key, and
-#   ``invalidToken`` too.
-# * VALIDATION's prefixes stand before the words that may name a parameter: ``invalidTimeout`` is a
-#   wrong field and must not be tried again as a TIMEOUT would be.
-# * TIMEOUT and NOT_FOUND stand before PROVIDER: ``providerTimeout``, ``taskFailedOrNotFound``.
+# * CONFLICT comes first and is narrow. The client reads it as "this task had already arrived", so
+#   it must not match any other ``conflict…`` code: those are VALIDATION.
+# * AUTH, QUOTA and RATE come before VALIDATION: ``invalidApiKey`` is about the key, and so is
+#   ``invalidToken``.
+# * VALIDATION's prefixes come before the words that may name a parameter: ``invalidTimeout`` is a
+#   wrong field, and must not be retried like a TIMEOUT.
+# * TIMEOUT and NOT_FOUND come before PROVIDER: ``providerTimeout``, ``taskFailedOrNotFound``.
 #
 # Sources: the names are documented or observed; the bare numbers are the HTTP statuses that the
 # API description lists, for servers that put the status in the code. ``legacyError19`` is our own
@@ -62,7 +62,7 @@ FAMILY_PATTERNS: tuple[tuple[ErrorFamily, str], ...] = (
 RETRYABLE: frozenset[ErrorFamily] = frozenset(
     {ErrorFamily.PROVIDER, ErrorFamily.TIMEOUT, ErrorFamily.RATE, ErrorFamily.SERVER}
 )
-"""Families worth another try. The same request can succeed later; all others cannot."""
+"""Families worth a retry: the same request can succeed later. With all others it cannot."""
 
 _COMPILED = tuple((fam, re.compile(p, re.IGNORECASE | re.DOTALL)) for fam, p in FAMILY_PATTERNS)
 
@@ -77,10 +77,10 @@ def _lookup(code: str) -> ErrorFamily:
 
 def family(code: str) -> ErrorFamily:
     """Return the family of ``code``; ``UNKNOWN`` if no row matches. Never raises."""
-    # A hostile or broken server could send megabytes as a code: judge (and remember) a short head.
+    # A hostile or broken server could send megabytes as a code: look only at the beginning.
     return _lookup(code.strip()[:200])
 
 
 def retryable(fam: ErrorFamily) -> bool:
-    """Tell whether the same request is worth another try after an error of this family."""
+    """Whether the same request is worth a retry after an error of this family."""
     return fam in RETRYABLE

@@ -11,7 +11,7 @@ from runware_ws.errors import InvalidTask
 __all__ = ["DEFAULT_FILE_LIMIT", "data_uri"]
 
 DEFAULT_FILE_LIMIT = 20 * 1024 * 1024
-"""Bytes. Ours, not the server's, whose limit is unknown; Base64 makes a third more of it."""
+"""In bytes. Our own limit, because the server's is unknown; Base64 adds a third."""
 
 _BY_SUFFIX = {
     ".png": "image/png",
@@ -48,14 +48,14 @@ def data_uri(path: str | os.PathLike[str], *, limit: int = DEFAULT_FILE_LIMIT) -
     The type comes from the suffix, else from the first bytes (PNG, JPEG, GIF, WebP, PDF). The
     table is our own, so the answer does not depend on the machine. ``limit`` is in bytes.
 
-    Reads the file in this thread: in async code call it in a worker thread if the file is large.
+    Reads the file in this thread: in async code, use a worker thread if the file is large.
 
     Raises ``InvalidTask``, which names the path: no such file, a directory, not readable, empty,
-    larger than ``limit``, or of a type that cannot be told.
+    larger than ``limit``, or of an unknown type.
     """
     file = Path(path)
     try:
-        # One byte more than allowed tells "too large" without reading all of a huge file, and
+        # Reading one byte more than allowed shows "too large" without reading a huge file, and
         # without trusting a size that can change (or that a pipe does not have).
         with file.open("rb") as stream:
             content = stream.read(limit + 1)
@@ -67,12 +67,14 @@ def data_uri(path: str | os.PathLike[str], *, limit: int = DEFAULT_FILE_LIMIT) -
         reason = "is a directory, not a file" if file.is_dir() else str(error.strerror or error)
         raise InvalidTask(f"{file}: {reason}") from None
     except ValueError:
-        raise InvalidTask(f"{str(file)!r}: is no path") from None
+        raise InvalidTask(f"{str(file)!r}: is not a valid path") from None
     if not content:
         raise InvalidTask(f"{file}: is empty")
     if len(content) > limit:
         raise InvalidTask(f"{file}: is larger than the limit of {limit} bytes")
     mime = _BY_SUFFIX.get(file.suffix.lower()) or _sniff(content)
     if mime is None:
-        raise InvalidTask(f"{file}: cannot tell the type of the file; give it a usual suffix")
+        raise InvalidTask(
+            f"{file}: unknown type of file; give it a usual suffix, such as .png or .pdf"
+        )
     return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,12 +1,11 @@
 """String formats that the request schema names: UUID, URI, data URI, Base64.
 
-A JSON-Schema validator ignores ``format`` unless it is told not to. We always check, because a
-task with a broken UUID can never be matched with its answer, and a broken URL fails only after
-the task was paid for.
+A JSON Schema validator ignores ``format`` by default. We always check it, because a task with a
+broken UUID can never be matched with its answer, and a broken URL fails only after the task was
+paid for.
 
-All checks are linear in the length of the text. An input may be a data URI of many megabytes, so
-long runs of text are checked with ``bytes.translate``, which is far quicker than a regular
-expression.
+All checks take linear time. An input may be a data URI of many megabytes, so long texts are
+checked with ``bytes.translate``, which is much faster than a regular expression.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ UUID4_PATTERN = r"^(?i:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0
 UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 """UUID of any version, hyphenated, in either case."""
 
-# ``fullmatch`` is used on these everywhere: in Python ``$`` also matches before a last newline,
+# Always use ``fullmatch`` with these: in Python ``$`` also matches before a trailing newline,
 # which a JSON Schema pattern (ECMA 262) does not.
 _UUID4 = re.compile(UUID4_PATTERN)
 _UUID = re.compile(UUID_PATTERN)
@@ -45,33 +44,33 @@ _PORT = re.compile(r"(?::[0-9]*)?")
 
 _ALNUM = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _BASE64_CHARS = _ALNUM + b"+/="
-# RFC 3986, appendix A. ``%`` stands here for an escape; its two digits are checked apart.
+# RFC 3986, appendix A. ``%`` stands for an escape; its two digits are checked separately.
 _REG_NAME_CHARS = _ALNUM + b"-._~" + b"!$&'()*+,;=" + b"%"
 _USERINFO_CHARS = _REG_NAME_CHARS + b":"
 _PATH_CHARS = _USERINFO_CHARS + b"@/"
 _QUERY_CHARS = _PATH_CHARS + b"?"
 
 
-# Two bits of the digit are the variant's, and two are free.
+# Two bits of this digit are the variant, and two are free.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def new_uuid() -> str:
     """Return a fresh UUID v4 in lower case.
 
-    The same bits as ``str(uuid.uuid4())`` at a third of the cost; every task needs one.
+    Like ``str(uuid.uuid4())``, at a third of the cost; every task needs one.
     """
     h = os.urandom(16).hex()
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
 
 def is_uuid4(text: str) -> bool:
-    """Tell whether ``text`` is a hyphenated UUID v4, in either case."""
+    """Whether ``text`` is a hyphenated UUID v4, in either case."""
     return _UUID4.fullmatch(text) is not None
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether ``text`` is a hyphenated UUID of any version, in either case."""
+    """Whether ``text`` is a hyphenated UUID of any version, in either case."""
     return _UUID.fullmatch(text) is not None
 
 
@@ -80,16 +79,16 @@ def _only(text: str, allowed: bytes) -> bool:
 
 
 def is_base64(text: str) -> bool:
-    """Tell whether ``text`` is made of Base64 characters and is not empty.
+    """Whether ``text`` is made of Base64 characters and is not empty.
 
-    This is the seed's pattern. It looks at characters only, not at length or padding, so a plain
+    This is the seed's pattern. It checks only the characters, not length or padding, so a plain
     word passes too.
     """
     return bool(text) and _only(text, _BASE64_CHARS)
 
 
 def is_image_data_uri(text: str) -> bool:
-    """Tell whether ``text`` is ``data:image/<letters>;base64,<Base64>`` (the seed's pattern)."""
+    """Whether ``text`` is ``data:image/<letters>;base64,<Base64>`` (the seed's pattern)."""
     head = _IMAGE_DATA_HEAD.match(text)
     return head is not None and is_base64(text[head.end() :])
 
@@ -105,7 +104,7 @@ def _is_authority(text: str) -> bool:
         if _IP_FUTURE.fullmatch(literal):
             return True
         try:
-            # A zone id ("%eth0") is no part of a URI, but Python's class would take it.
+            # A zone id ("%eth0") is not part of a URI, but Python's class would accept it.
             return "%" not in literal and bool(IPv6Address(literal))
         except ValueError:
             return False
@@ -115,7 +114,7 @@ def _is_authority(text: str) -> bool:
 
 
 def is_uri(text: str) -> bool:
-    """Tell whether ``text`` is an absolute URI by RFC 3986 (``data:`` URIs are URIs too)."""
+    """Whether ``text`` is an absolute URI by RFC 3986 (``data:`` URIs are URIs too)."""
     head = _SCHEME.match(text)
     if head is None or not text.isascii():
         return False
@@ -135,7 +134,7 @@ def is_uri(text: str) -> bool:
 
 
 def is_http_url(text: str) -> bool:
-    """Tell whether ``text`` is an ``http`` or ``https`` URI with a host."""
+    """Whether ``text`` is an ``http`` or ``https`` URI with a host."""
     scheme, colon, rest = text.partition("://")
     if not colon or scheme.lower() not in ("http", "https") or not is_uri(text):
         return False

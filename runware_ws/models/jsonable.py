@@ -1,7 +1,7 @@
-"""Strict JSON out: what orjson would bend silently is refused.
+"""Strict JSON output: refuses what orjson would silently change.
 
-orjson writes NaN and the infinities as ``null``. A task would then say something else than its
-author meant, so such a number is an error here.
+orjson writes NaN and infinities as ``null``. A task would then differ from what its author
+meant, so such a number is an error here.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ __all__ = ["dump_json", "find_non_finite", "is_array", "is_object", "json_object
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a decoded JSON value is an object."""
+    """Whether a decoded JSON value is an object."""
     return isinstance(value, dict)
 
 
 def is_array(value: object) -> TypeGuard[Sequence[Any]]:
-    """Tell whether a value is a JSON array, or a tuple, which is written as one."""
+    """Whether a value is a JSON array, or a tuple, which is written as one."""
     return isinstance(value, list | tuple)
 
 
 def find_non_finite(value: Any, place: str = "") -> str | None:
-    """Return the place of the first NaN or infinity inside ``value``, else ``None``."""
+    """Return the place of the first NaN or infinity in ``value``, else ``None``."""
     stack: list[tuple[str, Any]] = [(place, value)]
     while stack:
         where, node = stack.pop()
@@ -47,20 +47,20 @@ _SMALL = 2048
 def dump_json(value: Any) -> bytes:
     """Return ``value`` as JSON. Raises ``ValueError`` with the reason, never with the value.
 
-    Refused: keys that are no strings, foreign types, integers beyond 64 bits, lone surrogates,
+    Refused: keys that are not strings, other types, integers beyond 64 bits, lone surrogates,
     more than 254 levels, NaN and infinities.
     """
     try:
         payload = orjson.dumps(value)
     except TypeError as error:  # orjson's own error is a TypeError
         raise ValueError(f"cannot be written as JSON: {error}") from None
-    # Only a payload with a ``null`` can hide a bent number, and few have one: the walk is rare.
+    # Only a payload with a ``null`` can hide such a number. Few have one, so the search is rare.
     if b"null" in payload:
         place = find_non_finite(value)
         if place is not None:
             raise ValueError(f"{place or 'value'}: NaN and infinity cannot be written as JSON")
-    # A payload is kept as long as its task, and orjson's own bytes keep all of the 4 KiB or so that
-    # it writes into. A copy of a small one is far cheaper.
+    # A payload lives as long as its task, and orjson's bytes keep all of the 4 KiB or so that
+    # it writes into. A copy of a small one takes far less memory.
     return b"".join((payload, b"")) if len(payload) < _SMALL else payload
 
 

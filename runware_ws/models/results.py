@@ -1,7 +1,7 @@
-"""What the server answered. Lazy and tolerant.
+"""What the server answered, read lazily and tolerantly.
 
-A result is made on the hot path, thousands a second, so making one only keeps the decoded objects;
-attributes read them on demand. The seed calls the response structure unknown: every field that
+Results are made on the hot path, thousands a second. So a new one only keeps the decoded objects,
+and attributes read them on demand. The seed calls the response structure unknown: every field that
 arrives stays in ``raw``, and a known field of a wrong type reads as ``None``.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["RecoveredBy", "Result", "ResultItem"]
 
 
 class RecoveredBy(StrEnum):
-    """How a result came home.
+    """How a result came.
 
     ``LIVE``: over the socket that sent the task. ``REPLAY``: over a later socket of the same
     session. ``POLL``: by ``getResponse``. ``ARCHIVE``: by ``getTaskDetails``. ``RESUBMIT``: the
@@ -49,7 +49,7 @@ def _number(value: Any) -> float | None:
 
 
 class ResultItem:
-    """One item of a task: a view of the object that the server sent.
+    """One item of a result: a view of the object that the server sent.
 
     ``raw`` is that object, not a copy: do not change it. ``item["key"]``, ``item.get("key")`` and
     ``"key" in item`` read it directly. Attributes are ``None`` if the server sent nothing or
@@ -122,12 +122,12 @@ class ResultItem:
 
     @property
     def delta_text(self) -> str | None:
-        """The piece of text of a streamed item (documented for REST)."""
+        """The text of a streamed item's delta (documented for REST)."""
         return self._delta("text")
 
     @property
     def delta_reasoning(self) -> str | None:
-        """The piece of reasoning of a streamed item (documented for REST)."""
+        """The reasoning of a streamed item's delta (documented for REST)."""
         return self._delta("reasoningContent")
 
     def _delta(self, key: str) -> str | None:
@@ -172,8 +172,8 @@ class Result:
     item; with ``numberResults`` above 1 look at ``items``. ``usage`` and ``cost`` are **sums over
     all items**: what the task cost.
 
-    ``raw`` holds the objects as they came, in order of arrival, which carries no meaning (use
-    ``result_index``). They are not copied: do not change them.
+    ``raw`` holds the objects as they came, in the order of arrival, which means nothing (use
+    ``result_index``). They are not copies: do not change them.
     """
 
     __slots__ = ("_items", "raw", "recovered_by", "task_uuid")

@@ -5,9 +5,9 @@ Source of every field, bound, pattern and rule below: the API description of
 what we do:
 
 * a tool's ``schema`` is declared with no properties at all, while every documented example fills
-  it: we take any JSON object;
-* ``documents`` may be "UUID, URL, or Base64" by the text, but the rules leave Base64 out: we take
-  all three.
+  it: we accept any JSON object;
+* ``documents`` may be "UUID, URL, or Base64" by the text, but the rules leave Base64 out: we
+  accept all three.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ class Tool(WireModel):
     """A tool that the model may call (seed).
 
     A ``function`` tool needs ``name`` (letters, digits, ``_`` and ``-``, at most 64) and
-    ``input_schema``; on the wire this is ``schema``, a JSON Schema object. A copy is kept: what
-    the caller does to its dict later changes nothing. ``search`` and ``codeInterpreter`` run on
+    ``input_schema``; on the wire this is ``schema``, a JSON Schema object. A copy is kept, so
+    later changes to the caller's dict have no effect. ``search`` and ``codeInterpreter`` run on
     the provider's side.
     """
 
@@ -158,7 +158,7 @@ class Tool(WireModel):
     def function(
         cls, name: str, input_schema: dict[str, Any], description: str | None = None
     ) -> Self:
-        """Define a function of the caller's. Raises ``InvalidTask``."""
+        """Define a function that the caller runs. Raises ``InvalidTask``."""
         return cls(type="function", name=name, input_schema=input_schema, description=description)
 
 
@@ -201,6 +201,6 @@ class TextInference(WireModel):
     def prompt(cls, text: str, **fields: Any) -> Self:
         """Ask one question as the user: ``TextInference.prompt("Why?", include_cost=True)``.
 
-        ``fields`` are all other fields by Python name. Raises ``InvalidTask``.
+        ``fields`` are other fields, by Python name. Raises ``InvalidTask``.
         """
         return cls(messages=[Message(role="user", content=text)], **fields)

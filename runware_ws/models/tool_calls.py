@@ -1,4 +1,4 @@
-"""Tool calls in a result. The shape on the wire is unsure, so several are read."""
+"""Tool calls in a result. The shape on the wire is not certain, so several are read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ToolCall", "call_source", "parse_tool_calls"]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that the model asks for.
+    """A tool call by the model.
 
     ``id`` is ``None`` if the server gave none. ``arguments`` is empty if the server's
-    arguments are no JSON object (a model can write broken JSON); look into ``raw`` then.
+    arguments are not a JSON object (a model can write broken JSON); ``raw`` has them then.
     """
 
     id: str | None
@@ -36,7 +36,7 @@ def _arguments(value: Any) -> dict[str, Any]:
 
 
 def call_source(entry: dict[str, Any]) -> dict[str, Any]:
-    """Where the name and the arguments of a call stand: some gateways nest them in ``function``."""
+    """The object with the name and arguments of a call: some gateways nest it in ``function``."""
     inner = entry.get("function")
     return inner if is_object(inner) else entry
 

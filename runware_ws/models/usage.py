@@ -15,7 +15,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _add(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add numbers key by key, also in nested objects; of anything else keep the first."""
+    """Add numbers key by key, also in nested objects; of other values keep the first."""
     for key, value in more.items():
         have = into.get(key)
         if is_object(value) and (have is None or is_object(have)):
@@ -31,7 +31,7 @@ def _add(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 class Usage:
     """A view of a ``usage`` object; ``raw`` is the object itself.
 
-    The spelling of its fields is unsure, so the common ones are read: ``inputTokens`` or
+    The spelling of its fields is not certain, so the common ones are read: ``inputTokens`` or
     ``promptTokens``, ``outputTokens`` or ``completionTokens``, ``totalTokens``, each also in
     snake case. ``None`` means that the server did not say.
     """
@@ -71,7 +71,7 @@ class Usage:
 
     @classmethod
     def total(cls, parts: Sequence[Usage]) -> Usage | None:
-        """Return the sum of ``parts``; the only part itself; ``None`` of nothing."""
+        """Return the sum of ``parts``; a single part itself; ``None`` for no parts."""
         if len(parts) <= 1:
             return parts[0] if parts else None
         summed: dict[str, Any] = {}

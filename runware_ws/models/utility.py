@@ -1,7 +1,7 @@
-"""The small tasks that are no inference: authentication, ping, and the two questions.
+"""The small tasks that are not inference: authentication, ping, and the two questions.
 
-``authentication`` and ``ping`` are the client's own business (``validate_task`` refuses them);
-``getResponse`` and ``getTaskDetails`` are read-only and may be sent by anybody, at any time.
+Only the client itself sends ``authentication`` and ``ping`` (``validate_task`` refuses them);
+``getResponse`` and ``getTaskDetails`` are read-only and may be sent at any time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class AuthenticationTask(WireModel):
     connection_session_uuid: Omittable[_SessionUUID] = None
 
     def to_json(self) -> bytes:
-        """Return the task as UTF-8 JSON, **with the key in clear**: for the socket only."""
+        """Return the task as UTF-8 JSON, **with the key unmasked**: for the socket only."""
         wire = self.to_wire()
         wire["apiKey"] = self.api_key.get_secret_value()
         return orjson.dumps(wire)
 
     def __getstate__(self) -> NoReturn:
-        raise TypeError("an AuthenticationTask holds the API key and is not pickled")
+        raise TypeError("an AuthenticationTask holds the API key and cannot be pickled")
 
 
 class PingTask(WireModel):
@@ -61,7 +61,7 @@ class GetResponseTask(WireModel):
 class GetTaskDetailsTask(WireModel):
     """Ask the archive for an executed task (documented, observed). ``task_uuid`` is that task's.
 
-    What the server answers while the task still runs is unsure.
+    It is not certain what the server answers while the task still runs.
     """
 
     task_type: Literal["getTaskDetails"] = "getTaskDetails"

@@ -1,8 +1,8 @@
 """The gate before the wire: every task passes ``validate_task`` once.
 
-A ``TextInference`` is valid already. A dict for Claude Haiku 4.5 is checked wholly. A dict for any
-other model or task type passes with checks of its envelope only: the schemas of other models are
-the server's business, and new ones appear without us.
+A ``TextInference`` is already valid. A dict for Claude Haiku 4.5 is checked completely. In a dict
+for any other model or task type, only the envelope is checked: other models' schemas are the
+server's business, and new ones appear all the time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ABOUT_ANOTHER_TASK = frozenset({"getResponse", "getTaskDetails"})
 
 
 class ValidatedTask(NamedTuple):
-    """A task that may go on the wire, with what the client needs to know of it.
+    """A task that may be sent, with what the client needs to know about it.
 
     ``uuid`` is in lower case. ``delivery`` is ``sync`` if the task does not say.
     ``number_results`` is 1 if it does not say. ``model`` is ``None`` if there is none.
@@ -49,9 +49,9 @@ def validate_task(task: WireModel | Mapping[str, Any]) -> ValidatedTask:
     """Check a task and write its JSON; ``task`` is never changed.
 
     ``task`` is a ``TextInference`` (or another request model) or a mapping in the wire's spelling.
-    A missing ``taskUUID`` is made; a missing ``taskType`` is filled in for a known model.
+    A missing ``taskUUID`` is created; a missing ``taskType`` is filled in for a known model.
 
-    Raises ``InvalidTask`` that lists every problem found, by place and rule, never by value.
+    Raises an ``InvalidTask`` that lists every problem, by place and rule, never by value.
     """
     wire: dict[str, Any]
     if type(task) is dict:
@@ -97,9 +97,9 @@ def _task_type(wire: dict[str, Any], problems: list[str]) -> str:
     elif not isinstance(value, str) or not value.strip():
         problems.append("taskType: must be a non-empty string")
     elif value.strip().lower() in _CLIENT_OWN:
-        problems.append("taskType: authentication and ping are done by the client itself")
+        problems.append("taskType: the client itself sends authentication and ping")
     elif value in _ABOUT_ANOTHER_TASK and "taskUUID" not in wire:
-        # A fresh UUID, as for other tasks, could never be the one that is asked about.
+        # A fresh UUID, as for other tasks, could not be that of the task asked about.
         problems.append("taskUUID: is required; it is the UUID of the task asked about")
     else:
         return value

@@ -1,4 +1,4 @@
-"""The server's errors, in all spellings that are known. Nothing here ever raises.
+"""The server's errors, in all known spellings. Nothing here ever raises.
 
 Spellings: ``{"errors": [{…}]}`` (seed); ``{"error": {…}}`` and ``{"error": [{…}]}`` (observed);
 ``{"error": true, "errorId": 19, "errorMessage": "…"}`` (documented, old style); and an item of
@@ -21,11 +21,11 @@ UNKNOWN_CODE = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class WireError:
-    """One error as the server told it.
+    """One error, as the server reported it.
 
     ``code`` is ``"unknown"`` and ``message`` is empty if the server gave none. ``parameter`` is
     a name, a tuple of names, or ``None``. ``task_uuid`` is in lower case; ``None`` means that the
-    error names no task: it must not be blamed on one. ``raw`` is the object as it came.
+    error names no task, and must not be attributed to one. ``raw`` is the object as it came.
     """
 
     code: str
@@ -38,12 +38,12 @@ class WireError:
 
     @property
     def family(self) -> ErrorFamily:
-        """What kind of trouble this is; see ``error_codes``."""
+        """The kind of trouble; see ``error_codes``."""
         return family(self.code)
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request, as a new task, is worth another try."""
+        """Whether the same request, as a new task, is worth a retry."""
         return retryable(self.family)
 
 
@@ -76,9 +76,9 @@ def _code(source: Mapping[str, Any]) -> str:
 
 
 def _error(value: Any, frame: Mapping[str, Any]) -> WireError:
-    """Make an error of whatever stands in an error's place."""
+    """Make an error from whatever is in an error's place."""
     if not is_object(value):
-        # ``true`` is the old style: its facts stand beside it, in the frame itself.
+        # ``true`` is the old style: the facts are next to it, in the frame itself.
         source = {k: v for k, v in frame.items() if k not in ("data", "errors")}
         message = value if isinstance(value, str) else _text(source, "errorMessage", "message")
     else:
@@ -101,7 +101,7 @@ def _values(frame: Mapping[str, Any]) -> list[Any]:
     for key in ("errors", "error"):
         value = frame.get(key)
         if is_array(value):
-            # An empty object in a list is still an error that the server meant to tell.
+            # An empty object in a list is still an error that the server meant to report.
             found.extend(entry for entry in value if entry is not None)
         elif value is not None and value is not False:
             found.append(value)
@@ -109,14 +109,14 @@ def _values(frame: Mapping[str, Any]) -> list[Any]:
 
 
 def parse_errors(frame: Mapping[str, Any]) -> list[WireError]:
-    """Return the errors of a whole decoded frame, in order; the same error once.
+    """Return the errors of a whole decoded frame, in order and without duplicates.
 
     Wrong types never raise: what cannot be read is left out of the fields and stays in ``raw``.
-    Errors inside ``data`` items are not looked at; see ``parse_item_error``.
+    Errors inside ``data`` items are not read here; see ``parse_item_error``.
     """
     if "errors" not in frame and "error" not in frame:
         return []
-    # ``raw`` does not count: the same error may stand under both spellings of the key.
+    # ``raw`` does not count: the same error may appear under both spellings of the key.
     errors: dict[WireError, WireError] = {}
     for value in _values(frame):
         error = _error(value, frame)
@@ -125,10 +125,10 @@ def parse_errors(frame: Mapping[str, Any]) -> list[WireError]:
 
 
 def parse_item_error(item: Mapping[str, Any]) -> WireError | None:
-    """Return the error of one ``data`` item, ``None`` if it tells of none.
+    """Return the error of one ``data`` item, ``None`` if it has none.
 
-    An item tells of one with ``status: "error"`` (documented), or by an error of its own under
-    ``error`` or ``errors``. The task of the item is the error's task.
+    An item has an error if its ``status`` is ``"error"`` (documented), or if there is one under
+    ``error`` or ``errors``. The error's task is the item's.
     """
     errors = parse_errors(item)
     if errors:

@@ -55,7 +55,7 @@ def test_errors_name_the_path(tmp_path: Path) -> None:
     folder.mkdir()
     cases = {
         empty: "is empty",
-        unknown: "cannot tell the type",
+        unknown: "unknown type of file",
         folder: "is a directory",
         tmp_path / "missing.png": "no such file",
     }

@@ -88,8 +88,8 @@ def test_other_models_pass_with_their_envelope_checked() -> None:
         ({"taskType": ""}, "taskType: must be a non-empty string"),
         ({"taskType": None}, "taskType: must be a non-empty string"),
         ({"taskType": 5}, "taskType: must be a non-empty string"),
-        ({"taskType": "authentication"}, "done by the client itself"),
-        ({"taskType": "ping", "ping": True}, "done by the client itself"),
+        ({"taskType": "authentication"}, "the client itself sends"),
+        ({"taskType": "ping", "ping": True}, "the client itself sends"),
         ({"taskType": "getResponse"}, "taskUUID: is required"),
         ({"taskType": "x", "taskUUID": "x"}, "taskUUID: must be a UUID v4"),
         ({"taskType": "x", "taskUUID": None}, "taskUUID: must be a UUID v4"),
@@ -145,7 +145,7 @@ def test_utility_models_pass_and_the_clients_own_are_refused() -> None:
     checked = validate_task(GetResponseTask(task_uuid=UUID))
     assert (checked.uuid, checked.task_type, checked.model) == (UUID, "getResponse", None)
     for own in (PingTask(), AuthenticationTask.from_wire({"apiKey": "s3cret"})):
-        with pytest.raises(InvalidTask, match="done by the client itself") as caught:
+        with pytest.raises(InvalidTask, match="the client itself sends") as caught:
             validate_task(own)
         assert "s3cret" not in str(caught.value)
 
