@@ -17,7 +17,7 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._io.sse import EventReader, EventTooBig
-from runware_ws._io.transport.common import forget_unsent, retry_after
+from runware_ws._io.transport.common import CHUNK, forget_unsent, retry_after
 from runware_ws.classify import Loss, LossKind
 
 __all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words"]
@@ -25,7 +25,6 @@ __all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words"]
 _REFUSAL_WAIT = 1.0  # seconds to read the body of a refusal
 _REST_WAIT = 0.1  # seconds between the end mark and the end of the answer
 _REST = 64 * 1024  # bytes allowed after the end mark
-_PIECE = 64 * 1024  # a large request is sent in pieces, so that its progress shows
 _LARGEST_HEAD = 64 * 1024  # bytes of an answer's status and headers
 _LARGEST_REFUSAL = 64 * 1024  # bytes read of the body of a refusal
 _DONE = b"[DONE]"  # the last event of a stream (documented)
@@ -148,10 +147,10 @@ class HttpConnection:
         is worth reading, so this does not raise.
         """
         try:
-            for start in range(0, len(data), _PIECE):
+            for start in range(0, len(data), CHUNK):
                 watch.wait()
                 # From here on, some of it may have been sent.
-                await self._stream.send(data[start : start + _PIECE])
+                await self._stream.send(data[start : start + CHUNK])
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
             self._unsent = words(exc)
 

@@ -1,4 +1,4 @@
-"""The public verbs."""
+"""The client: one connection, and the verbs that run tasks on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Mapping,
     Sized,
 )
 from copy import copy
@@ -19,10 +18,10 @@ from typing import Any, Self, TypeVar, Unpack, get_args
 import anyio
 
 from runware_ws._checks import choice, count, refusal, seconds
-from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws._core.states import ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.durations import Durations
-from runware_ws._core.tasks.record import FOREVER, SOURCE_RANK, Carrier, TaskRecord
+from runware_ws._core.tasks.record import FOREVER, Carrier, TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
 from runware_ws._io.keys import ApiKey, KeySource
@@ -33,17 +32,16 @@ from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws._urls import socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
 from runware_ws.client.mapping import MapRun, Outcome, run_map
+from runware_ws.client.snapshot import stats_of
 from runware_ws.client.streams import CarrierChoice, TaskStream
+from runware_ws.client.tasks import Task, as_stream, validate_whole
 from runware_ws.config import Config, ConfigOptions
-from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed, InvalidTask
+from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
 from runware_ws.messages import Messages
-from runware_ws.models import RecoveredBy, Result, TextInference, ValidatedTask, validate_task
+from runware_ws.models import RecoveredBy, Result, ValidatedTask, validate_task
 from runware_ws.stats import Stats
 
-__all__ = ["Client", "DrainReport", "Task"]
-
-Task = TextInference | Mapping[str, Any]
-"""What can be run: a request model, or a plain dict in the wire's spelling."""
+__all__ = ["Client", "DrainReport"]
 
 T = TypeVar("T", bound=Task)
 
@@ -278,7 +276,9 @@ class Client:
         driver = self._running()
         now = driver.now()
         waiter = driver.waiting.waiter()
-        record = self._record(_whole(task), self._deadline(timeout, now), now, waiter=waiter)
+        record = self._record(
+            validate_whole(task), self._deadline(timeout, now), now, waiter=waiter
+        )
         driver.submit(record)
         try:
             await waiter
@@ -440,7 +440,9 @@ class Client:
         now = self._running().now()
         # A map looks at a task only when it has ended.
         watched = on_done is None
-        record = self._record(_whole(task), self._deadline(timeout, now), now, watched=watched)
+        record = self._record(
+            validate_whole(task), self._deadline(timeout, now), now, watched=watched
+        )
         return self._submit(record, on_done)
 
     def _seconds(self, timeout: float | Unset | None) -> float | None:

@@ -16,9 +16,10 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from runware_ws._io.keys import ApiKey
 from runware_ws._io.transport.base import Dial, HttpPost
-from runware_ws.client.client import UNSET, Client, DrainReport, Task, Unset
+from runware_ws.client.client import UNSET, Client, DrainReport, Unset
 from runware_ws.client.mapping import TURN, MapRun, Outcome
 from runware_ws.client.streams import CarrierChoice, TaskStream
+from runware_ws.client.tasks import Task
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError
 from runware_ws.messages import Message, MessageEvent, MessageStream

@@ -25,7 +25,7 @@ from runware_ws import (
     TaskTimeout,
     TextInference,
 )
-from runware_ws.client.client import Task
+from runware_ws.client.tasks import Task
 from runware_ws.emulator import Emulator, ReplyError, Request
 from runware_ws.testing.network import MemoryNetwork
 from tests import virtual
