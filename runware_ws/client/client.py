@@ -34,35 +34,16 @@ from runware_ws.client.handle import TaskHandle, outcome_of
 from runware_ws.client.mapping import MapRun, Outcome, run_map
 from runware_ws.client.snapshot import stats_of
 from runware_ws.client.streams import CarrierChoice, TaskStream
-from runware_ws.client.tasks import Task, as_stream, validate_whole
+from runware_ws.client.tasks import Task, validate_stream
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
 from runware_ws.messages import Messages
-from runware_ws.models import RecoveredBy, Result, ValidatedTask, validate_task
+from runware_ws.models import RecoveredBy, Result, ValidatedTask
 from runware_ws.stats import Stats
 
 __all__ = ["Client", "DrainReport"]
 
 T = TypeVar("T", bound=Task)
-
-
-def _as_stream(task: Task) -> Task:
-    if isinstance(task, TextInference):
-        return task.model_copy(update={"delivery_method": "stream"})
-    # What is no task at all is told so where tasks are checked.
-    return {**task, "deliveryMethod": "stream"} if isinstance(task, Mapping) else task
-
-
-def _whole(task: Task) -> ValidatedTask:
-    """Check a task whose answer is read as a whole."""
-    valid = validate_task(task)
-    if valid.delivery == "stream":
-        raise InvalidTask(
-            "deliveryMethod: use client.stream(task) for a stream",
-            problems=("deliveryMethod: 'stream' needs client.stream",),
-            task_uuid=valid.uuid,
-        )
-    return valid
 
 
 NOT_STARTED = "use the client as: async with Client() as client, or await client.start()"
@@ -341,13 +322,7 @@ class Client:
         """
         driver = self._running()
         choice("carrier", carrier, of=get_args(CarrierChoice))
-        valid = validate_task(_as_stream(task))
-        if valid.number_results > 1:
-            raise InvalidTask(
-                "numberResults: a stream has one result, and nothing tells the parts of two apart",
-                problems=("numberResults: must be 1 in a stream",),
-                task_uuid=valid.uuid,
-            )
+        valid = validate_stream(task)
         now = driver.now()
         deltas = Deltas()
         record = self._record(
@@ -505,45 +480,7 @@ class Client:
 
     def stats(self) -> Stats:
         """A snapshot of the client's counts and state. May be called from any thread."""
-        core = self._looked_at().core
-        counts = core.counters
-        return Stats(
-            submitted=counts.submitted,
-            answered=counts.ends[TaskState.DONE],
-            failed=counts.ends[TaskState.FAILED],
-            timed_out=counts.ends[TaskState.TIMED_OUT],
-            cancelled=counts.ends[TaskState.CANCELLED],
-            unknown=counts.ends[TaskState.UNKNOWN],
-            closed=counts.ends[TaskState.CLOSED],
-            recovered_by={
-                source.value: counts.sources[rank]
-                for source, rank in SOURCE_RANK.items()
-                if counts.sources[rank]
-            },
-            pending=core.pending,
-            in_flight=core.in_flight,
-            state=core.state.value,
-            session_uuid=core.session_uuid,
-            dials=counts.dials,
-            connections=counts.connections,
-            reconnects=max(0, counts.connections - 1),
-            resumes=counts.resumes,
-            sessions_lost=counts.sessions_lost,
-            frames_in=counts.frames_in,
-            frames_out=counts.frames_out,
-            bytes_in=counts.bytes_in,
-            bytes_out=counts.bytes_out,
-            pings=counts.pings,
-            posts=counts.posts,
-            polls=counts.polls,
-            archive_questions=counts.archive_questions,
-            resends=counts.resends,
-            receipts=counts.receipts,
-            duplicates=counts.duplicates,
-            strays=counts.strays,
-            malformed=counts.malformed,
-            notices=counts.notices,
-        )
+        return stats_of(self._looked_at().core)
 
     def _running(self) -> Driver:
         driver = self._driver

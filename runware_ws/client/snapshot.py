@@ -44,6 +44,7 @@ def stats_of(core: SessionCore) -> Stats:
         bytes_in=counts.bytes_in,
         bytes_out=counts.bytes_out,
         pings=counts.pings,
+        posts=counts.posts,
         polls=counts.polls,
         archive_questions=counts.archive_questions,
         resends=counts.resends,

@@ -8,17 +8,29 @@ from typing import Any
 from runware_ws.errors import InvalidTask
 from runware_ws.models import TextInference, ValidatedTask, validate_task
 
-__all__ = ["Task", "as_stream", "validate_whole"]
+__all__ = ["Task", "validate_stream", "validate_whole"]
 
 Task = TextInference | Mapping[str, Any]
 """What can be run: a request model, or a plain dict in the wire's spelling."""
 
 
-def as_stream(task: Task) -> Task:
-    """The same task, with its answer as a stream."""
+def validate_stream(task: Task) -> ValidatedTask:
+    """Check a task whose answer is read as a stream, which it becomes if it is none."""
+    stream: Task
     if isinstance(task, TextInference):
-        return task.model_copy(update={"delivery_method": "stream"})
-    return {**task, "deliveryMethod": "stream"}
+        stream = task.model_copy(update={"delivery_method": "stream"})
+    else:
+        # What is not a task at all is refused by the check.
+        known = isinstance(task, Mapping)  # pyright: ignore[reportUnnecessaryIsInstance]
+        stream = {**task, "deliveryMethod": "stream"} if known else task
+    valid = validate_task(stream)
+    if valid.number_results > 1:
+        raise InvalidTask(
+            "numberResults: a stream has one result, and nothing tells the parts of two apart",
+            problems=("numberResults: must be 1 in a stream",),
+            task_uuid=valid.uuid,
+        )
+    return valid
 
 
 def validate_whole(task: Task) -> ValidatedTask:

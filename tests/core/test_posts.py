@@ -556,6 +556,7 @@ def test_a_refusal_is_told_as_the_error_it_is(
     record = bench.sent()
     bench.end(record, ending)
     error = ended(record, TaskState.FAILED)
+    assert error is not None
     assert type(error) is kind
     assert (error.submitted.value, error.safe_to_resend) == (submitted, safe)
     assert error.task_uuid == record.uuid
@@ -583,6 +584,7 @@ def test_what_no_try_can_cure_is_told_before_anything_is_sent(
     record = bench.stream()
     bench.end(record, PostEnding(Ending.REFUSED, Loss(kind, detail="why")))
     told = ended(record, TaskState.FAILED)
+    assert told is not None
     assert type(told) is error
     assert told.submitted is Submitted.NO
     assert "why" in told.message
