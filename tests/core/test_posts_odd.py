@@ -12,7 +12,8 @@ from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws.errors import AuthenticationError, Submitted
-from tests.core.bench import OTHER_SESSION, ended, item
+from runware_ws.events import SessionResumed
+from tests.core.bench import OTHER_SESSION, SESSION, ended, item
 from tests.core.test_posts import CUT, DONE, HttpBench, refused
 
 USAGE: dict[str, Any] = {"usage": {"promptTokens": 3}}
@@ -170,6 +171,21 @@ def test_what_a_post_brings_does_not_calm_the_redials() -> None:
     bench.end(record, DONE)
     bench.cut()
     assert bench.delays == [1, 2, 3, 4, 5]
+
+
+def test_what_a_post_brings_before_the_authentication_is_no_replay() -> None:
+    bench = HttpBench()
+    bench.begin()
+    record, other = bench.sent(), bench.written_task()
+    bench.cut()
+    bench.step(0.25)
+    bench.open()
+    bench.delta(record, "a", finishReason="stop")
+    bench.end(record, DONE)
+    bench.say({"data": [{"taskType": "authentication", "connectionSessionUUID": SESSION}]})
+    bench.answer(other)
+    bench.step(5)
+    assert [event.replayed for event in bench.events(SessionResumed)] == [1]
 
 
 # The memory of what ended

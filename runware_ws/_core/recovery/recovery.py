@@ -355,7 +355,7 @@ class Recovery:
             return
         if not self.ready:
             # The replay may come before the reply to the authentication.
-            if answered:
+            if answered and record.pushed:
                 self.replay.early()
             return
         older = ladder.disturbed or record.generation != self._generation
