@@ -59,6 +59,11 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._open()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._scope.cancel_called
+
     def start_soon(self, func: Callable[..., Awaitable[object]], *args: object, name: str) -> None:
         """Run ``func(*args)`` in the caller's context, but outside the caller's scopes."""
         if self.ended:

@@ -34,7 +34,7 @@ from runware_ws.client.handle import TaskHandle, outcome_of
 from runware_ws.client.mapping import MapRun, Outcome, run_map
 from runware_ws.client.snapshot import stats_of
 from runware_ws.client.streams import CarrierChoice, TaskStream
-from runware_ws.client.tasks import Task, validate_stream
+from runware_ws.client.tasks import Task, validate_stream, validate_whole
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
 from runware_ws.messages import Messages
