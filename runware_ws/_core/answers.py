@@ -67,8 +67,8 @@ class Answers:
 
     def take(self, said: Reading, now: float) -> Change | None:
         """Act on one reading; what it changed about the connection, if it did."""
-        if said.__class__ is tuple:
-            self._straight(*said, now)
+        if isinstance(said, tuple):
+            self._straight(said[0], said[1], now)
             return None
         match said:
             case Single(record=record):
