@@ -18,6 +18,8 @@ from runware_ws._core.inbound.meaning import (
     fresh_items,
     meaning,
     meaning_for,
+    owner_of,
+    was_alone,
 )
 from runware_ws._core.inbound.router import (
     Control,
@@ -221,7 +223,8 @@ class Answers:
         elif means is Meaning.RESULT:
             self._table.stray(uuid, item, size, now)
         elif means is Meaning.ARCHIVE:
-            for result in archived(item)[0]:
+            default = uuid if was_alone(item) else None
+            for result in _by_owner(archived(item)[0], default).get(uuid, []):
                 self._table.stray(uuid, result, size, now)
 
     def _overhear(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
@@ -307,19 +310,46 @@ class Answers:
         self._ends.end(record, DONE, now)
 
     def _archive(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+        """An answer of the archive, which may list the whole array that a task was sent in.
+
+        Each entry belongs to the task that it names. One that names none belongs to this task
+        only if nothing else was in that request.
+        """
         results, errors = archived(item)
-        if results:
-            record.confirm()
-            self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
-        elif not errors:
-            if item.get("request"):
+        default = record.uuid if was_alone(item) else None
+        listed = _by_owner(results, default)
+        failed = _by_owner(errors, default)
+        mine, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
+        if not mine and not faults:
+            if item.get("request") or listed or failed:
                 self._recovery.still_running(record, now)
             else:
                 # It names the task, but has nothing about it.
                 self._recovery.denied(record, ErrorFamily.NOT_FOUND, now)
-        if errors and not record.ended:
-            told = {"taskUUID": record.uuid, "errors": errors}
-            for error in self._router.errors_of(told)[:1]:
+        self._listed(record, mine, faults, now)
+        for uuid in {**listed, **failed}:
+            other = self._table.tasks.get(uuid)
+            if other is not None and not other.posted:
+                self._listed(other, listed.get(uuid, []), failed.get(uuid, []), now)
+
+    def _listed(
+        self,
+        record: TaskRecord,
+        results: list[dict[str, Any]],
+        errors: list[dict[str, Any]],
+        now: float,
+    ) -> None:
+        """What the archive has of one task."""
+        if results:
+            record.confirm()
+            self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
+        told = {"taskUUID": record.uuid, "errors": errors}
+        for error in self._router.errors_of(told)[:1] if errors else ():
+            if record.ended:
+                return
+            if self._is_receipt(record, error):
+                self._recovery.receipt(record, now)
+            else:
                 self._ends.refuse(record, error, now)
 
     # Errors
@@ -358,15 +388,20 @@ class Answers:
     def task_error(self, record: TaskRecord, error: WireError, now: float) -> None:
         """The server says an error about a task, or about a question about it."""
         self._progress(record)
-        ladder = record.ladder
-        if error.family is ErrorFamily.CONFLICT and (
-            record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused
-        ):
+        if self._is_receipt(record, error):
             self._recovery.receipt(record, now)
         elif not is_answer_to_question(record, error) or self._recovery.denied(
             record, error.family, now
         ):
             self._ends.refuse(record, error, now)
+
+    @staticmethod
+    def _is_receipt(record: TaskRecord, error: WireError) -> bool:
+        """Whether a conflict only says that an earlier copy of this very task had arrived."""
+        ladder = record.ladder
+        return error.family is ErrorFamily.CONFLICT and (
+            record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused
+        )
 
     def _only_suspect(self, error: WireError) -> TaskRecord | None:
         """The task that an error without a taskUUID provably belongs to, if there is one.
@@ -397,3 +432,15 @@ class Answers:
                 count=counters.malformed,
             )
         )
+
+
+def _by_owner(
+    entries: list[dict[str, Any]], default: str | None
+) -> dict[str, list[dict[str, Any]]]:
+    """Entries by the task that they name; one that names none is ``default``'s, or nobody's."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        uuid = owner_of(entry) or default
+        if uuid is not None:
+            found.setdefault(uuid, []).append(entry)
+    return found

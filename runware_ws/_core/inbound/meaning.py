@@ -15,6 +15,8 @@ __all__ = [
     "fresh_items",
     "meaning",
     "meaning_for",
+    "owner_of",
+    "was_alone",
 ]
 
 
@@ -138,6 +140,22 @@ def fresh_items(
         elif listing:
             unmatched = [old for old in unmatched if old is not match]
     return fresh
+
+
+def owner_of(entry: dict[str, Any]) -> str | None:
+    """The taskUUID that an entry carries, in lower case; ``None`` if it carries none."""
+    uuid = entry.get("taskUUID")
+    return uuid.lower() if isinstance(uuid, str) and uuid else None
+
+
+def was_alone(item: dict[str, Any]) -> bool:
+    """Whether an answer to ``getTaskDetails`` is about a request that held one task only.
+
+    The archive keeps request and response "exactly as sent and received" (documented). So for
+    a task that was sent in an array it may list the whole array (unsure).
+    """
+    request = item.get("request")
+    return not isinstance(request, list) or len(cast("list[Any]", request)) <= 1
 
 
 def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
