@@ -90,6 +90,8 @@ MUST_HAPPEN = (
     "event: SessionResumed",
     "event: TaskResent",
     "conflict",
+    "archive lists an array",
+    "archive keeps a refusal",
     "claimed",
     # The network.
     "fault: cut",

@@ -240,4 +240,6 @@ class Judge:
             return None
         if work.delivery == "async":
             return work.finished_at
+        if work.refused and traits.archive_keeps == "for-good":
+            return None
         return work.finished_at + traits.archive_delay if traits.archive else None

@@ -103,6 +103,7 @@ class Server:
         end.spoke_at = self._loop.now
         answers: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
+        array: list[Work] = []
         for task in json.loads(data):
             kind = task["taskType"]
             if kind == "authentication":
@@ -117,7 +118,12 @@ class Server:
                 answers += items
                 errors += failed
             else:
+                known = task["taskUUID"] in self.works
                 self._task(socket, end.session, task)
+                work = self.works.get(task["taskUUID"])
+                if work is not None and not known:
+                    array.append(work)
+                    work.array = array
         if answers or errors:
             self._wire.happened("question", socket)
         self._say_answers(socket, answers, errors)
@@ -284,6 +290,7 @@ class Server:
         if work is not None and now >= work.registered_at:
             self._story.tell("server", f"conflict {short(uuid)}")
             self._story.count("conflict")
+            work.refused = True
             self.errors_sent.setdefault(uuid, set()).add("conflictTaskUUID")
             return {"code": "conflictTaskUUID", "message": "used before", "taskUUID": uuid}
         if work is not None:
@@ -362,8 +369,13 @@ class Server:
         work = self.works.get(uuid)
         ask = responses if kind == "getResponse" else details
         items, errors = ask(work, uuid, self.traits, self._loop.now)
-        if work is not None and work.error is not None:
-            self.errors_sent.setdefault(uuid, set()).add(work.plan.code)
+        for each in (work, *work.array) if work is not None else ():
+            if each.error is not None:
+                self.errors_sent.setdefault(each.plan.uuid, set()).add(each.plan.code)
+        if work is not None and len(work.array) > 1 and self.traits.archive_array and items:
+            self._story.count("archive lists an array")
+        if work is not None and work.refused and self.traits.archive_keeps != "nothing":
+            self._story.count("archive keeps a refusal")
         for error in errors:
             self.errors_sent.setdefault(uuid, set()).add(error["code"])
         return items, errors

@@ -53,6 +53,10 @@ class Traits:
     ``exact``-ly what did not arrive, or ``lost``."""
     archive: bool = True
     archive_delay: float = 0.0
+    archive_array: bool = False
+    """``getTaskDetails`` lists the whole array that the task was sent in."""
+    archive_keeps: str = "nothing"
+    """The refusal of a copy stands in the archive: ``while-running``, or ``for-good``."""
     details_running: str = "not-found"
     """``getTaskDetails`` of a running task: ``not-found`` or ``processing``."""
     answers_joined: bool = False
@@ -75,7 +79,7 @@ class Traits:
     @property
     def reliable(self) -> bool:
         """Whether every answer can be had in the end, whatever happens to sockets."""
-        return self.archive and self.limit_in is None
+        return self.archive and self.limit_in is None and self.archive_keeps != "for-good"
 
 
 def draw_traits(rng: Random) -> Traits:
@@ -90,6 +94,8 @@ def draw_traits(rng: Random) -> Traits:
         dying=rng.choice(("again", "again", "exact", "lost")),
         archive=rng.random() < 0.85,
         archive_delay=rng.choice((0.0, 0.0, 0.5, 2.0)),
+        archive_array=rng.random() < 0.4,
+        archive_keeps=rng.choice(("nothing",) * 4 + ("while-running", "while-running", "for-good")),
         details_running=rng.choice(("not-found", "processing")),
         answers_joined=rng.random() < 0.5,
         answers_typed=rng.choice(("question", "task", "none")),

@@ -40,6 +40,10 @@ class Work:
     items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     error: dict[str, Any] | None = None
     finished_at: float | None = None
+    refused: bool = False
+    """A copy of it was refused."""
+    array: list[Work] = field(default_factory=list["Work"])
+    """The tasks that came in one message with it, itself among them."""
 
     def item(self, index: int, *, upper: bool) -> dict[str, Any]:
         """The result number ``index``: it tells whose it is."""
@@ -124,12 +128,29 @@ def details(
         "taskUUID": uuid,
         "request": [{"taskType": work.task_type, "taskUUID": uuid}],
     }
-    if work.finished_at is None or now < work.finished_at + traits.archive_delay:
+    running = work.finished_at is None or now < work.finished_at + traits.archive_delay
+    if work.refused and (
+        traits.archive_keeps == "for-good" or (traits.archive_keeps == "while-running" and running)
+    ):
+        kept = {"code": "conflictTaskUUID", "message": "used before", "taskUUID": uuid}
+        return [{**answer, "response": {"errors": [kept]}}], []
+    if running:
         if traits.details_running == "not-found":
             return [], missing
         return [{**answer, "response": {"status": "processing", "taskUUID": uuid}}], []
+    if traits.archive_array and len(work.array) > 1:
+        others = [each for each in work.array if each is not work]
+        answer["request"] += [
+            {"taskType": each.task_type, "taskUUID": each.plan.uuid} for each in others
+        ]
+        listed = [each for each in (*others, work) if each.finished_at is not None]
+        response: dict[str, Any] = {"data": [item for each in listed for item in each.items]}
+        failures = [each.failure(anonymous=False) for each in listed if each.error is not None]
+        if failures:
+            response["errors"] = failures
+        return [{**answer, "response": response}], []
     if work.error is not None:
-        response: dict[str, Any] = {"errors": [work.failure(anonymous=False)]}
+        response = {"errors": [work.failure(anonymous=False)]}
         if work.items:
             response["data"] = work.items
     elif len(work.items) == 1:
