@@ -47,6 +47,8 @@ __all__ = ["Answers"]
 _LIVE, _REPLAY = RecoveredBy.LIVE, RecoveredBy.REPLAY
 _WHOLE = (RecoveredBy.ARCHIVE, RecoveredBy.RESUBMIT)
 
+_Entries = dict[str, list[dict[str, Any]]]
+
 
 class Answers:
     """Acts on readings."""
@@ -223,9 +225,10 @@ class Answers:
         elif means is Meaning.RESULT:
             self._table.stray(uuid, item, size, now)
         elif means is Meaning.ARCHIVE:
-            default = uuid if was_alone(item) else None
-            for result in _by_owner(archived(item)[0], default).get(uuid, []):
+            listed, failed = self._entries(item, uuid)
+            for result in listed.pop(uuid, []):
                 self._table.stray(uuid, result, size, now)
+            self._list_others(listed, failed, now)
 
     def _overhear(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """An item of a stream that was given up, from the socket or POST that carries it."""
@@ -315,10 +318,7 @@ class Answers:
         Each entry belongs to the task that it names. One that names none belongs to this task
         only if nothing else was in that request.
         """
-        results, errors = archived(item)
-        default = record.uuid if was_alone(item) else None
-        listed = _by_owner(results, default)
-        failed = _by_owner(errors, default)
+        listed, failed = self._entries(item, record.uuid)
         mine, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
         if not mine and not faults:
             if item.get("request") or listed or failed:
@@ -327,6 +327,17 @@ class Answers:
                 # It names the task, but has nothing about it.
                 self._recovery.denied(record, ErrorFamily.NOT_FOUND, now)
         self._listed(record, mine, faults, now)
+        self._list_others(listed, failed, now)
+
+    @staticmethod
+    def _entries(item: dict[str, Any], uuid: str) -> tuple[_Entries, _Entries]:
+        """The results and errors in an answer about ``uuid``, by the task that they belong to."""
+        results, errors = archived(item)
+        default = uuid if was_alone(item) else None
+        return _by_owner(results, default), _by_owner(errors, default)
+
+    def _list_others(self, listed: _Entries, failed: _Entries, now: float) -> None:
+        """What an answer about one task has of the other tasks of its array."""
         for uuid in {**listed, **failed}:
             other = self._table.tasks.get(uuid)
             if other is not None and not other.posted:
@@ -434,11 +445,9 @@ class Answers:
         )
 
 
-def _by_owner(
-    entries: list[dict[str, Any]], default: str | None
-) -> dict[str, list[dict[str, Any]]]:
+def _by_owner(entries: list[dict[str, Any]], default: str | None) -> _Entries:
     """Entries by the task that they name; one that names none is ``default``'s, or nobody's."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: _Entries = {}
     for entry in entries:
         uuid = owner_of(entry) or default
         if uuid is not None:

@@ -69,6 +69,16 @@ def test_the_error_of_another_task_of_the_array_is_that_tasks() -> None:
     assert third.state is TaskState.DONE
 
 
+def test_a_listing_that_comes_late_for_one_task_still_serves_the_others() -> None:
+    bench = Bench()
+    first, second, third = records = three_in_doubt(bench)
+    bench.answer(first, "pushed meanwhile")
+    data = [item(first, "pushed meanwhile"), item(second, "two")]
+    bench.say(archived(records, first, data=data, errors=[error(third, "inferenceError")]))
+    assert second.items == [data[1]]
+    assert isinstance(ended(third, TaskState.FAILED), TaskError)
+
+
 def resent(bench: Bench, **options: Any) -> TaskRecord:
     """A task that was sent again while its first copy ran."""
     record = bench.begin_in_doubt(OTHER_SESSION, **options)
