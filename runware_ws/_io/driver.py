@@ -36,7 +36,7 @@ from runware_ws._io.keys import KeySource
 from runware_ws._io.posts import PostRunner
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
-from runware_ws._io.wakeups import Home, Waiting, Wakeup
+from runware_ws._io.wakeups import Home, Waiter, Waiting, Wakeup
 from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
@@ -123,7 +123,7 @@ class Driver:
         self._writer = Wakeup(self.waiting)
         self._waker = Wakeup(self.waiting)
         self._timer_event = anyio.Event()
-        self._changed = anyio.Event()
+        self._watchers: list[Waiter] = []
         self.stopped = anyio.Event()
         # The unexpected exception that ended it, if there was one.
         self.crash: BaseException | None = None
@@ -210,7 +210,9 @@ class Driver:
 
     async def wait_changed(self) -> None:
         """Wait for the next event, or until no task is pending."""
-        await self._changed.wait()
+        waiter = self.waiting.waiter()
+        self._watchers.append(waiter)
+        await waiter
 
     # Effects
 
@@ -287,8 +289,10 @@ class Driver:
         self._notify()
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        # No event of anyio's: the end may come outside of any task, where none can be made.
+        watchers, self._watchers = self._watchers, []
+        for waiter in watchers:
+            self._wake(waiter)
 
     def _end_socket(self, close: Close) -> None:
         self._graceful = close.graceful

@@ -361,7 +361,7 @@ def test_mutated_requests_get_the_same_verdict() -> None:
     seen: Counter[tuple[str, bool]] = Counter()
 
     @settings(
-        max_examples=40,
+        max_examples=60,
         derandomize=True,
         deadline=None,
         database=None,
