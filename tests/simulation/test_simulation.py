@@ -31,7 +31,7 @@ from tests.simulation.play import play
 from tests.simulation.scenario import draw
 from tests.simulation.shrink import kind_of, shrink
 
-SEEDS = 2_000
+SEEDS = 2_600
 ENOUGH = 300
 """A mutant is found within so many seeds."""
 
