@@ -275,7 +275,7 @@ def _fault(rng: Random) -> Fault:
     elif kind == "garbage":
         what = rng.choice(GARBAGE)
     elif kind == "refuse":
-        what = rng.choice(REFUSALS if rng.random() < 0.75 else FATAL)
+        what = rng.choice(REFUSALS if rng.random() < 0.6 else FATAL)
     elif kind == "status":
         what = rng.choice(("429", "500", "501", "503", "503") if value < 0.9 else ("401",))
     elif kind in ("lag-up", "lag-down"):
