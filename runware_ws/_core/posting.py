@@ -96,11 +96,10 @@ class Posting:
             return None
         if ending.how is Ending.REFUSED:
             return self._refused(record, ending, now)
+        self._posts.end(record)
         if self._is_whole(record, ending, now):
-            self._posts.end(record)
             self._answers.finish_stream(record, now)
         else:
-            self._posts.end(record)
             self._recovery.post_cut(record, number, now)
         return None
 
