@@ -91,8 +91,15 @@ class Config:
     """How long to wait for a replayed result, after a resume and after each such result,
     before questions are asked."""
     resend_after: float = 1.5
-    """How long after the end of its socket a task is resent at the earliest. The server may
-    need about a second to register a new task (observed)."""
+    """How long after the first answered question about it a task is resent at the earliest. The
+    server may need about a second to register a new task (observed)."""
+    usual_duration: float = 20.0
+    """How long a task is taken to run until the durations of its kind are learned. One that the
+    server does not know is not resent before: it may be running. For a task with a timeout, 40 %
+    of that if it is less."""
+    resend_early: bool = False
+    """Do not wait for the usual duration: for a server of which it is known that it refuses a
+    copy of a running task at once and keeps its answer (``runware-ws probe`` says so)."""
     question_window: int = 256
     """Most questions (polls, archive look-ups, resends after a cut) in flight."""
     question_timeout: float = 10.0
@@ -177,6 +184,8 @@ class ConfigOptions(TypedDict, total=False):
     resubmit: Literal["same-uuid", "never"]
     replay_grace: float
     resend_after: float
+    usual_duration: float
+    resend_early: bool
     question_window: int
     question_timeout: float
     question_backoff_cap: float
@@ -218,6 +227,8 @@ _CHECKS: dict[str, Check] = {
     "resubmit": partial(choice, of=("same-uuid", "never")),
     "replay_grace": partial(seconds, zero=True),
     "resend_after": partial(seconds, zero=True),
+    "usual_duration": partial(seconds, zero=True),
+    "resend_early": flag,
     "question_window": count,
     "question_timeout": seconds,
     "question_backoff_cap": seconds,

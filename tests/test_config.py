@@ -103,7 +103,7 @@ def _two(first: object, second: object) -> float:
 
 _BAD: dict[str, list[Any]] = {
     **{key: [*_NO_SECONDS, 0, None] for key in _DURATIONS},
-    **{key: [*_NO_SECONDS, None] for key in ["replay_grace", "resend_after"]},
+    **{key: [*_NO_SECONDS, None] for key in ["replay_grace", "resend_after", "usual_duration"]},
     "timeout": [*_NO_SECONDS, 0],
     **dict.fromkeys(_COUNTS, _NO_COUNTS),
     "backoff": [
@@ -124,6 +124,7 @@ _BAD: dict[str, list[Any]] = {
         *({404: verdict} for verdict in ("no", None)),
     ],
     "allow_insecure": [1, 0, "yes", "false", None],
+    "resend_early": [1, 0, "yes", "false", None],
     "ssl": [True, False, "x", ssl, ssl.SSLContext],
     "proxy": [
         *(1, *_NO_URLS, "http://host/path", "http://host?q"),

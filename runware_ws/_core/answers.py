@@ -31,7 +31,8 @@ from runware_ws._core.inbound.router import (
     Stray,
     Unreadable,
 )
-from runware_ws._core.recovery.recovery import Recovery, is_answer_to_question
+from runware_ws._core.recovery.recovery import Recovery
+from runware_ws._core.recovery.words import is_answer_to_question
 from runware_ws._core.states import DONE, ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
@@ -325,7 +326,7 @@ class Answers:
                 self._recovery.still_running(record, now)
             else:
                 # It names the task, but has nothing about it.
-                self._recovery.denied(record, ErrorFamily.NOT_FOUND, now)
+                self._recovery.denied(record, now)
         self._listed(record, mine, faults, now)
         self._list_others(listed, failed, now)
 
@@ -401,9 +402,7 @@ class Answers:
         self._progress(record)
         if self._is_receipt(record, error):
             self._recovery.receipt(record, now)
-        elif not is_answer_to_question(record, error) or self._recovery.denied(
-            record, error.family, now
-        ):
+        elif not is_answer_to_question(record, error) or self._recovery.told(record, error, now):
             self._ends.refuse(record, error, now)
 
     @staticmethod

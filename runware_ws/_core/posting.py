@@ -100,7 +100,7 @@ class Posting:
         if self._is_whole(record, ending, now):
             self._answers.finish_stream(record, now)
         else:
-            self._recovery.post_cut(record, number, now)
+            self._recovery.post_cut(record, now)
         return None
 
     @staticmethod

@@ -203,6 +203,37 @@ class Bench:
         assert asked in self.written()
         self.say({"data": [{**asked, "response": response}]})
 
+    def deny(self, within: float, *, step: float = 0.25) -> list[tuple[str, str]]:
+        """The server knows no task: it denies whatever it is asked, and answers pings.
+
+        Returns what was asked or sent, in order, until something else than a question was sent;
+        the clock stands at that moment.
+        """
+        seen: list[tuple[str, str]] = []
+        end = self.now + within
+        while True:
+            self.step(0)
+            for task in self.written():
+                kind = task["taskType"]
+                if kind == "ping":
+                    self.say({"data": [{"taskType": "ping", "pong": True}]})
+                    continue
+                seen.append((kind, task["taskUUID"]))
+                if kind in ("getResponse", "getTaskDetails"):
+                    denial = {"code": "taskNotFound", "message": "m", "taskType": kind}
+                    self.say({"errors": [{**denial, "taskUUID": task["taskUUID"]}]})
+            if any(kind not in ("getResponse", "getTaskDetails") for kind, _ in seen):
+                return seen
+            if self.now >= end:
+                return seen
+            self.step(min(step, end - self.now))
+
+    def resent(self, record: TaskRecord, within: float = 60.0) -> float:
+        """The server denies a task until it is sent again; how many seconds that took."""
+        begun = self.now
+        assert self.deny(within)[-1] == (record.task_type, record.uuid)
+        return self.now - begun
+
     def refuse(self, record: TaskRecord, code: str, **extra: Any) -> None:
         """The peer says an error about a task."""
         self.say({"errors": [error(record, code, **extra)]})

@@ -215,19 +215,6 @@ def test_a_uuid_whose_given_up_stream_still_flows_is_asked_for_and_not_posted_ag
     assert (sizes["second_tries"], sizes["left"], sizes["posts"]) == (1, 0, 0)
 
 
-def test_ends_of_posts_are_not_kept_for_ever() -> None:
-    bench = HttpBench()
-    bench.begin()
-    for _ in range(2000):
-        record = bench.sent()
-        bench.delta(record, "a")
-        bench.end(record, CUT)
-        bench.archive(record, {"data": [item(record, "ab")]})
-        assert record.state is TaskState.DONE
-    ends = bench.core._recovery._ends  # pyright: ignore[reportPrivateUsage]
-    assert len(ends) < 200
-
-
 def test_events_of_a_post_that_told_of_no_sending_show_that_it_was_sent() -> None:
     bench = HttpBench()
     bench.begin()

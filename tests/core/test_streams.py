@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from runware_ws._core.states import TaskState
@@ -117,11 +118,8 @@ def test_a_stream_that_is_sent_again_asks_for_its_whole() -> None:
     record, deltas = stream(bench)
     bench.cut()
     bench.reconnect(OTHER_SESSION)
-    bench.written()
-    bench.refuse(record, "taskNotFound", taskType="getTaskDetails")
-    bench.step(2)
-    (again,) = bench.written()
-    assert again["deliveryMethod"] == "sync"
+    bench.resent(record)
+    assert orjson.loads(record.payload)["deliveryMethod"] == "sync"
     bench.answer(record, "whole")
     assert handed_on(deltas) == ["whole"]
     assert record.state is TaskState.DONE

@@ -3,12 +3,13 @@
 1. Never written: the queue sends it (``table.py``).
 2. Written, and the session was resumed: the answer comes by itself, replayed or
    live when the task finishes. Wait ``replay_grace``.
-3. Still open, or the session was not resumed: ask with ``getResponse`` (async) or
-   ``getTaskDetails`` (any), many questions per frame, at most
-   ``question_window`` in flight, with a backoff for each task.
-4. The server does not know the task, and its socket died long enough ago: send
-   the same task under the same taskUUID. ``conflictTaskUUID`` is then a receipt,
-   not an error: the task had arrived, so go on asking.
+3. Still open, or the session was not resumed: ask with ``getResponse`` or
+   ``getTaskDetails``, by turns where one brings nothing, many questions per frame, at
+   most ``question_window`` in flight, with a backoff for each task.
+4. The server does not know the task by either kind of question, asked when a task of
+   its kind would long be done: send the same task under the same taskUUID.
+   ``conflictTaskUUID`` is then a receipt, not an error: the task had arrived, so go on
+   asking. ``resending.py`` has the rule.
 5. The deadline: ``table.py`` says what is known.
 
 An ``async`` task that went through no cut uses the same code: its polls are questions.
@@ -23,30 +24,30 @@ from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame
 from runware_ws._core.recovery.replay import Replay
+from runware_ws._core.recovery.resending import overdue_at, resend_at
+from runware_ws._core.recovery.words import Meant, meant
 from runware_ws._core.states import FOREVER, WRITTEN
-from runware_ws._core.tasks.ladder import READ_ONLY, UNTOUCHED, QuestionType
+from runware_ws._core.tasks.ladder import EVERY_QUESTION, UNTOUCHED, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.schedule import TURN, Schedule
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.events import SessionLost, TaskResent
-from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.results import RecoveredBy
 from runware_ws.models.wire_errors import WireError
 
-__all__ = ["Recovery", "is_answer_to_question"]
+__all__ = ["Recovery"]
 
 FIRST_BACKOFF = 0.5
 ACK_GRACE = 5.0
-GOLDEN = 0.618034
-"""The fractional parts of its multiples are spread evenly between 0 and 1."""
-MOST_SPREAD = 8
-MOST_ENDS = 64
-"""So many ends of POSTs, beside two for each task, are kept before they are looked through."""
-LOST_AFTER_MISSES = 6
-"""An accepted ``async`` task that the server does not know this many times is lost."""
-
-_PASSING = frozenset({ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.AUTH})
-"""Errors that answer a question but say nothing about the task: ask again later."""
+EMPTY_GRACE = 2.0
+"""An empty answer names nobody. What else its frame asked is taken as answered by it, too, when
+nothing more has come for this long."""
+VERDICT_AFTER = 5.0
+VERDICT_TIMES = 3
+"""An error that may be the question's is the task's own once it was said so often, for so long."""
+LOST_AFTER = 120.0
+LOST_TIMES = 6
+"""A task that the server had shown to have is lost once it was denied so often, for so long."""
 
 
 class Recovery:
@@ -64,11 +65,12 @@ class Recovery:
         self.window = self._options.question_window
         self.ready = False
         self._resumed = False
-        # When the sockets and POSTs that carried pending tasks ended, by number.
-        self._ends: dict[int, float] = {}
         # Tasks whose answer the replay may still bring.
         self.held: deque[TaskRecord] = deque()
         self._generation = 0
+        # Frames of questions are numbered; those of them that got an empty answer.
+        self._frames = 0
+        self._emptied: set[int] = set()
         # What the last frame resent; reported once it is certain that it went out.
         self._resent: list[TaskRecord] = []
         self._sweep: Iterator[TaskRecord] | None = None
@@ -89,14 +91,11 @@ class Recovery:
         self._generation = generation
         self._resumed = resumed
         at_risk: list[TaskRecord] = []
-        needed: set[int] = set()
         awaited = 0
         for record in self._table.tasks.values():
             if record.state >= WRITTEN and not record.posted:
                 at_risk.append(record)
-                needed.add(record.generation)
                 awaited += record.pushed
-        self._ends = {number: at for number, at in self._ends.items() if number in needed}
         if resumed:
             self._out.counters.resumes += 1
             self.replay.begin(session_uuid or "", awaited, now)
@@ -111,13 +110,13 @@ class Recovery:
         """The socket is gone: every open question is void."""
         self.sent(now)
         if self.ready:
-            self._ends[self._generation] = now
             self.replay.stop(now)
         self.ready = False
         self.held.clear()
         for record in self.open.values():
             record.answered()
         self.open.clear()
+        self._emptied.clear()
         self.asking.clear()
         self.resending.clear()
         for record in self.schedule.clear():
@@ -142,12 +141,8 @@ class Recovery:
         waits = self._resumed and record.pushed
         self._ask_at(record, max(now, record.ladder.ask_from) if waits else now)
 
-    def post_cut(self, record: TaskRecord, number: int, now: float) -> None:
+    def post_cut(self, record: TaskRecord, now: float) -> None:
         """The POST of a task broke: it goes on over the socket, as after the loss of a socket."""
-        self._ends[number] = now
-        if len(self._ends) > 2 * len(self._table.tasks) + MOST_ENDS:
-            needed = {task.generation for task in self._table.tasks.values()}
-            self._ends = {each: at for each, at in self._ends.items() if each in needed}
         record.leave_http()
         record.cut(self._generation, now)
         # Without a socket, the sweep after the next connection finds it.
@@ -214,10 +209,13 @@ class Recovery:
         if self.schedule.put(record, at):
             self._out.rearm = True
 
-    def _ask_later(self, record: TaskRecord, now: float) -> None:
+    def _ask_later(self, record: TaskRecord, now: float, latest: float = FOREVER) -> None:
         """Back off: the server has the task, or its answer says nothing useful."""
         wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
-        self._ask_at(record, now + min(wait, self._options.question_backoff_cap))
+        if record.ladder.word is not None:
+            # It is to be heard again.
+            wait = min(wait, VERDICT_AFTER / (VERDICT_TIMES - 1))
+        self._ask_at(record, min(latest, now + min(wait, self._options.question_backoff_cap)))
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: end the replay, continue the sweep, ask, resend."""
@@ -229,15 +227,13 @@ class Recovery:
         for record in self.schedule.due(now):
             ladder = record.ladder
             record.plan(FOREVER)
-            if ladder.resend_due:
-                record.plan_resend(False)
-                self.resending[record.uuid] = record
-            elif self.replay.flowing and ladder.first_resume == self._generation and record.pushed:
+            if self.replay.flowing and ladder.first_resume == self._generation and record.pushed:
                 # It may still be replayed, so do not ask yet.
                 self.held.append(record)
                 continue
-            else:
-                self._close_question(record)
+            if ladder.question is not None:
+                self._silence(record, now)
+            if record.ladder.next_at == FOREVER and record.uuid not in self.resending:
                 self.asking[record.uuid] = record
             self._out.wake = True
 
@@ -273,14 +269,13 @@ class Recovery:
     def _questions(self, now: float) -> Frame | None:
         room = min(self.window - len(self.open), self._options.batch_tasks)
         payloads: list[bytes] = []
+        self._frames += 1
         while self.asking and len(payloads) < room:
             uuid, record = self.asking.popitem(last=False)
-            # An async task that getResponse repeatedly does not know may be in the archive.
-            poll = record.delivery == "async" and record.ladder.misses % 3 < 2
-            question = QuestionType.POLL if poll else QuestionType.ARCHIVE
-            record.asked(question, now)
+            question = _way_to_ask(record)
+            record.asked(question, self._frames, now)
             self.open[uuid] = record
-            if poll:
+            if question is QuestionType.POLL:
                 self._out.counters.polls += 1
             else:
                 self._out.counters.archive_questions += 1
@@ -320,8 +315,8 @@ class Recovery:
         self._resent = []
 
     def _after_resend(self, record: TaskRecord) -> float:
-        usual = record.learned.duration if record.learned is not None else None
-        return max(self._options.question_timeout, 2 * (usual or 0.0))
+        overdue = overdue_at(record, self._options) - record.written_at
+        return max(self._options.question_timeout, min(overdue, self._options.question_backoff_cap))
 
     # Answers
 
@@ -364,9 +359,11 @@ class Recovery:
 
     def still_running(self, record: TaskRecord, now: float) -> None:
         """The server proved that it has the task: a receipt, a note, some of the results."""
+        question = record.ladder.question
         unplanned = self._close_question(record)
-        if self.resending.pop(record.uuid, None) is not None or record.ladder.resend_due:
-            record.plan_resend(False)
+        if question is not None:
+            record.take_back(question)
+        if self.resending.pop(record.uuid, None) is not None:
             unplanned = True
         record.confirm()
         if not unplanned:
@@ -382,44 +379,95 @@ class Recovery:
         """``conflictTaskUUID`` after our own resend: the task had already arrived."""
         self._out.counters.receipts += 1
         self.still_running(record, now)
+        # It is no answer, wherever it stands.
+        record.miss()
         self._ask_later(record, now)
 
-    def denied(self, record: TaskRecord, family: ErrorFamily, now: float) -> bool:
-        """A question brought no answer. True if the task is lost on the server.
-
-        ``family`` is the error's; NOT_FOUND if there was no error.
-        """
-        if not self._close_question(record):
-            # No question is open: it was given up, or it was answered before.
+    def told(self, record: TaskRecord, error: WireError, now: float) -> bool:
+        """An error came that may answer a question. True if it is the task's own end after all."""
+        means, ladder = meant(error), record.ladder
+        if means is Meant.DENIAL:
+            return self.denied(record, now) and self._is_lost(record, now)
+        question = ladder.question
+        if question is None:
+            # It answers an older question, or the same one once more.
             return False
-        ladder = record.ladder
-        if family in _PASSING and ladder.misses < LOST_AFTER_MISSES:
-            if family is ErrorFamily.TIMEOUT:
-                record.miss()
-            self._ask_later(record, now)
-            return False
-        misses = record.miss()
-        # The caller itself asked for a second try.
-        may_send = ladder.reused or (ladder.disturbed and self._options.resubmit == "same-uuid")
-        if not ladder.confirmed and may_send:
-            # First give the server time to register the last copy. That copy can have arrived
-            # until its socket ended or, on a socket that is still open, until the question
-            # written after it was answered.
-            arrived = self._ends.get(record.generation)
-            if arrived is None:
-                arrived = record.denied(now)
-            at = arrived + self._options.resend_after * (1 + _spread(record))
-            if now >= at:
-                self.resending[record.uuid] = record
-                self._out.wake = True
-            else:
-                record.plan_resend(True)
-                self._ask_at(record, at)
-            return False
-        if ladder.confirmed and record.delivery == "async" and misses >= LOST_AFTER_MISSES:
-            return True
-        self._ask_later(record, now)
+        self._close_question(record)
+        if means is Meant.VERDICT:
+            word = record.heard(error.code, question, now)
+            if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:
+                return True
+        record.exhaust(question, sure=means is Meant.UNSUPPORTED)
+        self._brought_nothing(record, now, soon=means is Meant.UNSUPPORTED)
         return False
+
+    def denied(self, record: TaskRecord, now: float) -> bool:
+        """A question was answered: there is no such task. False if no question was open."""
+        question = record.ladder.question
+        if question is None or not self._close_question(record):
+            return False
+        if record.ladder.asked_at >= overdue_at(record, self._options):
+            record.exhaust(question)
+        self._brought_nothing(record, now, soon=True)
+        return True
+
+    def empty(self, now: float) -> None:
+        """An answer came that is empty, so it names nobody. It answers the oldest open question.
+
+        One such answer may stand for all that its frame asked, or there may be one for each.
+        """
+        record = next(iter(self.open.values()), None)
+        if record is None:
+            return
+        frame = record.ladder.asked_in
+        self.denied(record, now)
+        if frame in self._emptied:
+            return
+        self._emptied.add(frame)
+        for mate in self.open.values():
+            if mate.ladder.asked_in != frame:
+                break
+            self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
+
+    def _silence(self, record: TaskRecord, now: float) -> None:
+        """A question was not answered in time."""
+        ladder, question = record.ladder, record.ladder.question
+        assert question is not None
+        if ladder.asked_in in self._emptied:
+            self.denied(record, now)
+            return
+        del self.open[record.uuid]
+        record.unanswered()
+        record.miss()
+        record.exhaust(question)
+
+    def _is_lost(self, record: TaskRecord, now: float) -> bool:
+        """Whether an accepted task was denied so often that the server must have lost it."""
+        if not record.ladder.confirmed or record.delivery != "async":
+            return False
+        times, since = record.denied(now)
+        return times >= LOST_TIMES and now - since >= LOST_AFTER
+
+    def _brought_nothing(self, record: TaskRecord, now: float, *, soon: bool) -> None:
+        """A question was answered, but not with the task. Ask again, or send the task again.
+
+        ``soon``: the other kind of question may bring more.
+        """
+        ladder, options = record.ladder, self._options
+        record.miss()
+        # The caller itself asked for a second try.
+        may_send = ladder.reused or (ladder.disturbed and options.resubmit == "same-uuid")
+        if ladder.confirmed or not may_send:
+            self._ask_later(record, now)
+            return
+        at = resend_at(record, options, record.behind(now))
+        if ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION:
+            self.resending[record.uuid] = record
+            self._out.wake = True
+        elif soon and now >= at:
+            self._ask_at(record, now)
+        else:
+            self._ask_later(record, now, latest=at if at > now else FOREVER)
 
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
         """How an item that was pushed to us came."""
@@ -431,33 +479,11 @@ class Recovery:
         return RecoveredBy.LIVE
 
 
-def _spread(record: TaskRecord) -> float:
-    """The extra delay of a resend, as a multiple of ``resend_after``; 0 for the first.
-
-    The range grows with each resend, and each task has its own place in it. So a connection
-    that is cut at regular intervals hits neither all tasks at once nor one task every time.
-    """
-    resends = record.sends - 1
-    place = (int(record.uuid[-4:], 16) / 0x10000 + resends * GOLDEN) % 1
-    return place * min(max(resends, 0), MOST_SPREAD)
-
-
-def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
-    """Whether an error is about a question rather than about the task itself.
-
-    A question only reads. So an error from a provider, a safety filter or an empty
-    account is about the task, even under the question's name. An error without a
-    task type answers the question if an open question could have caused it. So does
-    one that says that a task we asked about does not exist.
-    """
-    fam = error.family
-    if error.task_type == record.task_type and record.task_type in READ_ONLY:
-        # The task is itself such a question, and this is its answer.
-        return False
-    if error.task_type in (QuestionType.POLL.value, QuestionType.ARCHIVE.value):
-        return fam not in (ErrorFamily.PROVIDER, ErrorFamily.SAFETY, ErrorFamily.QUOTA)
-    denies_task = fam is ErrorFamily.NOT_FOUND and "task" in error.code.lower()
-    if denies_task and record.ladder.asks > 0:
-        # Even under the type of the task that was asked about, and even when it comes late.
-        return True
-    return error.task_type is None and record.ladder.question is not None and fam in _PASSING
+def _way_to_ask(record: TaskRecord) -> QuestionType:
+    """The kind of the next question: the usual one for the task, or the other by turns."""
+    ladder = record.ladder
+    if record.delivery == "async":
+        # Of a task that the server has shown to have, a poll knows more.
+        other = ladder.misses % 3 == 2 if ladder.confirmed else ladder.misses % 2
+        return QuestionType.ARCHIVE if other else QuestionType.POLL
+    return QuestionType.POLL if ladder.misses % 2 else QuestionType.ARCHIVE

@@ -18,14 +18,21 @@ BLEND = 0.3
 GROWTH = 0.12
 SHORTEST = 0.01
 
+# Few tasks say little about the next; and a long one is forgotten slowly.
+FEW = 5
+FORGET = 0.005
+MARGIN = 1.25
+
 
 class LearnedDuration:
     """What is expected of one kind of task. All in seconds; ``None``: not learned yet."""
 
-    __slots__ = ("bracketed", "duration", "poll_at")
+    __slots__ = ("bracketed", "duration", "longest", "poll_at", "seen")
 
     def __init__(self) -> None:
         self.duration: float | None = None
+        self.longest = 0.0
+        self.seen = 0
         self.poll_at: float | None = None
         self.bracketed = False
 
@@ -33,6 +40,17 @@ class LearnedDuration:
         """A task whose answer was pushed to us took this long."""
         known = self.duration
         self.duration = seconds if known is None else known + BLEND * (seconds - known)
+        self._took(seconds)
+
+    def _took(self, seconds: float) -> None:
+        self.seen += 1
+        longest = self.longest
+        self.longest = seconds if seconds > longest else longest + FORGET * (seconds - longest)
+
+    def usual(self, unlearned: float) -> float:
+        """After this long a task is overdue; at least ``unlearned`` while little is known."""
+        known = max(2 * (self.duration or 0.0), MARGIN * self.longest)
+        return known if self.seen >= FEW else max(known, unlearned)
 
     def first_poll(self, default: float) -> float:
         """How long after its acknowledgement a task should first be polled."""
@@ -45,6 +63,7 @@ class LearnedDuration:
 
     def done(self, age: float, polls: int) -> None:
         """Poll number ``polls`` (counted from 1) found a task of this age done."""
+        self._took(age)
         known = self.poll_at
         if polls <= 1:
             factor = GENTLE if self.bracketed else BOLD

@@ -13,11 +13,13 @@ from runware_ws._core.states import FOREVER
 
 __all__ = [
     "ABOUT_OTHERS",
+    "EVERY_QUESTION",
     "READ_ONLY",
     "UNTOUCHED",
     "Identity",
     "Ladder",
     "QuestionType",
+    "Word",
 ]
 
 Identity = tuple[int | None, tuple[tuple[str, str], ...], dict[str, Any]]
@@ -30,10 +32,36 @@ class QuestionType(StrEnum):
     POLL = "getResponse"
     ARCHIVE = "getTaskDetails"
 
+    @property
+    def other(self) -> QuestionType:
+        """The other way to ask."""
+        return QuestionType.ARCHIVE if self is QuestionType.POLL else QuestionType.POLL
+
+    @property
+    def bit(self) -> int:
+        """Its place in a set of kinds."""
+        return 1 if self is QuestionType.POLL else 2
+
+
+EVERY_QUESTION = 3
+"""The set of both kinds."""
+
 
 # Observed: these only read, so any answer to one of them is its result.
 ABOUT_OTHERS = frozenset(question.value for question in QuestionType)
 READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
+
+
+class Word:
+    """An error that the server repeats in answer to questions about one task."""
+
+    __slots__ = ("code", "question", "since", "times")
+
+    def __init__(self, code: str, question: QuestionType, since: float) -> None:
+        self.code = code
+        self.question = question
+        self.since = since
+        self.times = 1
 
 
 class Ladder:
@@ -45,24 +73,30 @@ class Ladder:
 
     __slots__ = (
         "alone",
+        "answered_at",
         "ask_from",
         "asked_at",
+        "asked_in",
         "asks",
         "confirmed",
-        "denied_at",
+        "denials",
+        "denied_since",
         "disturbed",
+        "exhausted",
         "first_resume",
         "key_refused",
         "known",
         "misses",
         "next_at",
+        "overdue",
         "polls",
         "progress",
         "question",
-        "resend_due",
         "resends",
         "reused",
         "strikes",
+        "troubled",
+        "word",
     )
 
     def __init__(self) -> None:
@@ -73,18 +107,28 @@ class Ladder:
         # Neither starts again when that socket dies too, or frequent cuts would starve the task.
         self.ask_from = 0.0
         self.first_resume = 0
-        # What is being asked.
+        # What is being asked, since when, and in which frame of questions. ``overdue``: a question
+        # was given up, so its answer may still come.
         self.question: QuestionType | None = None
         self.asked_at = 0.0
+        self.asked_in = 0
+        self.overdue = False
         self.next_at = FOREVER
         self.asks = 0
         self.polls = 0
+        # Questions in a row that brought nothing; and since when, and how often, the server has
+        # said that there is no such task although it had shown that it has it.
         self.misses = 0
-        # Whether it is to be resent, and how often it has been.
-        self.resend_due = False
+        self.denials = 0
+        self.denied_since = 0.0
+        # What the server keeps saying in answer to questions: an error's code, who said it first,
+        # since when, and how often.
+        self.word: Word | None = None
+        # How often it has been resent. Since the last copy was written: when a question about it
+        # was first answered (0: never), and the kinds of question that cannot bring more.
         self.resends = 0
-        # When the server first said, since the last write, that it does not know it; 0: never.
-        self.denied_at = 0.0
+        self.answered_at = 0.0
+        self.exhausted = self.troubled = 0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False
         # A frame that was too big for the server is sent alone, and not a third time.

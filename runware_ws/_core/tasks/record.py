@@ -20,7 +20,7 @@ from runware_ws._core.states import (
     TaskState,
     check_task,
 )
-from runware_ws._core.tasks.ladder import UNTOUCHED, Identity, Ladder, QuestionType
+from runware_ws._core.tasks.ladder import UNTOUCHED, Identity, Ladder, QuestionType, Word
 from runware_ws.errors import RunwareError, Submitted
 from runware_ws.models.results import RecoveredBy
 
@@ -227,7 +227,8 @@ class TaskRecord:
         self.written_at = now
         self.sends += 1
         if self.ladder is not UNTOUCHED:
-            self.ladder.denied_at = 0.0
+            self.ladder.answered_at = 0.0
+            self.ladder.exhausted = self.ladder.troubled = 0
 
     def resent(self) -> None:
         """What was just written was another copy."""
@@ -290,7 +291,7 @@ class TaskRecord:
         """The server proved that it has the task. This is never undone."""
         ladder = self.own_ladder()
         ladder.confirmed = True
-        ladder.misses = 0
+        ladder.misses = ladder.denials = 0
 
     def note(self, progress: dict[str, Any]) -> bool:
         """A progress note from the server; True if it is new."""
@@ -319,7 +320,7 @@ class TaskRecord:
             ladder.first_resume = generation
             ladder.ask_from = ask_from
         ladder.disturbed = True
-        ladder.resend_due = False
+        ladder.overdue = False
         if self.deltas is not None:
             self.deltas.suspended = True
             self.want_whole()
@@ -329,37 +330,68 @@ class TaskRecord:
         if self.ladder is not UNTOUCHED or at != FOREVER:
             self.own_ladder().next_at = at
 
-    def plan_resend(self, due: bool) -> None:
-        """Whether the next planned step is a resend."""
-        self.own_ladder().resend_due = due
-
-    def asked(self, question: QuestionType, now: float) -> None:
-        """A question about it is being sent."""
+    def asked(self, question: QuestionType, frame: int, now: float) -> None:
+        """A question about it is being sent, in this frame of questions."""
         ladder = self.own_ladder()
         ladder.question = question
         ladder.asked_at = now
+        ladder.asked_in = frame
         ladder.asks += 1
         if question is QuestionType.POLL:
             ladder.polls += 1
 
     def answered(self) -> bool:
         """The question about it is closed; False if none was open."""
-        if self.ladder.question is None:
+        ladder = self.ladder
+        if ladder.question is None:
             return False
-        self.ladder.question = None
+        ladder.question = None
+        ladder.overdue = False
         return True
 
-    def miss(self) -> int:
-        """A question brought nothing; return how often in a row."""
-        ladder = self.own_ladder()
-        ladder.misses += 1
-        return ladder.misses
+    def unanswered(self) -> None:
+        """The question about it is given up: its answer may still come."""
+        self.own_ladder().question = None
+        self.ladder.overdue = True
 
-    def denied(self, now: float) -> float:
-        """The server does not know it; return since when, for the copy last written."""
+    def miss(self) -> None:
+        """A question brought nothing, so the next one is asked another way."""
+        self.own_ladder().misses += 1
+
+    def denied(self, now: float) -> tuple[int, float]:
+        """The server does not know it, though it had it; return how often, and since when."""
         ladder = self.own_ladder()
-        ladder.denied_at = ladder.denied_at or now
-        return ladder.denied_at
+        if not ladder.denials:
+            ladder.denied_since = now
+        ladder.denials += 1
+        return ladder.denials, ladder.denied_since
+
+    def heard(self, code: str, question: QuestionType, now: float) -> Word:
+        """A question was answered by this error; return how often it has been by now."""
+        ladder = self.own_ladder()
+        if ladder.word is None or ladder.word.code != code:
+            ladder.word = Word(code, question, now)
+        else:
+            ladder.word.times += 1
+        return ladder.word
+
+    def take_back(self, question: QuestionType) -> None:
+        """This kind of question brought something else: its earlier error no longer counts."""
+        if self.ladder.word is not None and self.ladder.word.question is question:
+            self.ladder.word = None
+
+    def behind(self, now: float) -> float:
+        """A question was answered; return when the first was, since the copy last written."""
+        ladder = self.own_ladder()
+        ladder.answered_at = ladder.answered_at or now
+        return ladder.answered_at
+
+    def exhaust(self, question: QuestionType, *, sure: bool = True) -> None:
+        """This kind of question does not know it; not ``sure``: only the second time counts."""
+        ladder = self.own_ladder()
+        if sure or ladder.troubled & question.bit:
+            ladder.exhausted |= question.bit
+        ladder.troubled |= question.bit
 
     def __repr__(self) -> str:
         return f"<TaskRecord {self.uuid} {self.task_type} {self.state.name}>"

@@ -1,0 +1,78 @@
+"""What an error says where a question about a task was asked: about the task, or the question.
+
+The same error may be either, and a task must not end with a word about a question. So an error
+is the task's own only if it names the task's own type, or if no question can have caused it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from runware_ws._core.tasks.ladder import ABOUT_OTHERS, READ_ONLY
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.wire_errors import WireError
+
+__all__ = ["Meant", "is_answer_to_question", "meant"]
+
+
+class Meant(Enum):
+    """What an error that answers a question means.
+
+    ``DENIAL``: there is no such task. ``VERDICT``: the task itself may have failed so, which is
+    believed once the server repeats it. ``TROUBLE``: nothing about the task (load, rate, key,
+    account, or the archive itself). ``UNSUPPORTED``: this kind of question is not taken.
+    """
+
+    DENIAL = "denial"
+    VERDICT = "verdict"
+    TROUBLE = "trouble"
+    UNSUPPORTED = "unsupported"
+
+
+_NEVER_THE_TASKS = frozenset(
+    {ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.AUTH, ErrorFamily.QUOTA}
+)
+
+# The service's own trouble, under whatever family its code comes. Names as seen, and their like.
+_TROUBLE = re.compile(
+    r"archive|unavailable|noavailable|overload|capacity|busy|maintenance|getresponse|gettaskdetails",
+    re.IGNORECASE,
+)
+
+# Other things than a task that may not be found: what is missing is named before ``NotFound``.
+_OF_A_TASK = re.compile(r"(task.*|.*task|response|result|request|)(notfound|expired)|404", re.I)
+
+
+def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
+    """Whether an error may be about a question, rather than about the task itself."""
+    ladder = record.ladder
+    if record.task_type in READ_ONLY and error.task_type == record.task_type:
+        # The task is itself such a question, and this is its answer.
+        return False
+    if error.task_type in ABOUT_OTHERS:
+        return True
+    if error.task_type == record.task_type:
+        # A server that does not know a task may still name the type that it was asked about.
+        return ladder.asks > 0 and _denies(error)
+    if ladder.question is not None or ladder.overdue:
+        return True
+    return ladder.asks > 0 and _denies(error)
+
+
+def _denies(error: WireError) -> bool:
+    code = error.code.strip()[:200]
+    return error.family is ErrorFamily.NOT_FOUND and _OF_A_TASK.fullmatch(code) is not None
+
+
+def meant(error: WireError) -> Meant:
+    """What an error means that may be about a question."""
+    if _denies(error):
+        return Meant.DENIAL
+    fam = error.family
+    if fam in _NEVER_THE_TASKS or _TROUBLE.search(error.code[:200]):
+        return Meant.TROUBLE
+    if fam is ErrorFamily.VALIDATION and error.task_type in ABOUT_OTHERS:
+        return Meant.UNSUPPORTED
+    return Meant.VERDICT
