@@ -16,6 +16,7 @@ from runware_ws._core.inbound.meaning import (
     Meaning,
     archived,
     fresh_items,
+    is_about_authentication,
     meaning,
     meaning_for,
     owner_of,
@@ -23,6 +24,7 @@ from runware_ws._core.inbound.meaning import (
 )
 from runware_ws._core.inbound.router import (
     Control,
+    Empty,
     Errors,
     Reading,
     Results,
@@ -35,6 +37,7 @@ from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.recovery.words import is_answer_to_question
 from runware_ws._core.states import DONE, ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
+from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.errors import StreamInterrupted
@@ -89,6 +92,8 @@ class Answers:
                 return self._connection.control_item(item, now)
             case Errors():
                 return self._errors(said, now)
+            case Empty():
+                self._recovery.empty(now)
             case Unreadable():
                 self._unreadable(said, now)
             case _:
@@ -124,8 +129,11 @@ class Answers:
             for item in items:
                 self._stray(record.uuid, item, wire.weight(item), now)
             return
-        polled = record.ladder.question is not None and record.delivery == "async"
+        polled = record.ladder.question is QuestionType.POLL and (
+            record.delivery == "async" or "status" in items[0]
+        )
         if polled:
+            record.answered()
             source = RecoveredBy.POLL
         elif record.posted:
             source = _LIVE
@@ -274,6 +282,10 @@ class Answers:
     def _note(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
         """A receipt, or a note that the task is still running."""
         first = not record.ladder.confirmed
+        if means is Meaning.PROGRESS:
+            record.take_back()
+            if record.ladder.question is QuestionType.POLL:
+                record.answered()
         self._recovery.still_running(record, now)
         record.acknowledge()
         if first and record.delivery not in ("sync", "stream"):
@@ -319,6 +331,7 @@ class Answers:
         Each entry belongs to the task that it names. One that names none belongs to this task
         only if nothing else was in that request.
         """
+        record.answered()
         listed, failed = self._entries(item, record.uuid)
         mine, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
         if not mine and not faults:
@@ -369,15 +382,14 @@ class Answers:
     def _errors(self, said: Errors, now: float) -> Change | None:
         authenticating = self._connection.state is ConnectionState.AUTHENTICATING
         change: Change | None = None
+        refused = False
         for error in said.errors:
             record = said.record
             if record is None:
-                if error.task_type == "authentication" or (
-                    authenticating and error.task_uuid is None and error.task_type is None
-                ):
-                    if authenticating:
-                        # One refusal per frame: a second one is about the same attempt.
-                        authenticating = False
+                if authenticating and is_about_authentication(error):
+                    # One refusal per frame: a second one is about the same attempt.
+                    if not refused:
+                        refused = True
                         change = self._connection.authentication_refused(error, now)
                     continue
                 if error.task_uuid is not None:
@@ -442,6 +454,8 @@ class Answers:
                 count=counters.malformed,
             )
         )
+        # It may have been the answer to anything that was written on this socket.
+        self._recovery.doubt(now)
 
 
 def _by_owner(entries: list[dict[str, Any]], default: str | None) -> _Entries:

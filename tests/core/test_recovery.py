@@ -307,6 +307,7 @@ def test_rung_4_a_second_resend_waits_from_the_denial_that_was_asked_behind_the_
     bench.resent(record)
     while not asked(bench):
         bench.step(0.5)
+    assert record.ladder.question is not None
     deny(bench, record, record.ladder.question.value)
     # It is written again only if a task of its kind would be done; and from the second resend
     # on there is a part on top of resend_after, of up to another resend_after.

@@ -7,12 +7,15 @@ from typing import Any, cast
 
 from runware_ws._core.tasks.ladder import READ_ONLY, Identity, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.wire_errors import WireError
 
 __all__ = [
     "RESULT",
     "Meaning",
     "archived",
     "fresh_items",
+    "is_about_authentication",
     "meaning",
     "meaning_for",
     "owner_of",
@@ -42,9 +45,8 @@ RUNNING = frozenset({"processing", "pending", "queued", "running", "started", "i
 FINISHED = frozenset({"success", "succeeded", "completed", "complete", "done"})
 FAILED = frozenset({"error", "failed", "failure"})
 
-# Fields that carry no output. An item of nothing but these is a receipt:
-# documented for ``async``, and harmless in any other case, because it holds no
-# answer.
+# Fields of the envelope. An item of nothing but these is a receipt: documented for ``async``, and
+# harmless in any other case, because it holds no answer.
 ENVELOPE = frozenset(
     {"taskType", "taskUUID", "status", "progress", "deliveryMethod", "createdAt", "updatedAt"}
 )
@@ -52,12 +54,55 @@ ENVELOPE = frozenset(
 # Besides the envelope, fields that one copy of a result may have and another lack.
 INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
 
+# What an acknowledgement may say besides (unsure); none of it is output.
+ACKNOWLEDGING = INCIDENTAL | {
+    *(
+        "message",
+        "queuePosition",
+        "position",
+        "queue",
+        "queued",
+        "estimatedTime",
+        "eta",
+        "priority",
+    ),
+    *("model", "numberResults", "seed", "webhookURL", "timestamp", "requestId", "accepted"),
+}
+
+# Fields of results. Media come as ``imageURL``, ``videoURL``, ``audioBase64Data``,
+# ``imageDataURI``, ``imageUUID`` and the like. A ``finishReason`` alone is an answer without text.
+_OUTPUT = frozenset(
+    {"text", "reasoningContent", "toolCalls", "finishReason", "output", "outputs", "result"}
+    | {"results", "images", "videos", "audios", "files", "content", "choices", "structuredData"}
+)
+_MEDIA = ("URL", "Base64Data", "DataURI", "UUID")
+_NO_MEDIA = frozenset({"taskUUID", "webhookURL", "connectionSessionUUID"})
+
+
+def _has_output(item: dict[str, Any]) -> bool:
+    return not _OUTPUT.isdisjoint(item) or any(
+        key.endswith(_MEDIA) and key not in _NO_MEDIA for key in item
+    )
+
 
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     """Judge one item of ``record``."""
     means = meaning(item)
-    if means is RESULT and record.deltas is not None and record.deltas.is_piece(item, INCIDENTAL):
+    if (
+        record.deltas is not None
+        and (means is RESULT or (means is Meaning.RECEIPT and not item.keys() <= ENVELOPE))
+        and record.deltas.is_piece(item, INCIDENTAL)
+    ):
+        # Usage or a price in an event of its own.
         return Meaning.DELTA
+    if (
+        means is RESULT
+        and record.delivery == "async"
+        and item.get("status") not in FINISHED
+        and not _has_output(item)
+    ):
+        # An acknowledgement may have any fields; a result has output, or a final status.
+        return Meaning.RECEIPT
     if means is not RESULT and record.task_type in READ_ONLY and means is not Meaning.ERROR:
         ours = means is Meaning.ARCHIVE and record.task_type != _ARCHIVE
         return Meaning.ARCHIVE if ours else Meaning.RESULT
@@ -77,15 +122,15 @@ def meaning(item: dict[str, Any]) -> Meaning:
             "errors" in item and _tells(item["errors"])
         ):
             return Meaning.ERROR
-        bare = len(item) <= len(ENVELOPE) and item.keys() <= ENVELOPE
+        bare = len(item) <= len(ACKNOWLEDGING) and item.keys() <= ACKNOWLEDGING
         return Meaning.RECEIPT if bare else RESULT
     if not isinstance(status, str) or status in FINISHED:
         return RESULT
     if status in FAILED:
         return Meaning.ERROR
-    if status in RUNNING or item.keys() <= ENVELOPE:
+    if status in RUNNING or item.keys() <= ACKNOWLEDGING:
         return Meaning.PROGRESS
-    return Meaning.RESULT
+    return RESULT
 
 
 def _tells(errors: Any) -> bool:
@@ -109,11 +154,19 @@ def _identity(item: dict[str, Any]) -> Identity:
 
 
 def _same(one: Identity, other: Identity) -> bool:
+    """Whether two items are copies of one result, as far as anybody can tell.
+
+    One copy may have more fields than the other (the archive knows more than what was pushed), so
+    only what both have is compared: all of it must be equal, and some of it be output.
+    """
     if one[0] is not None and other[0] is not None:
         return one[0] == other[0]
     if one[1] and other[1]:
         return one[1] == other[1]
-    return one[2] == other[2]
+    common = one[2].keys() & other[2].keys()
+    if not all(one[2][key] == other[2][key] for key in common):
+        return False
+    return one[2] == other[2] or _has_output(dict.fromkeys(common))
 
 
 def fresh_items(
@@ -140,6 +193,18 @@ def fresh_items(
         elif listing:
             unmatched = [old for old in unmatched if old is not match]
     return fresh
+
+
+def is_about_authentication(error: WireError) -> bool:
+    """Whether an error is provably about our authentication.
+
+    It says so; or it names no task and no other type, and its code is about a key or a session.
+    (A code like that of a task must not end the client, whenever it comes: see "An error without
+    an address" in ``docs/recovery.md``.)
+    """
+    if error.task_type is not None or error.task_uuid is not None:
+        return error.task_type == "authentication"
+    return error.family is ErrorFamily.AUTH or "session" in error.code[:200].lower()
 
 
 def owner_of(entry: dict[str, Any]) -> str | None:

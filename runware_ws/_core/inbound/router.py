@@ -21,6 +21,7 @@ from runware_ws.models.wire_errors import WireError, parse_errors, parse_item_er
 
 __all__ = [
     "Control",
+    "Empty",
     "Errors",
     "Reading",
     "Results",
@@ -77,6 +78,11 @@ class Errors:
 
 
 @dataclass(slots=True)
+class Empty:
+    """A message without an item and without an error: it answers a question, and names nobody."""
+
+
+@dataclass(slots=True)
 class Unreadable:
     """A message, or a part of it, that could not be read."""
 
@@ -85,7 +91,7 @@ class Unreadable:
 
 
 Answer = tuple[TaskRecord, dict[str, Any]]
-Reading = Answer | Single | Results | Stray | Control | Errors | Unreadable
+Reading = Answer | Single | Results | Stray | Control | Errors | Empty | Unreadable
 
 
 class Router:
@@ -116,9 +122,12 @@ class Router:
                 items = [items]
             self._items(cast("list[Any]", items), data, said)
         if "errors" in frame or "error" in frame:
-            said.append(Errors(self.errors_of(frame)))
+            errors = self.errors_of(frame)
+            said.append(Errors(errors) if errors or items else Empty())
         elif items is None:
             said.append(Unreadable("neither data nor errors", data))
+        elif not items:
+            said.append(Empty())
         return said
 
     def _items(self, items: list[Any], data: bytes, said: list[Reading]) -> None:

@@ -70,6 +70,8 @@ class Recovery:
         self._generation = 0
         # Frames of questions are numbered; those of them that got an empty answer.
         self._frames = 0
+        self._doubts = 0
+        self._doubted_until = 0.0
         self._emptied: set[int] = set()
         # What the last frame resent; reported once it is certain that it went out.
         self._resent: list[TaskRecord] = []
@@ -114,7 +116,7 @@ class Recovery:
         self.ready = False
         self.held.clear()
         for record in self.open.values():
-            record.answered()
+            record.closed()
         self.open.clear()
         self._emptied.clear()
         self.asking.clear()
@@ -181,6 +183,21 @@ class Recovery:
         """Something about this task is unclear: ask after ``replay_grace``."""
         if record.ladder.next_at == FOREVER:
             self._ask_at(record, now + self._options.replay_grace)
+
+    def doubt(self, now: float) -> None:
+        """A message could not be read: ask soon about what it may have answered.
+
+        That is anything that was pushed to this socket's tasks. The next such message does the
+        same only once these questions are due, so that a flood of them asks no more than once
+        a while.
+        """
+        if not self.ready or now < self._doubted_until:
+            return
+        self._doubts = min(self._doubts + 1, 6)
+        self._doubted_until = now + self._options.replay_grace + FIRST_BACKOFF * 2**self._doubts
+        for record in self._table.tasks.values():
+            if record.state >= WRITTEN and record.pushed and not record.posted:
+                self.ask_soon(record, now)
 
     def ask_now(self, record: TaskRecord, now: float) -> None:
         """The answer can be had by asking."""
@@ -322,7 +339,7 @@ class Recovery:
 
     def _close_question(self, record: TaskRecord) -> bool:
         """Close the question about a task; False if none was open."""
-        if not record.answered():
+        if record.closed() is None:
             return False
         del self.open[record.uuid]
         if self.asking:
@@ -389,10 +406,10 @@ class Recovery:
         if means is Meant.DENIAL:
             return self.denied(record, now) and self._is_lost(record, now)
         question = ladder.question
-        if question is None:
+        record.answered()
+        if question is None or not self._close_question(record):
             # It answers an older question, or the same one once more.
             return False
-        self._close_question(record)
         if means is Meant.VERDICT:
             word = record.heard(error.code, question, now)
             if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:
@@ -412,32 +429,38 @@ class Recovery:
         return True
 
     def empty(self, now: float) -> None:
-        """An answer came that is empty, so it names nobody. It answers the oldest open question.
+        """An answer came that is empty, so it names nobody: it answers the oldest open question.
 
-        One such answer may stand for all that its frame asked, or there may be one for each.
+        There may be one for each question, or one for all that a frame asked. So it is first
+        taken as the answer to the oldest frame that had none; and what that frame asked and is
+        not answered soon by name, is answered by it too.
         """
-        record = next(iter(self.open.values()), None)
+        asked = self.open.values()
+        fresh = (record for record in asked if record.ladder.asked_in not in self._emptied)
+        record = next(fresh, None)
         if record is None:
+            oldest = next(iter(asked), None)
+            if oldest is not None:
+                oldest.answered()
+                self.denied(oldest, now)
             return
         frame = record.ladder.asked_in
-        self.denied(record, now)
-        if frame in self._emptied:
-            return
         self._emptied.add(frame)
-        for mate in self.open.values():
-            if mate.ladder.asked_in != frame:
-                break
-            self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
+        for mate in asked:
+            if mate.ladder.asked_in == frame:
+                self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
+        record.answered()
+        self.denied(record, now)
 
     def _silence(self, record: TaskRecord, now: float) -> None:
         """A question was not answered in time."""
         ladder, question = record.ladder, record.ladder.question
         assert question is not None
         if ladder.asked_in in self._emptied:
+            record.answered()
             self.denied(record, now)
             return
-        del self.open[record.uuid]
-        record.unanswered()
+        self._close_question(record)
         record.miss()
         record.exhaust(question)
 

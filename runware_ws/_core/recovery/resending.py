@@ -8,7 +8,7 @@ in the place of the answer. So a copy is sent only when
   part of the task's own time if that is shorter, so that a lost request is still answered in time;
 * a question about it, written after the last moment at which the last copy can have arrived, was
   answered ``resend_after`` ago: so the server is reading, and had the time to register the copy;
-* every kind of question that the server answers was asked again after all that, and brought nothing.
+* every kind of question that the server answers was asked after that, and brought nothing.
 
 The one assumption is about time: a server that answers on the current socket has read what older
 sockets brought, or will very soon, and registers it within ``resend_after`` of that answer.

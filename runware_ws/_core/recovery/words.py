@@ -56,7 +56,7 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     if error.task_type == record.task_type:
         # A server that does not know a task may still name the type that it was asked about.
         return ladder.asks > 0 and _denies(error)
-    if ladder.question is not None or ladder.overdue:
+    if ladder.outstanding:
         return True
     return ladder.asks > 0 and _denies(error)
 

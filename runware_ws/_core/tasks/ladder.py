@@ -88,7 +88,7 @@ class Ladder:
         "known",
         "misses",
         "next_at",
-        "overdue",
+        "outstanding",
         "polls",
         "progress",
         "question",
@@ -107,12 +107,12 @@ class Ladder:
         # Neither starts again when that socket dies too, or frequent cuts would starve the task.
         self.ask_from = 0.0
         self.first_resume = 0
-        # What is being asked, since when, and in which frame of questions. ``overdue``: a question
-        # was given up, so its answer may still come.
+        # What is being asked, since when, and in which frame of questions. ``outstanding``: so many
+        # questions may still be answered, those that were given up among them.
         self.question: QuestionType | None = None
         self.asked_at = 0.0
         self.asked_in = 0
-        self.overdue = False
+        self.outstanding = 0
         self.next_at = FOREVER
         self.asks = 0
         self.polls = 0

@@ -320,7 +320,7 @@ class TaskRecord:
             ladder.first_resume = generation
             ladder.ask_from = ask_from
         ladder.disturbed = True
-        ladder.overdue = False
+        ladder.outstanding = 0
         if self.deltas is not None:
             self.deltas.suspended = True
             self.want_whole()
@@ -337,22 +337,21 @@ class TaskRecord:
         ladder.asked_at = now
         ladder.asked_in = frame
         ladder.asks += 1
+        ladder.outstanding += 1
         if question is QuestionType.POLL:
             ladder.polls += 1
 
-    def answered(self) -> bool:
-        """The question about it is closed; False if none was open."""
-        ladder = self.ladder
-        if ladder.question is None:
-            return False
-        ladder.question = None
-        ladder.overdue = False
-        return True
+    def closed(self) -> QuestionType | None:
+        """The question about it is closed; its answer may still come. Returns what was open."""
+        question = self.ladder.question
+        if question is not None:
+            self.ladder.question = None
+        return question
 
-    def unanswered(self) -> None:
-        """The question about it is given up: its answer may still come."""
-        self.own_ladder().question = None
-        self.ladder.overdue = True
+    def answered(self) -> None:
+        """An answer to a question about it came."""
+        if self.ladder.outstanding:
+            self.ladder.outstanding -= 1
 
     def miss(self) -> None:
         """A question brought nothing, so the next one is asked another way."""
@@ -375,9 +374,10 @@ class TaskRecord:
             ladder.word.times += 1
         return ladder.word
 
-    def take_back(self, question: QuestionType) -> None:
-        """This kind of question brought something else: its earlier error no longer counts."""
-        if self.ladder.word is not None and self.ladder.word.question is question:
+    def take_back(self, question: QuestionType | None = None) -> None:
+        """What was said in answer to this kind of question, or to any, no longer counts."""
+        word = self.ladder.word
+        if word is not None and question in (None, word.question):
             self.ladder.word = None
 
     def behind(self, now: float) -> float:

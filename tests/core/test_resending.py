@@ -1,0 +1,184 @@
+"""A task is sent again only as the last question: when, on whose word, and what that costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.models.results import RecoveredBy
+from tests.core.bench import OTHER_SESSION, Bench, item
+
+QUESTIONS = ("getResponse", "getTaskDetails")
+
+
+def learn(bench: Bench, seconds: float, times: int = 10) -> None:
+    """So many tasks took so long."""
+    for _ in range(times):
+        record = bench.written_task(timeout=300)
+        bench.step(seconds)
+        bench.answer(record)
+
+
+def test_it_waits_until_a_task_of_its_kind_would_be_done() -> None:
+    bench = Bench()
+    bench.begin()
+    learn(bench, 4)
+    record = bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert 7 < bench.resent(record) < 10, "twice the usual 4 s"
+
+
+def test_it_does_not_wait_where_that_time_has_passed() -> None:
+    bench = Bench()
+    bench.begin()
+    learn(bench, 0.5)
+    record = bench.written_task(timeout=300)
+    bench.step(5)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert 1.5 <= bench.resent(record) < 2.5, "resend_after behind the first answer"
+
+
+@pytest.mark.parametrize(("timeout", "wait"), [(10, 4), (30, 12), (300, 20), (10**9, 20)])
+def test_where_nothing_is_learned_a_bound_leaves_time_for_the_answer(
+    timeout: float, wait: float
+) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=timeout)
+    assert wait - 0.5 < bench.resent(record) < wait + 1
+    bench.answer(record)
+    assert record.recovered_by is RecoveredBy.RESUBMIT
+
+
+def test_a_few_quick_tasks_do_not_shorten_the_bound() -> None:
+    bench = Bench()
+    bench.begin()
+    learn(bench, 0.1, times=3)
+    record = bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert bench.resent(record) > 19
+
+
+def test_one_slow_task_among_quick_ones_is_remembered() -> None:
+    bench = Bench()
+    bench.begin()
+    learn(bench, 0.1)
+    learn(bench, 8, times=1)
+    learn(bench, 0.1, times=40)
+    record = bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert bench.resent(record) > 7
+
+
+def test_it_can_be_told_not_to_wait() -> None:
+    bench = Bench(resend_early=True)
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    assert 1.5 <= bench.resent(record) < 2.5
+
+
+def test_both_kinds_of_question_are_asked_behind_the_last_copy_and_behind_the_wait() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    bench.step(0)
+    seen: list[tuple[float, str]] = []
+    while not seen or seen[-1][1] != "textInference":
+        seen += [(bench.now, kind) for kind, _ in bench.deny(0)]
+        bench.step(0.25)
+    kinds = {kind for at, kind in seen if at - 1000 >= 20}
+    assert kinds == {*QUESTIONS, "textInference"}
+    assert record.sends == 2
+
+
+@pytest.mark.parametrize("silent", QUESTIONS)
+def test_a_kind_of_question_that_is_never_answered_does_not_hold_it_up(silent: str) -> None:
+    bench = Bench(question_timeout=5)
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=300)
+    while record.sends < 2:
+        bench.step(0.25)
+        for task in bench.written():
+            if task["taskType"] == "ping":
+                bench.say({"data": [{"taskType": "ping", "pong": True}]})
+            elif task["taskType"] in QUESTIONS and task["taskType"] != silent:
+                bench.refuse(record, "taskNotFound", taskType=task["taskType"])
+    assert bench.now < 1000 + 35
+
+
+def test_a_server_that_answers_no_question_gets_no_second_copy() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=200)
+    while not record.ended:
+        bench.step(1)
+        for task in bench.written():
+            assert task["taskType"] != "textInference"
+            bench.say({"data": [{"taskType": "ping", "pong": True}]})
+    assert record.state is TaskState.UNKNOWN
+
+
+@pytest.mark.parametrize("stall", [1.0, 3.0, 8.0])
+def test_a_server_that_stalled_with_the_request_unread_runs_it_once(stall: float) -> None:
+    """It reads what the dead socket had brought when it answers again, and registers it 1 s later.
+
+    The durations of the kind are long known, and short.
+    """
+    bench = Bench()
+    bench.begin()
+    learn(bench, 0.2)
+    begun = bench.now
+    record = bench.written_task(timeout=120)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    bench.step(begun + stall - bench.now)
+    registered = bench.now + 1
+    while not record.ended:
+        bench.step(0)
+        for task in bench.written():
+            kind = task["taskType"]
+            if kind == "ping":
+                bench.say({"data": [{"taskType": "ping", "pong": True}]})
+            elif kind == "textInference":
+                assert bench.now >= registered, "it would run twice"
+                bench.refuse(record, "conflictTaskUUID")
+            elif kind == "getTaskDetails" and bench.now > registered + 5:
+                response = {"data": [item(record)]}
+                bench.say({"data": [{**task, "request": [{}], "response": response}]})
+            else:
+                bench.refuse(record, "taskNotFound", taskType=kind)
+        bench.step(0.1)
+    assert record.state is TaskState.DONE
+
+
+def test_of_a_hundred_running_tasks_none_is_copied_though_they_look_unknown() -> None:
+    """The session was forgotten, and a running task is "not found" by either question."""
+    bench = Bench()
+    bench.begin()
+    learn(bench, 5, times=20)
+    done_at: dict[str, float] = {}
+    records: list[TaskRecord] = []
+    for number in range(100):
+        record = bench.task(timeout=300)
+        records.append(record)
+        done_at[record.uuid] = bench.now + 0.06 * number
+    bench.written()
+    bench.step(1)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    while not all(record.ended for record in records):
+        bench.step(0)
+        for task in bench.written():
+            kind, uuid = task["taskType"], task.get("taskUUID", "")
+            if kind == "ping":
+                bench.say({"data": [{"taskType": "ping", "pong": True}]})
+                continue
+            assert kind in QUESTIONS, "a copy"
+            record = next(each for each in records if each.uuid == uuid)
+            if kind == "getTaskDetails" and bench.now >= done_at[uuid]:
+                response = {"data": [item(record)]}
+                bench.say({"data": [{**task, "request": [{}], "response": response}]})
+            else:
+                bench.refuse(record, "taskNotFound", taskType=kind)
+        bench.step(0.1)
+    assert bench.core.counters.resends == 0
