@@ -86,6 +86,7 @@ async def test_a_task_run_twice_would_be_noticed(anyio_backend: Any) -> None:
         orders=("break-uniqueness", "lose-results"),
         steps=(("cut",),),
         times=1,
+        client={"resend_early": True},
         proof=("cuts",),
     )
     # A task that is running is not found, so it is sent again: a server that ran it twice
