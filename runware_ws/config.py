@@ -64,10 +64,15 @@ class Config:
     close_timeout: float = 5.0
     """How long ``aclose()`` waits for the closing handshake."""
     ping_after: float = 10.0
-    """A ping goes out when nothing came in for this long."""
+    """A ping goes out when no sign of life came in for this long."""
     ping_timeout: float = 9.0
-    """How long after a ping any inbound frame may take. A dead peer is found after at
-    most ``ping_after + ping_timeout``, plus a short look at the backlog."""
+    """How long its answer, or any message about a task, may take then. A dead peer is found after
+    at most ``ping_after + ping_timeout``, plus a short look at the backlog."""
+    busy_ping_after: float = 2.0
+    """As ``ping_after``, while tasks are in flight; never more than that."""
+    busy_ping_timeout: float = 2.25
+    """As ``ping_timeout``, while tasks are in flight; never more than that, and never less than
+    three measured round trips."""
     keepalive: float = 60.0
     """A ping goes out when nothing was *sent* for this long. The server closes a connection
     120 s after the last message (documented), and it is not certain whose message counts."""
@@ -173,6 +178,8 @@ class ConfigOptions(TypedDict, total=False):
     close_timeout: float
     ping_after: float
     ping_timeout: float
+    busy_ping_after: float
+    busy_ping_timeout: float
     keepalive: float
     max_frame_bytes: int
     max_posts: int
@@ -216,6 +223,8 @@ _CHECKS: dict[str, Check] = {
     "close_timeout": seconds,
     "ping_after": seconds,
     "ping_timeout": seconds,
+    "busy_ping_after": seconds,
+    "busy_ping_timeout": seconds,
     "keepalive": seconds,
     "max_frame_bytes": count,
     "max_posts": count,

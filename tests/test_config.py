@@ -53,6 +53,8 @@ _DURATIONS = [
     "close_timeout",
     "ping_after",
     "ping_timeout",
+    "busy_ping_after",
+    "busy_ping_timeout",
     "keepalive",
     "backoff_cap",
     "retry_after_cap",

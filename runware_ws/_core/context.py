@@ -50,10 +50,10 @@ class Context:
     """Effects in order, and two flags that the driver checks after each input.
 
     ``wake``: there may be something to write. ``rearm``: the next deadline may
-    have come nearer.
+    have come nearer. ``silenced``: the client's last event was emitted.
     """
 
-    __slots__ = ("counters", "effects", "options", "rearm", "wake")
+    __slots__ = ("counters", "effects", "options", "rearm", "silenced", "wake")
 
     def __init__(self, options: Config) -> None:
         self.options = options
@@ -61,6 +61,7 @@ class Context:
         self.counters = Counters()
         self.wake = False
         self.rearm = True
+        self.silenced = False
 
     def ended(self, record: TaskRecord) -> None:
         """Queue the end of a task; consecutive ends share one effect."""
@@ -71,5 +72,6 @@ class Context:
             effects.append(Resolve([record]))
 
     def emit(self, event: Event) -> None:
-        """Queue an event."""
-        self.effects.append(Emit(event))
+        """Queue an event; none comes after the last one."""
+        if not self.silenced:
+            self.effects.append(Emit(event))

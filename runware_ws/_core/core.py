@@ -22,21 +22,20 @@ from typing import TYPE_CHECKING, Any
 
 from runware_ws._core import failures, wire
 from runware_ws._core.answers import Answers
+from runware_ws._core.blame import Blame
 from runware_ws._core.connection.connection import Change, Connection, Down, Over, Up
 from runware_ws._core.context import Context, Counters
 from runware_ws._core.effects import Frame, PostEnding, Todo
 from runware_ws._core.ends import Ends
-from runware_ws._core.inbound.router import Router
+from runware_ws._core.inbound.router import Router, proves_life
 from runware_ws._core.posting import Posting
 from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.states import READY, WRITTEN, ConnectionState, TaskState
 from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws._core.tasks.table import TaskTable, timed_out
-from runware_ws.classify import LossKind, Verdict
 from runware_ws.errors import (
     ClientClosed,
     InvalidTask,
-    ProtocolError,
     RunwareError,
     Submitted,
 )
@@ -47,6 +46,10 @@ if TYPE_CHECKING:
     from runware_ws.config import Config
 
 __all__ = ["SessionCore"]
+
+
+BACKOFF = ConnectionState.BACKOFF
+_FREE = (True, True)
 
 
 def _keep(text: str) -> str:
@@ -89,6 +92,7 @@ class SessionCore:
             self._answers,
             draw=draw,
         )
+        self._blame = Blame(out, self._table, self._recovery, self._connection, self._ends)
         self._draining = False
 
     # What a driver reads
@@ -190,7 +194,7 @@ class SessionCore:
         connection = self._connection
         if connection.over or self._draining:
             raise self._refusal(record)
-        limit = connection.oversize.limit
+        limit = self._blame.limit()
         if limit is not None and wire.frame_size(record.payload) >= limit:
             raise InvalidTask(
                 f"the task is {record.size} bytes, and the server refused a frame of {limit}",
@@ -199,6 +203,8 @@ class SessionCore:
             )
         self._posting.choose(record)
         self._table.submit(record)
+        if connection.state is BACKOFF:
+            connection.hurry(record.submitted_at, first=len(self._table.tasks) == 1)
 
     def _refusal(self, record: TaskRecord) -> RunwareError:
         if self._connection.state is ConnectionState.CLOSED:
@@ -253,21 +259,28 @@ class SessionCore:
         connection = self._connection
         if generation != connection.generation or not connection.open:
             return
-        connection.liveness.heard(now)
         take = self._answers.take
-        for said in self._router.read(data):
+        readings = self._router.read(data)
+        for said in readings:
+            if proves_life(said):
+                connection.liveness.heard(now)
+                break
+        for said in readings:
             change = take(said, now)
             if change is not None:
                 self._follow(change, now)
+        if connection.culprits.suspects:
+            # The answer to one suspect lets the next one go.
+            self._out.wake = True
 
     @property
     def probing(self) -> bool:
-        """Whether a ping was sent and no whole message has come since: see :meth:`moving`."""
+        """Whether a ping was sent and no sign of life has come since: see :meth:`moving`."""
         return self._connection.liveness.probing
 
-    def moving(self, now: float) -> None:
-        """Bytes have come or gone since the ping: a large message is still in transit."""
-        self._connection.liveness.moving(now)
+    def moving(self, amount: int) -> None:
+        """While a ping waits for its answer, so many more bytes of large messages have moved."""
+        self._connection.liveness.moving(amount)
 
     # Inputs: a POST's
 
@@ -287,7 +300,8 @@ class SessionCore:
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: dial, check the peer, end tasks, ask questions."""
-        self._follow(self._connection.on_deadline(now), now)
+        self._follow(self._connection.on_deadline(now, pending=self._table.in_flight > 0), now)
+        self._blame.on_deadline(now)
         passed, near = self._table.expire(now)
         for record in near:
             self._recovery.last_call(record)
@@ -315,7 +329,8 @@ class SessionCore:
     def next_deadline(self) -> float:
         """When :meth:`on_deadline` is due next; infinite if nothing is planned."""
         return min(
-            self._connection.next_deadline(),
+            self._connection.next_deadline(pending=self._table.in_flight > 0),
+            self._connection.culprits.held_until,
             self._table.next_deadline(),
             self._recovery.next_deadline(),
         )
@@ -328,7 +343,7 @@ class SessionCore:
             return
         if isinstance(change, Up):
             recovery, options = self._recovery, self._out.options
-            recovery.window = self._connection.oversize.question_window(options.question_window)
+            recovery.window = self._connection.culprits.question_window(options.question_window)
             recovery.begin(
                 self._connection.generation,
                 change.session_uuid,
@@ -342,9 +357,8 @@ class SessionCore:
             self._table.left.socket_lost()
             if change.was_ready:
                 self._disconnected(str(change.loss), change.loss.code, now)
-            if change.verdict is Verdict.TOO_BIG:
-                self._too_big(change.loss, asked, now)
-            over = self._connection.go_on(change, now)
+            explained = self._blame.judge(change, asked, now)
+            over = self._connection.go_on(change, now, explained=explained)
             if over is not None:
                 self._over(over, now)
         else:
@@ -361,6 +375,7 @@ class SessionCore:
             self._ends.all_failed(over.failure, now)
         if not over.told:
             self._out.emit(Closed(at=now, reason=over.reason))
+            self._out.silenced = True
 
     def _disconnected(self, reason: str, code: int | None, now: float) -> None:
         self._out.emit(
@@ -372,34 +387,6 @@ class SessionCore:
                 pending=self.pending,
             )
         )
-
-    def _too_big(self, loss: Loss, asked: TaskRecord | None, now: float) -> None:
-        """A frame exceeded a limit: its task ends, if it is known."""
-        connection, tasks = self._connection, self._table.tasks
-        oversize = connection.oversize
-        culprit: TaskRecord | None = None
-        if loss.kind is LossKind.INBOUND_TOO_BIG:
-            uuid = oversize.inbound(asked.uuid if asked is not None else None)
-            culprit = tasks.get(uuid) if uuid is not None else None
-            if oversize.abandon_session:
-                connection.session_uuid = None
-            limit = self._out.options.max_frame_bytes
-            what = f"its result is over max_frame_bytes ({limit})"
-        else:
-            uuids = oversize.outbound(connection.generation)
-            alive = [tasks[uuid] for uuid in uuids if uuid in tasks]
-            what = "the server refuses a frame of its size"
-            if len(uuids) > 1:
-                for record in alive:
-                    record.send_alone()
-            elif alive and alive[0].too_big():
-                oversize.found()
-                culprit = alive[0]
-        if culprit is not None:
-            error = ProtocolError(
-                f"{what}: {loss}", task_uuid=culprit.uuid, submitted=culprit.submitted
-            )
-            self._ends.fail(culprit, error, now)
 
     # To the wire
 
@@ -413,14 +400,15 @@ class SessionCore:
         connection, recovery = self._connection, self._recovery
         if connection.state is not READY:
             return None
+        resend, send = self._blame.hold(now) if connection.culprits.suspects else _FREE
         if recovery.resending_now:
             recovery.sent(now)
         if self._table.second_tries:
             recovery.adopt(self._table.take_second_tries())
         frame = connection.ping_frame(now)
         if frame is None and (recovery.asking or recovery.resending):
-            frame = recovery.next_frame(connection.generation, now)
-        if frame is None:
+            frame = recovery.next_frame(connection.generation, now, resend=resend)
+        if frame is None and send:
             frame = self._table.next_frame(connection.generation, now)
             if frame is not None:
                 for record in frame.records:

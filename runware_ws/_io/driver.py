@@ -113,7 +113,7 @@ class Driver:
         self._use_scope: anyio.CancelScope | None = None
         self._transport: Transport | None = None
         self._farewell: anyio.CancelScope | None = None
-        self._activity: object = None
+        self._activity = 0
         self._graceful = False
         self._given_up = 0
         # When the core's next deadline is, and the time for which the timer is set.
@@ -437,12 +437,12 @@ class Driver:
 
     # The timer
 
-    def _bytes_moved(self) -> bool:
-        """Whether bytes moved since the last call, for example as part of a large message."""
+    def _bytes_moved(self) -> int:
+        """How many bytes of large messages moved since the last call."""
         if self._transport is None:
-            return False
+            return 0
         before, self._activity = self._activity, self._transport.activity()
-        return before != self._activity
+        return max(0, self._activity - before)
 
     async def _keep_time(self) -> None:
         core = self.core
@@ -450,10 +450,11 @@ class Driver:
             deadline, now = self._deadline, self.now()
             if deadline <= now:
                 was_probing = core.probing
-                if was_probing and self._bytes_moved():
-                    core.moving(now)
+                if was_probing:
+                    core.moving(self._bytes_moved())
                 core.on_deadline(now)
                 if core.probing and not was_probing:
+                    # From here on they count.
                     self._bytes_moved()
                 self.apply()
                 await anyio.lowlevel.checkpoint()

@@ -65,9 +65,9 @@ class MemorySocket:
         """How the client left: ``"closed"``, ``"aborted"``, or ``None`` while it has not."""
         return self._wire.client_left
 
-    def trickle(self) -> None:
-        """Some bytes of a message reach the client, but not the whole of it."""
-        self._wire.activity += 1
+    def trickle(self, size: int = 64 * 1024) -> None:
+        """So many bytes of a message reach the client, but not the whole of it."""
+        self._wire.activity += size
 
     def stall(self, on: bool = True) -> None:
         """Take nothing more from the client, as a peer whose buffers are full."""
@@ -145,7 +145,7 @@ class _ClientSide:
         self._leave("closed")
         await anyio.lowlevel.checkpoint()
 
-    def activity(self) -> object:
+    def activity(self) -> int:
         return self._wire.activity
 
     def drop(self) -> None:

@@ -147,7 +147,7 @@ class MemoryTransport:
         self._protocol.send_ping(b"")
         await self._flush()
 
-    def activity(self) -> object:
+    def activity(self) -> int:
         return self._received
 
     def drop(self) -> None:

@@ -81,6 +81,25 @@ KNOWN = 5
 """So many facts of a record are known of the task; the others are about what is asked next."""
 
 
+def _is_life(data: bytes | str) -> bool:
+    """Whether a message proves that the server is there: it names a task, or answers us."""
+    try:
+        frame = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(frame, dict):
+        return False
+    told = cast("dict[str, Any]", frame)
+    said: list[Any] = []
+    for key in ("data", "errors", "error"):
+        part = told.get(key, [])
+        said += part if isinstance(part, list) else [part]
+    if told.get("error") is True:
+        said.append(told)
+    named = [cast("dict[str, Any]", each) for each in said if isinstance(each, dict)]
+    return any(isinstance(each.get("taskUUID", each.get("taskType")), str) for each in named)
+
+
 class Watch:
     """Wraps the inputs and outputs of one driver's core."""
 
@@ -110,7 +129,8 @@ class Watch:
         self.ready_since: float | None = None
         self.suspended: list[tuple[float, float]] = []
         self.draws: list[float] = []
-        self._redial_at = 0.0
+        self._redial_at = self._redial_from = 0.0
+        self._may_hurry = False
         self._loss: Loss | None = None
         self.closed = False
         self.draining_at: float | None = None
@@ -119,6 +139,7 @@ class Watch:
         self._dialing = 1
         self._last_in = self._last_out = wire.now
         self._pings = 0
+        self._busy_at = 0.0
         self._wrap()
 
     def fail(self, problem: str) -> None:
@@ -153,7 +174,7 @@ class Watch:
         core = self.core
         receive, take, pull, lost = core.receive, core.take, core.next_frame, core.lost
         not_written = core.not_written
-        submit, moving, publish = core.submit, core.moving, self.driver.feed.publish
+        submit, publish = core.submit, self.driver.feed.publish
 
         def on_receive(generation: int, data: bytes | str, now: float) -> None:
             self._received(receive, generation, data, now)
@@ -171,7 +192,10 @@ class Watch:
             return frame
 
         def on_submit(record: TaskRecord) -> None:
+            drawn = len(self.draws)
             submit(record)
+            if len(self.draws) > drawn and core.state is ConnectionState.BACKOFF:
+                self._hurried(record.submitted_at)
             before = self.tasks.get(record.uuid)
             self.tasks[record.uuid] = sent = Sent(record)
             if before is not None:
@@ -190,12 +214,6 @@ class Watch:
                 self._loss = loss
             lost(generation, loss, now)
 
-        def on_moving(now: float) -> None:
-            # Part of a large message: the peer is pinged once more, and judged from there.
-            moving(now)
-            self._last_in = max(self._last_in, now - self.config.ping_after)
-            self._pings = 0
-
         def on_not_written(generation: int, frame: Frame) -> None:
             if generation == core.generation:
                 for record in frame.records:
@@ -205,7 +223,7 @@ class Watch:
         patched: Any = core
         patched.not_written = on_not_written
         patched.receive, patched.take, patched.next_frame = on_receive, on_take, on_pull
-        patched.submit, patched.lost, patched.moving = on_submit, on_lost, on_moving
+        patched.submit, patched.lost = on_submit, on_lost
         cast("Any", self.driver.feed).publish = on_publish
 
     # Inputs
@@ -221,7 +239,7 @@ class Watch:
         foreign = data in self.foreign
         before = self.picture() if foreign or not listening else None
         receive(generation, data, now)
-        if listening:
+        if listening and _is_life(data):
             self._last_in = now
             self._pings = 0
         if before is not None:
@@ -297,6 +315,7 @@ class Watch:
     def _ended(self, record: TaskRecord, breaks: int) -> None:
         sent = self.tasks[record.uuid]
         sent.ends += 1
+        self._busy_at = self.wire.now
         sent.ended_at = self.wire.now
         sent.breaks = breaks
         self.check(sent.ends == 1, f"I1: {short(record.uuid)} ended twice")
@@ -329,7 +348,11 @@ class Watch:
     def _ping(self, now: float) -> None:
         """I10: a ping needs a reason."""
         self._pings += 1
-        silent = now - self._last_in >= self.config.ping_after - EPSILON
+        after = self.config.ping_after
+        # It is decided before the tasks that are over end at the same deadline.
+        if self.core.in_flight or now - self._busy_at < EPSILON:
+            after = min(after, self.config.busy_ping_after)
+        silent = now - self._last_in >= after - EPSILON
         unsaid = now - self._last_out >= self.config.keepalive - EPSILON
         # A ping that waited behind a stall may have lost its reason meanwhile.
         held_back = now - self.wire.unstalled_at < EPSILON
@@ -383,11 +406,21 @@ class Watch:
         """I10: the next dial follows the drawn delay and the server's Retry-After."""
         loss, self._loss = self._loss, None
         wait = self.draws[-1] if self.draws else 0.0
+        self._redial_from = at
         if loss is not None and loss.retry_after is not None:
-            wait += min(loss.retry_after, self.config.retry_after_cap)
+            self._redial_from += min(loss.retry_after, self.config.retry_after_cap)
             self.story.count("retry-after honoured")
-        self._redial_at = at + wait
-        return wait
+        self._redial_at = self._redial_from + wait
+        self._may_hurry = True
+        return self._redial_at - at
+
+    def _hurried(self, now: float) -> None:
+        """I10: a task makes a dial come earlier, once, and never before the Retry-After."""
+        self.check(self._may_hurry, "I10: a dial was brought near twice")
+        self._may_hurry = False
+        near = max(now, self._redial_from) + self.draws[-1]
+        self._redial_at = min(self._redial_at, near)
+        self.story.count("dial brought near")
 
     # All the time
 

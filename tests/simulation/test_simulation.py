@@ -129,10 +129,10 @@ def _early_replay_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _silence_is_bliss(patch: pytest.MonkeyPatch) -> None:
-    def check(_self: liveness.Liveness, _now: float) -> liveness.Pulse:
+    def check(_self: liveness.Liveness, _now: float, *, pending: bool) -> liveness.Pulse:
         return liveness.Pulse.FINE
 
-    def never(_self: liveness.Liveness) -> float:
+    def never(_self: liveness.Liveness, *, pending: bool) -> float:
         return float("inf")
 
     patch.setattr(liveness.Liveness, "check", check)

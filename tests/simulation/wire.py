@@ -129,7 +129,7 @@ class Socket:
         while self.loss is None:
             await self._wake.wait()
 
-    def activity(self) -> object:
+    def activity(self) -> int:
         """Changes with every message that comes in."""
         return self._arrivals
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runware_ws._core import failures, wire
+from runware_ws._core.connection.culprits import Culprits
 from runware_ws._core.connection.liveness import Liveness, Pulse
-from runware_ws._core.connection.oversize import Oversize
+from runware_ws._core.connection.strikes import BadDials, Strikes
 from runware_ws._core.effects import Authenticate, Close, Frame, Open
 from runware_ws._core.states import FOREVER, READY, ConnectionState, check_connection
 from runware_ws.classify import Loss, LossKind, Verdict, classify_loss
@@ -41,18 +42,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Connection", "Down", "Over", "Up"]
 
-STEADY = 5.0
-"""A connection that lived this long, or brought anything, was good: the backoff resets."""
+STEADY = 2.0
+"""A connection that lived this long, or brought anything, was good: earlier trouble is forgiven."""
 
-FORGIVEN = 30.0
-"""A connection that lived this long wipes out earlier protocol errors and key refusals."""
+FAR = 1.0
+"""A task that arrives brings a dial nearer that is this far off, in seconds."""
 
 _OVERLOADED = frozenset(
     {ErrorFamily.RATE, ErrorFamily.SERVER, ErrorFamily.TIMEOUT, ErrorFamily.PROVIDER}
 )
 """Errors that are about the server itself, not about the key or the session."""
 
+SEARCH = 30.0
+"""On a connection that lived this long, the search for a result that is too big is over."""
+
 _C = ConnectionState
+_TERMINAL = Verdict.TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,15 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """The socket ended, or could not be opened. ``was_ready``: it was authenticated."""
+    """The socket ended, or could not be opened.
+
+    ``was_ready``: it was authenticated. ``dialing``: it was never open.
+    """
 
     loss: Loss
     verdict: Verdict
     was_ready: bool
+    dialing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class Connection:
         self._draw = draw
         self._fixed_key = fixed_key
         self.liveness = Liveness(out)
-        self.oversize = Oversize()
+        self.culprits = Culprits()
         self.state = _C.IDLE
         # Whether messages of the current socket count.
         self.open = False
@@ -121,20 +130,29 @@ class Connection:
         # What the current socket offered, and what happened on it.
         self._offered: str | None = None
         self._previous: str | None = None
+        self._opened_at = 0.0
         self._ready_at = 0.0
+        # Whether the server said something useful on it.
         self._progressed = False
         self._refusable = False
         self.resumed = False
         self.tasks_written = 0
         # What went wrong so far.
         self._redials = 0
-        self._key_strikes = 0
-        self._post_strikes = 0
+        # Sockets in a row that ended right after the authentication.
+        self._brief = 0
+        self._key_strikes = Strikes()
+        self._post_strikes = Strikes()
         self._post_struck = 0
-        self._protocol_strikes = 0
+        self._protocol_strikes = Strikes()
+        self._broken = Strikes()
+        self._bad_dials = BadDials()
         self._was_ready = False
-        # Timers.
+        # Timers; whether the next dial may come earlier, and from when on.
         self._dial_at = FOREVER
+        self._dial_from = 0.0
+        self._hurried = False
+        self._server_is_up = False
         self._open_until = FOREVER
 
     def describe(self, now: float) -> str:
@@ -170,6 +188,8 @@ class Connection:
         if generation != self.generation or self.state is not _C.DIALING:
             return
         self._enter(_C.AUTHENTICATING)
+        self._opened_at = now
+        self._bad_dials.forgive()
         self._progressed = False
         self.tasks_written = 0
         self._refusable = True
@@ -181,7 +201,10 @@ class Connection:
 
     def control_item(self, item: dict[str, Any], now: float) -> Change | None:
         """An item that belongs to no task: a pong, or the reply to our authentication."""
-        if item.get("taskType") != "authentication":
+        kind = item.get("taskType")
+        if kind == "ping" and item.get("pong"):
+            self.liveness.ponged(now)
+        if kind != "authentication":
             return None
         given = item.get("connectionSessionUUID")
         uuid = given if isinstance(given, str) and given else None
@@ -202,7 +225,7 @@ class Connection:
         self._ready_at = now
         self.session_uuid = uuid
         self._out.counters.connections += 1
-        self.liveness.start(now)
+        self.liveness.start(now, now - self._opened_at)
         self._out.emit(Connected(at=now, generation=self.generation, resumed=resumed))
         if not resumed and uuid is not None:
             self._out.emit(SessionStarted(at=now, session_uuid=uuid))
@@ -216,11 +239,11 @@ class Connection:
             return None
         self._refusable = False
         fam, words = error.family, f"{error.code}: {error.message}"
-        if fam is ErrorFamily.QUOTA:
+        if fam is ErrorFamily.QUOTA and error.task_type == "authentication":
             return self._give_up(ConnectionFailed(f"the server refuses the account: {words}"))
         if fam in _OVERLOADED:
             return self._drop(Loss(LossKind.CLOSED, code=1013, detail=words))
-        if self._offered is not None and (self._key_strikes or not self._about_key(error)):
+        if self._offered is not None and (self._key_strikes.count or not self._about_key(error)):
             # The session is refused, not the key. (After a second refusal, this may be the session
             # too: a new key may not own the old key's session.) Authenticate without a session
             # on this socket, once.
@@ -229,9 +252,9 @@ class Connection:
             self._offered = self.session_uuid = None
             self._out.effects.append(Authenticate(self.generation, None))
             return None
-        self._key_strikes += 1
         sure = fam is ErrorFamily.AUTH
-        over = self._key_refused(failures.refusal(error), self._key_strikes, now, sure=sure)
+        strikes = self._key_strikes.add(now)
+        over = self._key_refused(failures.refusal(error), strikes, now, sure=sure)
         return over or self._drop(Loss(LossKind.AUTH_REFUSED, detail=words))
 
     def _about_key(self, error: WireError) -> bool:
@@ -263,12 +286,11 @@ class Connection:
         if self.over or number >= self._post_struck:
             return None
         self._post_struck = latest
-        self._post_strikes += 1
-        return self._key_refused(refusal, self._post_strikes, now)
+        return self._key_refused(refusal, self._post_strikes.add(now), now)
 
     def post_accepted(self) -> None:
         """The server answers a POST, so it accepts the key."""
-        self._post_strikes = 0
+        self._post_strikes.forgive()
 
     # Ends of sockets
 
@@ -291,63 +313,97 @@ class Connection:
         self.last_loss = loss
         self.open = False
         self._open_until = FOREVER
-        was_ready = self.state is _C.READY
+        was_ready, dialing = self.state is _C.READY, self.state is _C.DIALING
         self.liveness.stop()
-        return Down(loss, self._verdict(loss), was_ready)
+        verdict = classify_loss(loss, self._options.close_codes, self._options.http_statuses)
+        return Down(loss, verdict, was_ready, dialing)
 
-    def _verdict(self, loss: Loss) -> Verdict:
-        options = self._options
-        if (
-            self._was_ready
-            and loss.kind is LossKind.HTTP_REFUSED
-            and loss.status in (400, 404)
-            and loss.status not in options.http_statuses
-        ):
-            # It worked before, so this is a gateway that answers for an absent server.
-            return Verdict.BACK_OFF
-        return classify_loss(loss, options.close_codes, options.http_statuses)
+    def go_on(self, down: Down, now: float, *, explained: bool = False) -> Over | None:
+        """After the end of a socket: plan the next dial, or give up for good.
 
-    def go_on(self, down: Down, now: float) -> Over | None:
-        """After the end of a socket: plan the next dial, or give up for good."""
+        ``explained``: a task ended the socket, and it is known which.
+        """
         loss, verdict = down.loss, down.verdict
         if down.was_ready:
             self._forgive(now)
-        if verdict is Verdict.TERMINAL:
-            return self._give_up(ConnectionFailed(f"the connection cannot work: {loss}"))
+        final = self._final(loss, verdict)
+        if down.dialing:
+            if final is not None and self._may_pass(loss):
+                if self._bad_dials.add(now):
+                    return self._give_up(final)
+                verdict, final = Verdict.BACK_OFF, None
+            elif final is None:
+                self._bad_dials.forgive()
+        elif explained or (down.was_ready and self._progressed and verdict is not _TERMINAL):
+            # It took what we said, and answered: neither the key nor our protocol is wrong.
+            if final is not None:
+                self._redials = max(self._redials, self._broken.add(now) - 1)
+            verdict, final = Verdict.RESUME, None
         over: Over | None = None
-        if verdict is Verdict.KEY_REFUSED:
-            self._key_strikes += 1
-            refusal = AuthenticationError(f"the server refuses the key: {loss}")
-            over = self._key_refused(refusal, self._key_strikes, now)
-        elif verdict is Verdict.PROTOCOL:
-            self._protocol_strikes += 1
-            if self._protocol_strikes > 1:
-                over = self._give_up(
-                    ProtocolError(f"the connection broke twice the same way: {loss}")
-                )
+        if final is not None:
+            if isinstance(final, AuthenticationError):
+                over = self._key_refused(final, self._key_strikes.add(now), now)
+            elif verdict is _TERMINAL or self._protocol_strikes.add(now) > 1:
+                over = self._give_up(final)
         if over is None:
             self._redial(loss, verdict, now, was_ready=down.was_ready)
         return over
 
+    @staticmethod
+    def _final(loss: Loss, verdict: Verdict) -> RunwareError | None:
+        """What the client ends with if no other dial is worth it; ``None``: go on dialling."""
+        if verdict is Verdict.TERMINAL:
+            return ConnectionFailed(f"the connection cannot work: {loss}")
+        if verdict is Verdict.KEY_REFUSED:
+            return AuthenticationError(f"the server refuses the key: {loss}")
+        if verdict is Verdict.PROTOCOL:
+            return ProtocolError(f"the connection broke twice the same way: {loss}")
+        return None
+
+    def _may_pass(self, loss: Loss) -> bool:
+        """Whether a dial that was refused for good may succeed later, because others did.
+
+        Not if the key was refused, or if the user gave the verdict.
+        """
+        return (
+            self._was_ready
+            and loss.status != 401
+            and loss.status not in self._options.http_statuses
+        )
+
     def _forgive(self, now: float) -> None:
-        """An authenticated socket is gone: forgive earlier trouble if it lived long enough."""
+        """An authenticated socket is gone: forgive earlier trouble if it was good."""
         lived = now - self._ready_at
         if self._progressed or lived >= STEADY:
-            self._redials = 0
-        if lived >= FORGIVEN:
-            self._key_strikes = self._protocol_strikes = 0
-            self.oversize.forgive()
+            self._brief = 0
+            self._key_strikes.forgive()
+            self._protocol_strikes.forgive()
+        else:
+            self._brief += 1
+        if lived >= STEADY:
+            self._broken.forgive()
+        if lived >= SEARCH:
+            self.culprits.forgive()
+        # The server was there, so the failures before that do not count.
+        self._redials = max(0, self._brief - 1)
 
     def _redial(self, loss: Loss, verdict: Verdict, now: float, *, was_ready: bool) -> None:
         self._enter(_C.BACKOFF)
         self._redials += 1
+        attempt = self._redials
         if verdict in (Verdict.BACK_OFF, Verdict.RESUME_LATER):
-            self._redials = max(self._redials, 2)
-        delay = self._draw(self._redials)
+            attempt = self._redials = max(attempt, 2)
+        elif verdict is Verdict.KEY_REFUSED or loss.kind is LossKind.AUTH_REFUSED:
+            # The second refusal ends the client, so there is nothing to spare the server.
+            attempt = 1
+        delay = self._draw(attempt)
+        self._dial_from = now
         if loss.retry_after is not None:
             # The drawn delay comes on top, or all clients would come back at the same moment.
-            delay += min(loss.retry_after, self._options.retry_after_cap)
-        self._dial_at = now + delay
+            self._dial_from += min(loss.retry_after, self._options.retry_after_cap)
+        self._dial_at = self._dial_from + delay
+        self._hurried = False
+        self._server_is_up = was_ready
         if not was_ready:
             self._out.emit(
                 DialFailed(
@@ -355,9 +411,24 @@ class Connection:
                     generation=self.generation,
                     attempt=self._redials,
                     reason=str(loss),
-                    retry_after=delay,
+                    retry_after=self._dial_at - now,
                 )
             )
+
+    def hurry(self, now: float, *, first: bool) -> None:
+        """A task arrived while the next dial is planned: if that is far off, it comes near.
+
+        Once for each dial, and not before the server's Retry-After. If the server is not known to be
+        up, only the ``first`` task of an idle client does it, so that thousands of busy clients do
+        not dial more often than their backoff says.
+        """
+        if self._hurried or self._dial_at <= now + FAR or not (first or self._server_is_up):
+            return
+        self._hurried = True
+        near = max(now, self._dial_from) + self._draw(1 if self._server_is_up else 2)
+        if near < self._dial_at:
+            self._dial_at = near
+            self._out.rearm = True
 
     def _give_up(self, failure: RunwareError) -> Over:
         """End for good: another dial cannot cure this."""
@@ -390,8 +461,8 @@ class Connection:
 
     # Time, and the wire
 
-    def on_deadline(self, now: float) -> Down | None:
-        """Do what is due: dial, give a dial up, or check the peer."""
+    def on_deadline(self, now: float, *, pending: bool) -> Down | None:
+        """Do what is due: dial, give a dial up, check the peer. ``pending``: tasks are in flight."""
         if now >= self._dial_at:
             self._dial(now)
         elif now >= self._open_until:
@@ -399,7 +470,7 @@ class Connection:
             return self._drop(Loss(LossKind.OPEN_TIMEOUT, detail=detail))
         elif self.state is _C.READY:
             silent = self.liveness.silent(now)
-            match self.liveness.check(now):
+            match self.liveness.check(now, pending=pending):
                 case Pulse.SUSPECT:
                     self._out.emit(PeerSuspected(at=now, generation=self.generation, silent=silent))
                 case Pulse.DEAD:
@@ -409,15 +480,15 @@ class Connection:
                     pass
         return None
 
-    def next_deadline(self) -> float:
+    def next_deadline(self, *, pending: bool) -> float:
         """When :meth:`on_deadline` is due next."""
-        return min(self._dial_at, self._open_until, self.liveness.next_deadline())
+        return min(self._dial_at, self._open_until, self.liveness.next_deadline(pending=pending))
 
     def ping_frame(self, now: float) -> Frame | None:
         """The ping that is due, if one is."""
         if not self.liveness.ping_due:
             return None
-        self.liveness.ping_due = False
+        self.liveness.pinged(now)
         self._out.counters.pings += 1
         return Frame(wire.join((wire.PING,)))
 
@@ -429,12 +500,14 @@ class Connection:
         counters.bytes_out += len(frame.data)
         if frame.records:
             self.tasks_written += len(frame.records)
-            if self.oversize.is_bigger(len(frame.data), self.generation):
+            self.liveness.wrote_tasks(now)
+            size, culprits = len(frame.data), self.culprits
+            culprits.latest_at = now
+            if culprits.suspects or culprits.is_bigger(size, self.generation):
                 uuids = tuple(record.uuid for record in frame.records)
-                self.oversize.wrote(len(frame.data), uuids, self.generation)
+                culprits.wrote(size, uuids, self.generation)
 
     def progress(self) -> None:
         """The server said something useful on this socket."""
-        if not self._progressed and self.state is READY:
+        if self.state is READY:
             self._progressed = True
-            self._redials = 0

@@ -29,6 +29,7 @@ __all__ = [
     "Single",
     "Stray",
     "Unreadable",
+    "proves_life",
 ]
 
 
@@ -92,6 +93,19 @@ class Unreadable:
 
 Answer = tuple[TaskRecord, dict[str, Any]]
 Reading = Answer | Single | Results | Stray | Control | Errors | Empty | Unreadable
+
+
+def proves_life(said: Reading) -> bool:
+    """Whether this is a sign of life from the server: the answer to a ping, or about a task.
+
+    A gateway may send anything else by itself, for example pings of its own.
+    """
+    if type(said) is Control:
+        kind = said.item.get("taskType")
+        return isinstance(kind, str) and (kind != "ping" or bool(said.item.get("pong")))
+    if type(said) is Errors:
+        return any(error.task_uuid or error.task_type for error in said.errors)
+    return type(said) is not Unreadable
 
 
 class Router:

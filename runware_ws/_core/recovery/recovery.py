@@ -274,9 +274,9 @@ class Recovery:
 
     # To the wire
 
-    def next_frame(self, generation: int, now: float) -> Frame | None:
-        """The next frame of questions or, if there is none, of resends."""
-        return self._questions(now) or self._resends(generation, now)
+    def next_frame(self, generation: int, now: float, *, resend: bool = True) -> Frame | None:
+        """The next frame of questions or, if there is none and ``resend``, of resends."""
+        return self._questions(now) or (self._resends(generation, now) if resend else None)
 
     @property
     def resending_now(self) -> bool:

@@ -131,7 +131,7 @@ class Ladder:
         self.exhausted = self.troubled = 0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False
-        # A frame that was too big for the server is sent alone, and not a third time.
+        # A task whose frame ended a socket is sent alone, and not a third time.
         self.alone = False
         self.strikes = 0
         # Its POST was refused for the key.

@@ -255,11 +255,11 @@ class TaskRecord:
             self.payload = wire.with_delivery(self.payload, "sync")
 
     def send_alone(self) -> None:
-        """It was in a frame that was too big: from now on it gets a frame of its own."""
+        """Its frame may have ended the socket: from now on it gets a frame of its own."""
         self.own_ladder().alone = True
 
-    def too_big(self) -> bool:
-        """A frame of this task alone was too big. True if that was the second time."""
+    def struck(self) -> bool:
+        """A frame of this task alone ended the socket. True if that was the second time."""
         self.send_alone()
         self.ladder.strikes += 1
         return self.ladder.strikes > 1

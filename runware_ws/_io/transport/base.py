@@ -57,11 +57,11 @@ class Transport(Protocol):
         """Close with a closing handshake. May wait for a dead peer: the caller sets the limit."""
         ...
 
-    def activity(self) -> object:
-        """A value that changes whenever bytes prove that the peer is there.
+    def activity(self) -> int:
+        """A count of bytes that only grows; its growth proves that the peer is there.
 
-        Incoming bytes prove it, even without a whole message. Outgoing bytes prove
-        it while :meth:`send` waits for room, because then the peer is reading.
+        It counts the bytes of messages that came, whole or not, without control frames, which
+        a gateway may send by itself; and what the peer took of a large backlog of ours.
         """
         ...
 

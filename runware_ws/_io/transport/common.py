@@ -6,11 +6,16 @@ import logging
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import (
@@ -40,10 +45,14 @@ __all__ = [
     "forget_unsent",
     "loss_of",
     "retry_after",
+    "unacknowledged",
 ]
 
 CHUNK = 64 * 1024
 """The most bytes read from a socket, or written to it, at once, if that can be set."""
+
+LARGE = 64 * 1024
+"""A backlog of so many bytes is a large message on its way, or many small ones."""
 
 DIAL_ERRORS = (OSError, WebSocketException, EOFError, ImportError, ValueError)
 """What ``websockets`` raises if a socket cannot be opened."""
@@ -84,18 +93,17 @@ class WebSocketTransport:
 
     def __init__(self, connection: LibraryConnection) -> None:
         self._connection = connection
-        self._sending = False
+        # What the peer took of our backlogs; and the backlog and the way at the last look.
+        self._taken = 0
+        self._backlog = self._gone = 0
 
     async def send(self, data: bytes) -> None:
         if self._connection.state is not State.OPEN:
             raise NotSent(self._end())
-        self._sending = True
         try:
             await self._connection.send(data, text=True)
         except ConnectionClosed as exc:
             raise TransportLost(loss_of(exc)) from None
-        finally:
-            self._sending = False
 
     async def receive(self) -> bytes | str:
         message = await self._connection.inbox.get()
@@ -108,6 +116,19 @@ class WebSocketTransport:
 
     def take_ready(self) -> Iterable[bytes | str]:
         return self._connection.inbox.take()
+
+    def outgoing(self) -> tuple[int, int]:
+        """How many bytes the peer's host took so far, and how many it has not taken yet."""
+        raise NotImplementedError
+
+    def activity(self) -> int:
+        gone, backlog = self.outgoing()
+        # What goes out of a small backlog proves nothing: the peer's host takes it for a dead peer.
+        if self._backlog >= LARGE:
+            self._taken += max(0, gone - self._gone)
+        self._gone, self._backlog = gone, backlog
+        connection = self._connection
+        return connection.inbox.arrived + len(connection.protocol.reader.buffer) + self._taken
 
     async def ping(self) -> None:
         """Send a ping of the WebSocket protocol; its pong is not waited for."""
@@ -125,6 +146,20 @@ class HasOptions(Protocol):
     """A socket, or something like it."""
 
     def setsockopt(self, level: int, option: int, value: bytes, /) -> Any: ...
+
+
+def unacknowledged(sock: Any) -> int:
+    """How many bytes in this socket's buffer the peer's host has not acknowledged.
+
+    0 where the system does not tell.
+    """
+    if sys.platform != "linux" or sock is None:
+        return 0
+    # Once it has ended, trio and asyncio raise OSError, and uvloop ValueError.
+    with suppress(OSError, ValueError):
+        queued: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        return queued
+    return 0
 
 
 def forget_unsent(sock: HasOptions | None) -> None:

@@ -21,19 +21,22 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 class Inbox:
     """Messages that came in and are not read yet. For one reader."""
 
-    __slots__ = ("_messages", "_parts", "_wakeup", "ended")
+    __slots__ = ("_messages", "_parts", "_wakeup", "arrived", "ended")
 
     def __init__(self) -> None:
         self._wakeup = Wakeup(Waiting.current())
         self._messages: deque[bytes] = deque()
         self._parts: bytearray | None = None
         self.ended = False
+        # How many bytes of messages came.
+        self.arrived = 0
 
     def put(self, frame: Frame) -> bool:
         """Take a frame of a message; False if it is a control frame."""
         if frame.opcode not in _DATA:
             return False
         data = frame.data
+        self.arrived += len(data)
         if not frame.fin or self._parts is not None:
             # The library checks the order of fragments and their total size, but not their
             # number, so they are joined as they come.

@@ -19,6 +19,7 @@ from runware_ws._io.transport.common import (
     WebSocketTransport,
     dial_loss,
     forget_unsent,
+    unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
 
@@ -31,21 +32,27 @@ class AsyncioTransport(WebSocketTransport):
     def __init__(self, connection: AsyncioConnection) -> None:
         super().__init__(connection)
         self._own = connection
+        self._handed = 0
+
+    async def send(self, data: bytes) -> None:
+        self._handed += len(data)
+        await super().send(data)
 
     async def aclose(self) -> None:
         await self._own.close()
 
-    def activity(self) -> object:
-        unsent = self._own.transport.get_write_buffer_size() if self._sending else None
-        return self._own.received, unsent
+    def outgoing(self) -> tuple[int, int]:
+        transport = self._own.transport
+        backlog = transport.get_write_buffer_size()
+        backlog += unacknowledged(transport.get_extra_info("socket"))
+        return self._handed - backlog, backlog
 
 
 class AsyncioConnection(ClientConnection):
-    """Counts the bytes that come in, and stores whole messages."""
+    """Stores whole messages."""
 
     def __init__(self, protocol: ClientProtocol, **options: Any) -> None:
         super().__init__(protocol, **options)
-        self.received = 0
         self.inbox = Inbox()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -55,10 +62,6 @@ class AsyncioConnection(ClientConnection):
             # asyncio's own transports have this attribute, though it is not documented. One read
             # is handled in one go, and its default size is 256 KiB.
             own.max_size = CHUNK
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        super().data_received(data)
 
     def process_event(self, event: Event) -> None:
         # The first event is the handshake's response.

@@ -19,6 +19,7 @@ from runware_ws._io.transport.common import (
     WebSocketTransport,
     dial_loss,
     forget_unsent,
+    unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
 
@@ -35,9 +36,11 @@ class TrioTransport(WebSocketTransport):
     async def aclose(self) -> None:
         await self._own.aclose()
 
-    def activity(self) -> object:
+    def outgoing(self) -> tuple[int, int]:
         wire = self._own.wire
-        return wire.received, wire.sent if self._sending else None
+        stream = wire.socket_stream()
+        queued = unacknowledged(stream.socket) if stream is not None else 0
+        return wire.sent - queued, wire.handed - wire.sent + queued
 
     async def drop(self) -> None:
         """Drop the socket without a closing handshake."""
@@ -48,11 +51,11 @@ class TrioTransport(WebSocketTransport):
 
 
 class CountingStream(trio.abc.Stream):
-    """A stream that counts what goes through it."""
+    """A stream that counts what goes out."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self.received = 0
+        self.handed = 0
         self.sent = 0
 
     def socket_stream(self) -> trio.SocketStream | None:
@@ -64,6 +67,7 @@ class CountingStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         # A large message is sent in chunks, so that its progress shows.
+        self.handed += len(data)
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             chunk = view[start : start + CHUNK]
@@ -74,16 +78,14 @@ class CountingStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._stream.receive_some(max_bytes)
-        self.received += len(data)
-        return data
+        return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
 class TrioConnection(ClientConnection):
-    """Counts the bytes that come and go, and stores whole messages."""
+    """Counts the bytes that go, and stores whole messages."""
 
     def __init__(
         self,
