@@ -261,10 +261,8 @@ class SessionCore:
             return
         take = self._answers.take
         readings = self._router.read(data)
-        for said in readings:
-            if proves_life(said):
-                connection.liveness.heard(now)
-                break
+        if proves_life(readings):
+            connection.liveness.heard(now)
         for said in readings:
             change = take(said, now)
             if change is not None:

@@ -88,7 +88,8 @@ async def test_a_ping_goes_out_only_when_nothing_came_in() -> None:
 
 
 @ample
-async def test_a_dead_peer_is_found_within_20_seconds() -> None:
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_dead_peer_is_found_in_time(busy: bool) -> None:
     network = MemoryNetwork()
     async with memory_client(network, backoff=tenacity.wait_fixed(0)) as client:
         events = client.events()
@@ -96,15 +97,19 @@ async def test_a_dead_peer_is_found_within_20_seconds() -> None:
         await anyio.sleep(3)
         pong(socket)
         silent_since = anyio.current_time()
-        handle = await client.submit(ask())
+        if busy:
+            handle = await client.submit(ask())
         again = await network.accept()
-        assert 15 < anyio.current_time() - silent_since <= 20
+        took = anyio.current_time() - silent_since
+        assert (4 < took <= 5) if busy else (15 < took <= 20)
         # Aborted: a dead peer would answer no closing handshake.
         assert socket.client_left == "aborted"
         offered = await again.authenticate(SESSION)
         assert offered["connectionSessionUUID"] == SESSION
-        answer(again, {"taskType": "textInference", "taskUUID": handle.uuid})
-        assert (await handle).recovered_by is RecoveredBy.REPLAY
+        if busy:
+            answer(again, {"taskType": "textInference", "taskUUID": handle.uuid})
+            assert (await handle).recovered_by is RecoveredBy.REPLAY
+        await client.ready()
     found = await rest(events)
     assert len(only(found, PeerSuspected)) == 1
     assert [event.resumed for event in only(found, Connected)] == [False, True]
@@ -283,8 +288,8 @@ async def test_timeouts_are_exact(phase: str) -> None:
             await client.submit(ask(), timeout=None)
         begun = anyio.current_time()
         with pytest.raises(TaskTimeout) as caught:
-            await client.run(ask(), timeout=7.5)
-        assert anyio.current_time() - begun == pytest.approx(7.5, abs=1e-3)
+            await client.run(ask(), timeout=3.5)
+        assert anyio.current_time() - begun == pytest.approx(3.5, abs=1e-3)
         want = Submitted.MAYBE if phase == "written" else Submitted.NO
         assert caught.value.submitted is want
         assert client.stats().pending == (1 if phase == "waiting for room" else 0)
@@ -437,8 +442,8 @@ async def test_drain_in_virtual_time_is_exact() -> None:
         await client.submit(ask(), timeout=None)
         (wire,) = await socket.receive()
         begun = anyio.current_time()
-        assert not (await client.drain(timeout=5)).clean
-        assert anyio.current_time() - begun == pytest.approx(5, abs=1e-3)
+        assert not (await client.drain(timeout=4)).clean
+        assert anyio.current_time() - begun == pytest.approx(4, abs=1e-3)
         answer(socket, wire)
         assert (await client.drain()).clean
 

@@ -177,7 +177,7 @@ class TestStrikes:
             bench.answer(bench.written_task())
         assert bench.core.failure is None
 
-    def test_a_server_that_authenticates_and_closes_with_1008_each_time_ends_the_client(
+    def test_1008_right_after_each_authentication_ends_the_client(
         self,
     ) -> None:
         bench = Bench(fixed_key=False)

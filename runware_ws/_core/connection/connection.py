@@ -418,9 +418,9 @@ class Connection:
     def hurry(self, now: float, *, first: bool) -> None:
         """A task arrived while the next dial is planned: if that is far off, it comes near.
 
-        Once for each dial, and not before the server's Retry-After. If the server is not known to be
-        up, only the ``first`` task of an idle client does it, so that thousands of busy clients do
-        not dial more often than their backoff says.
+        Once for each dial, and not before the server's Retry-After. If the server is not known
+        to be up, only the ``first`` task of an idle client does it, so that thousands of busy
+        clients do not dial more often than their backoff says.
         """
         if self._hurried or self._dial_at <= now + FAR or not (first or self._server_is_up):
             return
@@ -462,7 +462,7 @@ class Connection:
     # Time, and the wire
 
     def on_deadline(self, now: float, *, pending: bool) -> Down | None:
-        """Do what is due: dial, give a dial up, check the peer. ``pending``: tasks are in flight."""
+        """Do what is due: dial, give a dial up, check the peer. ``pending``: tasks in flight."""
         if now >= self._dial_at:
             self._dial(now)
         elif now >= self._open_until:

@@ -42,7 +42,7 @@ class Culprits:
         self._generation = 0
         # The biggest frame of this socket: its size, and whose tasks it carried.
         self._biggest: tuple[int, tuple[str, ...]] = (0, ())
-        # The latest frame of tasks: when it was written and, during a search, whose tasks it carried.
+        # The latest frame of tasks: when it was written and, during a search, whose tasks it had.
         self.latest_at = 0.0
         self.latest: tuple[str, ...] = ()
         self.suspects: set[str] = set()
@@ -88,7 +88,10 @@ class Culprits:
     # Results over a limit
 
     def result(self, asked: str | None) -> str | None:
-        """A result ended the socket. ``asked``: the only task asked about. The culprit, if known."""
+        """A result ended the socket. The culprit, if known by now.
+
+        ``asked``: the only task that was asked about.
+        """
         self._inbound += 1
         if self.abandon_session and asked is not None:
             if asked == self._named:

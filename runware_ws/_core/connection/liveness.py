@@ -1,9 +1,9 @@
 """Is the peer still there?
 
 While tasks are in flight a ping goes out after ``busy_ping_after`` of silence, otherwise
-after ``ping_after``. Only the server's answer to it and messages about tasks are signs of
-life: what a gateway sends by itself (pings, for one) says nothing about the server behind it. A large
-message proves it as well before it is whole, as long as it flows.
+after ``ping_after``. The server's answer and any other message are signs of life. The
+peer's own pings are not: a gateway sends them by itself, whatever became of the server
+behind it. A large message proves life before it is whole, as long as it flows.
 
 A silent peer is not declared dead at once: the loop may have
 been blocked, or the host suspended, while the answer lies in the kernel's buffer.

@@ -95,17 +95,18 @@ Answer = tuple[TaskRecord, dict[str, Any]]
 Reading = Answer | Single | Results | Stray | Control | Errors | Empty | Unreadable
 
 
-def proves_life(said: Reading) -> bool:
-    """Whether this is a sign of life from the server: the answer to a ping, or about a task.
+def proves_life(said: list[Reading]) -> bool:
+    """Whether a message is a sign of life from the server: any but the peer's own pings.
 
-    A gateway may send anything else by itself, for example pings of its own.
+    A gateway sends those by itself, whatever became of the server behind it.
     """
-    if type(said) is Control:
-        kind = said.item.get("taskType")
-        return isinstance(kind, str) and (kind != "ping" or bool(said.item.get("pong")))
-    if type(said) is Errors:
-        return any(error.task_uuid or error.task_type for error in said.errors)
-    return type(said) is not Unreadable
+    return not said or any(not _is_their_ping(reading) for reading in said)
+
+
+def _is_their_ping(said: Reading) -> bool:
+    if type(said) is not Control:
+        return False
+    return said.item.get("taskType") == "ping" and not said.item.get("pong")
 
 
 class Router:
