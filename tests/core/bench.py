@@ -39,7 +39,7 @@ class Bench:
             return delay
 
         # Tests of other things need no pings between; test_liveness.py has the real limits.
-        idle = {"busy_ping_after": 10.0, "busy_ping_timeout": 9.0}
+        idle: dict[str, Any] = {"busy_ping_after": 10.0, "busy_ping_timeout": 9.0}
         self.core = SessionCore(Config(**(idle | options)), draw=draw, fixed_key=fixed_key)
         self.durations = Durations()
         self.effects: list[Effect] = []

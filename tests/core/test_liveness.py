@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws.config import Config
 from runware_ws.events import PeerSuspected
 from tests.core.bench import Bench, uuid_of
 
@@ -14,10 +15,14 @@ PONG = {"data": [{"taskType": "ping", "pong": True}]}
 
 
 def busy_bench(**options: Any) -> Bench:
-    """A bench with the real limits."""
-    return Bench(
-        **{"busy_ping_after": 2.0, "busy_ping_timeout": 2.25, "keepalive": 1000.0} | options
-    )
+    """A bench with the limits that a client has."""
+    given = Config()
+    limits: dict[str, Any] = {
+        "busy_ping_after": given.busy_ping_after,
+        "busy_ping_timeout": given.busy_ping_timeout,
+        "keepalive": 1000.0,
+    }
+    return Bench(**(limits | options))
 
 
 def pings(bench: Bench) -> int:

@@ -9,6 +9,7 @@ from heapq import heapify, heappop, heappush
 from runware_ws._core.core import SessionCore
 from runware_ws._core.effects import Effect, Open
 from runware_ws._core.states import ConnectionState
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.backoff import Backoff, default_wait
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
@@ -43,14 +44,36 @@ def _herd(config: Config) -> list[SessionCore]:
     return cores
 
 
-def _dials(cores: list[SessionCore], until: float) -> list[list[float]]:
-    """When each client dials while the server stays down."""
+def _task(number: int, now: float) -> TaskRecord:
+    uuid = f"{number:08x}-0000-4000-8000-000000000000"
+    return TaskRecord(uuid, "textInference", b"{}", now=now)
+
+
+def _dials(
+    cores: list[SessionCore], until: float, tasks_per_second: float = 0.0
+) -> list[list[float]]:
+    """When each client dials while the server stays down, and tasks come at random."""
+    submitted = 0
+    numbers = {core: number for number, core in enumerate(cores)}
     dials: list[list[float]] = [[] for _ in cores]
     timers = [(core.next_deadline(), number) for number, core in enumerate(cores)]
+    if tasks_per_second:
+        timers.append((0.0, -1))
     heapify(timers)
     while timers and timers[0][0] <= until:
         now, number = heappop(timers)
         core = cores[number]
+        if number < 0:
+            core = random.choice(cores)
+            submitted += 1
+            core.submit(_task(submitted, now))
+            _effects(core)
+            number = numbers[core]
+            heappush(timers, (now + random.expovariate(tasks_per_second), -1))
+            heappush(timers, (core.next_deadline(), number))
+            continue
+        if now < core.next_deadline():
+            continue
         core.on_deadline(now)
         if any(isinstance(effect, Open) for effect in _effects(core)):
             dials[number].append(now)
@@ -75,6 +98,13 @@ def test_from_the_third_attempt_on_at_most_one_in_a_hundred_dial_within_100_ms()
     random.seed(20)
     dials = _dials(_herd(Config()), until=MINUTES * 60)
     assert all(len(mine) >= 3 for mine in dials), "somebody gave up"
+    late = [at for mine in dials for at in mine[2:]]
+    assert _most_in_a_window(late) <= CLIENTS // 100
+
+
+def test_tasks_that_keep_coming_do_not_drive_the_herd_together() -> None:
+    random.seed(22)
+    dials = _dials(_herd(Config()), until=60, tasks_per_second=500.0)
     late = [at for mine in dials for at in mine[2:]]
     assert _most_in_a_window(late) <= CLIENTS // 100
 
