@@ -28,6 +28,7 @@ QUICK: dict[str, Any] = {
     "backoff": tenacity.wait_fixed(0.01),
     "replay_grace": 0.05,
     "resend_after": 0.05,
+    "resend_early": True,
     "proxy": None,
     "timeout": 50.0,
 }

@@ -155,7 +155,7 @@ async def test_what_dies_with_the_socket_comes_home_by_another_road(lost: str) -
 async def test_a_forgotten_session(unknown: Literal["new", "error"], finished: bool) -> None:
     async with virtual.serving(KEY, options=EmulatorOptions(unknown_session=unknown)) as emulator:
         gate = Gate(emulator)
-        async with client_of(emulator) as client:
+        async with client_of(emulator, resend_early=False) as client:
             events = client.events()
             tasks = [ask(f"{n}") for n in range(6)]
             handles = [await client.submit(task) for task in tasks]

@@ -414,6 +414,7 @@ class Recovery:
             word = record.heard(error.code, question, now)
             if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:
                 return True
+        record.miss()
         record.exhaust(question, sure=means is Meant.UNSUPPORTED)
         self._brought_nothing(record, now, soon=means is Meant.UNSUPPORTED)
         return False
@@ -425,6 +426,10 @@ class Recovery:
             return False
         if record.ladder.asked_at >= overdue_at(record, self._options):
             record.exhaust(question)
+            record.miss()
+        elif record.ladder.confirmed:
+            record.miss()
+        # Otherwise it may still run, and the usual question is the one that will bring it.
         self._brought_nothing(record, now, soon=True)
         return True
 
@@ -477,7 +482,6 @@ class Recovery:
         ``soon``: the other kind of question may bring more.
         """
         ladder, options = record.ladder, self._options
-        record.miss()
         # The caller itself asked for a second try.
         may_send = ladder.reused or (ladder.disturbed and options.resubmit == "same-uuid")
         if ladder.confirmed or not may_send:

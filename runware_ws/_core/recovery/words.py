@@ -73,6 +73,7 @@ def meant(error: WireError) -> Meant:
     fam = error.family
     if fam in _NEVER_THE_TASKS or _TROUBLE.search(error.code[:200]):
         return Meant.TROUBLE
-    if fam is ErrorFamily.VALIDATION and error.task_type in ABOUT_OTHERS:
+    if fam is ErrorFamily.VALIDATION:
+        # A task that was refused for what it asks was refused when it came.
         return Meant.UNSUPPORTED
     return Meant.VERDICT
