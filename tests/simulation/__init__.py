@@ -9,9 +9,10 @@ or with the emulator, but for the client that runs.
     python -m tests.simulation --seed 820              replay one seed
     python -m tests.simulation --seed 820 --story      tell the story of a good run, too
     python -m tests.simulation --seeds 100000 --jobs 2 a long run, with the table of coverage
+    python -m tests.simulation --without stall         leave a trait, or a kind of fault, out
 
-A failing seed is made smaller (actions and faults are left out while the same
-invariant breaks), and the story of the smallest run is printed. How to read a
+A failing seed is made smaller (actions, faults and traits are left out while the
+same invariant breaks), and the story of the smallest run is printed. How to read a
 line: seconds since the start; who; what.
 
     action   the program around the client: run, submit, iterate, stream, map, cancel, drain, close
@@ -27,7 +28,7 @@ Tasks go by the first eight digits of their taskUUID; the plan of each (what
 the server does with it) stands above the story.
 
 Where to look: ``loop`` virtual time · ``wire`` sockets, ``http`` posts · ``server``,
-``works``, ``streams``, ``streaming``, ``traits`` the model server · ``scenario`` what a
+``reading``, ``works``, ``streams``, ``streaming``, ``traits`` the model server · ``scenario`` what a
 seed draws · ``program``, ``readers``, ``maps`` what the program does · ``faults`` what
 goes wrong · ``invariants``, ``posts`` checks at every input, ``judge`` checks at ends ·
 ``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs.

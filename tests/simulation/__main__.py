@@ -27,9 +27,9 @@ def _describe(scenario: Scenario) -> str:
     return "\n".join(lines)
 
 
-def one(seed: int, *, whole: bool, smallest: bool) -> int:
+def one(seed: int, *, whole: bool, smallest: bool, without: tuple[str, ...] = ()) -> int:
     """Replay one seed. On a failure, tell the story of the smallest run that breaks the same."""
-    scenario = draw(seed)
+    scenario = draw(seed, without=without)
     report = play(scenario)
     if report.problems and smallest:
         kind = kind_of(report.problems[0])
@@ -46,11 +46,11 @@ def one(seed: int, *, whole: bool, smallest: bool) -> int:
     return 1 if report.problems else 0
 
 
-def many(start: int, count: int, jobs: int) -> int:
+def many(start: int, count: int, jobs: int, without: tuple[str, ...] = ()) -> int:
     """Run many seeds; print progress, failures and the table of what happened."""
     whole = Batch()
     began = told = time.monotonic()
-    for batch in run_seeds(start, count, jobs=jobs):
+    for batch in run_seeds(start, count, jobs=jobs, without=without):
         whole.add(batch)
         for seed, problems in batch.failures.items():
             print(f"seed {seed}: {problems[0]}", flush=True)
@@ -60,7 +60,7 @@ def many(start: int, count: int, jobs: int) -> int:
             rate = whole.seeds / (now - began)
             print(f"{whole.seeds:,} seeds, {len(whole.failures)} failed, {rate:.0f}/s", flush=True)
     print(table(whole.seen))
-    never = missing(whole.seen) if count >= ENOUGH else []
+    never = missing(whole.seen) if count >= ENOUGH and not without else []
     rate = whole.seeds / (time.monotonic() - began)
     print(
         f"{whole.seeds:,} seeds, {rate:.0f}/s, {len(whole.failures)} failed; never: {never or '-'}"
@@ -77,10 +77,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2_000, help="how many seeds to run")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--without", action="append", default=[], help="leave out this trait, or kind of fault"
+    )
     options = parser.parse_args()
+    without = tuple(options.without)
     if options.seed is not None:
-        return one(options.seed, whole=options.story, smallest=not options.whole)
-    return many(options.start, options.seeds, options.jobs)
+        smallest = not options.whole
+        return one(options.seed, whole=options.story, smallest=smallest, without=without)
+    return many(options.start, options.seeds, options.jobs, without)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,9 @@ MUST_HAPPEN = (
     "fault: dial refused, 503",
     "retry-after honoured",
     # The server.
+    "fault: unread",
+    "server: a stall outlived the socket",
+    "server: reads a dead socket late",
     "fault: close",
     "fault: forget",
     "fault: idle close",

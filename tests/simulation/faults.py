@@ -75,7 +75,9 @@ class Faults:
         weather.status = None
         self._http.traps = 0
         weather.traps.clear()
+        weather.ambushes.clear()
         self._unstall(all_of_them=True)
+        self._read_again(all_of_them=True)
         self.calm = True
         self._story.tell("fault", "faults stop")
 
@@ -165,6 +167,28 @@ class Faults:
         self._loop.call_later(fault.lasts, setattr, self._weather, "status", None)
 
     # The server
+
+    def _unread(self, fault: Fault) -> None:
+        if fault.what == "request":
+            self._weather.ambushes.append(lambda: self._stall_with(fault))
+        else:
+            self._stall_reading(fault)
+
+    def _stall_with(self, fault: Fault) -> None:
+        """The next request is not read for a while, and its socket dies meanwhile."""
+        self._stall_reading(fault)
+        self._loop.call_later(fault.lasts * fault.value, self._cut_if_not_calm, fault)
+
+    def _stall_reading(self, fault: Fault) -> None:
+        self._weather.unread += 1
+        self._loop.call_later(fault.lasts, self._read_again)
+
+    def _read_again(self, *, all_of_them: bool = False) -> None:
+        weather = self._weather
+        was = weather.unread
+        weather.unread = 0 if all_of_them else max(0, was - 1)
+        if was and not weather.unread:
+            self._server.reading.stall_over()
 
     def _mute_pong(self, fault: Fault) -> None:
         self._for(fault, "mute_pong")

@@ -89,9 +89,14 @@ class Exchange:
             return
         self._hand_over()
 
-    def _hand_over(self) -> None:
-        http, weather = self.http, self.http.weather
+    def _hand_over(self, *, dead: bool = False) -> None:
         self.arrived = True
+        self.http.server.reading.delivered(
+            self, self._read, lambda: dead or self.left or self.ending is not None
+        )
+
+    def _read(self) -> None:
+        http, weather = self.http, self.http.weather
         status = weather.status
         if not http.server.takes(self._key):
             status = 401
@@ -164,7 +169,7 @@ class Exchange:
         http = self.http
         http.story.count("http: cut" if self.arrived else "http: cut before it arrived")
         if not self.arrived and http.rng.random() < 0.5:
-            self._hand_over()
+            self._hand_over(dead=True)
         for _ in range(http.rng.randint(0, len(self._down))):
             message = self._down.popleft()
             self._take(message)
@@ -177,7 +182,7 @@ class Exchange:
         if self.ending is None and self.flying:
             self.http.story.count("http: given up")
             if not self.arrived and self.http.rng.random() < 0.5:
-                self._hand_over()
+                self._hand_over(dead=True)
         self.left = True
 
 

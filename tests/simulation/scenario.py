@@ -6,6 +6,7 @@ action, so that a run can be made smaller by leaving actions out.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -311,10 +312,36 @@ def _options(rng: Random, *, big: bool) -> dict[str, Any]:
     return options
 
 
-def draw(seed: int) -> Scenario:
-    """The run of this seed."""
+@dataclass(frozen=True, slots=True)
+class _Odds:
+    """How likely a kind of fault is in a run, how long it may last, and what it may be."""
+
+    chance: float
+    lasts: tuple[float, ...] = (0.0,)
+    whats: tuple[str, ...] = ("",)
+
+
+MORE_FAULTS: dict[str, _Odds] = {
+    "unread": _Odds(0.3, (0.4, 2.0, 4.0, 4.0), ("", "request", "request", "request")),
+}
+"""Faults that are drawn from streams of their own."""
+
+
+def _more_faults(seed: int, without: Collection[str]) -> list[Fault]:
+    faults: list[Fault] = []
+    for kind, odds in MORE_FAULTS.items():
+        rng = Random(f"{seed} {kind}")
+        while rng.random() < odds.chance and kind not in without:
+            at = CALM * 0.85 * rng.random()
+            lasts = min(rng.choice(odds.lasts) * (0.1 + 0.9 * rng.random()), CALM - at)
+            faults.append(Fault(at, kind, lasts, rng.random(), rng.choice(odds.whats)))
+    return faults
+
+
+def draw(seed: int, *, without: Collection[str] = ()) -> Scenario:
+    """The run of this seed. ``without``: names of traits and kinds of faults that stay out."""
     rng = Random(seed)
-    traits = draw_traits(rng)
+    traits = draw_traits(rng, seed, without=without)
     big = traits.limit_in is not None or rng.random() < 0.06
     options = _options(rng, big=big)
     certain = (
@@ -325,6 +352,7 @@ def draw(seed: int) -> Scenario:
     )
     actions = sorted(_actions(rng, certain=certain, big=big), key=lambda action: action.at)
     faults = [_fault(rng) for _ in range(rng.choice((0, 1, 2, 4, 8, 14)))]
+    faults += _more_faults(seed, without)
     return Scenario(
         seed=seed,
         options=options,

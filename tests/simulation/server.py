@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.reading import Reading
 from tests.simulation.story import Story, short
 from tests.simulation.streaming import Streaming
 from tests.simulation.traits import Plan, Traits
@@ -73,6 +74,7 @@ class Server:
         self.received: dict[str, list[float]] = {}
         self.problems: list[str] = []
         self.errors_sent: dict[str, set[str]] = {}
+        self.reading = Reading(loop, rng, weather, story, rest=traits.reads_rest)
         self._streaming = Streaming(loop, story, traits, self._push_of, self._failed)
 
     # The wire's calls
@@ -89,16 +91,25 @@ class Server:
             self._detach(end.session)
 
     def heard(self, socket: Socket, data: bytes) -> None:
-        """A message came in."""
+        """A message was delivered."""
+        end = self.ends.get(socket)
+        if self._weather.ambushes and b'"model"' in data:
+            self._weather.ambushes.pop()()
+        if end is not None:
+            self.reading.delivered(
+                socket,
+                lambda: self._read(socket, end, data),
+                lambda: self.ends.get(socket) is not end or socket.cut_at is not None,
+            )
+
+    def _read(self, socket: Socket, end: _End, data: bytes) -> None:
+        """A message is read; its socket may have died since it came."""
         limit = self.traits.limit_in
         if limit is not None and len(data) > limit:
             self._story.count("fault: oversize out")
             self._story.tell("server", f"closes {socket.number} with 1009: {len(data)} bytes")
             self.ended(socket)
             socket.hang_up(1009)
-            return
-        end = self.ends.get(socket)
-        if end is None:
             return
         end.spoke_at = self._loop.now
         answers: list[dict[str, Any]] = []
@@ -107,7 +118,9 @@ class Server:
         for task in json.loads(data):
             kind = task["taskType"]
             if kind == "authentication":
-                self._authenticate(socket, end, task)
+                # Nobody is resumed by a socket that is gone.
+                if self.ends.get(socket) is end:
+                    self._authenticate(socket, end, task)
             elif end.session is None:
                 self.problems.append("a task before the authentication")
             elif kind == "ping":
@@ -294,6 +307,7 @@ class Server:
             self.errors_sent.setdefault(uuid, set()).add("conflictTaskUUID")
             return {"code": "conflictTaskUUID", "message": "used before", "taskUUID": uuid}
         if work is not None:
+            # I5 holds under the one assumption about time that ``reading`` has.
             self.problems.append(
                 f"I5: {short(uuid)} is executed twice: it came at {work.received_at:.3f}, and "
                 f"again at {now:.3f}, before it was registered"

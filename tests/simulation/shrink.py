@@ -1,4 +1,7 @@
-"""Makes a failing run small: leaves out actions and faults while the same invariant breaks."""
+"""Makes a failing run small: leaves out actions and faults while the same invariant breaks.
+
+Then the server's traits: those that are left are needed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TypeVar
 
 from tests.simulation.play import Report, play
 from tests.simulation.scenario import Action, Fault, Scenario
+from tests.simulation.traits import plainer
 
 __all__ = ["kind_of", "shrink"]
 
@@ -36,7 +40,16 @@ def shrink(scenario: Scenario, kind: str, *, budget: int = 400) -> tuple[Scenari
         actions = _without(scenario.actions, _with_actions(scenario, breaks))
         scenario = replace(scenario, actions=actions)
         smaller = len(actions) + len(faults) < before
+    scenario = _plainest(scenario, breaks)
     return scenario, play(scenario)
+
+
+def _plainest(scenario: Scenario, breaks: Callable[[Scenario], bool]) -> Scenario:
+    for traits in plainer(scenario.traits):
+        candidate = replace(scenario, traits=traits)
+        if breaks(candidate):
+            return _plainest(candidate, breaks)
+    return scenario
 
 
 def _with_faults(

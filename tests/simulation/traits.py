@@ -5,12 +5,14 @@ The sources are the facts about the wire; what they leave open is open here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields, replace
 from random import Random
+from typing import Any
 
 from tests.simulation.streams import StreamPlan
 
-__all__ = ["Plan", "Traits"]
+__all__ = ["Plan", "Traits", "draw_traits", "plainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Traits:
     """The deltas of a running stream, once its socket died: the server goes ``on`` where it was
     (what was made meanwhile is replayed), begins again (``restart``), leaves a ``hole``, sends the
     ``whole`` only, or ``nothing``."""
+    reads_rest: float = 0.0
+    """What a socket that died had brought is read up to so many seconds later."""
 
     @property
     def reliable(self) -> bool:
@@ -82,9 +86,15 @@ class Traits:
         return self.archive and self.limit_in is None and self.archive_keeps != "for-good"
 
 
-def draw_traits(rng: Random) -> Traits:
-    """One kind of server, from ``rng``."""
-    return Traits(
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "reads_rest": (0.0, 0.0, 0.0, 1.0),
+}
+"""Traits that are drawn from streams of their own: one more of them changes no other draw."""
+
+
+def draw_traits(rng: Random, seed: int, *, without: Collection[str] = ()) -> Traits:
+    """One kind of server, from ``rng`` and ``seed``; those ``without`` stay as they are plain."""
+    traits = Traits(
         replay_first=rng.random() < 0.4,
         replay_batched=rng.random() < 0.4,
         replay_shuffled=rng.random() < 0.4,
@@ -107,3 +117,14 @@ def draw_traits(rng: Random) -> Traits:
         echoes_key=rng.random() < 0.2,
         after_cut=rng.choice(("on", "restart", "hole", "whole", "nothing")),
     )
+    drawn = {name: Random(f"{seed} {name}").choice(among) for name, among in CHOICES.items()}
+    drawn = {name: value for name, value in drawn.items() if name not in without}
+    return replace(traits, **drawn)
+
+
+def plainer(traits: Traits) -> Iterator[Traits]:
+    """The same server with one trait less, for each trait that it has."""
+    for trait in fields(Traits):
+        if getattr(traits, trait.name) != trait.default:
+            plain: dict[str, Any] = {trait.name: trait.default}
+            yield replace(traits, **plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runware_ws.classify import Loss
@@ -24,6 +25,8 @@ class Weather:
     """As ``lag_up``, for the next task that is sent again."""
     stalled: int = 0
     """The client's sends do not get away."""
+    unread: int = 0
+    """The server stalls: it reads nothing."""
     mute_pong: int = 0
     mute_auth: int = 0
     key_refused: int = 0
@@ -40,3 +43,5 @@ class Weather:
     """Posts get no answer: what is said waits."""
     traps: list[str] = field(default_factory=list[str])
     """The socket is cut when this happens next: ``replay``, ``auth``, ``send``, ``question``."""
+    ambushes: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """The last of them is called when the next request is delivered, before it is read."""
