@@ -28,8 +28,8 @@ Tasks go by the first eight digits of their taskUUID; the plan of each (what
 the server does with it) stands above the story.
 
 Where to look: ``loop`` virtual time · ``wire`` sockets, ``http`` posts · ``server``,
-``reading``, ``works``, ``streams``, ``streaming``, ``traits`` the model server · ``scenario`` what a
-seed draws · ``program``, ``readers``, ``maps`` what the program does · ``faults`` what
-goes wrong · ``invariants``, ``posts`` checks at every input, ``judge`` checks at ends ·
-``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs.
+``reading``, ``questions``, ``works``, ``streams``, ``streaming``, ``traits`` the model
+server · ``scenario`` what a seed draws · ``program``, ``readers``, ``maps`` what the program
+does · ``faults`` what goes wrong · ``invariants``, ``posts`` checks at every input, ``judge``
+checks at ends · ``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs.
 """

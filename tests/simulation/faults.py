@@ -10,6 +10,7 @@ from runware_ws.classify import Loss, LossKind
 from tests.simulation.http import Http
 from tests.simulation.keys import Keys
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.questions import QUESTIONS
 from tests.simulation.scenario import Fault
 from tests.simulation.server import Server
 from tests.simulation.story import Story
@@ -69,6 +70,8 @@ class Faults:
         weather = self._weather
         weather.refusal = None
         weather.hanging = weather.mute_pong = weather.mute_auth = 0
+        weather.questions_fail.clear()
+        weather.archive_denies = 0
         weather.key_refused = weather.auth_busy = weather.key_broken = 0
         weather.lag_up = weather.lag_down = weather.lag_resend = 0.0
         weather.unreachable = weather.silent = 0
@@ -189,6 +192,15 @@ class Faults:
         weather.unread = 0 if all_of_them else max(0, was - 1)
         if was and not weather.unread:
             self._server.reading.stall_over()
+
+    def _fail_questions(self, fault: Fault) -> None:
+        kinds = QUESTIONS[int(fault.value * 4) :][:1] or QUESTIONS
+        for kind in kinds:
+            self._weather.questions_fail[kind] = fault.what
+            self._loop.call_later(fault.lasts, self._weather.questions_fail.pop, kind, None)
+
+    def _archive_denies(self, fault: Fault) -> None:
+        self._for(fault, "archive_denies")
 
     def _mute_pong(self, fault: Fault) -> None:
         self._for(fault, "mute_pong")

@@ -48,6 +48,7 @@ class Sent:
     cuts: list[float] = field(default_factory=list[float])
     answered: bool = False
     tried_before: bool = False
+    conflicts: int = 0
     given: set[str] = field(default_factory=set[str])
 
 
@@ -260,6 +261,10 @@ class Watch:
         except orjson.JSONDecodeError:
             return
         touched: set[str] = set()
+        for error in frame.get("errors", ()):
+            sent = self.tasks.get(str(error.get("taskUUID")))
+            if sent is not None and error["code"] == "conflictTaskUUID":
+                sent.conflicts += 1
         for item in frame.get("data", ()):
             self._note_item(item, touched)
             response = item.get("response")

@@ -52,6 +52,7 @@ def settled_by(scenario: Scenario, config: Config) -> float:
     waves = ceil(len(scenario.plans) / config.max_in_flight)
     questions = ceil(len(scenario.plans) / config.question_window) * 2.0
     one = LONGEST + 1.0 + 2 * config.question_backoff_cap + 2 * config.question_timeout + questions
+    dial += scenario.traits.archive_delay
     return notice + dial + REPLAY + config.resend_after + waves * (one + LONGEST) + 10.0
 
 
@@ -215,7 +216,7 @@ class Judge:
             )
         if sent.answered:
             fail(f"I4: {name} was answered in order over HTTP, and ended {type(error).__name__}")
-        since = self._held_since(plan)
+        since = self._held_since(sent, plan)
         asked = sent.written or sent.cuts
         if since is None or self.watch.ready_since is None or not asked:
             return
@@ -232,14 +233,20 @@ class Judge:
                 f"{sent.ended_at - calm:.3f} s of calm connection"
             )
 
-    def _held_since(self, plan: Plan) -> float | None:
-        """Since when the server could have answered a question about the task."""
+    def _held_since(self, sent: Sent, plan: Plan) -> float | None:
+        """Since when the server could have answered a question about the task with the truth."""
         work: Work | None = self.server.works.get(plan.uuid)
         traits = self.server.traits
         if work is None or work.finished_at is None or plan.padding:
             return None
-        if work.delivery == "async":
-            return work.finished_at
-        if work.refused and traits.archive_keeps == "for-good":
-            return None
-        return work.finished_at + traits.archive_delay if traits.archive else None
+        ways: list[float] = []
+        # A sync task is asked for so where a conflict told that it had arrived.
+        listed = work.delivery == "async" or (traits.response_sync and sent.conflicts)
+        # An error that may be the question's ends nothing.
+        clear = work.error is None or traits.failed_in == "data"
+        if listed and clear and traits.question_fails != "getResponse":
+            ways.append(work.finished_at)
+        kept = work.refused and traits.archive_keeps == "for-good"
+        if traits.archive and not kept and traits.question_fails != "getTaskDetails":
+            ways.append(work.finished_at + traits.archive_delay)
+        return min(ways, default=None)

@@ -15,13 +15,14 @@ from random import Random
 from typing import Any
 
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.questions import QUESTIONS, Questions
 from tests.simulation.reading import Reading
 from tests.simulation.story import Story, short
 from tests.simulation.streaming import Streaming
 from tests.simulation.traits import Plan, Traits
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Push, Socket, Wire
-from tests.simulation.works import Response, Work, details, error_frame, responses
+from tests.simulation.works import Response, Work, error_frame
 
 __all__ = ["Server"]
 
@@ -75,6 +76,7 @@ class Server:
         self.problems: list[str] = []
         self.errors_sent: dict[str, set[str]] = {}
         self.reading = Reading(loop, rng, weather, story, rest=traits.reads_rest)
+        self.questions = Questions(loop, weather, traits, story, self.works)
         self._streaming = Streaming(loop, story, traits, self._push_of, self._failed)
 
     # The wire's calls
@@ -112,8 +114,7 @@ class Server:
             socket.hang_up(1009)
             return
         end.spoke_at = self._loop.now
-        answers: list[dict[str, Any]] = []
-        errors: list[dict[str, Any]] = []
+        questions: list[dict[str, Any]] = []
         array: list[Work] = []
         for task in json.loads(data):
             kind = task["taskType"]
@@ -126,10 +127,8 @@ class Server:
             elif kind == "ping":
                 if not self._weather.mute_pong:
                     self._say(socket, {"data": [{"taskType": "ping", "pong": True}]})
-            elif kind in ("getResponse", "getTaskDetails"):
-                items, failed = self._answer(kind, task["taskUUID"])
-                answers += items
-                errors += failed
+            elif kind in QUESTIONS:
+                questions.append(task)
             else:
                 known = task["taskUUID"] in self.works
                 self._task(socket, end.session, task)
@@ -137,9 +136,10 @@ class Server:
                 if work is not None and not known:
                     array.append(work)
                     work.array = array
-        if answers or errors:
+        if questions:
             self._wire.happened("question", socket)
-        self._say_answers(socket, answers, errors)
+        for frame in self.questions.frames(questions):
+            self._say(socket, frame)
 
     # Authentication and sessions
 
@@ -376,43 +376,6 @@ class Server:
             self._say(session.socket, push.content, push)
         else:
             session.buffer.append((self._loop.now + BUFFER, push))
-
-    # Questions
-
-    def _answer(self, kind: str, uuid: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        work = self.works.get(uuid)
-        ask = responses if kind == "getResponse" else details
-        items, errors = ask(work, uuid, self.traits, self._loop.now)
-        for each in (work, *work.array) if work is not None else ():
-            if each.error is not None:
-                self.errors_sent.setdefault(each.plan.uuid, set()).add(each.plan.code)
-        if work is not None and len(work.array) > 1 and self.traits.archive_array and items:
-            self._story.count("archive lists an array")
-        if work is not None and work.refused and self.traits.archive_keeps != "nothing":
-            self._story.count("archive keeps a refusal")
-        for error in errors:
-            self.errors_sent.setdefault(uuid, set()).add(error["code"])
-        return items, errors
-
-    def _say_answers(
-        self, socket: Socket, items: list[dict[str, Any]], errors: list[dict[str, Any]]
-    ) -> None:
-        if self.traits.answers_joined and items and errors:
-            frame = {"data": items, **error_frame(errors, self.traits.error_key)}
-            self._say(socket, frame)
-            return
-        if self.traits.answers_joined:
-            frames = [{"data": items}] if items else []
-            if errors:
-                frames.append(error_frame(errors, self.traits.error_key))
-        else:
-            by_task: dict[str, list[dict[str, Any]]] = {}
-            for item in items:
-                by_task.setdefault(item["taskUUID"], []).append(item)
-            frames = [{"data": group} for group in by_task.values()]
-            frames += [error_frame([error], self.traits.error_key) for error in errors]
-        for frame in frames:
-            self._say(socket, frame)
 
     # To the wire
 

@@ -22,7 +22,6 @@ from tests.simulation.streams import StreamPlan
 from tests.simulation.traits import Plan, Traits
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Wire
-from tests.simulation.works import details
 
 UUID = "00000000-0000-4000-8000-000000000001"
 STREAM = StreamPlan(
@@ -103,8 +102,8 @@ def test_a_stream_comes_whole_and_stands_in_the_archive() -> None:
         assert await model.post() == PostEnding(Ending.DONE)
         assert model.text() == "one two"
         assert model.taken[-1]["finishReason"] == "stop"
-        items, _ = details(model.server.works[UUID], UUID, Traits(), model.loop.now)
-        assert items[0]["response"]["text"] == "one two"
+        (frame,) = model.server.questions.frames([{"taskType": "getTaskDetails", "taskUUID": UUID}])
+        assert frame["data"][0]["response"]["text"] == "one two"
         again = await model.post()
         assert again.how is Ending.REFUSED, "the taskUUID is used"
         assert json.loads(again.body)["errors"][0]["code"] == "conflictTaskUUID"

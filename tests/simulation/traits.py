@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.simulation.streams import StreamPlan
 
-__all__ = ["Plan", "Traits", "draw_traits", "plainer"]
+__all__ = ["TROUBLE", "Plan", "Traits", "draw_traits", "plainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,56 @@ class Traits:
     ``whole`` only, or ``nothing``."""
     reads_rest: float = 0.0
     """What a socket that died had brought is read up to so many seconds later."""
+    response_unknown: str = "error"
+    """``getResponse`` of an unknown id: an ``error``, or an ``empty`` list, which names nobody."""
+    response_running: str = "processing"
+    """``getResponse`` of a running task: ``processing``, ``empty``, or as of an ``unknown`` one."""
+    response_sync: bool = False
+    """``getResponse`` knows sync tasks too."""
+    details_unknown: str = "error"
+    """``getTaskDetails`` of an unknown id: as for ``getResponse``."""
+    failed_in: str = "data"
+    """Where ``getResponse`` has a failed task: in ``data``, or in ``errors``."""
+    failed_typed: str = "task"
+    """What such an error gives as its type: the ``task``'s, the ``question``'s, or ``none``."""
+    question_fails: str = ""
+    """This kind of question always fails."""
+    question_code: str = "internalServerError"
+    question_typed: bool = True
+    """An error about a question names the question's type, or none."""
+    archive_field: str = ""
+    """One field more than a live result has."""
 
     @property
     def reliable(self) -> bool:
         """Whether every answer can be had in the end, whatever happens to sockets."""
-        return self.archive and self.limit_in is None and self.archive_keeps != "for-good"
+        tells = self.archive and self.question_fails != "getTaskDetails"
+        return tells and self.limit_in is None and self.archive_keeps != "for-good"
 
+
+TROUBLE = (
+    "archiveUnavailable",
+    "invalidRequest",
+    "insufficientCredits",
+    "providerUnavailable",
+    "internalServerError",
+    "rateLimitExceeded",
+    "unauthorized",
+)
+"""Why a question fails."""
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "reads_rest": (0.0, 0.0, 0.0, 1.0),
+    "response_unknown": ("error", "empty"),
+    "response_running": ("processing", "processing", "unknown", "empty"),
+    "response_sync": (False, False, True),
+    "details_unknown": ("error", "error", "error", "empty"),
+    "failed_in": ("data", "errors"),
+    "failed_typed": ("task", "question", "none"),
+    "question_fails": ("",) * 10 + ("getResponse", "getTaskDetails"),
+    "question_code": TROUBLE,
+    "question_typed": (False, True),
+    "archive_field": ("", "", "model", "createdAt"),
 }
 """Traits that are drawn from streams of their own: one more of them changes no other draw."""
 
@@ -103,7 +144,7 @@ def draw_traits(rng: Random, seed: int, *, without: Collection[str] = ()) -> Tra
         refuses_by=rng.choice(("new", "error", "error-session")),
         dying=rng.choice(("again", "again", "exact", "lost")),
         archive=rng.random() < 0.85,
-        archive_delay=rng.choice((0.0, 0.0, 0.5, 2.0)),
+        archive_delay=rng.choice((0.0, 0.0, 0.5, 2.0, 60.0 * rng.random())),
         archive_array=rng.random() < 0.4,
         archive_keeps=rng.choice(("nothing",) * 4 + ("while-running", "while-running", "for-good")),
         details_running=rng.choice(("not-found", "processing")),

@@ -27,6 +27,9 @@ class Weather:
     """The client's sends do not get away."""
     unread: int = 0
     """The server stalls: it reads nothing."""
+    questions_fail: dict[str, str] = field(default_factory=dict[str, str])
+    """By their kind: with this code."""
+    archive_denies: int = 0
     mute_pong: int = 0
     mute_auth: int = 0
     key_refused: int = 0
