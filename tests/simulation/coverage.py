@@ -111,6 +111,14 @@ MUST_HAPPEN = (
     "archive denies what it has",
     "archive lags far behind",
     "archive has a field more",
+    # Receipts.
+    "receipt: bare",
+    "receipt: cost",
+    "receipt: message",
+    "receipt: queue",
+    "receipt: status",
+    "receipt: all",
+    "a sync task is processing",
     # The network.
     "fault: cut",
     "fault: cut during auth",

@@ -288,9 +288,16 @@ class Server:
             if self.traits.anonymous_conflicts:
                 del error["taskUUID"]
             self._say(socket, error_frame([error], self.traits.error_key))
-        elif task.get("deliveryMethod") == "async":
-            receipt = {"taskType": task["taskType"], "taskUUID": task["taskUUID"]}
-            self._say(socket, {"data": [receipt]})
+            return
+        work = self.works[task["taskUUID"]]
+        about = {"taskType": work.task_type, "taskUUID": work.plan.uuid}
+        if work.delivery == "async":
+            self._story.count(f"receipt: {self.traits.receipt}")
+            for _ in range(self.traits.receipts):
+                self._say(socket, {"data": [work.receipt(self.traits.receipt)]})
+        elif work.delivery == "sync" and self.traits.sync_note:
+            self._story.count("a sync task is processing")
+            self._say(socket, {"data": [{**about, "status": "processing"}]})
 
     def take_in(
         self, task: dict[str, Any], session: str, response: Response | None = None

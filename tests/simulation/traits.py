@@ -98,6 +98,12 @@ class Traits:
     """An error about a question names the question's type, or none."""
     archive_field: str = ""
     """One field more than a live result has."""
+    receipt: str = "bare"
+    """What the acknowledgement of an async task has beside its type and UUID."""
+    receipts: int = 1
+    """How often it comes."""
+    sync_note: bool = False
+    """Sync tasks are told to be ``processing``."""
 
     @property
     def reliable(self) -> bool:
@@ -128,6 +134,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "question_fails": ("",) * 10 + ("getResponse", "getTaskDetails"),
     "question_code": TROUBLE,
     "question_typed": (False, True),
+    "receipt": ("bare", "cost", "message", "queue", "status", "all"),
+    "receipts": (1, 1, 2),
+    "sync_note": (False, False, True),
     "archive_field": ("", "", "model", "createdAt"),
 }
 """Traits that are drawn from streams of their own: one more of them changes no other draw."""

@@ -60,6 +60,18 @@ class Work:
             item["resultIndex"] = index
         return item
 
+    def receipt(self, kind: str) -> dict[str, Any]:
+        """The acknowledgement of an async task."""
+        more: dict[str, dict[str, Any]] = {
+            "cost": {"cost": 0.0013},
+            "message": {"message": "your task was accepted"},
+            "queue": {"queuePosition": 3, "estimatedTime": 12.5},
+            "status": {"status": "queued"},
+        }
+        extra = {name: value for each in more.values() for name, value in each.items()}
+        about = {"taskType": self.task_type, "taskUUID": self.plan.uuid}
+        return {**about, **(extra if kind == "all" else more.get(kind, {}))}
+
     def failure(self, *, anonymous: bool) -> dict[str, Any]:
         """The error that ends it."""
         error: dict[str, Any] = {
