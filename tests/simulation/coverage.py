@@ -111,6 +111,9 @@ MUST_HAPPEN = (
     "archive denies what it has",
     "archive lags far behind",
     "archive has a field more",
+    # Errors that name nobody.
+    "an error before the reply",
+    "fault: stray",
     # Receipts.
     "receipt: bare",
     "receipt: cost",

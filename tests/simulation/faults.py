@@ -234,6 +234,17 @@ class Faults:
 
     # Frames that are nobody's
 
+    def _stray(self, fault: Fault) -> None:
+        socket = self._wire.current
+        if socket is None or not self._server.knows(socket):
+            return
+        error = {"message": f"about nobody, number {len(self.foreign)}"}
+        if fault.what != "notice":
+            error["code"] = fault.what
+        frame = json.dumps({"errors": [error]})
+        self.foreign.add(frame)
+        socket.say(frame)
+
     def _garbage(self, fault: Fault) -> None:
         socket = self._wire.current
         if socket is None or not self._server.knows(socket):

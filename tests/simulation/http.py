@@ -100,6 +100,8 @@ class Exchange:
         status = weather.status
         if not http.server.takes(self._key):
             status = 401
+        if status == 401:
+            weather.causes.append("HTTP 401")
         if status is not None:
             ran = status == 500 and http.rng.random() < 0.4
             if ran:

@@ -345,5 +345,7 @@ class _Stage:
             f"{stats!r} {self.client!r} {self.config!r} {self.driver.core.failure}"
         ):
             watch.fail("I13: the key in stats, repr or failure")
+        if core.failure is not None and not self.weather.causes:
+            watch.fail(f"I1: the client ended with {core.failure!r}, and nothing said so")
         if not watch.closed:
             watch.fail("I15: no Closed at the end")

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.streams import draw_stream
-from tests.simulation.traits import TROUBLE, Plan, Traits, draw_traits
+from tests.simulation.traits import STRAYS, TROUBLE, Plan, Traits, draw_traits
 
 __all__ = ["CALM", "Action", "Fault", "Scenario", "draw"]
 
@@ -324,6 +324,7 @@ class _Odds:
 MORE_FAULTS: dict[str, _Odds] = {
     "unread": _Odds(0.3, (0.4, 2.0, 4.0, 4.0), ("", "request", "request", "request")),
     "fail-questions": _Odds(0.25, (3.0, 12.0, 30.0), TROUBLE),
+    "stray": _Odds(0.25, whats=("notice", *STRAYS)),
     "archive-denies": _Odds(0.2, (3.0, 12.0, 60.0)),
 }
 """Faults that are drawn from streams of their own."""

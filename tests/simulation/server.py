@@ -149,6 +149,7 @@ class Server:
             self._story.count("fault: authentication unanswered")
             return
         key = task["apiKey"]
+        self._say_before_auth(socket)
         if self._weather.auth_busy:
             self._story.count("fault: authentication busy")
             self._say(socket, {"errors": [self._auth_error("rateLimitExceeded", "busy")]})
@@ -193,6 +194,13 @@ class Server:
         if not self.traits.replay_first:
             self._replay(session, socket, replay)
 
+    def _say_before_auth(self, socket: Socket) -> None:
+        code = self.traits.before_auth
+        if code and self._rng.random() < 0.5:
+            self._story.count("an error before the reply")
+            error = {"message": "about nobody"} if code == "notice" else {"code": code}
+            self._say(socket, error_frame([{"message": code, **error}], self.traits.error_key))
+
     def takes(self, key: str) -> bool:
         """Whether this key is good now."""
         return not self._weather.key_refused and self._valid_key(key)
@@ -209,6 +217,7 @@ class Server:
 
     def _refuse_key(self, socket: Socket, key: str) -> None:
         self._story.tell("server", f"refuses the key on socket {socket.number}")
+        self._weather.causes.append("the key was refused")
         echo = f"the key {key} is bad" if self.traits.echoes_key else "the key is bad"
         if self.traits.auth_style == "old":
             old = {"error": True, "errorId": 19, "errorMessageContentId": 1212}
@@ -411,6 +420,8 @@ class Server:
 
     def close_all(self, code: int) -> None:
         """Close what is open, with a code."""
+        if code in (1002, 1003, 1007, 1008, 1010):
+            self._weather.causes.append(f"close code {code}")
         for socket in list(self.ends):
             self.ended(socket)
             socket.hang_up(code)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.simulation.streams import StreamPlan
 
-__all__ = ["TROUBLE", "Plan", "Traits", "draw_traits", "plainer"]
+__all__ = ["STRAYS", "TROUBLE", "Plan", "Traits", "draw_traits", "plainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,8 @@ class Traits:
     """How often it comes."""
     sync_note: bool = False
     """Sync tasks are told to be ``processing``."""
+    before_auth: str = ""
+    """Before the reply to the authentication comes an error with this code, which names nobody."""
 
     @property
     def reliable(self) -> bool:
@@ -123,6 +125,9 @@ TROUBLE = (
 )
 """Why a question fails."""
 
+STRAYS = ("insufficientCredits", "internalServerError", "rateLimitExceeded", "invalidRequest")
+"""Codes of errors that name nobody."""
+
 CHOICES: dict[str, tuple[Any, ...]] = {
     "reads_rest": (0.0, 0.0, 0.0, 1.0),
     "response_unknown": ("error", "empty"),
@@ -137,6 +142,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "receipt": ("bare", "cost", "message", "queue", "status", "all"),
     "receipts": (1, 1, 2),
     "sync_note": (False, False, True),
+    "before_auth": ("",) * 6 + ("notice", *STRAYS),
     "archive_field": ("", "", "model", "createdAt"),
 }
 """Traits that are drawn from streams of their own: one more of them changes no other draw."""

@@ -48,3 +48,5 @@ class Weather:
     """The socket is cut when this happens next: ``replay``, ``auth``, ``send``, ``question``."""
     ambushes: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     """The last of them is called when the next request is delivered, before it is read."""
+    causes: list[str] = field(default_factory=list[str])
+    """What was said so far that may end a client."""

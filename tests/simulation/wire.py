@@ -375,6 +375,8 @@ class Wire:
                 await anyio.sleep_forever()
             if self.weather.refusal is not None:
                 loss = self.weather.refusal
+                if loss.status not in (429, 500, 503) and loss.kind is not LossKind.DIAL_FAILED:
+                    self.weather.causes.append(str(loss))
                 self.story.tell("wire", f"dial refused: {loss}")
                 self.story.count(f"fault: dial refused, {loss.status or loss.kind.value}")
                 raise TransportLost(loss)
