@@ -123,6 +123,9 @@ MUST_HAPPEN = (
     "receipt: all",
     "a sync task is processing",
     # The network.
+    "fault: undead",
+    "fault: usurp",
+    "a result went to another client",
     "fault: cut",
     "fault: cut during auth",
     "fault: cut during replay",

@@ -114,6 +114,15 @@ class Faults:
         if (socket := self._wire.current) is not None:
             socket.freeze(up=fault.what != "down", down=fault.what != "up")
 
+    def _undead(self, fault: Fault) -> None:
+        """A gateway keeps the socket of a dead server: it pings, or lets a byte through."""
+        if (socket := self._wire.current) is not None:
+            socket.freeze(up=True, down=True)
+            socket.dribble(6 if fault.what == "pings" else 1, 1 + 2 * fault.value)
+
+    def _usurp(self, fault: Fault) -> None:
+        self._server.usurp(self._rng, 1001 if fault.value < 0.7 else 1006)
+
     def _trap(self, fault: Fault) -> None:
         self._weather.traps.append(fault.what)
 

@@ -325,6 +325,8 @@ MORE_FAULTS: dict[str, _Odds] = {
     "unread": _Odds(0.3, (0.4, 2.0, 4.0, 4.0), ("", "request", "request", "request")),
     "fail-questions": _Odds(0.25, (3.0, 12.0, 30.0), TROUBLE),
     "stray": _Odds(0.25, whats=("notice", *STRAYS)),
+    "undead": _Odds(0.15, whats=("pings", "bytes")),
+    "usurp": _Odds(0.15),
     "archive-denies": _Odds(0.2, (3.0, 12.0, 60.0)),
 }
 """Faults that are drawn from streams of their own."""

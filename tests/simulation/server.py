@@ -37,6 +37,8 @@ class _Session:
     socket: Socket | None = None
     buffer: list[tuple[float, Push]] = field(default_factory=list[tuple[float, Push]])
     left_at: float = 0.0
+    usurped: bool = False
+    """Another client has it now, and gets what is pushed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -181,6 +183,7 @@ class Server:
             self._take_over(session)
         end.session = session
         session.socket = socket
+        session.usurped = False
         self._story.tell(
             "server", f"socket {socket.number}: session {short(session.uuid)}, {resumed=}"
         )
@@ -259,6 +262,21 @@ class Server:
             socket.hang_up(1012)
         for session in list(self.sessions.values()):
             self._forget(session)
+
+    def usurp(self, rng: Random, code: int) -> None:
+        """Another client takes a session, what waits in its buffer, and has tasks of its own."""
+        for socket, end in list(self.ends.items()):
+            session = end.session
+            if session is None:
+                continue
+            self.ended(socket)
+            socket.hang_up(code)
+            session.usurped = True
+            session.buffer = [each for each in session.buffer if rng.random() < 0.5]
+            number = rng.getrandbits(32)
+            stranger = f"{number:08x}-1111-4000-8000-000000000000"
+            theirs = {"taskType": "textInference", "taskUUID": stranger, "text": "theirs"}
+            session.buffer.append((self._loop.now + BUFFER, Push({"data": [theirs]})))
 
     def _take_buffer(self, session: _Session) -> list[Push]:
         now = self._loop.now
@@ -388,7 +406,9 @@ class Server:
             self._push(session, push)
 
     def _push(self, session: _Session, push: Push) -> None:
-        if session.socket is not None and session.socket.alive:
+        if session.usurped:
+            self._story.count("a result went to another client")
+        elif session.socket is not None and session.socket.alive:
             self._say(session.socket, push.content, push)
         else:
             session.buffer.append((self._loop.now + BUFFER, push))

@@ -69,6 +69,7 @@ class Socket:
         self._down: deque[_Message] = deque()
         self._up_at = self._down_at = 0.0
         self._arrivals = 0
+        self._crumbs = 0
         self.inbox: deque[bytes | str] = deque()
         self.recent: deque[tuple[float, Push]] = deque()
         self.loss: Loss | None = None
@@ -130,8 +131,8 @@ class Socket:
             await self._wake.wait()
 
     def activity(self) -> int:
-        """Changes with every message that comes in."""
-        return self._arrivals
+        """Grows with every message that comes in, and with bytes that are none yet."""
+        return self._arrivals + self._crumbs
 
     def leave(self) -> None:
         """The client drops its end; bytes in flight may or may not arrive."""
@@ -207,6 +208,12 @@ class Socket:
         self.frozen_down |= down
         if down and self.frozen_at is None:
             self.frozen_at = self.wire.now
+
+    def dribble(self, size: int, every: float) -> None:
+        """Nothing arrives but so many bytes now and then: control frames, or parts of a message."""
+        if self.loss is None and self.cut_at is None:
+            self._crumbs += size
+            self.wire.loop.call_later(every, self.dribble, size, every)
 
     # In flight
 
