@@ -41,6 +41,12 @@ REPLAY = 5.0
 LAST_CALL = 2.0
 """One more question goes out this long before a deadline."""
 
+ENVELOPE = 500
+"""What a request has besides its padding takes fewer bytes."""
+
+SMALL = 5_000
+"""The client takes no larger frames: then large results do not reach it."""
+
 LITTLE_ROOM = 10
 """So few tasks in flight that others wait for room for long."""
 
@@ -115,11 +121,18 @@ class Judge:
                 if failure is None and not refused:
                     fail(f"I1: {name} ended with {error!r}, and the client goes on")
             case ProtocolError():
-                limited = self.server.traits.limit_in or self.config.max_frame_bytes < 5000
-                if failure is None and not limited and not refused:
+                if failure is None and not refused and not self._may_be_refused(plan):
                     fail(f"I1: {name} ended with {error!r} without cause")
             case _:
                 fail(f"I1: {name} ended with {error!r}")
+
+    def _may_be_refused(self, plan: Plan) -> bool:
+        """Whether this very task is one that somebody cannot take: no other may be blamed."""
+        limit = self.server.traits.limit_in
+        if plan.poison is not None or (limit is not None and plan.size > limit - ENVELOPE):
+            return True
+        small = self.server.traits.limit_out or self.config.max_frame_bytes < SMALL
+        return bool(plan.padding and small)
 
     def _result(self, plan: Plan, result: Result) -> None:
         fail, name = self.watch.fail, short(plan.uuid)

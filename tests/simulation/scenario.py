@@ -7,7 +7,7 @@ action, so that a run can be made smaller by leaving actions out.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -343,11 +343,25 @@ def _more_faults(seed: int, without: Collection[str]) -> list[Fault]:
     return faults
 
 
+POISONED = 0.05
+
+
+def _poisoned(seed: int, actions: list[Action]) -> list[Action]:
+    """In a few runs the server chokes on one of the requests."""
+    rng = Random(f"{seed} poison")
+    tasks = [each for each in actions if each.kind in ("run", "submit") and each.timeout]
+    if rng.random() >= POISONED or not tasks:
+        return actions
+    chosen, code = rng.choice(tasks), rng.choice((1007, 1008))
+    plans = tuple(replace(plan, poison=code) for plan in chosen.plans)
+    return [replace(each, plans=plans) if each is chosen else each for each in actions]
+
+
 def draw(seed: int, *, without: Collection[str] = ()) -> Scenario:
     """The run of this seed. ``without``: names of traits and kinds of faults that stay out."""
     rng = Random(seed)
     traits = draw_traits(rng, seed, without=without)
-    big = traits.limit_in is not None or rng.random() < 0.06
+    big = traits.limit_in is not None or traits.limit_out is not None or rng.random() < 0.06
     options = _options(rng, big=big)
     certain = (
         traits.reliable
@@ -356,6 +370,8 @@ def draw(seed: int, *, without: Collection[str] = ()) -> Scenario:
         and "max_frame_bytes" not in options
     )
     actions = sorted(_actions(rng, certain=certain, big=big), key=lambda action: action.at)
+    if "poison" not in without:
+        actions = _poisoned(seed, actions)
     faults = [_fault(rng) for _ in range(rng.choice((0, 1, 2, 4, 8, 14)))]
     faults += _more_faults(seed, without)
     return Scenario(

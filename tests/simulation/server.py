@@ -108,17 +108,17 @@ class Server:
 
     def _read(self, socket: Socket, end: _End, data: bytes) -> None:
         """A message is read; its socket may have died since it came."""
-        limit = self.traits.limit_in
-        if limit is not None and len(data) > limit:
-            self._story.count("fault: oversize out")
-            self._story.tell("server", f"closes {socket.number} with 1009: {len(data)} bytes")
+        tasks = json.loads(data)
+        code = self._objection(tasks, data)
+        if code is not None:
+            self._story.tell("server", f"closes {socket.number} with {code}: {len(data)} bytes")
             self.ended(socket)
-            socket.hang_up(1009)
+            socket.hang_up(code)
             return
         end.spoke_at = self._loop.now
         questions: list[dict[str, Any]] = []
         array: list[Work] = []
-        for task in json.loads(data):
+        for task in tasks:
             kind = task["taskType"]
             if kind == "authentication":
                 # Nobody is resumed by a socket that is gone.
@@ -142,6 +142,19 @@ class Server:
             self._wire.happened("question", socket)
         for frame in self.questions.frames(questions):
             self._say(socket, frame)
+
+    def _objection(self, tasks: list[dict[str, Any]], data: bytes) -> int | None:
+        """With which code a message is answered that nobody reads; most are read."""
+        limit = self.traits.limit_in
+        if limit is not None and len(data) > limit:
+            self._story.count("fault: oversize out")
+            return 1009
+        for task in tasks:
+            plan = self._plans.get(task.get("taskUUID", ""))
+            if plan is not None and plan.poison and task["taskType"] not in QUESTIONS:
+                self._story.count(f"poison: {plan.poison}")
+                return plan.poison
+        return None
 
     # Authentication and sessions
 
@@ -419,7 +432,15 @@ class Server:
         end = self.ends.get(socket)
         if end is not None:
             end.spoke_at = self._loop.now
-        socket.say(json.dumps(frame).encode(), push)
+        data = json.dumps(frame).encode()
+        limit = self.traits.limit_out
+        if limit is not None and len(data) > limit:
+            self._story.count("fault: result too large")
+            self._story.tell("server", f"closes {socket.number} with 1009: a result")
+            self.ended(socket)
+            socket.hang_up(1009)
+        else:
+            socket.say(data, push)
 
     def _idle(self, socket: Socket) -> None:
         end = self.ends.get(socket)

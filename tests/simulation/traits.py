@@ -35,6 +35,8 @@ class Plan:
     padding: int = 0
     size: int = 0
     stream: StreamPlan | None = None
+    poison: int | None = None
+    """The server closes with this code each time that the request comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,15 @@ class Traits:
     """Sync tasks are told to be ``processing``."""
     before_auth: str = ""
     """Before the reply to the authentication comes an error with this code, which names nobody."""
+    limit_out: int | None = None
+    """The largest frame that goes out: instead of a larger one comes a close with 1009."""
 
     @property
     def reliable(self) -> bool:
         """Whether every answer can be had in the end, whatever happens to sockets."""
         tells = self.archive and self.question_fails != "getTaskDetails"
-        return tells and self.limit_in is None and self.archive_keeps != "for-good"
+        tells = tells and self.limit_in is None and self.limit_out is None
+        return tells and self.archive_keeps != "for-good"
 
 
 TROUBLE = (
@@ -143,6 +148,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "receipts": (1, 1, 2),
     "sync_note": (False, False, True),
     "before_auth": ("",) * 6 + ("notice", *STRAYS),
+    "limit_out": (None,) * 14 + (4_000,),
     "archive_field": ("", "", "model", "createdAt"),
 }
 """Traits that are drawn from streams of their own: one more of them changes no other draw."""
