@@ -73,6 +73,7 @@ class Faults:
         weather.questions_fail.clear()
         weather.archive_denies = 0
         weather.key_refused = weather.auth_busy = weather.key_broken = 0
+        weather.key_cancelled = weather.key_hangs = 0
         weather.lag_up = weather.lag_down = weather.lag_resend = 0.0
         weather.unreachable = weather.silent = 0
         weather.status = None
@@ -230,6 +231,14 @@ class Faults:
 
     def _break_key(self, fault: Fault) -> None:
         self._for(fault, "key_broken")
+
+    def _cancel_key(self, fault: Fault) -> None:
+        self._for(fault, "key_cancelled")
+        self._server.close_all(1001)
+
+    def _hang_key(self, fault: Fault) -> None:
+        self._for(fault, "key_hangs")
+        self._server.close_all(1001)
 
     def _forget(self, fault: Fault) -> None:
         self._server.forget_all()

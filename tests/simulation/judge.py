@@ -131,8 +131,12 @@ class Judge:
         limit = self.server.traits.limit_in
         if plan.poison is not None or (limit is not None and plan.size > limit - ENVELOPE):
             return True
-        small = self.server.traits.limit_out or self.config.max_frame_bytes < SMALL
-        return bool(plan.padding and small)
+        if not self.server.traits.limit_out and self.config.max_frame_bytes >= SMALL:
+            return False
+        # Where the archive lists whole arrays, one large result hides the others from it.
+        work = self.server.works.get(plan.uuid)
+        listed = work.array if work is not None and self.server.traits.archive_array else []
+        return any(each.padding for each in (plan, *(each.plan for each in listed)))
 
     def _result(self, plan: Plan, result: Result) -> None:
         fail, name = self.watch.fail, short(plan.uuid)

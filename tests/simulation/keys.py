@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+import anyio
+
+from tests.simulation.story import Story
 from tests.simulation.weather import Weather
 
 __all__ = ["Keys"]
@@ -14,8 +18,9 @@ MARK = "kEy5ecReT"
 class Keys:
     """The key that is valid now, and the ways in which a client gets it."""
 
-    def __init__(self, weather: Weather) -> None:
+    def __init__(self, weather: Weather, story: Story) -> None:
         self._weather = weather
+        self._story = story
         self._number = 0
 
     @property
@@ -37,12 +42,19 @@ class Keys:
 
     def fetch(self) -> str:
         """As a plain function."""
+        if self._weather.key_cancelled:
+            self._story.count("the key is cancelled")
+            # Its own, as of a task that somebody else cancelled.
+            raise asyncio.CancelledError
         if self._weather.key_broken:
             raise RuntimeError(f"no key today: {self.current}")
         return self.current
 
     async def fetch_async(self) -> str:
         """As an async function."""
+        if self._weather.key_hangs:
+            self._story.count("the key hangs")
+            await anyio.sleep_forever()
         return self.fetch()
 
     def given(self, kind: str) -> str | Callable[[], str] | Callable[[], Awaitable[str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from contextlib import aclosing
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import anyio
 
@@ -44,25 +45,14 @@ class Maps:
         outcomes = program.client.map(
             source.tasks(), concurrency=max(1, action.number), timeout=action.timeout
         )
+        # Behind a source that hangs nobody waits for the end.
+        patience = 1.5 * (action.timeout or 1.0) if action.what == "async-hangs" else None
         try:
-            async with aclosing(cast("Any", outcomes)):
-                async for outcome in outcomes:
-                    uuid = outcome.task["taskUUID"]
-                    if uuid in came:
-                        watch.fail(f"I3: map yielded {short(uuid)} twice")
-                    came.add(uuid)
-                    plan = program.scenario.plans[uuid]
-                    program.over(plan, outcome.result, outcome.error)
-                    goes_on = watch.closed
-                    if len(came) >= (action.cancel_after or FOREVER) and not goes_on:
-                        break
-                    if len(came) > len(action.plans) + ENOUGH:
-                        watch.fail("I8: a map goes on and on")
-                        break
-                else:
-                    await self._over(action, source, came)
+            with anyio.move_on_after(patience):
+                if await self._read(outcomes, action, came):
+                    self._over(action, source, came)
                     return
-        except (SourceBroken, RunwareError) as exc:
+        except (SourceBroken, RunwareError, RuntimeError) as exc:
             broken = exc
         if broken is None:
             self._left(source, came)
@@ -71,20 +61,39 @@ class Maps:
         over = watch.closed or program.driver.core.failure is not None
         if isinstance(broken, RunwareError) and not over and watch.draining_at is None:
             watch.fail(f"I1: a map ended with {broken!r}, and the client goes on")
-        if isinstance(broken, SourceBroken) and "raises" not in action.what:
+        said = {SourceBroken: "raises", RuntimeError: "cancels"}.get(type(broken), "")
+        if said not in action.what:
             watch.fail(f"I12: a map ended with {broken!r}, which its source never raised")
         missing = source.given - len(came)
         # The one that waited for its turn when the client went was never handed over.
         if missing > isinstance(broken, RunwareError):
             watch.fail(f"I1: a map raised, and {missing} outcomes are missing")
 
-    async def _over(self, action: Action, source: _Source, came: set[str]) -> None:
+    async def _read(self, outcomes: Any, action: Action, came: set[str]) -> bool:
+        """Whether the map ended by itself."""
+        program, watch = self._program, self._program.watch
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                uuid = outcome.task["taskUUID"]
+                if uuid in came:
+                    watch.fail(f"I3: map yielded {short(uuid)} twice")
+                came.add(uuid)
+                plan = program.scenario.plans[uuid]
+                program.over(plan, outcome.result, outcome.error)
+                if len(came) >= (action.cancel_after or FOREVER) and not watch.closed:
+                    return False
+                if len(came) > len(action.plans) + ENOUGH:
+                    watch.fail("I8: a map goes on and on")
+                    return False
+        return True
+
+    def _over(self, action: Action, source: _Source, came: set[str]) -> None:
         watch = self._program.watch
         if len(came) != source.given:
             watch.fail(f"I1: map yielded {len(came)} of {source.given} outcomes")
         whole = source.given == len(action.plans)
         ended = watch.closed or self._program.driver.core.failure is not None
-        raises = "raises" in action.what and not ended
+        raises = action.what.endswith(("raises", "cancels", "hangs")) and not ended
         if raises or (not whole and not ended and watch.draining_at is None):
             watch.fail(f"I1: map ended behind {source.given} of {len(action.plans)} tasks")
 
@@ -139,16 +148,26 @@ class _Source:
         return self._program.task(plan)
 
     def _synchronous(self) -> Iterator[dict[str, Any]]:
+        loop = self._program.loop
         for number, plan in enumerate(self._plans()):
             if self._action.what == "raises" and number == len(self._action.plans) // 2:
                 raise SourceBroken
+            if self._action.what == "blocks":
+                began = loop.now
+                loop.suspend(0.5 * (number % 4))
+                self._program.watch.suspended.append((began, loop.now))
             yield self._take(plan)
 
     async def _asynchronous(self) -> AsyncGenerator[dict[str, Any]]:
         what = self._action.what
         for number, plan in enumerate(self._plans()):
-            if what == "async-raises" and number == len(self._action.plans) // 2:
+            halfway = number == len(self._action.plans) // 2
+            if what == "async-raises" and halfway:
                 raise SourceBroken
+            if what == "async-cancels" and halfway:
+                raise asyncio.CancelledError
+            if what == "async-hangs" and halfway:
+                await anyio.sleep_forever()
             if what == "async-sleeps":
                 await anyio.sleep((number * 7 % 5) * 0.6)
             yield self._take(plan)

@@ -89,7 +89,7 @@ class _Stage:
         self.loop = loop
         self.story = Story(loop.time)
         self.weather = Weather()
-        self.keys = Keys(self.weather)
+        self.keys = Keys(self.weather, self.story)
         rng = Random(scenario.seed ^ 0x5EED)
         random.seed(scenario.seed)
         self.wire = Wire(loop, rng, self.weather, self.story, latency=scenario.latency)

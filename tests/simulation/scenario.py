@@ -81,7 +81,9 @@ class Scenario:
     @property
     def suspends(self) -> bool:
         """Whether the clock jumps while nobody runs."""
-        return any(fault.kind == "suspend" for fault in self.faults)
+        return any(fault.kind == "suspend" for fault in self.faults) or any(
+            action.what == "blocks" for action in self.actions
+        )
 
 
 class _Uuids:
@@ -105,8 +107,9 @@ CODES = (
 
 
 SCALES = (0.0, 0.1, 1.0, 3.0, 10.0, LONGEST)
-SYNC = ("list", "generator", "raises", "endless")
-SOURCES = (*SYNC, "async", "async-sleeps", "async-raises", "async-endless")
+SYNC = ("list", "generator", "raises", "blocks", "endless")
+ASYNC = ("async", "async-sleeps", "async-raises", "async-cancels", "async-hangs", "async-endless")
+SOURCES = (*SYNC, *ASYNC)
 READERS = ("stream", "stream", "stream-result", "stream-left", "stream-slow", "stream-cancelled")
 CARRIERS = ("socket", "sse", "auto")
 
@@ -327,6 +330,8 @@ MORE_FAULTS: dict[str, _Odds] = {
     "stray": _Odds(0.25, whats=("notice", *STRAYS)),
     "undead": _Odds(0.15, whats=("pings", "bytes")),
     "usurp": _Odds(0.15),
+    "cancel-key": _Odds(0.08, (0.3, 3.0, 12.0)),
+    "hang-key": _Odds(0.08, (0.3, 3.0, 12.0)),
     "archive-denies": _Odds(0.2, (3.0, 12.0, 60.0)),
 }
 """Faults that are drawn from streams of their own."""

@@ -37,8 +37,8 @@ class Model:
     def __init__(self, plan: Plan, seed: int = 0) -> None:
         self.loop = VirtualLoop()
         self.weather = Weather()
-        self.keys = Keys(self.weather)
         self.story = Story(self.loop.time)
+        self.keys = Keys(self.weather, self.story)
         rng = Random(seed)
         wire = Wire(self.loop, rng, self.weather, self.story, latency=0.02)
         self.server = Server(

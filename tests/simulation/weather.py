@@ -37,6 +37,10 @@ class Weather:
     """Authentication is answered with an error of the server's load."""
     key_broken: int = 0
     """The function that fetches the key raises."""
+    key_cancelled: int = 0
+    """It ends with a cancellation of its own."""
+    key_hangs: int = 0
+    """It never returns."""
     unreachable: int = 0
     """Posts are refused before a byte of them is sent."""
     status: int | None = None
