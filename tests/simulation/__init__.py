@@ -29,7 +29,8 @@ the server does with it) stands above the story.
 
 Where to look: ``loop`` virtual time · ``wire`` sockets, ``http`` posts · ``server``,
 ``reading``, ``questions``, ``works``, ``streams``, ``streaming``, ``traits`` the model
-server · ``scenario`` what a seed draws · ``program``, ``readers``, ``maps`` what the program
-does · ``faults`` what goes wrong · ``invariants``, ``posts`` checks at every input, ``judge``
-checks at ends · ``play`` one run · ``batch``, ``shrink``, ``coverage`` many runs.
+server · ``scenario`` what a seed draws · ``program``, ``readers``, ``listeners``, ``maps``
+what the program does · ``faults`` what goes wrong · ``invariants``, ``posts`` checks at
+every input, ``judge`` checks at ends · ``play`` one run · ``batch``, ``shrink``,
+``coverage`` many runs.
 """

@@ -24,6 +24,7 @@ from tests.simulation.http import Http
 from tests.simulation.invariants import EPSILON, Watch
 from tests.simulation.judge import Judge, settled_by
 from tests.simulation.keys import Keys
+from tests.simulation.listeners import Listeners
 from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run
 from tests.simulation.maps import Maps
 from tests.simulation.posts import PostWatch
@@ -156,6 +157,7 @@ class _Stage:
             "stream-left": readers.stream_left,
             "stream-result": readers.stream_result,
             "map": Maps(program).map,
+            "events": Listeners(program).events,
             "drain": self._drain,
             "close": self._close,
             "claim": self._claim,

@@ -348,6 +348,21 @@ def _more_faults(seed: int, without: Collection[str]) -> list[Fault]:
     return faults
 
 
+LISTENERS = {"eager": None, "slow": 2.0, "still": 40.0}
+"""Readers of events, and how long they stand still, in seconds."""
+
+
+def _listeners(seed: int) -> list[Action]:
+    rng = Random(f"{seed} events")
+    actions: list[Action] = []
+    while rng.random() < 0.25:
+        what = rng.choice(tuple(LISTENERS))
+        number, timeout = rng.choice((1, 5, 1000)), 60.0 * rng.random()
+        at = CALM * 0.6 * rng.random()
+        actions.append(Action(at, "events", (), timeout, LISTENERS[what], number, what))
+    return actions
+
+
 POISONED = 0.05
 
 
@@ -375,6 +390,8 @@ def draw(seed: int, *, without: Collection[str] = ()) -> Scenario:
         and "max_frame_bytes" not in options
     )
     actions = sorted(_actions(rng, certain=certain, big=big), key=lambda action: action.at)
+    if "events" not in without:
+        actions = sorted(actions + _listeners(seed), key=lambda action: action.at)
     if "poison" not in without:
         actions = _poisoned(seed, actions)
     faults = [_fault(rng) for _ in range(rng.choice((0, 1, 2, 4, 8, 14)))]
