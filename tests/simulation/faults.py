@@ -257,6 +257,8 @@ class Faults:
         if socket is None or not self._server.knows(socket):
             return
         error = {"message": f"about nobody, number {len(self.foreign)}"}
+        if fault.what == "long":
+            error["message"] += "x" * 50_000
         if fault.what != "notice":
             error["code"] = fault.what
         frame = json.dumps({"errors": [error]})

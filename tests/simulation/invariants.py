@@ -20,6 +20,7 @@ from runware_ws._io.driver import Driver
 from runware_ws.classify import Loss
 from runware_ws.config import Config
 from runware_ws.errors import RunwareError, StreamInterrupted
+from tests.simulation.memory import kept
 from tests.simulation.server import Server
 from tests.simulation.story import Story, short
 from tests.simulation.traits import Plan
@@ -28,6 +29,12 @@ from tests.simulation.wire import Wire
 __all__ = ["EPSILON", "Sent", "Watch"]
 
 EPSILON = 0.01
+ENTRY = 200
+"""A claim costs so many bytes more than its result, at most."""
+
+LONG = 4_096
+"""No event takes more bytes, whatever the server said."""
+
 DEEP = 8
 """The checks that look at every task are made at each so many inputs."""
 
@@ -364,6 +371,7 @@ class Watch:
         text = repr(event)
         self.story.tell("event", text.replace(f"at={event.at!r}, ", ""))
         self.check(not self._holds_key(text), f"I13: the key in an event: {type(event).__name__}")
+        self.check(len(text) <= LONG, f"I9: {type(event).__name__} of {len(text)} bytes")
         self.check(not self.closed, f"I15: {type(event).__name__} after Closed")
         match event:
             case events.Dialing(generation=generation):
@@ -428,6 +436,10 @@ class Watch:
             sizes["in_flight"] <= config.max_in_flight or sizes["in_flight"] <= 1,
             "I9: more in flight than allowed",
         )
+        self.check(
+            sizes["in_flight_bytes"] <= config.max_in_flight_bytes or sizes["in_flight"] <= 1,
+            "I9: more bytes in flight than allowed",
+        )
         self.check(sizes["questions"] <= config.question_window, "I9: more questions than allowed")
         self.check(sizes["questions"] >= 0, "I9: the count of questions is below zero")
         self.check(sizes["claims"] <= config.claim_limit, "I9: more claims than allowed")
@@ -438,11 +450,25 @@ class Watch:
         if self._inputs % DEEP == 0:
             self._deep(sizes)
 
+    def _bytes(self, sizes: dict[str, int], live: list[TaskRecord]) -> None:
+        """I9, in bytes: what is kept, not what was counted."""
+        table: Any = self.core._table  # pyright: ignore[reportPrivateUsage]
+        config = self.config
+        held = kept(table.claims) if sizes["claims"] else 0
+        self.check(
+            held <= config.claim_bytes + ENTRY * sizes["claims"],
+            f"I9: {sizes['claims']} claims keep {held} bytes of {config.claim_bytes}",
+        )
+        self.check(bool(held) or not table.claims.size, "I9: no claims, and they have a size")
+        admitted = sum(record.size for record in live if record.state is not TaskState.WAITING)
+        self.check(admitted == sizes["in_flight_bytes"], "I9: bytes in flight do not add up")
+
     def _deep(self, sizes: dict[str, int]) -> None:
         live = [sent.record for sent in self.tasks.values() if not sent.record.ended]
         self.check(len(live) == sizes["tasks"], "I1: a task is missing from the table")
         waiting = sum(record.state is TaskState.WAITING for record in live)
         self.check(waiting == sizes["waiting"], "I9: the waiting line does not add up")
+        self._bytes(sizes, live)
         if self.core.state is ConnectionState.READY and not sizes["tasks"]:
             self.check(sizes["questions"] == 0, "I9: open questions do not add up")
         now = self.wire.now

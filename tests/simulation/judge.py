@@ -51,11 +51,16 @@ LITTLE_ROOM = 10
 """So few tasks in flight that others wait for room for long."""
 
 
+def _room(config: Config) -> int:
+    """How many tasks can be in flight, at least."""
+    return max(1, min(config.max_in_flight, config.max_in_flight_bytes // ENVELOPE))
+
+
 def settled_by(scenario: Scenario, config: Config) -> float:
     """I14: how long after the last fault a task without a deadline can take at most."""
     notice = config.ping_after + config.ping_timeout + 0.5 + (9.0 if scenario.suspends else 0.0)
     dial = 2 * (config.backoff_cap + config.open_timeout + 1.0) + config.retry_after_cap
-    waves = ceil(len(scenario.plans) / config.max_in_flight)
+    waves = ceil(len(scenario.plans) / _room(config))
     questions = ceil(len(scenario.plans) / config.question_window) * 2.0
     one = LONGEST + 1.0 + 2 * config.question_backoff_cap + 2 * config.question_timeout + questions
     dial += scenario.traits.archive_delay
@@ -237,7 +242,7 @@ class Judge:
         asked = sent.written or sent.cuts
         if since is None or self.watch.ready_since is None or not asked:
             return
-        if sent.tried_before and not record.ladder.asks and self.config.max_in_flight < LITTLE_ROOM:
+        if sent.tried_before and not record.ladder.asks and _room(self.config) < LITTLE_ROOM:
             # A second try that waited for room to its end was never asked for.
             return
         if any(at >= self.watch.ready_since for at in self.wire.freezes):

@@ -22,8 +22,10 @@ __all__ = ["Maps", "SourceBroken"]
 ENOUGH = 200
 """A map that hands out so many outcomes more than it has plans does not end."""
 
-
 FOREVER = 1 << 30
+
+MANY = 1 << 20
+"""With fewer bytes for claims, results may have gone when a map is left."""
 
 
 class SourceBroken(Exception):
@@ -101,7 +103,8 @@ class Maps:
         """What had come when the reader went is not lost."""
         program = self._program
         program.story.count("map left early")
-        if program.scenario.options["claim_limit"] < len(source.uuids):
+        options = program.scenario.options
+        if options["claim_limit"] < len(source.uuids) or options.get("claim_bytes", MANY) < MANY:
             return
         for uuid in source.uuids:
             sent = program.watch.tasks.get(uuid)

@@ -327,7 +327,7 @@ class _Odds:
 MORE_FAULTS: dict[str, _Odds] = {
     "unread": _Odds(0.3, (0.4, 2.0, 4.0, 4.0), ("", "request", "request", "request")),
     "fail-questions": _Odds(0.25, (3.0, 12.0, 30.0), TROUBLE),
-    "stray": _Odds(0.25, whats=("notice", *STRAYS)),
+    "stray": _Odds(0.25, whats=("notice", "long", *STRAYS)),
     "undead": _Odds(0.15, whats=("pings", "bytes")),
     "usurp": _Odds(0.15),
     "cancel-key": _Odds(0.08, (0.3, 3.0, 12.0)),
@@ -363,6 +363,15 @@ def _listeners(seed: int) -> list[Action]:
     return actions
 
 
+def _bounds(seed: int) -> dict[str, Any]:
+    """Limits in bytes that a few tasks reach."""
+    rng = Random(f"{seed} bounds")
+    return {
+        "claim_bytes": rng.choice((400, 3_000, 1 << 24)),
+        "max_in_flight_bytes": rng.choice((600, 1 << 28, 1 << 28)),
+    }
+
+
 POISONED = 0.05
 
 
@@ -383,6 +392,8 @@ def draw(seed: int, *, without: Collection[str] = ()) -> Scenario:
     traits = draw_traits(rng, seed, without=without)
     big = traits.limit_in is not None or traits.limit_out is not None or rng.random() < 0.06
     options = _options(rng, big=big)
+    if "bounds" not in without:
+        options.update(_bounds(seed))
     certain = (
         traits.reliable
         and not traits.anonymous_conflicts
