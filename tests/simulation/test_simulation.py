@@ -17,7 +17,7 @@ from runware_ws._core import answers
 from runware_ws._core.connection import liveness
 from runware_ws._core.core import SessionCore
 from runware_ws._core.states import ConnectionState
-from runware_ws._core.tasks import table
+from runware_ws._core.tasks import claims, table
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._io import keys
 from runware_ws.client import client, mapping
@@ -199,6 +199,27 @@ def _a_map_hides_a_failure(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(client, "run_map", hide)
 
 
+def _claims_give_nothing_back(patch: pytest.MonkeyPatch) -> None:
+    right = claims.Claims.take
+
+    def take(self: claims.Claims, uuid: str) -> Any:
+        size = self.size
+        found = right(self, uuid)
+        self.size = size
+        return found
+
+    patch.setattr(claims.Claims, "take", take)
+
+
+def _claims_have_no_weight(patch: pytest.MonkeyPatch) -> None:
+    right = claims.Claims.add
+
+    def add(self: claims.Claims, uuid: str, item: Any, _size: int) -> bool:
+        return right(self, uuid, item, 0)
+
+    patch.setattr(claims.Claims, "add", add)
+
+
 def _nothing(_patch: pytest.MonkeyPatch) -> None:
     pass
 
@@ -215,6 +236,8 @@ MUTANTS: dict[str, tuple[Patch, dict[str, Any], str]] = {
     "deltas go on after a cut": (_deltas_go_on_after_a_cut, {}, "I16"),
     "the last delta is not read": (_the_last_delta_is_not_read, {}, "I16"),
     "a map hides failures": (_a_map_hides_a_failure, {}, "I1"),
+    "a claim gives no room back": (_claims_give_nothing_back, {}, "I9"),
+    "claims have no weight": (_claims_have_no_weight, {}, "I9"),
     "cancelling one cancels others": (_other_tasks_are_cancelled_too, {}, "I12"),
 }
 
