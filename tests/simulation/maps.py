@@ -63,7 +63,7 @@ class Maps:
         over = watch.closed or program.driver.core.failure is not None
         if isinstance(broken, RunwareError) and not over and watch.draining_at is None:
             watch.fail(f"I1: a map ended with {broken!r}, and the client goes on")
-        said = {SourceBroken: "raises", RuntimeError: "cancels"}.get(type(broken), "")
+        said = {"SourceBroken": "raises", "RuntimeError": "cancels"}.get(type(broken).__name__, "")
         if said not in action.what:
             watch.fail(f"I12: a map ended with {broken!r}, which its source never raised")
         missing = source.given - len(came)

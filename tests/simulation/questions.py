@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runware_ws.models.results import RecoveredBy
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.story import Story, short
 from tests.simulation.traits import Traits
@@ -128,6 +129,7 @@ class Questions:
             return self._unknown("getResponse", uuid)
         if work.delivery != "async":
             self._story.count("getResponse tells a sync task")
+        work.ways.add(RecoveredBy.POLL)
         answer = _Answer(uuid, [{**item, "status": "success"} for item in work.items])
         about: Item = {"taskType": work.task_type, "taskUUID": uuid}
         failure: Item = {"code": work.plan.code, "message": f"it failed: {uuid}"}
@@ -195,6 +197,7 @@ class Questions:
 
     def _kept(self, work: Work) -> list[Item]:
         """The items as the archive has them: with one field more than the live ones, or not."""
+        work.ways.add(RecoveredBy.ARCHIVE)
         if not self._traits.archive_field:
             return work.items
         if work.plan.number > 1 and not work.plan.indexed:

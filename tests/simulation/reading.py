@@ -57,6 +57,7 @@ class Reading:
                 self._read(line)
 
     def _read(self, line: object) -> None:
-        _, unread = self._unread.pop(line, (None, []))
-        for read in unread:
-            read()
+        if line in self._unread:
+            _, unread = self._unread.pop(line)
+            for read in unread:
+                read()

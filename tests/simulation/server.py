@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from runware_ws.models.results import RecoveredBy
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.questions import QUESTIONS, Questions
 from tests.simulation.reading import Reading
@@ -134,8 +135,9 @@ class Server:
             else:
                 known = task["taskUUID"] in self.works
                 self._task(socket, end.session, task)
-                work = self.works.get(task["taskUUID"])
-                if work is not None and not known:
+                work = self.works[task["taskUUID"]]
+                work.sockets.append(socket)
+                if not known:
                     array.append(work)
                     work.array = array
         if questions:
@@ -354,6 +356,7 @@ class Server:
             self.errors_sent.setdefault(uuid, set()).add("conflictTaskUUID")
             return {"code": "conflictTaskUUID", "message": "used before", "taskUUID": uuid}
         if work is not None:
+            work.runs += 1
             # I5 holds under the one assumption about time that ``reading`` has.
             self.problems.append(
                 f"I5: {short(uuid)} is executed twice: it came at {work.received_at:.3f}, and "
@@ -364,6 +367,8 @@ class Server:
         self._story.tell("server", f"received {short(uuid)}")
         delivery = task.get("deliveryMethod", "sync")
         work = Work(plan, task["taskType"], session, now, now + plan.register, delivery, response)
+        if response is not None:
+            work.ways.add(RecoveredBy.LIVE)
         self.works[uuid] = work
         self._loop.call_later(plan.register, self._start, work)
         return None
@@ -440,7 +445,20 @@ class Server:
             self.ended(socket)
             socket.hang_up(1009)
         else:
+            self._note_way(socket, frame if push is not None else {})
             socket.say(data, push)
+
+    def _note_way(self, socket: Socket, pushed: dict[str, Any]) -> None:
+        """On which way something leaves: over the socket that brought the task, or another."""
+        for item in pushed.get("data", ()):
+            work = self.works.get(item["taskUUID"].lower())
+            if work is None:
+                continue
+            if socket in work.sockets:
+                work.ways.add(RecoveredBy.LIVE)
+            # Where a copy went over this socket, it may be the first one's answer all the same.
+            if socket is not work.sockets[0]:
+                work.ways.add(RecoveredBy.REPLAY)
 
     def _idle(self, socket: Socket) -> None:
         end = self.ends.get(socket)

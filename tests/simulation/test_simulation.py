@@ -19,11 +19,13 @@ from runware_ws._core.core import SessionCore
 from runware_ws._core.states import ConnectionState
 from runware_ws._core.tasks import claims, table
 from runware_ws._core.tasks.deltas import Deltas
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io import keys
 from runware_ws.client import client, mapping
 from runware_ws.client.streams import TaskStream
 from runware_ws.models import wire_errors
 from runware_ws.models.error_codes import ErrorFamily, family
+from runware_ws.models.results import RecoveredBy
 from tests.simulation.batch import Batch, run_seeds
 from tests.simulation.coverage import missing
 from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run
@@ -199,6 +201,16 @@ def _a_map_hides_a_failure(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(client, "run_map", hide)
 
 
+def _replays_are_called_live(patch: pytest.MonkeyPatch) -> None:
+    right = TaskRecord.took
+
+    def took(self: TaskRecord, items: Any, source: RecoveredBy) -> None:
+        live = source is RecoveredBy.REPLAY
+        right(self, items, RecoveredBy.LIVE if live else source)
+
+    patch.setattr(TaskRecord, "took", took)
+
+
 def _claims_give_nothing_back(patch: pytest.MonkeyPatch) -> None:
     right = claims.Claims.take
 
@@ -236,6 +248,7 @@ MUTANTS: dict[str, tuple[Patch, dict[str, Any], str]] = {
     "deltas go on after a cut": (_deltas_go_on_after_a_cut, {}, "I16"),
     "the last delta is not read": (_the_last_delta_is_not_read, {}, "I16"),
     "a map hides failures": (_a_map_hides_a_failure, {}, "I1"),
+    "replays are called live": (_replays_are_called_live, {}, "honesty"),
     "a claim gives no room back": (_claims_give_nothing_back, {}, "I9"),
     "claims have no weight": (_claims_have_no_weight, {}, "I9"),
     "cancelling one cancels others": (_other_tasks_are_cancelled_too, {}, "I12"),

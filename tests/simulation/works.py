@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from runware_ws.models.results import RecoveredBy
 from tests.simulation.traits import Plan
 
 __all__ = ["Response", "Work", "error_frame"]
@@ -40,6 +41,11 @@ class Work:
     items: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     error: dict[str, Any] | None = None
     finished_at: float | None = None
+    runs: int = 1
+    sockets: list[object] = field(default_factory=list[object])
+    """On which copies of it came; the first one was taken in."""
+    ways: set[RecoveredBy] = field(default_factory=set[RecoveredBy])
+    """How something of it left the server."""
     refused: bool = False
     """A copy of it was refused."""
     array: list[Work] = field(default_factory=list["Work"])
