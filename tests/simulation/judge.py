@@ -52,6 +52,9 @@ REPLAY = 5.0
 LAST_CALL = 2.0
 """One more question goes out this long before a deadline."""
 
+LOST = 45.0
+"""A lost request is sent again within so many seconds of a calm connection, and one question."""
+
 ENVELOPE = 500
 """What a request has besides its padding takes fewer bytes."""
 
@@ -252,8 +255,25 @@ class Judge:
             fail(
                 f"honesty: {name} ended TaskTimeout, and the connection broke after it was written"
             )
+        self._sent_again(sent, plan)
         if sent.answered:
             fail(f"I4: {name} was answered in order over HTTP, and ended {type(error).__name__}")
+
+    def _sent_again(self, sent: Sent, plan: Plan) -> None:
+        """I4: a request that was lost is sent again, once the server has said long enough so."""
+        traits, config = self.server.traits, self.config
+        arrived = plan.uuid in self.server.received or plan.poison is not None
+        deaf = traits.question_fails or traits.limit_in or traits.limit_out
+        never = config.resubmit != "same-uuid" or sent.tried_before or not sent.written
+        if arrived or deaf or never or self.watch.ready_since is None:
+            return
+        if config.max_frame_bytes < SMALL or _room(config) < LITTLE_ROOM:
+            return
+        if any(at >= self.watch.ready_since for at in self.wire.freezes):
+            return
+        calm = sent.ended_at - max(self.calm_at, self.watch.ready_since, sent.record.submitted_at)
+        if calm >= LOST + config.question_backoff_cap:
+            self.watch.fail(f"I4: {short(plan.uuid)} never arrived in {calm:.1f} s of calm")
 
     def _tellable(self, sent: Sent, plan: Plan) -> bool:
         """I4: whether the server held the answer, and the connection was calm for long enough."""

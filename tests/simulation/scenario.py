@@ -367,7 +367,7 @@ def _bounds(seed: int) -> dict[str, Any]:
     """Limits in bytes that a few tasks reach."""
     rng = Random(f"{seed} bounds")
     return {
-        "claim_bytes": rng.choice((400, 3_000, 1 << 24)),
+        "claim_bytes": rng.choice((400, 3_000, *(1 << 24,) * 4)),
         "max_in_flight_bytes": rng.choice((600, 1 << 28, 1 << 28)),
     }
 
