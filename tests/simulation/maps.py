@@ -104,13 +104,15 @@ class Maps:
         program = self._program
         program.story.count("map left early")
         options = program.scenario.options
-        if options["claim_limit"] < len(source.uuids) or options.get("claim_bytes", MANY) < MANY:
+        if options["claim_limit"] < len(source.uuids):
             return
         for uuid in source.uuids:
             sent = program.watch.tasks.get(uuid)
             if uuid in came or sent is None or sent.record.state is not TaskState.DONE:
                 continue
             found = program.client.claim(uuid)
+            if found is None and options.get("claim_bytes", MANY) < MANY:
+                continue
             if found is None:
                 program.watch.fail(f"I4: {short(uuid)} had come when its map was left, and is gone")
             else:

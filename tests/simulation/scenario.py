@@ -178,7 +178,7 @@ def _streams(rng: Random, uuids: _Uuids, span: float, *, certain: bool) -> list[
 def _map(rng: Random, uuids: _Uuids, span: float, *, big: bool) -> Action:
     plans = tuple(_plan(rng, uuids(), big=big) for _ in range(rng.randint(2, 12)))
     what = rng.choice(SOURCES)
-    leave = rng.randint(1, len(plans)) if rng.random() < 0.2 else 0
+    leave = rng.randint(1, len(plans)) if rng.random() < 0.5 else 0
     if what.endswith("endless"):
         leave = len(plans) + rng.randint(1, 10)
     timeout = rng.choice((5.0, 40.0, 90.0))
