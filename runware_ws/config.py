@@ -95,9 +95,10 @@ class Config:
     replay_grace: float = 0.5
     """How long to wait for a replayed result, after a resume and after each such result,
     before questions are asked."""
-    resend_after: float = 1.5
+    resend_after: float = 2.5
     """How long after the first answered question about it a task is resent at the earliest. The
-    server may need about a second to register a new task (observed)."""
+    server may need about a second to register a new task (observed), and another to read what
+    a socket that died had brought it."""
     usual_duration: float = 20.0
     """How long a task is taken to run until the durations of its kind are learned. One that the
     server does not know is not resent before: it may be running. For a task with a timeout, 40 %

@@ -129,8 +129,9 @@ class Answers:
             for item in items:
                 self._stray(record.uuid, item, wire.weight(item), now)
             return
-        polled = record.ladder.question is QuestionType.POLL and (
-            record.delivery == "async" or "status" in items[0]
+        # The results of an ``async`` task are not pushed.
+        polled = (record.delivery == "async" and record.ladder.polls > 0) or (
+            record.ladder.question is QuestionType.POLL and "status" in items[0]
         )
         if polled:
             record.answered()
@@ -286,11 +287,14 @@ class Answers:
             record.take_back()
             if record.ladder.question is QuestionType.POLL:
                 record.answered()
-        self._recovery.still_running(record, now)
+            self._recovery.still_running(record, now)
+        else:
+            self._recovery.arrived(record, now)
         record.acknowledge()
         if first and record.delivery not in ("sync", "stream"):
             self._recovery.watch_async(record, now)
-        if means is Meaning.PROGRESS and record.note(item):
+        tells = item.get("status") == "processing" or "progress" in item
+        if means is Meaning.PROGRESS and tells and record.note(item):
             self._table.note(record)
 
     def _delta(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
@@ -336,6 +340,7 @@ class Answers:
         mine, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
         if not mine and not faults:
             if item.get("request") or listed or failed:
+                record.take_back(QuestionType.ARCHIVE)
                 self._recovery.still_running(record, now)
             else:
                 # It names the task, but has nothing about it.

@@ -163,7 +163,7 @@ class TaskHandle:
     def __aiter__(self) -> AsyncIterator[ResultItem]:
         """Items as they arrive, with the server's progress notes in between.
 
-        A note has the ``status`` ``"processing"`` and a ``progress``. Only the latest
+        A note has the ``status`` ``"processing"`` or a ``progress``. Only the latest
         is kept, so a slow reader may miss notes, but never items. Ends when all items
         have come; raises what awaiting raises if the task ends without a result.
         """

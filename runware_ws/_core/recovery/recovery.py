@@ -374,12 +374,15 @@ class Recovery:
         if older and self.replay.flowing and record.pushed:
             self.replay.settled(now, answered=answered)
 
+    def arrived(self, record: TaskRecord, now: float) -> None:
+        """A receipt came: the server has the task. What was asked about it is still answered."""
+        if self.resending.pop(record.uuid, None) is not None:
+            self._ask_later(record, now)
+        record.confirm()
+
     def still_running(self, record: TaskRecord, now: float) -> None:
         """The server proved that it has the task: a receipt, a note, some of the results."""
-        question = record.ladder.question
         unplanned = self._close_question(record)
-        if question is not None:
-            record.take_back(question)
         if self.resending.pop(record.uuid, None) is not None:
             unplanned = True
         record.confirm()
