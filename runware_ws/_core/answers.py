@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from runware_ws._core import wire
 from runware_ws._core.connection.connection import Change, Connection
 from runware_ws._core.context import Context
 from runware_ws._core.ends import Ends
@@ -87,7 +86,7 @@ class Answers:
             case Results(record=record, items=items):
                 self._results(record, items, now)
             case Stray():
-                self._stray(said.uuid, said.item, said.size, now)
+                self._stray(said.uuid, said.item, now)
             case Control(item=item):
                 return self._connection.control_item(item, now)
             case Errors():
@@ -111,7 +110,7 @@ class Answers:
         """The answer to a task that was never on the ladder: most are, so this way is short."""
         if record.state >= DONE:
             # The same answer came earlier in this message.
-            self._table.stray(record.uuid, item, wire.weight(item), now)
+            self._table.stray(record.uuid, item, now)
             return
         connection = self._connection
         connection.progress()
@@ -127,7 +126,7 @@ class Answers:
     def _results(self, record: TaskRecord, items: list[dict[str, Any]], now: float) -> None:
         if record.ended:
             for item in items:
-                self._stray(record.uuid, item, wire.weight(item), now)
+                self._stray(record.uuid, item, now)
             return
         # The results of an ``async`` task are not pushed.
         polled = (record.delivery == "async" and record.ladder.polls > 0) or (
@@ -221,7 +220,7 @@ class Answers:
             self._recovery.ask_now(record, now)
         return False
 
-    def _stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
+    def _stray(self, uuid: str, item: dict[str, Any], now: float) -> None:
         if self._table.end_of(uuid) is not None:
             # A copy of an answer to us: this socket works.
             self._connection.progress()
@@ -233,11 +232,11 @@ class Answers:
             # It may be only the last part, and there is no way left to tell.
             self._out.counters.strays += 1
         elif means is Meaning.RESULT:
-            self._table.stray(uuid, item, size, now)
+            self._table.stray(uuid, item, now)
         elif means is Meaning.ARCHIVE:
             listed, failed = self._entries(item, uuid)
             for result in listed.pop(uuid, []):
-                self._table.stray(uuid, result, size, now)
+                self._table.stray(uuid, result, now)
             self._list_others(listed, failed, now)
 
     def _overhear(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
@@ -262,8 +261,7 @@ class Answers:
         """A stream that was given up is complete: its whole answer can be claimed."""
         assert record.deltas is not None
         self._table.left.forget(record.uuid)
-        whole = record.deltas.whole()
-        self._table.stray(record.uuid, whole, wire.weight(whole), now)
+        self._table.stray(record.uuid, record.deltas.whole(), now)
 
     # Single items
 

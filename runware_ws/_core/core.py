@@ -223,7 +223,7 @@ class SessionCore:
     def keep(self, record: TaskRecord) -> None:
         """Nobody took the result of a task that is done: keep it for :meth:`claim`."""
         for item in record.items:
-            self._table.claims.add(record.uuid, item, wire.weight(item))
+            self._table.claims.add(record.uuid, item)
 
     def claim(self, uuid: str) -> list[dict[str, Any]] | None:
         """Return, once, the results that were kept for ``uuid``; ``None`` if there are none."""

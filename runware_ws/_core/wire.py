@@ -6,7 +6,7 @@ Every client message is a JSON array of task objects, even for one task
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import orjson
@@ -29,6 +29,8 @@ PING = b'{"taskType":"ping","ping":true}'
 
 _SAMPLE = 120
 _DEEP = 200
+_GC = 16
+"""What Python's collector adds to a dict or list, in bytes."""
 
 
 class MalformedFrameError(ValueError):
@@ -84,9 +86,34 @@ def with_delivery(payload: bytes, method: str) -> bytes:
     return orjson.dumps({**orjson.loads(payload), "deliveryMethod": method})
 
 
-def weight(item: dict[str, Any]) -> int:
-    """The size of an item on the wire, in bytes."""
-    return len(orjson.dumps(item))
+def weight(item: dict[str, Any], most: int) -> int:
+    """The memory that an item takes up, in bytes; something above ``most`` if it is more than that.
+
+    Small objects take many times what they take on the wire. Names of fields count half, because
+    the decoder may share them. The walk ends at ``most``, so its length is bounded too.
+    """
+    total = 0
+    walks: list[Iterator[Any]] = [iter((item,))]
+    while walks and total <= most:
+        for value in walks[-1]:
+            if isinstance(value, dict):
+                fields = cast("dict[str, Any]", value)
+                total += fields.__sizeof__() + _GC + sum(map(str.__sizeof__, fields)) // 2
+                walks.append(iter(fields.values()))
+                break
+            if isinstance(value, list):
+                entries = cast("list[Any]", value)
+                total += entries.__sizeof__() + _GC
+                walks.append(iter(entries))
+                break
+            # What Python shares takes up nothing: None, True, False, "" and the small numbers.
+            if value and not (isinstance(value, int) and -5 <= value <= 256):
+                total += value.__sizeof__()
+                if total > most:
+                    break
+        else:
+            walks.pop()
+    return total
 
 
 def question(task_type: str, task_uuid: str) -> bytes:

@@ -313,14 +313,25 @@ def test_a_result_for_nobody_is_kept_for_a_claim() -> None:
 
 
 def test_the_store_of_claims_is_bounded_in_tasks_and_bytes() -> None:
-    bench = Bench(claim_limit=3, claim_bytes=600)
+    bench = Bench(claim_limit=3, claim_bytes=6_000)
     bench.begin()
+
+    def come(number: int, length: int) -> None:
+        item = {"taskType": "t", "taskUUID": uuid_of(number), "text": "x" * length}
+        bench.say({"data": [item]})
+
     for number in range(10):
-        bench.say({"data": [{"taskType": "t", "taskUUID": uuid_of(100 + number), "text": "x"}]})
+        come(100 + number, 1)
     assert bench.core.sizes()["claims"] == 3
-    big = {"taskType": "t", "taskUUID": uuid_of(500), "text": "x" * 1000}
-    bench.say({"data": [big]})
-    assert bench.core.sizes()["claims"] == 0
+    come(500, 4_000)
+    assert bench.core.sizes()["claims"] == 1
+    # One that is over the limit by itself pushes nothing out.
+    come(501, 7_000)
+    assert bench.core.claim(uuid_of(501)) is None
+    assert bench.core.claim(uuid_of(500)) is not None
+    # What was claimed makes room.
+    come(502, 4_000)
+    assert bench.core.claim(uuid_of(502)) is not None
 
 
 def test_a_late_result_of_a_cancelled_task_waits_for_a_claim() -> None:

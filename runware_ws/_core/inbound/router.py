@@ -56,11 +56,10 @@ class Results:
 
 @dataclass(slots=True)
 class Stray:
-    """An item for a task that is not pending. ``size``: its approximate size in bytes."""
+    """An item for a task that is not pending."""
 
     uuid: str
     item: dict[str, Any]
-    size: int
 
 
 @dataclass(slots=True)
@@ -149,7 +148,6 @@ class Router:
         broken = False
         tasks = self._tasks
         groups: dict[str, list[dict[str, Any]]] | None = None
-        size = len(data) // (len(items) or 1)
         for item in items:
             if item.__class__ is not dict:
                 broken = True
@@ -164,7 +162,7 @@ class Router:
                 record = tasks.get(uuid)
                 if record is None:
                     control = item.get("taskType") in ("authentication", "ping")
-                    said.append(Control(item) if control else Stray(uuid, item, size))
+                    said.append(Control(item) if control else Stray(uuid, item))
                     continue
             if record.expected == 1 and record.ladder.question is None:
                 means = meaning_for(record, item)

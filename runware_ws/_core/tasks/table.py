@@ -13,12 +13,13 @@ from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Admit, Frame, Progress
 from runware_ws._core.states import DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
-from runware_ws._core.tasks.claims import Claims, Tombstones
+from runware_ws._core.tasks.claims import Claims
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
 from runware_ws._core.tasks.left import LeftStreams
 from runware_ws._core.tasks.posts import Posts
 from runware_ws._core.tasks.record import SOCKET, SOURCE_RANK, TaskRecord
 from runware_ws._core.tasks.schedule import Schedule
+from runware_ws._core.tasks.tombstones import Tombstones
 from runware_ws.errors import (
     HttpRefused,
     InvalidTask,
@@ -34,6 +35,9 @@ __all__ = ["TaskTable", "timed_out"]
 
 
 _LIVE = RecoveredBy.LIVE
+
+LONGEST_UUID = 128
+"""A text longer than this many characters is no taskUUID of anybody's."""
 
 
 class TaskTable:
@@ -56,7 +60,7 @@ class TaskTable:
         self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
         # Separate, so that many answers do not push out the ones that may be tried again.
         self.answered = Tombstones()
-        self.given_up = Tombstones()
+        self.given_up = Tombstones(limit=1 << 21, generations=True)
 
     # Admission
 
@@ -260,14 +264,14 @@ class TaskTable:
         """Whether a remembered task was a stream."""
         return self.answered.was_stream(uuid) or self.given_up.was_stream(uuid)
 
-    def stray(self, uuid: str, item: dict[str, Any], size: int, now: float) -> None:
+    def stray(self, uuid: str, item: dict[str, Any], now: float) -> None:
         """An item came for a task that nobody waits for."""
         end = self.end_of(uuid)
         if end is DONE:
             self._out.counters.duplicates += 1
             return
         self._out.counters.strays += 1
-        if not self.claims.add(uuid, item, size):
+        if len(uuid) > LONGEST_UUID or not self.claims.add(uuid, item):
             return
         event = UnknownTask if end is None else LateResult
         self._out.emit(event(at=now, task_uuid=uuid))
