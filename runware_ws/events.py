@@ -3,12 +3,12 @@
 ``client.events()`` yields them in the order in which they happened. State
 events come in pairs: every ``Connected`` is followed by exactly one
 ``Disconnected`` of the same ``generation`` before the next ``Connected``. No
-event carries the API key.
+event carries the API key. Texts of the server are cut after 1,024 characters.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 __all__ = [
     "Closed",
@@ -33,11 +33,23 @@ __all__ = [
 ]
 
 
+LONGEST_TEXT = 1_024
+"""In characters."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """The base of all events. ``at`` is a time on the event loop's clock, in seconds."""
 
     at: float
+
+    def __post_init__(self) -> None:
+        # Events wait for their readers, and a server may say megabytes. What comes here is
+        # redacted already, so no half of a secret is left.
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str) and len(value) > LONGEST_TEXT:
+                object.__setattr__(self, field.name, f"{value[: LONGEST_TEXT - 3]}...")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

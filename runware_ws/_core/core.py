@@ -27,10 +27,11 @@ from runware_ws._core.connection.connection import Change, Connection, Down, Ove
 from runware_ws._core.context import Context, Counters
 from runware_ws._core.effects import Frame, PostEnding, Todo
 from runware_ws._core.ends import Ends
+from runware_ws._core.inbound.meaning import fresh_items
 from runware_ws._core.inbound.router import Router, proves_life
 from runware_ws._core.posting import Posting
 from runware_ws._core.recovery.recovery import Recovery
-from runware_ws._core.states import READY, WRITTEN, ConnectionState, TaskState
+from runware_ws._core.states import DONE, READY, WRITTEN, ConnectionState, TaskState
 from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws._core.tasks.table import TaskTable, timed_out
 from runware_ws.errors import (
@@ -40,6 +41,7 @@ from runware_ws.errors import (
     Submitted,
 )
 from runware_ws.events import Closed, Disconnected, Draining
+from runware_ws.models.results import RecoveredBy
 
 if TYPE_CHECKING:
     from runware_ws.classify import Loss
@@ -203,8 +205,24 @@ class SessionCore:
             )
         self._posting.choose(record)
         self._table.submit(record)
-        if connection.state is BACKOFF:
+        kept = self._table.claims.take(record.uuid) if record.ladder.reused else None
+        if kept is not None:
+            self._answer_with(record, kept)
+        if connection.state is BACKOFF and not record.ended:
             connection.hurry(record.submitted_at, first=len(self._table.tasks) == 1)
+
+    def _answer_with(self, record: TaskRecord, kept: list[dict[str, Any]]) -> None:
+        """A second try whose results had come too late for the first: they are its answer."""
+        now = record.submitted_at
+        if record.deltas is not None:
+            record.deltas.suspended = True
+            record.deltas.complete(kept[0], now)
+            kept = [record.deltas.whole()]
+        record.confirm()
+        record.took(fresh_items(record, kept, listing=False), RecoveredBy.REPLAY)
+        self._table.note(record)
+        if len(record.items) >= record.expected:
+            self._ends.end(record, DONE, now)
 
     def _refusal(self, record: TaskRecord) -> RunwareError:
         if self._connection.state is ConnectionState.CLOSED:

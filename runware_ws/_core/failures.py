@@ -16,6 +16,7 @@ from runware_ws.errors import (
     TaskError,
 )
 from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.results import in_order
 from runware_ws.models.wire_errors import WireError
 
 __all__ = ["for_task", "post_refusal", "post_refused_key", "refusal", "task_error"]
@@ -38,7 +39,7 @@ def task_error(error: WireError, record: TaskRecord) -> TaskError:
         family=error.family,
         retryable=error.retryable,
         raw=error.raw,
-        items=record.items,
+        items=in_order(list(record.items)),
         task_uuid=record.uuid,
         submitted=Submitted.YES,
         safe_to_resend=error.family in _NOT_RUN

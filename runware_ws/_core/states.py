@@ -102,11 +102,9 @@ END_STATES = frozenset({_T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.UNKNO
 # Why these and no others:
 #
 # * WAITING (no room in flight) and QUEUED (admitted, not written) have never
-#   touched a socket. They can end in any way except DONE and UNKNOWN: no byte was
-#   sent, so there is no answer and nothing is unknown. One exception: a queued
-#   task can be answered with somebody's buffered result for the same taskUUID
-#   (the caller chose the UUID and an earlier process sent it), so DONE and FAILED
-#   are allowed from both.
+#   touched a socket. They can end in any way all the same, because the taskUUID may
+#   have been used before: by an earlier process whose buffered result comes now, or
+#   by a first try, which may have left its result or may be unknown.
 # * QUEUED -> RECOVERING is for a second try: its taskUUID was given up without an
 #   answer before, so the server may have it. The server is asked before anything
 #   is sent. WRITTEN -> QUEUED: the socket was found closed before the first byte of
@@ -115,10 +113,8 @@ END_STATES = frozenset({_T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.UNKNO
 # * RECOVERING never leads back to WRITTEN: a resent task is still recovering. It
 #   ends, or goes on recovering.
 TASK_TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
-    _T.WAITING: frozenset({_T.QUEUED, _T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}),
-    _T.QUEUED: frozenset(
-        {_T.WRITTEN, _T.RECOVERING, _T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.CLOSED}
-    ),
+    _T.WAITING: frozenset({_T.QUEUED}) | END_STATES,
+    _T.QUEUED: frozenset({_T.WRITTEN, _T.RECOVERING}) | END_STATES,
     _T.WRITTEN: frozenset({_T.QUEUED, _T.ACKNOWLEDGED, _T.RECOVERING}) | END_STATES,
     _T.ACKNOWLEDGED: frozenset({_T.RECOVERING}) | END_STATES,
     _T.RECOVERING: END_STATES,

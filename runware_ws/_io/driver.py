@@ -41,7 +41,7 @@ from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import ConnectionFailed
-from runware_ws.events import Closed, Event
+from runware_ws.events import LONGEST_TEXT, Closed, Event
 
 __all__ = ["Driver", "Owner"]
 
@@ -123,7 +123,7 @@ class Driver:
         self._writer = Wakeup(self.waiting)
         self._waker = Wakeup(self.waiting)
         self._timer_event = anyio.Event()
-        self._watchers: list[Waiter] = []
+        self._watchers: dict[Waiter, None] = {}
         self.stopped = anyio.Event()
         # The unexpected exception that ended it, if there was one.
         self.crash: BaseException | None = None
@@ -211,8 +211,12 @@ class Driver:
     async def wait_changed(self) -> None:
         """Wait for the next event, or until no task is pending."""
         waiter = self.waiting.waiter()
-        self._watchers.append(waiter)
-        await waiter
+        self._watchers[waiter] = None
+        try:
+            await waiter
+        except BaseException:
+            self._watchers.pop(waiter, None)
+            raise
 
     # Effects
 
@@ -290,7 +294,7 @@ class Driver:
 
     def _notify(self) -> None:
         # No event of anyio's: the end may come outside of any task, where none can be made.
-        watchers, self._watchers = self._watchers, []
+        watchers, self._watchers = self._watchers, {}
         for waiter in watchers:
             self._wake(waiter)
 
@@ -337,7 +341,8 @@ class Driver:
                 loss.code,
                 loss.status,
                 loss.retry_after,
-                self._keys.redact_text(loss.detail),
+                # It is kept, and told in errors; redacted first, so that no half of a key is left.
+                self._keys.redact_text(loss.detail)[:LONGEST_TEXT],
             )
             self.core.lost(generation, loss, self.now())
             self.apply()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import fields
 from weakref import WeakSet
 
 import anyio
@@ -12,29 +13,49 @@ from runware_ws.events import Event, SlowConsumer
 
 __all__ = ["EventFeed", "EventStream"]
 
+MOST_BYTES = 16 << 20
+"""The events that wait for one reader take up no more memory than this, but for a single one."""
+
+_EVENT = 200
+_UUID = 100
+
+
+def _weight(event: Event) -> int:
+    """The memory that an event takes up, in bytes, roughly. Its texts are cut."""
+    weight = _EVENT
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, (str, tuple)):
+            weight += value.__sizeof__() if isinstance(value, str) else _UUID * len(value)
+    return weight
+
 
 class EventStream:
     """The events from the moment of its creation on: ``async for event in client.events()``.
 
     Ends after ``Closed``. A reader that falls behind loses the oldest events
-    and gets one ``SlowConsumer`` in their place. Cancel-safe: a cancelled wait
-    loses nothing. One reader at a time, in the event loop of the client.
+    and gets one ``SlowConsumer`` in their place: at most ``event_buffer`` events
+    wait for it, and at most 16 MiB. Cancel-safe: a cancelled wait loses nothing.
+    One reader at a time, in the event loop of the client.
     """
 
     def __init__(self, limit: int, home: Home) -> None:
         self._home = home
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[Event, int]] = deque()
+        self._weight = 0
         self._limit = limit
         self._dropped = 0
         self._closed = False
         self._wake = anyio.Event()
 
-    def publish(self, event: Event) -> None:
-        """Add an event (called by the feed)."""
-        if len(self._events) >= self._limit:
-            self._events.popleft()
+    def publish(self, event: Event, weight: int) -> None:
+        """Add an event, of so many bytes (called by the feed)."""
+        events = self._events
+        while events and (len(events) >= self._limit or self._weight + weight > MOST_BYTES):
+            self._weight -= events.popleft()[1]
             self._dropped += 1
-        self._events.append(event)
+        events.append((event, weight))
+        self._weight += weight
         self._wake.set()
 
     def finish(self) -> None:
@@ -54,8 +75,10 @@ class EventStream:
             await self._wake.wait()
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            return SlowConsumer(at=self._events[0].at, dropped=dropped)
-        return self._events.popleft()
+            return SlowConsumer(at=self._events[0][0].at, dropped=dropped)
+        event, weight = self._events.popleft()
+        self._weight -= weight
+        return event
 
 
 class EventFeed:
@@ -69,8 +92,11 @@ class EventFeed:
 
     def publish(self, event: Event) -> None:
         """Pass one event to all readers."""
+        weight: int | None = None
         for stream in self._streams:
-            stream.publish(event)
+            if weight is None:
+                weight = _weight(event)
+            stream.publish(event, weight)
 
     def close(self) -> None:
         """No more events will come."""

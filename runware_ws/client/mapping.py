@@ -148,6 +148,8 @@ class MapRun(Generic[T]):
                     self.broken = self._over()
         else:
             self.running[handle] = (index, task)
+            if handle.done:
+                self._on_done(handle)
 
     def _over(self) -> RunwareError:
         failure = self._driver.core.failure
@@ -158,6 +160,9 @@ class MapRun(Generic[T]):
         )
 
     def _on_done(self, handle: TaskHandle) -> None:
+        if handle not in self.running:
+            # A second try whose answer was here already: start() is not through with it.
+            return
         index, task = self.running[handle]
         error = handle.error
         result = handle.outcome() if error is None else None

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any, Self
 
 from runware_ws.models.jsonable import is_object
 from runware_ws.models.tool_calls import ToolCall, parse_tool_calls
 from runware_ws.models.usage import Usage
 
-__all__ = ["RecoveredBy", "Result", "ResultItem"]
+__all__ = ["RecoveredBy", "Result", "ResultItem", "in_order"]
 
 
 class RecoveredBy(StrEnum):
@@ -46,6 +47,17 @@ def _number(value: Any) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     return None
+
+
+def in_order(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Raw results in the order of their ``resultIndex``; as they came if one of them has none."""
+    if len(items) < 2:
+        return items
+    indices = [_int(item.get("resultIndex")) for item in items]
+    known = [index for index in indices if index is not None]
+    if len(known) < len(items) or known == sorted(known):
+        return items
+    return [item for _, item in sorted(zip(known, items, strict=True), key=itemgetter(0))]
 
 
 class ResultItem:
@@ -172,8 +184,9 @@ class Result:
     item; with ``numberResults`` above 1 look at ``items``. ``usage`` and ``cost`` are **sums over
     all items**: what the task cost.
 
-    ``raw`` holds the objects as they came, in the order of arrival, which means nothing (use
-    ``result_index``). They are not copies: do not change them.
+    ``raw`` holds the objects as they came. They are in the order of their ``result_index`` if all
+    have one, otherwise in the order of arrival, which means nothing. They are not copies: do not
+    change them.
     """
 
     __slots__ = ("_items", "raw", "recovered_by", "task_uuid")
@@ -189,7 +202,7 @@ class Result:
         recovered_by: RecoveredBy = RecoveredBy.LIVE,
     ) -> None:
         self.task_uuid = task_uuid
-        self.raw = raw
+        self.raw = in_order(raw)
         self.recovered_by = recovered_by
         self._items: tuple[ResultItem, ...] | None = None
 

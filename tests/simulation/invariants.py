@@ -156,7 +156,11 @@ class Watch:
         tries = [sent for sent in self.past if sent.record.uuid == uuid]
         for sent in tries:
             record = sent.record
-            given = record.items is result.raw if error is None else _same(record.error, error)
+            given = (
+                {*map(id, record.items)} == {*map(id, result.raw)}
+                if error is None
+                else _same(record.error, error)
+            )
             if given and (error is not None or record.state is TaskState.DONE):
                 return sent
         return self.tasks.get(uuid)

@@ -82,7 +82,11 @@ class TaskTable:
                 problems=("taskUUID: used before",),
                 task_uuid=uuid,
             )
-        if own and (self.given_up.get(uuid) is not None or self.left.get(uuid) is not None):
+        if own and (
+            self.given_up.get(uuid) is not None
+            or self.left.get(uuid) is not None
+            or uuid in self.claims
+        ):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.second_try(self.given_up.take(uuid))
             self.forget_left(uuid)
@@ -320,12 +324,20 @@ def timed_out(
     came = f"{len(record.items)} of {record.expected} results came"
     kind: type[OutcomeUnknown | TaskTimeout] = TaskTimeout
     state = TaskState.TIMED_OUT
+    ladder = record.ladder
+    second = ladder.reused and not (record.sends or ladder.confirmed)
     if record.submitted is Submitted.NO:
         where = "waiting for room in flight" if record.state is TaskState.WAITING else "unsent"
         text = f"{waited}: still {where}; {connection}"
+    elif second:
+        kind, state = OutcomeUnknown, TaskState.UNKNOWN
+        text = (
+            f"{waited}: this second try was not sent, and the first one may or may not have "
+            f"arrived; {came}; asked {ladder.asks} times; {connection}. A late result stays "
+            "claimable; the same work under a new taskUUID may run twice"
+        )
     elif in_doubt:
         kind, state = OutcomeUnknown, TaskState.UNKNOWN
-        ladder = record.ladder
         known = "the server has it" if ladder.confirmed else "it may or may not have arrived"
         text = (
             f"{waited}, and the connection broke after the task was written: {known}; {came}; "

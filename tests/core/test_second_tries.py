@@ -1,0 +1,162 @@
+"""A second try under the same taskUUID: what came for the first is its answer, and its end is true.
+
+The first try is always given up after it was written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.deltas import Deltas
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.errors import InvalidTask, OutcomeUnknown, Submitted, TaskTimeout
+from runware_ws.models.results import RecoveredBy
+
+from .bench import SESSION, Bench, ended, item
+
+
+def _given_up(**options: Any) -> tuple[Bench, TaskRecord]:
+    bench = Bench(**options)
+    record = bench.begin_written()
+    bench.core.cancel(record, bench.now)
+    return bench, record
+
+
+def _again(bench: Bench, **options: Any) -> TaskRecord:
+    bench.numbers = 0
+    return bench.task(**options)
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["admitted", "waiting for room"])
+def test_one_in_an_outage_ends_as_unknown(waiting: bool) -> None:
+    bench, _ = _given_up(max_in_flight=1)
+    bench.cut()
+    if waiting:
+        bench.numbers = 50
+        bench.task()
+    again = _again(bench, timeout=5)
+    assert again.state is (TaskState.WAITING if waiting else TaskState.QUEUED)
+    bench.step(6)
+    error = ended(again, TaskState.UNKNOWN)
+    assert isinstance(error, OutcomeUnknown)
+    assert error.submitted is Submitted.MAYBE
+    assert not error.safe_to_resend
+    assert "not sent" in error.message
+    assert again.sends == 0
+    # A third try is a second try too.
+    bench.ready()
+    third = _again(bench)
+    assert {task["taskType"] for task in bench.written() if task["taskUUID"] == third.uuid} <= {
+        "getTaskDetails"
+    }
+
+
+def test_one_that_is_only_asked_about_ends_as_unknown() -> None:
+    bench, _ = _given_up()
+    again = _again(bench, timeout=5)
+    assert [task["taskType"] for task in bench.written()] == ["getTaskDetails"]
+    bench.step(6)
+    assert isinstance(ended(again, TaskState.UNKNOWN), OutcomeUnknown)
+
+
+def test_one_that_the_server_runs_ends_as_a_timeout() -> None:
+    bench, _ = _given_up()
+    again = _again(bench, timeout=5)
+    bench.written()
+    bench.say({"data": [{"taskUUID": again.uuid, "status": "processing"}]})
+    bench.step(6)
+    error = ended(again, TaskState.TIMED_OUT)
+    assert isinstance(error, TaskTimeout)
+    assert error.submitted is Submitted.YES
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_late_result_that_waits_for_a_claim_is_its_answer(connected: bool) -> None:
+    bench, record = _given_up(max_in_flight=1)
+    bench.answer(record, "late")
+    if not connected:
+        bench.cut()
+    bench.numbers = 50
+    bench.task()
+    bench.written()
+    again = _again(bench)
+    assert again.state is TaskState.DONE
+    assert again.items == [item(record, "late")]
+    assert again.recovered_by is RecoveredBy.REPLAY
+    assert again in bench.resolved()
+    assert bench.written() == []
+    assert bench.core.claim(record.uuid) is None
+    assert bench.core.in_flight == 1
+    with pytest.raises(InvalidTask, match="used before"):
+        _again(bench)
+
+
+def test_a_result_for_a_taskuuid_of_an_earlier_process_is_an_answer_too() -> None:
+    bench = Bench()
+    bench.begin()
+    stranger = TaskRecord("c0ffee00-0000-4000-8000-000000000000", "textInference", b"{}")
+    bench.answer(stranger, "theirs")
+    record = TaskRecord(stranger.uuid, "textInference", b"{}", now=bench.now)
+    bench.core.submit(record)
+    assert record.items == [item(stranger, "theirs")]
+    assert bench.written() == []
+
+
+def test_some_of_several_count_and_the_rest_is_asked_for() -> None:
+    bench = Bench()
+    record = bench.begin_written(expected=3)
+    bench.core.cancel(record, bench.now)
+    bench.answer(record, "a", resultIndex=0)
+    bench.answer(record, "c", resultIndex=2)
+    again = _again(bench, expected=3)
+    assert [each["text"] for each in again.items] == ["a", "c"]
+    assert again.submitted is Submitted.YES
+    listing = [item(record, text, resultIndex=place) for place, text in enumerate("abc")]
+    assert [task["taskType"] for task in bench.written()] == ["getTaskDetails"]
+    bench.say(
+        {
+            "data": [
+                {
+                    "taskType": "getTaskDetails",
+                    "taskUUID": record.uuid,
+                    "response": {"data": listing},
+                }
+            ]
+        }
+    )
+    assert again.state is TaskState.DONE
+    assert sorted(each["text"] for each in again.items) == ["a", "b", "c"]
+
+
+def test_more_than_are_wanted_are_cut() -> None:
+    bench = Bench()
+    record = bench.begin_written(expected=3)
+    bench.core.cancel(record, bench.now)
+    for place in range(3):
+        bench.answer(record, f"{place}", resultIndex=place)
+    assert [each["text"] for each in _again(bench, expected=2).items] == ["0", "1"]
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["a stream", "whole"])
+def test_a_stream_that_was_left_is_the_answer_of_a_second_try(streamed: bool) -> None:
+    bench = Bench()
+    bench.begin(SESSION)
+    record = bench.written_task(delivery="stream", deltas=Deltas())
+    bench.say({"data": [{**_piece(record, "Hel")}]})
+    bench.core.cancel(record, bench.now)
+    bench.say({"data": [{**_piece(record, "lo"), "finishReason": "stop"}]})
+    deltas = Deltas() if streamed else None
+    again = _again(bench, delivery="stream" if streamed else "sync", deltas=deltas)
+    assert again.state is TaskState.DONE
+    assert again.items[0]["text"] == "Hello"
+    if deltas is not None:
+        assert [delta["delta"]["text"] for delta in deltas.pending] == ["Hello"]
+    assert bench.written() == []
+    assert bench.core.sizes()["left"] == 0
+
+
+def _piece(record: TaskRecord, text: str) -> dict[str, Any]:
+    return {"taskType": record.task_type, "taskUUID": record.uuid, "delta": {"text": text}}
