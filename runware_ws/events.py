@@ -9,6 +9,7 @@ event carries the API key. Texts of the server are cut after 1,024 characters.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 
 __all__ = [
     "Closed",
@@ -46,10 +47,16 @@ class Event:
     def __post_init__(self) -> None:
         # Events wait for their readers, and a server may say megabytes. What comes here is
         # redacted already, so no half of a secret is left.
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, str) and len(value) > LONGEST_TEXT:
-                object.__setattr__(self, field.name, f"{value[: LONGEST_TEXT - 3]}...")
+        for name in text_fields(type(self)):
+            value = getattr(self, name)
+            if value is not None and len(value) > LONGEST_TEXT:
+                object.__setattr__(self, name, f"{value[: LONGEST_TEXT - 3]}...")
+
+
+@cache
+def text_fields(kind: type[Event]) -> tuple[str, ...]:
+    """The names of the fields that hold a text."""
+    return tuple(field.name for field in fields(kind) if field.type in ("str", "str | None"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import fields
 from weakref import WeakSet
 
 import anyio
 
 from runware_ws._io.wakeups import Home
-from runware_ws.events import Event, SlowConsumer
+from runware_ws.events import Event, SessionLost, SlowConsumer, text_fields
 
 __all__ = ["EventFeed", "EventStream"]
 
@@ -22,12 +21,8 @@ _UUID = 100
 
 def _weight(event: Event) -> int:
     """The memory that an event takes up, in bytes, roughly. Its texts are cut."""
-    weight = _EVENT
-    for field in fields(event):
-        value = getattr(event, field.name)
-        if isinstance(value, (str, tuple)):
-            weight += value.__sizeof__() if isinstance(value, str) else _UUID * len(value)
-    return weight
+    weight = _EVENT + _UUID * (len(event.at_risk) if isinstance(event, SessionLost) else 0)
+    return weight + sum(getattr(event, name).__sizeof__() for name in text_fields(type(event)))
 
 
 class EventStream:

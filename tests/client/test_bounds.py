@@ -24,7 +24,7 @@ from runware_ws.events import (
 )
 from runware_ws.testing.network import MemoryNetwork
 
-from .support import KEY, ask, bounded, echoing, memory_client, only, rest, until
+from .support import KEY, QUICK, ask, bounded, echoing, memory_client, only, rest, until
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +80,7 @@ async def test_a_client_that_is_looked_at_often_keeps_no_waiter() -> None:
 @bounded
 async def test_what_a_server_says_is_cut_in_events() -> None:
     network = MemoryNetwork()
-    async with echoing(network) as server, memory_client(network) as client:
+    async with echoing(network) as server, memory_client(network, **QUICK) as client:
         await client.ready()
         events = client.events()
         (socket,) = server.sockets
