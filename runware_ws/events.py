@@ -9,7 +9,6 @@ event carries the API key. Texts of the server are cut after 1,024 characters.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache
 
 __all__ = [
     "Closed",
@@ -53,10 +52,16 @@ class Event:
                 object.__setattr__(self, name, f"{value[: LONGEST_TEXT - 3]}...")
 
 
-@cache
+_TEXT_FIELDS: dict[type[Event], tuple[str, ...]] = {}
+
+
 def text_fields(kind: type[Event]) -> tuple[str, ...]:
     """The names of the fields that hold a text."""
-    return tuple(field.name for field in fields(kind) if field.type in ("str", "str | None"))
+    names = _TEXT_FIELDS.get(kind)
+    if names is None:
+        names = tuple(field.name for field in fields(kind) if field.type in ("str", "str | None"))
+        _TEXT_FIELDS[kind] = names
+    return names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,10 @@ _UUID = 100
 def _weight(event: Event) -> int:
     """The memory that an event takes up, in bytes, roughly. Its texts are cut."""
     weight = _EVENT + _UUID * (len(event.at_risk) if isinstance(event, SessionLost) else 0)
-    return weight + sum(getattr(event, name).__sizeof__() for name in text_fields(type(event)))
+    for name in text_fields(type(event)):
+        text: str | None = getattr(event, name)
+        weight += text.__sizeof__() if text is not None else 0
+    return weight
 
 
 class EventStream:
