@@ -508,3 +508,14 @@ def test_every_map_queue_and_timer_returns_to_zero() -> None:
     assert leftovers == {}
     assert sizes["deadlines"] <= 64
     assert sizes["planned"] <= 64
+
+
+def test_the_results_before_an_error_are_in_the_order_of_their_index() -> None:
+    bench = Bench()
+    record = bench.begin_written(expected=4)
+    for place in (2, 0, 1):
+        bench.answer(record, f"{place}", resultIndex=place)
+    bench.refuse(record, "providerError", taskType="textInference")
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert [each["text"] for each in failure.items] == ["0", "1", "2"]
