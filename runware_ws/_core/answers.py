@@ -133,7 +133,7 @@ class Answers:
             record.ladder.question is QuestionType.POLL and "status" in items[0]
         )
         if polled:
-            record.answered()
+            record.told()
             source = RecoveredBy.POLL
         elif record.posted:
             source = _LIVE
@@ -166,6 +166,7 @@ class Answers:
             fresh = fresh_items(record, items, listing=listing)
             self._out.counters.duplicates += len(items) - len(fresh)
         if fresh:
+            record.progressed()
             record.took(fresh, source)
             self._table.note(record)
         if len(record.items) >= record.expected:
@@ -173,6 +174,8 @@ class Answers:
             self._ends.end(record, DONE, now)
             return
         self._recovery.still_running(record, now)
+        if not fresh and source is RecoveredBy.POLL:
+            record.miss()
         record.acknowledge()
         if len(fresh) < len(items) and record.delivery == "sync":
             # Either a copy or an equal result: only the archive can tell them apart.
@@ -283,8 +286,9 @@ class Answers:
         first = not record.ladder.confirmed
         if means is Meaning.PROGRESS:
             record.take_back()
+            record.progressed()
             if record.ladder.question is QuestionType.POLL:
-                record.answered()
+                record.told()
             self._recovery.still_running(record, now)
         else:
             self._recovery.arrived(record, now)
@@ -339,6 +343,7 @@ class Answers:
         if not mine and not faults:
             if item.get("request") or listed or failed:
                 record.take_back(QuestionType.ARCHIVE)
+                record.progressed()
                 self._recovery.still_running(record, now)
             else:
                 # It names the task, but has nothing about it.

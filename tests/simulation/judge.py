@@ -22,7 +22,7 @@ from runware_ws.errors import (
     TaskError,
     TaskTimeout,
 )
-from runware_ws.models.results import Result
+from runware_ws.models.results import RecoveredBy, Result
 from tests.simulation.http import CODES, Http
 from tests.simulation.invariants import EPSILON, Sent, Watch
 from tests.simulation.keys import Keys
@@ -170,7 +170,9 @@ class Judge:
         executed = replace(executed, codes=codes, tellable=late and self._tellable(sent, plan))
         if work is not None:
             made = self._outputs(plan, work.items)
-            executed = replace(executed, runs=work.runs, outputs=made, ways=work.ways)
+            # What came too late for a first try is kept, and answers the second.
+            kept = {RecoveredBy.REPLAY} if sent.tried_before else set[RecoveredBy]()
+            executed = replace(executed, runs=work.runs, outputs=made, ways={*work.ways, *kept})
         ended = Ended(
             uuid,
             outputs=() if result is None else self._outputs(plan, result.raw),

@@ -379,6 +379,7 @@ class Recovery:
         if self.resending.pop(record.uuid, None) is not None:
             self._ask_later(record, now)
         record.confirm()
+        record.progressed()
 
     def still_running(self, record: TaskRecord, now: float) -> None:
         """The server proved that it has the task: a receipt, a note, some of the results."""
@@ -407,19 +408,22 @@ class Recovery:
         """An error came that may answer a question. True if it is the task's own end after all."""
         means, ladder = meant(error), record.ladder
         if means is Meant.DENIAL:
+            record.answered()
             return self.denied(record, now) and self._is_lost(record, now)
-        question = ladder.question
+        question = ladder.question or ladder.last_question
+        was_open = self._close_question(record)
         record.answered()
-        if question is None or not self._close_question(record):
-            # It answers an older question, or the same one once more.
+        record.not_denied()
+        if question is None:
             return False
         if means is Meant.VERDICT:
             word = record.heard(error.code, question, now)
             if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:
                 return True
         record.miss()
-        record.exhaust(question, sure=means is Meant.UNSUPPORTED)
-        self._brought_nothing(record, now, soon=means is Meant.UNSUPPORTED)
+        if was_open:
+            record.exhaust(question, sure=means is Meant.UNSUPPORTED)
+            self._brought_nothing(record, now, soon=means is Meant.UNSUPPORTED)
         return False
 
     def denied(self, record: TaskRecord, now: float) -> bool:
@@ -516,4 +520,7 @@ def _way_to_ask(record: TaskRecord) -> QuestionType:
         # Of a task that the server has shown to have, a poll knows more.
         other = ladder.misses % 3 == 2 if ladder.confirmed else ladder.misses % 2
         return QuestionType.ARCHIVE if other else QuestionType.POLL
+    if record.deltas is not None and ladder.confirmed:
+        # Of a stream that was cut the archive alone is believed.
+        return QuestionType.ARCHIVE
     return QuestionType.POLL if ladder.misses % 2 else QuestionType.ARCHIVE

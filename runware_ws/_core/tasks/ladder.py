@@ -55,13 +55,14 @@ READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 class Word:
     """An error that the server repeats in answer to questions about one task."""
 
-    __slots__ = ("code", "question", "since", "times")
+    __slots__ = ("asks", "code", "question", "since", "times")
 
-    def __init__(self, code: str, question: QuestionType, since: float) -> None:
+    def __init__(self, code: str, question: QuestionType, since: float, asks: int) -> None:
         self.code = code
         self.question = question
         self.since = since
         self.times = 1
+        self.asks = asks
 
 
 class Ladder:
@@ -86,6 +87,7 @@ class Ladder:
         "first_resume",
         "key_refused",
         "known",
+        "last_question",
         "misses",
         "next_at",
         "outstanding",
@@ -95,6 +97,7 @@ class Ladder:
         "resends",
         "reused",
         "strikes",
+        "told",
         "troubled",
         "word",
     )
@@ -108,11 +111,14 @@ class Ladder:
         self.ask_from = 0.0
         self.first_resume = 0
         # What is being asked, since when, and in which frame of questions. ``outstanding``: so many
-        # questions may still be answered, those that were given up among them.
+        # questions may still be answered, those that were given up among them; ``told``: the last
+        # one brought something, but an error may belong to the same answer.
         self.question: QuestionType | None = None
         self.asked_at = 0.0
         self.asked_in = 0
+        self.last_question: QuestionType | None = None
         self.outstanding = 0
+        self.told = False
         self.next_at = FOREVER
         self.asks = 0
         self.polls = 0

@@ -289,9 +289,17 @@ class TaskRecord:
 
     def confirm(self) -> None:
         """The server proved that it has the task. This is never undone."""
-        ladder = self.own_ladder()
-        ladder.confirmed = True
-        ladder.misses = ladder.denials = 0
+        self.own_ladder().confirmed = True
+
+    def progressed(self) -> None:
+        """A question was of use."""
+        if self.ladder is not UNTOUCHED:
+            self.ladder.misses = self.ladder.denials = 0
+
+    def not_denied(self) -> None:
+        """Something else than a denial came."""
+        if self.ladder is not UNTOUCHED:
+            self.ladder.denials = 0
 
     def note(self, progress: dict[str, Any]) -> bool:
         """A progress note from the server; True if it is new."""
@@ -321,6 +329,7 @@ class TaskRecord:
             ladder.ask_from = ask_from
         ladder.disturbed = True
         ladder.outstanding = 0
+        ladder.told = False
         if self.deltas is not None:
             self.deltas.suspended = True
             self.want_whole()
@@ -333,7 +342,9 @@ class TaskRecord:
     def asked(self, question: QuestionType, frame: int, now: float) -> None:
         """A question about it is being sent, in this frame of questions."""
         ladder = self.own_ladder()
-        ladder.question = question
+        if ladder.told:
+            self.answered()
+        ladder.question = ladder.last_question = question
         ladder.asked_at = now
         ladder.asked_in = frame
         ladder.asks += 1
@@ -350,8 +361,14 @@ class TaskRecord:
 
     def answered(self) -> None:
         """An answer to a question about it came."""
-        if self.ladder.outstanding:
-            self.ladder.outstanding -= 1
+        ladder = self.own_ladder()
+        ladder.told = False
+        if ladder.outstanding:
+            ladder.outstanding -= 1
+
+    def told(self) -> None:
+        """A part of the answer to a question about it came; an error may be another part of it."""
+        self.own_ladder().told = True
 
     def miss(self) -> None:
         """A question brought nothing, so the next one is asked another way."""
@@ -366,13 +383,18 @@ class TaskRecord:
         return ladder.denials, ladder.denied_since
 
     def heard(self, code: str, question: QuestionType, now: float) -> Word:
-        """A question was answered by this error; return how often it has been by now."""
+        """A question was answered by this error; return how often it has been by now.
+
+        The same error about several results of one task is said once for each question.
+        """
         ladder = self.own_ladder()
-        if ladder.word is None or ladder.word.code != code:
-            ladder.word = Word(code, question, now)
-        else:
-            ladder.word.times += 1
-        return ladder.word
+        word = ladder.word
+        if word is None or word.code != code:
+            word = ladder.word = Word(code, question, now, ladder.asks)
+        elif ladder.asks > word.asks:
+            word.times += 1
+            word.asks = ladder.asks
+        return word
 
     def take_back(self, question: QuestionType | None = None) -> None:
         """What was said in answer to this kind of question, or to any, no longer counts."""
