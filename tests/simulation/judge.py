@@ -152,7 +152,8 @@ class Judge:
         # Where the archive lists whole arrays, one large result hides the others from it.
         work = self.server.works.get(plan.uuid)
         listed = work.array if work is not None and self.server.traits.archive_array else []
-        return any(each.padding for each in (plan, *(each.plan for each in listed)))
+        # What the archive says of a task holds its request as well.
+        return any(each.padding or each.size for each in (plan, *(each.plan for each in listed)))
 
     def _verdict(
         self, sent: Sent, plan: Plan, result: Result | None, error: RunwareError | None

@@ -292,9 +292,10 @@ class _Stage:
         if socket is not None and (socket.cut_at is not None or socket.frozen_up):
             self.story.count("close with a dead peer")
         await self.client.aclose()
-        limit = self._watched().late_until(begin + self.config.close_timeout) + EPSILON
+        watch = self._watched()
+        limit = watch.late_until(watch.late_until(begin) + self.config.close_timeout) + EPSILON
         if self.loop.now > limit:
-            self._watched().fail(f"I8: aclose took {self.loop.now - begin:.3f} s")
+            watch.fail(f"I8: aclose took {self.loop.now - begin:.3f} s")
 
     async def _claim(self, _action: Action) -> None:
         self._claims()

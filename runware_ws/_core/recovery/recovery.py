@@ -28,7 +28,7 @@ from runware_ws._core.recovery.resending import overdue_at, resend_at
 from runware_ws._core.recovery.words import Meant, meant
 from runware_ws._core.states import FOREVER, WRITTEN
 from runware_ws._core.tasks.ladder import EVERY_QUESTION, UNTOUCHED, QuestionType
-from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 from runware_ws._core.tasks.schedule import TURN, Schedule
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.events import SessionLost, TaskResent
@@ -210,6 +210,8 @@ class Recovery:
             return
         if self.ready and record.state >= WRITTEN and record.ladder.question is None:
             record.own_ladder()  # so that settled() below looks at it
+            # By the usual way first; there is time for the other, too.
+            record.progressed()
             self.asking[record.uuid] = record
             self._out.wake = True
 
@@ -232,6 +234,8 @@ class Recovery:
         if record.ladder.word is not None:
             # It is to be heard again.
             wait = min(wait, VERDICT_AFTER / (VERDICT_TIMES - 1))
+        if now >= record.deadline - LAST_CALL:
+            wait = FIRST_BACKOFF
         self._ask_at(record, min(latest, now + min(wait, self._options.question_backoff_cap)))
 
     def on_deadline(self, now: float) -> None:
@@ -445,7 +449,8 @@ class Recovery:
 
         There may be one for each question, or one for all that a frame asked. So it is first
         taken as the answer to the oldest frame that had none; and what that frame asked and is
-        not answered soon by name, is answered by it too.
+        not answered soon by name, is answered by it too. Whoever it is about may still get an
+        answer by name: so the question counts as one whose answer may come.
         """
         asked = self.open.values()
         fresh = (record for record in asked if record.ladder.asked_in not in self._emptied)
@@ -453,7 +458,6 @@ class Recovery:
         if record is None:
             oldest = next(iter(asked), None)
             if oldest is not None:
-                oldest.answered()
                 self.denied(oldest, now)
             return
         frame = record.ladder.asked_in
@@ -461,7 +465,6 @@ class Recovery:
         for mate in asked:
             if mate.ladder.asked_in == frame:
                 self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
-        record.answered()
         self.denied(record, now)
 
     def _silence(self, record: TaskRecord, now: float) -> None:
@@ -469,7 +472,6 @@ class Recovery:
         ladder, question = record.ladder, record.ladder.question
         assert question is not None
         if ladder.asked_in in self._emptied:
-            record.answered()
             self.denied(record, now)
             return
         self._close_question(record)

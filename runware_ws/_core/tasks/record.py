@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runware_ws._core.tasks.deltas import Deltas
     from runware_ws._core.tasks.durations import LearnedDuration
 
-__all__ = ["FOREVER", "SOURCE_RANK", "Carrier", "TaskRecord"]
+__all__ = ["FOREVER", "LAST_CALL", "SOURCE_RANK", "Carrier", "TaskRecord"]
 
 LAST_CALL = 2.0
 """A last question goes out this many seconds before a deadline, whatever else is planned."""
