@@ -14,7 +14,6 @@ from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.meaning import (
     Meaning,
     archived,
-    fresh_items,
     is_about_authentication,
     meaning,
     meaning_for,
@@ -36,6 +35,7 @@ from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.recovery.words import is_answer_to_question
 from runware_ws._core.states import DONE, ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
+from runware_ws._core.tasks.items import fresh_items
 from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable

@@ -27,11 +27,11 @@ from runware_ws._core.connection.connection import Change, Connection, Down, Ove
 from runware_ws._core.context import Context, Counters
 from runware_ws._core.effects import Frame, PostEnding, Todo
 from runware_ws._core.ends import Ends
-from runware_ws._core.inbound.meaning import fresh_items
 from runware_ws._core.inbound.router import Router, proves_life
 from runware_ws._core.posting import Posting
 from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.states import DONE, READY, WRITTEN, ConnectionState, TaskState
+from runware_ws._core.tasks.items import fresh_items
 from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws._core.tasks.table import TaskTable, timed_out
 from runware_ws.errors import (

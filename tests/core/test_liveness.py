@@ -242,3 +242,16 @@ def test_the_limits_of_an_idle_connection_bound_those_of_a_busy_one() -> None:
     bench = busy_bench(ping_after=0.5, ping_timeout=0.5)
     bench.begin_written()
     assert until_dead(bench) <= 1.6
+
+
+def test_a_task_that_comes_while_an_idle_peer_is_pinged_makes_nothing_late() -> None:
+    bench = Bench(ping_after=3, ping_timeout=3, busy_ping_after=2, busy_ping_timeout=2.25)
+    bench.begin()
+    begun = bench.now
+    bench.step(3)
+    assert [task["taskType"] for task in bench.written()] == ["ping"]
+    bench.step(2.9)
+    bench.written_task()
+    bench.step(1)
+    assert len(bench.closes()) == 1, "3 s for the ping, and half a second for a look"
+    assert bench.now - begun < 7

@@ -296,6 +296,28 @@ def test_two_equal_results_with_more_fields_in_the_archive_are_two() -> None:
     assert [i["text"] for i in record.items] == ["same", "same"]
 
 
+def test_a_late_result_that_the_archive_tells_more_of_is_claimed_once() -> None:
+    bench = Bench()
+    record = bench.begin_written(timeout=1)
+    bench.step(1)
+    bench.answer(record, "late")
+    bench.answer(record, "late", model="m")
+    assert bench.core.claim(record.uuid) == [item(record, "late")]
+
+
+def test_the_last_call_asks_both_ways() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=40)
+    late: set[str] = set()
+    while not record.ended:
+        for question in questions(bench):
+            if bench.now > 1038:
+                late.add(question["taskType"])
+            say_about(bench, question, "taskNotFound", "question")
+        bench.step(0.1)
+    assert late == set(QUESTIONS)
+
+
 # What cannot be read, and what names nobody
 
 

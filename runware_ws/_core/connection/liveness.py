@@ -201,7 +201,11 @@ class Liveness:
         if self._look_until is not None:
             return self._look_until
         assert self._pinged_at is not None
-        return self._pinged_at + (self._patience() if self._busy else self._options.ping_timeout)
+        idle = self._pinged_at + self._options.ping_timeout
+        if not self._busy:
+            return idle
+        # Before tasks came the ping had its time: nothing is late.
+        return min(idle, max(self._pinged_at, self._busy_since) + self._patience())
 
     def next_deadline(self, *, pending: bool) -> float:
         """When :meth:`check` is due next; infinite without a socket."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, cast
 
-from runware_ws._core.tasks.ladder import READ_ONLY, Identity, QuestionType
+from runware_ws._core.tasks.items import ACKNOWLEDGING, ENVELOPE, INCIDENTAL, has_output
+from runware_ws._core.tasks.ladder import READ_ONLY, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
@@ -14,7 +15,6 @@ __all__ = [
     "RESULT",
     "Meaning",
     "archived",
-    "fresh_items",
     "is_about_authentication",
     "meaning",
     "meaning_for",
@@ -45,45 +45,6 @@ RUNNING = frozenset({"processing", "pending", "queued", "running", "started", "i
 FINISHED = frozenset({"success", "succeeded", "completed", "complete", "done"})
 FAILED = frozenset({"error", "failed", "failure"})
 
-# Fields of the envelope. An item of nothing but these is a receipt: documented for ``async``, and
-# harmless in any other case, because it holds no answer.
-ENVELOPE = frozenset(
-    {"taskType", "taskUUID", "status", "progress", "deliveryMethod", "createdAt", "updatedAt"}
-)
-
-# Besides the envelope, fields that one copy of a result may have and another lack.
-INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
-
-# What an acknowledgement may say besides (unsure); none of it is output.
-ACKNOWLEDGING = INCIDENTAL | {
-    *(
-        "message",
-        "queuePosition",
-        "position",
-        "queue",
-        "queued",
-        "estimatedTime",
-        "eta",
-        "priority",
-    ),
-    *("model", "numberResults", "seed", "webhookURL", "timestamp", "requestId", "accepted"),
-}
-
-# Fields of results. Media come as ``imageURL``, ``videoURL``, ``audioBase64Data``,
-# ``imageDataURI``, ``imageUUID`` and the like. A ``finishReason`` alone is an answer without text.
-_OUTPUT = frozenset(
-    {"text", "reasoningContent", "toolCalls", "finishReason", "output", "outputs", "result"}
-    | {"results", "images", "videos", "audios", "files", "content", "choices", "structuredData"}
-)
-_MEDIA = ("URL", "Base64Data", "DataURI", "UUID")
-_NO_MEDIA = frozenset({"taskUUID", "webhookURL", "connectionSessionUUID"})
-
-
-def _has_output(item: dict[str, Any]) -> bool:
-    return not _OUTPUT.isdisjoint(item) or any(
-        key.endswith(_MEDIA) and key not in _NO_MEDIA for key in item
-    )
-
 
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     """Judge one item of ``record``."""
@@ -99,7 +60,7 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
         means is RESULT
         and record.delivery == "async"
         and item.get("status") not in FINISHED
-        and not _has_output(item)
+        and not has_output(item)
     ):
         # An acknowledgement may have any fields; a result has output, or a final status.
         return Meaning.RECEIPT
@@ -138,61 +99,6 @@ def _tells(errors: Any) -> bool:
     if isinstance(errors, list):
         return any(cast("list[Any]", errors))
     return bool(errors)
-
-
-def _identity(item: dict[str, Any]) -> Identity:
-    """What tells this item from the others of its task: index, ids of its output, output."""
-    index = item.get("resultIndex")
-    if not isinstance(index, int) or isinstance(index, bool):
-        index = None
-    ids = sorted(
-        (key, value)
-        for key, value in item.items()
-        if key.endswith("UUID") and key != "taskUUID" and isinstance(value, str)
-    )
-    return index, tuple(ids), {k: v for k, v in item.items() if k not in INCIDENTAL}
-
-
-def _same(one: Identity, other: Identity) -> bool:
-    """Whether two items are copies of one result, as far as anybody can tell.
-
-    One copy may have more fields than the other (the archive knows more than what was pushed), so
-    only what both have is compared: all of it must be equal, and some of it be output.
-    """
-    if one[0] is not None and other[0] is not None:
-        return one[0] == other[0]
-    if one[1] and other[1]:
-        return one[1] == other[1]
-    common = one[2].keys() & other[2].keys()
-    if not all(one[2][key] == other[2][key] for key in common):
-        return False
-    return one[2] == other[2] or _has_output(dict.fromkeys(common))
-
-
-def fresh_items(
-    record: TaskRecord, items: list[dict[str, Any]], *, listing: bool
-) -> list[dict[str, Any]]:
-    """Return those of ``items`` that are new to ``record``, and remember them.
-
-    Two results without an index may be equal, and a copy of one looks just the
-    same. Equal items that were pushed count as copies: no item is ever delivered
-    twice. A ``listing`` (the archive, a poll) names all results at once, so two
-    equal entries in it are two results.
-    """
-    known = record.identities()
-    unmatched = list(known)
-    fresh: list[dict[str, Any]] = []
-    for item in items:
-        identity = _identity(item)
-        match = next((old for old in unmatched if _same(old, identity)), None)
-        if match is None:
-            fresh.append(item)
-            known.append(identity)
-            if not listing:
-                unmatched.append(identity)
-        elif listing:
-            unmatched = [old for old in unmatched if old is not match]
-    return fresh
 
 
 def is_about_authentication(error: WireError) -> bool:

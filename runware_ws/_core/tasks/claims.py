@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 from runware_ws._core import wire
+from runware_ws._core.tasks.items import are_copies
 
 __all__ = ["Claims"]
 
@@ -37,7 +38,7 @@ class Claims:
     def add(self, uuid: str, item: dict[str, Any]) -> bool:
         """Keep ``item``. False if it was kept before, or is not kept."""
         items, weight = self._items.get(uuid) or ([], ENTRY + uuid.__sizeof__())
-        if len(items) >= MOST_ITEMS or item in items:
+        if len(items) >= MOST_ITEMS or any(are_copies(item, kept) for kept in items):
             return False
         added = wire.weight(item, self._limit_bytes)
         if weight + added > self._limit_bytes:
