@@ -6,14 +6,18 @@ time: the next dial begins only when the last socket is gone.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, cast
+from urllib.request import getproxies
 
 import anyio
+from pydantic import SecretStr
 
 from runware_ws._core import wire
 from runware_ws._core.core import SessionCore
@@ -35,7 +39,7 @@ from runware_ws._io.feed import EventFeed
 from runware_ws._io.keys import KeySource
 from runware_ws._io.posts import PostRunner
 from runware_ws._io.supervisor import Supervisor
-from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
+from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, unforeseen
 from runware_ws._io.wakeups import Home, Waiter, Waiting, Wakeup
 from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
@@ -57,6 +61,15 @@ WAKES = 128
 
 FRAMES_IN_A_ROW = 16
 """How many frames are written in one go, before other tasks get a turn."""
+
+LATE = 0.05
+"""A timer that is so late, in seconds, shows that the loop was blocked."""
+
+QUIET = 0.02
+"""If nothing comes for so many seconds after that, all is read that had arrived."""
+
+CATCH_UP = 0.5
+"""The most seconds for which deadlines are put off to read what had arrived."""
 
 
 class Owner(Protocol):
@@ -82,6 +95,7 @@ class Driver:
     ) -> None:
         self._url = url
         self._keys = keys
+        keys.hide_passwords((config.proxy, *getproxies().values()))
         self._config = config
         self._dial = dial
         self.core = SessionCore(
@@ -114,6 +128,8 @@ class Driver:
         self._transport: Transport | None = None
         self._farewell: anyio.CancelScope | None = None
         self._activity = 0
+        self._reads = 0
+        self._last_turn = 0.0  # of the timer
         self._graceful = False
         self._given_up = 0
         # When the core's next deadline is, and the time for which the timer is set.
@@ -329,47 +345,64 @@ class Driver:
             self._socket_scope = scope
             if generation <= self._given_up:
                 return
-            try:
-                loss = await self._open_and_run(generation)
-            except TransportLost as exc:
-                loss = exc.loss
+            loss = await self._open_and_run(generation)
         self._socket_scope = self._transport = None
         # If the core itself ended the socket, this report has an old generation and is ignored.
         if loss is not None:
-            loss = Loss(
-                loss.kind,
-                loss.code,
-                loss.status,
-                loss.retry_after,
-                # It is kept, and told in errors; redacted first, so that no half of a key is left.
-                self._keys.redact_text(loss.detail)[:LONGEST_TEXT],
-            )
-            self.core.lost(generation, loss, self.now())
+            self.core.lost(generation, self._told(loss), self.now())
             self.apply()
 
+    def _told(self, loss: Loss) -> Loss:
+        """``loss`` without secrets. Cut only then: half a secret would not be recognised."""
+        detail = self._keys.redact_text(loss.detail)
+        if len(detail) > LONGEST_TEXT:
+            detail = f"{detail[:LONGEST_TEXT]}..."
+        return Loss(loss.kind, loss.code, loss.status, loss.retry_after, detail)
+
     async def _open_and_run(self, generation: int) -> Loss | None:
+        """Open a socket and use it. Whatever a dial raises is the end of that socket only."""
         try:
             key = await self._keys.fetch()
         except Exception as exc:
             # Its text could contain the key, so only its type is shown.
             return Loss(LossKind.KEY_UNAVAILABLE, detail=f"api_key() raised {type(exc).__name__}")
-        async with self._dial(self._url, self._config) as transport:
-            self._transport = transport
+        kind = LossKind.DIAL_FAILED
+        loss: Loss | None = None
+        bug: Exception | None = None
+        try:
+            async with self._dial(self._url, self._config) as transport:
+                kind = LossKind.CLOSED
+                try:
+                    loss = await self._use(generation, transport, key)
+                except Exception as exc:
+                    bug = exc
+        except (Exception, asyncio.CancelledError) as exc:
+            loss = loss or unforeseen(exc, kind)
+        if bug is not None:
             try:
-                with anyio.CancelScope() as self._use_scope:
-                    self.core.connected(generation, self.now())
-                    self.apply()
-                    return await self._run_socket(
-                        generation,
-                        transport,
-                        lambda session: wire.authentication(key.get_secret_value(), session),
-                    )
-                return None
+                raise bug
             finally:
-                self._use_scope = None
-                if self._graceful:
-                    with anyio.move_on_after(self._config.close_timeout, shield=True) as scope:
-                        self._farewell = scope
+                del bug  # it holds this frame
+        return loss
+
+    async def _use(self, generation: int, transport: Transport, key: SecretStr) -> Loss | None:
+        self._transport = transport
+        try:
+            with anyio.CancelScope() as self._use_scope:
+                self.core.connected(generation, self.now())
+                self.apply()
+                return await self._run_socket(
+                    generation,
+                    transport,
+                    lambda session: wire.authentication(key.get_secret_value(), session),
+                )
+            return None
+        finally:
+            self._use_scope = None
+            if self._graceful:
+                with anyio.move_on_after(self._config.close_timeout, shield=True) as scope:
+                    self._farewell = scope
+                    with suppress(Exception):  # it is over anyway
                         await transport.aclose()
 
     async def _run_socket(
@@ -391,19 +424,30 @@ class Driver:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write, name="runware_ws writer")
-            core, now, apply = self.core, self.now, self.apply
-            try:
-                while True:
-                    data = await transport.receive()
-                    at = now()
-                    core.receive(generation, data, at)
-                    for more in transport.take_ready():
-                        core.receive(generation, more, at)
-                    apply()
-            except TransportLost as exc:
-                loss = exc.loss
+            loss = await self._read(generation, transport)
             tasks.cancel_scope.cancel()
         return loss
+
+    async def _read(self, generation: int, transport: Transport) -> Loss:
+        """Hand what comes to the core until the socket ends; return how it ended."""
+        core, now, apply = self.core, self.now, self.apply
+        receiving = True
+        try:
+            while True:
+                receiving = True
+                data = await transport.receive()
+                ready = transport.take_ready()
+                receiving = False
+                self._reads += 1
+                at = now()
+                core.receive(generation, data, at)
+                for more in ready:
+                    core.receive(generation, more, at)
+                apply()
+        except (Exception, asyncio.CancelledError) as exc:
+            if not receiving:
+                raise
+            return unforeseen(exc, LossKind.CLOSED)
 
     async def _write(
         self,
@@ -414,10 +458,14 @@ class Driver:
         """Write the core's frames until the socket takes no more; return how it ended."""
         frame: Frame | None = None
         in_a_row = 0
+        sending = False
         try:
             while True:
+                sending = False
                 wanted, self._authenticate = self._authenticate, None
                 if wanted is not None and wanted.generation == generation:
+                    sending, frame = True, None
+                    # No name for these bytes: tools print the variables of frames that wait.
                     await transport.send(authentication(wanted.session_uuid))
                     continue
                 frame = self.core.next_frame(self.now())
@@ -428,6 +476,7 @@ class Driver:
                         await self._writer.wait()
                     # Otherwise those effects may have led to a new frame: look again.
                     continue
+                sending = True
                 await transport.send(frame.data)
                 in_a_row += 1
                 if in_a_row % FRAMES_IN_A_ROW == 0:
@@ -437,8 +486,10 @@ class Driver:
             if frame is not None:
                 self.core.not_written(generation, frame)
             return exc.loss
-        except TransportLost as exc:
-            return exc.loss
+        except (Exception, asyncio.CancelledError) as exc:
+            if not sending:
+                raise
+            return unforeseen(exc, LossKind.CLOSED)
 
     # The timer
 
@@ -454,6 +505,7 @@ class Driver:
         while core.state is not ConnectionState.CLOSED:
             deadline, now = self._deadline, self.now()
             if deadline <= now:
+                now = await self._let_reader_catch_up(max(deadline, self._last_turn), now)
                 was_probing = core.probing
                 if was_probing:
                     core.moving(self._bytes_moved())
@@ -462,6 +514,7 @@ class Driver:
                     # From here on they count.
                     self._bytes_moved()
                 self.apply()
+                self._last_turn = self.now()
                 await anyio.lowlevel.checkpoint()
                 continue
             self._armed = deadline
@@ -469,3 +522,20 @@ class Driver:
             with anyio.CancelScope(deadline=deadline):
                 await self._timer_event.wait()
             self._armed = FOREVER
+
+    async def _let_reader_catch_up(self, due: float, now: float) -> float:
+        """Read what the kernel holds, if the timer is late; returns the time.
+
+        A loop that was blocked runs its timers before it has read more than a little of what came
+        meanwhile. What arrived in time must count, so deadlines are judged after that.
+        """
+        if now - due > LATE:
+            end = now + CATCH_UP
+            while now < end:
+                before = self._reads, self._transport and self._transport.activity()
+                await anyio.sleep(QUIET)
+                now = self.now()
+                if before == (self._reads, self._transport and self._transport.activity()):
+                    break
+        self._last_turn = now
+        return now

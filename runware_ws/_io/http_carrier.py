@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl as tls
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
@@ -95,16 +96,15 @@ class HttpCarrier:
         Raises only a cancellation and what ``take`` raises; both close the connection at
         once.
         """
-        secret = key.get_secret_value()
         if self._closed:
             return _ending(Ending.UNREACHED, LossKind.CANNOT_DIAL, "the carrier is closed")
-        if not (_fits_header(secret) and _fits_header(self._agent)):
+        if not (_fits_header(key.get_secret_value()) and _fits_header(self._agent)):
             detail = "api_key or user_agent contains characters that HTTP headers cannot hold"
             return _ending(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
         try:
             connection = await self._waiting() or await self._dialed()
             try:
-                return await self._exchange(connection, payload, secret, sending, take)
+                return await self._exchange(connection, payload, key, sending, take)
             finally:
                 await self._release(connection)
         except PostFailed as failure:
@@ -114,11 +114,12 @@ class HttpCarrier:
         self,
         connection: HttpConnection,
         payload: bytes,
-        secret: str,
+        key: SecretStr,
         sending: Callable[[], bool],
         take: Callable[[bytes], None],
     ) -> PostEnding:
-        request = self._request(connection, len(payload), secret)
+        # Made where it is sent, and bound to no name: it holds the key.
+        request = partial(self._request, connection, len(payload), key)
         with anyio.CancelScope() as scope:
             watch = Watch(scope, self._idle_timeout)
             if not sending():
@@ -127,7 +128,7 @@ class HttpCarrier:
         detail = f"nothing came for {self._idle_timeout:g} s"
         return _ending(Ending.CUT, LossKind.DEAD_PEER, detail)
 
-    def _request(self, connection: HttpConnection, size: int, secret: str) -> h11.Request:
+    def _request(self, connection: HttpConnection, size: int, key: SecretStr) -> h11.Request:
         target = self._target
         proxied = connection.forward is not None
         fields = [
@@ -138,7 +139,7 @@ class HttpCarrier:
             ("Content-Type", "application/json"),
             ("Content-Length", str(size)),
             ("User-Agent", self._agent),
-            ("Authorization", f"Bearer {secret}"),
+            ("Authorization", f"Bearer {key.get_secret_value()}"),
             *(connection.forward or ()),
         ]
         path = f"http://{target.authority}{target.path}" if proxied else target.path

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import select
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import h11
@@ -20,7 +20,7 @@ from runware_ws._io.sse import EventReader, EventTooBig
 from runware_ws._io.transport.common import CHUNK, forget_unsent, retry_after
 from runware_ws.classify import Loss, LossKind
 
-__all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words"]
+__all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words", "written"]
 
 _REFUSAL_WAIT = 1.0  # seconds to read the body of a refusal
 _REST_WAIT = 0.1  # seconds between the end mark and the end of the answer
@@ -111,7 +111,7 @@ class HttpConnection:
 
     async def post(
         self,
-        head: h11.Request,
+        head: Callable[[], h11.Request],
         payload: bytes,
         take: Callable[[bytes], None],
         watch: Watch,
@@ -119,17 +119,14 @@ class HttpConnection:
     ) -> PostEnding:
         """Send one request and read its answer.
 
-        ``largest``: the limit in bytes for an event, and for an answer that is not a stream.
+        ``head`` makes the request, without its body. ``largest``: the limit in bytes for an
+        event, and for an answer that is not a stream.
 
         Raises:
             PostFailed: the POST failed.
         """
-        http = self._http
-        start = http.send(head) or b""
-        body = http.send(h11.Data(data=payload)) or b""
-        end = http.send(h11.EndOfMessage()) or b""
         self._settled = self._answered = False
-        await self._send(start + body + end, watch)
+        await self._send(written(self._http, head(), payload), watch)
         kind = await self._checked(await self._response(watch), watch)
         if kind == "text/event-stream":
             await self._events(take, watch, largest)
@@ -140,7 +137,7 @@ class HttpConnection:
 
     # -- bytes ---------------------------------------------------------------------------
 
-    async def _send(self, data: bytes, watch: Watch) -> None:
+    async def _send(self, data: memoryview, watch: Watch) -> None:
         """Send ``data``, or as much of it as can be.
 
         A server may refuse a request before it has all of it, and then read no further. Its answer
@@ -150,7 +147,7 @@ class HttpConnection:
             for start in range(0, len(data), CHUNK):
                 watch.wait()
                 # From here on, some of it may have been sent.
-                await self._stream.send(data[start : start + CHUNK])
+                await self._stream.send(cast("bytes", data[start : start + CHUNK]))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
             self._unsent = words(exc)
 
@@ -291,6 +288,15 @@ class Watch:
             # little later than necessary, and moved only once that much time has passed.
             self._due = due + self._idle / 16
             self._scope.deadline = self._due
+
+
+def written(http: h11.Connection, head: h11.Request, payload: bytes = b"") -> memoryview:
+    """The bytes of a request. As a view, because they hold secrets and its ``repr`` shows none.
+
+    Tools print the variables of frames that wait or fail, those of libraries as well.
+    """
+    body = h11.Data(data=payload), h11.EndOfMessage()
+    return memoryview(b"".join(http.send(event) or b"" for event in (head, *body)))
 
 
 def first(fields: Any, name: bytes) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, cast
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -15,7 +15,7 @@ from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
 
 from runware_ws._core.effects import Ending
-from runware_ws._io.http_connection import HttpConnection, failed, words
+from runware_ws._io.http_connection import HttpConnection, failed, words, written
 from runware_ws._io.transport.tls import default_context
 from runware_ws.classify import LossKind
 from runware_ws.config import is_loopback
@@ -64,7 +64,7 @@ class _Proxy:
     host: str
     port: int
     secure: bool
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)  # may hold a password
 
 
 async def dial(
@@ -169,11 +169,13 @@ async def _tunnel(stream: ByteStream, target: HttpTarget, way: _Proxy, agent: st
     host = f"[{target.host}]" if ":" in target.host else target.host
     name = f"{host}:{target.port}"
     http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
-    fields = [("Host", name), ("User-Agent", agent), *way.headers]
+
+    def request() -> h11.Request:
+        fields = [("Host", name), ("User-Agent", agent), *way.headers]
+        return h11.Request(method="CONNECT", target=name, headers=fields)
+
     try:
-        request = h11.Request(method="CONNECT", target=name, headers=fields)
-        data = (http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b"")
-        await stream.send(data)
+        await stream.send(cast("bytes", written(http, request())))
         while not isinstance(event := http.next_event(), h11.Response):
             if event is h11.NEED_DATA:
                 http.receive_data(await stream.receive(65536))

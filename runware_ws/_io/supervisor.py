@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from runware_ws._io.wakeups import running_on_trio
 
-__all__ = ["OwnCancellation", "Supervisor", "apart"]
+__all__ = ["OwnCancellation", "Supervisor", "apart", "is_cancelled"]
 
 T = TypeVar("T")
 
@@ -168,3 +168,15 @@ async def apart(func: Callable[[], Awaitable[T]]) -> T:
     if not results:
         raise OwnCancellation
     return results[0]
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled the running asyncio task.
+
+    Otherwise a ``CancelledError`` is an error like any other: a user's code may await a future
+    that was cancelled.
+    """
+    if running_on_trio():
+        return False
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

@@ -24,7 +24,7 @@ from runware_ws._core.tasks.durations import Durations
 from runware_ws._core.tasks.record import FOREVER, Carrier, TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
-from runware_ws._io.keys import ApiKey, KeySource
+from runware_ws._io.keys import ApiKey, KeySource, wrapped
 from runware_ws._io.posts import carrier_of
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost
@@ -108,9 +108,11 @@ class Client:
         post: HttpPost | None = None,
         **options: Unpack[ConfigOptions],
     ) -> None:
+        # What is refused below must not show the key, in no variable of a frame either.
+        key, api_key = wrapped(api_key), None
         self._config = Config.build(config, options)
         self._url = socket_url(url, allow_insecure=self._config.allow_insecure)
-        self._keys = KeySource(api_key)
+        self._keys = KeySource(key)
         if dial is not None and not callable(dial):
             raise refusal("dial", "be a function that opens sockets, or None", dial)
         if post is not None and not callable(post):

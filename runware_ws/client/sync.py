@@ -10,11 +10,11 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from runware_ws._io.keys import ApiKey
+from runware_ws._io.keys import ApiKey, wrapped
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws.client.client import UNSET, Client, DrainReport, Unset
 from runware_ws.client.mapping import TURN, MapRun, Outcome
@@ -61,7 +61,10 @@ class SyncClient:
         post: HttpPost | None = None,
         **options: Unpack[ConfigOptions],
     ) -> None:
-        self._client = Client(url, api_key=api_key, config=config, dial=dial, post=post, **options)
+        key, api_key = wrapped(api_key), None  # no variable of a frame may show it
+        self._client = Client(
+            url, api_key=cast("ApiKey", key), config=config, dial=dial, post=post, **options
+        )
         # Reentrant: a signal handler may close the client while this thread starts it.
         self._lock = threading.RLock()
         self._portal: BlockingPortal | None = None

@@ -257,12 +257,12 @@ class Router:
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    """The same value with ``redact`` applied to every string in it."""
+    """The same value with ``redact`` applied to every string in it, names of fields too."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
-        return {key: _redacted(entry, redact) for key, entry in items}
+        return {redact(key): _redacted(entry, redact) for key, entry in items}
     if isinstance(value, list):
         return [_redacted(entry, redact) for entry in cast("list[Any]", value)]
     return value

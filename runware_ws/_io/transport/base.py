@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
-from runware_ws.classify import Loss
+from runware_ws._io.supervisor import is_cancelled
+from runware_ws.classify import Loss, LossKind
+from runware_ws.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -14,7 +17,15 @@ if TYPE_CHECKING:
     from runware_ws._core.effects import PostEnding
     from runware_ws.config import Config
 
-__all__ = ["Dial", "HttpPost", "NotSent", "Transport", "TransportLost"]
+__all__ = [
+    "Dial",
+    "HttpPost",
+    "NotSent",
+    "Transport",
+    "TransportLost",
+    "unforeseen",
+    "words_of",
+]
 
 
 class TransportLost(Exception):
@@ -95,3 +106,30 @@ class HttpPost(Protocol):
         sending: Callable[[], bool],
         take: Callable[[bytes], None],
     ) -> PostEnding: ...
+
+
+def unforeseen(exc: BaseException, kind: LossKind) -> Loss:
+    """What an exception means that a dial or a socket should not have raised.
+
+    It is the end of that socket, of the given ``kind``, and not of the client. Where the
+    library or an option is at fault, no other dial will do better. Our own cancellation is
+    raised again.
+    """
+    if isinstance(exc, asyncio.CancelledError) and is_cancelled():
+        raise exc
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
+    if isinstance(exc, TransportLost):
+        return exc.loss
+    if isinstance(exc, ImportError | ConfigurationError):
+        kind = LossKind.CANNOT_DIAL
+    return Loss(kind, detail=words_of(exc))
+
+
+def words_of(exc: BaseException) -> str:
+    """The type of an exception and what it says. May quote secrets: redact before it is told."""
+    try:
+        text = str(exc)
+    except Exception:
+        text = ""
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

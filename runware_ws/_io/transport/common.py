@@ -8,10 +8,10 @@ import ssl
 import struct
 import sys
 from collections.abc import Awaitable, Iterable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 if sys.platform == "linux":
     import fcntl
@@ -27,18 +27,19 @@ from websockets.exceptions import (
     InvalidStatus,
     InvalidURI,
     ProxyError,
-    WebSocketException,
 )
+from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from runware_ws._io.transport.base import NotSent, TransportLost
+from runware_ws._io.transport.base import NotSent, TransportLost, unforeseen, words_of
 from runware_ws._io.transport.inbox import Inbox
 from runware_ws.classify import Loss, LossKind
 
 __all__ = [
     "CHUNK",
-    "DIAL_ERRORS",
+    "FAREWELL",
     "LOGGER",
+    "FrugalProtocol",
     "LibraryConnection",
     "WebSocketTransport",
     "dial_loss",
@@ -54,8 +55,8 @@ CHUNK = 64 * 1024
 LARGE = 64 * 1024
 """A backlog of so many bytes is a large message on its way, or many small ones."""
 
-DIAL_ERRORS = (OSError, WebSocketException, EOFError, ImportError, ValueError)
-"""What ``websockets`` raises if a socket cannot be opened."""
+FAREWELL = 0.5
+"""Seconds that a peer has to hang up after its close frame. Nothing that it sends then is read."""
 
 _WE_CLOSED = {
     1009: LossKind.INBOUND_TOO_BIG,
@@ -74,6 +75,45 @@ class _NoFrames(logging.LoggerAdapter[logging.Logger]):
 LOGGER = _NoFrames(logging.getLogger("runware_ws.websockets"), {})
 
 
+class FrugalProtocol(ClientProtocol):
+    """The library's protocol, but of the pings that wait only the latest is answered.
+
+    The library puts one pong behind the other, also for a peer that takes none of them, and so
+    lets the peer fill our memory. To answer only the latest ping is legal (RFC 6455, 5.5.3). Nor is
+    reading paused meanwhile, because answers to tasks may stand behind the pings.
+    """
+
+    pong: Frame | None = None
+    """The answer that waits."""
+    full = False
+    """Whether the peer takes no more bytes at the moment."""
+
+    @classmethod
+    def adopt(cls, protocol: ClientProtocol) -> FrugalProtocol:
+        """Make a protocol of this kind out of one that the library has created."""
+        protocol.__class__ = cls
+        return cast("FrugalProtocol", protocol)
+
+    def send_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self.pong = frame
+        else:
+            super().send_frame(frame)
+
+    def data_to_send(self) -> list[bytes]:
+        pong = self.pong
+        if pong is not None and not self.full:
+            self.pong = None
+            if self.state is State.OPEN:  # behind a close frame nothing may be sent
+                super().send_frame(pong)
+        return super().data_to_send()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be read: a close frame came, or what cannot be read."""
+        return self.close_rcvd is not None or self.parser_exc is not None
+
+
 class LibraryConnection(Protocol):
     """A connection of either client, with the inbox that we add to it."""
 
@@ -83,7 +123,7 @@ class LibraryConnection(Protocol):
     @property
     def state(self) -> State: ...
 
-    async def send(self, message: bytes, *, text: bool | None = None) -> None: ...
+    def send_context(self) -> AbstractAsyncContextManager[None]: ...
 
     def ping(self) -> Awaitable[object]: ...
 
@@ -98,12 +138,19 @@ class WebSocketTransport:
         self._backlog = self._gone = 0
 
     async def send(self, data: bytes) -> None:
-        if self._connection.state is not State.OPEN:
+        connection = self._connection
+        if connection.state is not State.OPEN:
             raise NotSent(self._end())
         try:
-            await self._connection.send(data, text=True)
+            async with connection.send_context():
+                connection.protocol.send_text(data)
+                # What waits from here on is masked. The message may hold the key, and tools
+                # that print local variables must not find it in a frame that waits or fails.
+                del data
+            return
         except ConnectionClosed as exc:
-            raise TransportLost(loss_of(exc)) from None
+            loss = loss_of(exc)
+        raise TransportLost(loss)
 
     async def receive(self) -> bytes | str:
         message = await self._connection.inbox.get()
@@ -183,7 +230,7 @@ def loss_of(exc: ConnectionClosed) -> Loss:
     if exc.rcvd is not None:
         return Loss(LossKind.CLOSED, code=exc.rcvd.code, detail=exc.rcvd.reason)
     cause = exc.__cause__
-    return Loss(LossKind.CLOSED, detail=_words(cause) if cause is not None else "no close frame")
+    return Loss(LossKind.CLOSED, detail=words_of(cause) if cause is not None else "no close frame")
 
 
 def dial_loss(exc: BaseException) -> Loss:
@@ -192,21 +239,21 @@ def dial_loss(exc: BaseException) -> Loss:
         return Loss(
             LossKind.HTTP_REFUSED,
             status=exc.response.status_code,
-            retry_after=retry_after(exc.response.headers.get("Retry-After")),
+            # A header may be repeated; the first one counts.
+            retry_after=retry_after(next(iter(exc.response.headers.get_all("Retry-After")), None)),
         )
     if isinstance(exc, InvalidProxyStatus):
         return Loss(LossKind.PROXY_REFUSED, status=exc.response.status_code)
     if isinstance(exc, ProxyError):
-        return Loss(LossKind.PROXY_REFUSED, detail=_words(exc))
+        return Loss(LossKind.PROXY_REFUSED, detail=words_of(exc))
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return Loss(LossKind.TLS_FAILED, detail=exc.verify_message or _words(exc))
-    if isinstance(exc, InvalidProxy | InvalidURI | ImportError):
-        return Loss(LossKind.CANNOT_DIAL, detail=_words(exc))
-    if isinstance(exc, InvalidMessage | OSError | EOFError):
-        return Loss(LossKind.DIAL_FAILED, detail=_words(exc))
-    if isinstance(exc, InvalidHandshake):
-        return Loss(LossKind.PEER_BROKE_PROTOCOL, detail=_words(exc))
-    return Loss(LossKind.CANNOT_DIAL, detail=_words(exc))
+        return Loss(LossKind.TLS_FAILED, detail=exc.verify_message or words_of(exc))
+    if isinstance(exc, InvalidProxy | InvalidURI | UnicodeError):
+        # The address is ours, and no other dial will make it right.
+        return Loss(LossKind.CANNOT_DIAL, detail=words_of(exc))
+    if isinstance(exc, InvalidHandshake) and not isinstance(exc, InvalidMessage):
+        return Loss(LossKind.PEER_BROKE_PROTOCOL, detail=words_of(exc))
+    return unforeseen(exc, LossKind.DIAL_FAILED)
 
 
 def retry_after(value: str | None) -> float | None:
@@ -221,11 +268,6 @@ def retry_after(value: str | None) -> float | None:
             if when.tzinfo is None:
                 when = when.replace(tzinfo=UTC)
             seconds = (when - datetime.now(UTC)).total_seconds()
-        except (ValueError, OverflowError):
+        except Exception:  # whatever that parser makes of what a server wrote
             return None
     return max(0.0, seconds) if seconds == seconds and seconds != float("inf") else None
-
-
-def _words(exc: BaseException) -> str:
-    text = str(exc)
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

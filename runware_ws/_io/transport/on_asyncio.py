@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
 from websockets.frames import Frame
 from websockets.protocol import Event, State
+from websockets.uri import parse_uri
 
+from runware_ws._io.transport.addresses import connected, winner
 from runware_ws._io.transport.base import Transport, TransportLost
 from runware_ws._io.transport.common import (
     CHUNK,
-    DIAL_ERRORS,
+    FAREWELL,
+    FrugalProtocol,
     WebSocketTransport,
     dial_loss,
     forget_unsent,
     unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
+from runware_ws.classify import Loss
 
 __all__ = ["dial_asyncio"]
 
@@ -52,8 +58,10 @@ class AsyncioConnection(ClientConnection):
     """Stores whole messages."""
 
     def __init__(self, protocol: ClientProtocol, **options: Any) -> None:
+        self.frugal = FrugalProtocol.adopt(protocol)
         super().__init__(protocol, **options)
         self.inbox = Inbox()
+        self._leaving: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -63,6 +71,28 @@ class AsyncioConnection(ClientConnection):
             # is handled in one go, and its default size is 256 KiB.
             own.max_size = CHUNK
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.frugal.over and self._leaving is None:
+            # The library would wait for the peer to hang up for as long as nobody sends.
+            self._leaving = self.loop.call_later(FAREWELL, self.leave)
+
+    def leave(self) -> None:
+        """End the connection with a reset."""
+        if self.state is not State.CLOSED:
+            forget_unsent(self.transport.get_extra_info("socket"))
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.frugal.full = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.frugal.full = False
+        if self.frugal.pong is not None:
+            self.send_data()
+
     def process_event(self, event: Event) -> None:
         # The first event is the handshake's response.
         if self.response is None or not isinstance(event, Frame) or not self.inbox.put(event):
@@ -70,6 +100,8 @@ class AsyncioConnection(ClientConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._leaving is not None:
+            self._leaving.cancel()
         self.inbox.end()
 
 
@@ -87,13 +119,50 @@ async def dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Tran
     Raises:
         TransportLost: it cannot be opened.
     """
+    loss: Loss | None = None
+    try:
+        connection = await _opened(url, options)
+    except Exception as exc:
+        loss = dial_loss(exc)
+    if loss is not None:
+        raise TransportLost(loss)
+    try:
+        yield AsyncioTransport(connection)
+    finally:
+        connection.leave()
+
+
+async def _opened(url: str, options: dict[str, Any]) -> AsyncioConnection:
+    options = {**options}
+    sock: socket.socket | None = None
+    if options["proxy"] is None:
+        target = parse_uri(url)
+        sock = options["sock"] = await connected(target.host, target.port)
+    else:
+        await _choose_proxy(options)
     try:
         connection = await _AsyncioConnect(url, create_connection=AsyncioConnection, **options)
-    except DIAL_ERRORS as exc:
-        raise TransportLost(dial_loss(exc)) from None
-    try:
-        yield AsyncioTransport(cast("AsyncioConnection", connection))
-    finally:
-        if connection.state is not State.CLOSED:
-            forget_unsent(connection.transport.get_extra_info("socket"))
-        connection.transport.abort()
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
+    return cast("AsyncioConnection", connection)
+
+
+async def _choose_proxy(options: dict[str, Any]) -> None:
+    """Where an HTTP proxy has several addresses, put the one that answers first into its URL.
+
+    The library dials proxies itself, so this takes one connection more.
+    """
+    parts = urlsplit(options["proxy"])
+    ports = {"http": 80, "https": 443}
+    if parts.scheme not in ports or not parts.hostname:
+        return  # SOCKS has a library of its own; anything else is refused
+    port = parts.port or ports[parts.scheme]
+    chosen = await winner(parts.hostname, port)
+    if chosen != parts.hostname:
+        credentials, at, _ = parts.netloc.rpartition("@")
+        place = f"[{chosen}]" if ":" in chosen else chosen
+        options["proxy"] = f"{parts.scheme}://{credentials}{at}{place}:{port}"
+        if parts.scheme == "https":
+            options["proxy_server_hostname"] = parts.hostname

@@ -15,13 +15,15 @@ from websockets.trio.client import ClientConnection, connect
 from runware_ws._io.transport.base import Transport, TransportLost
 from runware_ws._io.transport.common import (
     CHUNK,
-    DIAL_ERRORS,
+    FAREWELL,
+    FrugalProtocol,
     WebSocketTransport,
     dial_loss,
     forget_unsent,
     unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
+from runware_ws.classify import Loss
 
 __all__ = ["dial_trio"]
 
@@ -44,10 +46,8 @@ class TrioTransport(WebSocketTransport):
 
     async def drop(self) -> None:
         """Drop the socket without a closing handshake."""
-        if self._own.state is not State.CLOSED:
-            forget_unsent(self._own.wire.socket_stream())
         with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(self._own.wire)
+            await self._own.leave()
 
 
 class CountingStream(trio.abc.Stream):
@@ -96,12 +96,58 @@ class TrioConnection(ClientConnection):
     ) -> None:
         self.wire = CountingStream(stream)
         self.inbox = Inbox()
+        self.frugal = FrugalProtocol.adopt(protocol)
+        self._reader: trio.lowlevel.Task | None = None
+        self._answering = False
+        self._leaving = False
         super().__init__(nursery, self.wire, protocol, **options)
 
     def process_event(self, event: Event) -> None:
         # The first event is the handshake's response.
         if self.response is None or not isinstance(event, Frame) or not self.inbox.put(event):
             super().process_event(event)
+
+    async def recv_events(self) -> None:
+        self._reader = trio.lowlevel.current_task()
+        await super().recv_events()
+
+    async def send_data(self) -> None:
+        if trio.lowlevel.current_task() is not self._reader:
+            await super().send_data()
+            return
+        # A reader that waited for a peer that takes no pongs would read no answers either.
+        if self._pending() and not self._answering:
+            self._answering = True
+            self.nursery.start_soon(self._answer)
+        if self.frugal.over and not self._leaving:
+            self._leaving = True
+            self.nursery.start_soon(self._wait_for_end)
+
+    def _pending(self) -> bool:
+        return bool(self.frugal.writes) or self.frugal.pong is not None
+
+    async def _answer(self) -> None:
+        try:
+            while self._pending():
+                await super().send_data()
+        except Exception as exc:
+            # How the socket ends is found out by reading on.
+            self.set_connection_exc(exc)
+        finally:
+            self._answering = False
+
+    async def _wait_for_end(self) -> None:
+        """Let the peer hang up; the library would wait for as long as nobody sends."""
+        with trio.move_on_after(FAREWELL):
+            await self.stream_closed.wait()
+            return
+        await self.leave()
+
+    async def leave(self) -> None:
+        """End the connection with a reset."""
+        if self.state is not State.CLOSED:
+            forget_unsent(self.wire.socket_stream())
+        await trio.aclose_forcefully(self.wire)
 
     async def close_stream(self) -> None:
         await super().close_stream()
@@ -123,6 +169,7 @@ async def dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transpo
         TransportLost: it cannot be opened.
     """
     opened = False
+    loss: Loss | None = None
     try:
         async with _TrioConnect(url, create_connection=TrioConnection, **options) as connection:
             opened = True
@@ -131,8 +178,10 @@ async def dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transpo
                 yield transport
             finally:
                 await transport.drop()
-    except (*DIAL_ERRORS, trio.BrokenResourceError) as exc:
+    except Exception as exc:
         if opened:
             raise
         cause = exc.__cause__ if isinstance(exc, trio.BrokenResourceError) else None
-        raise TransportLost(dial_loss(cause or exc)) from None
+        loss = dial_loss(cause or exc)
+    if loss is not None:
+        raise TransportLost(loss)

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import websockets.asyncio.client
+from websockets.uri import parse_uri
+
 from runware_ws._io.transport.base import Transport, TransportLost
 from runware_ws._io.transport.common import LOGGER
 from runware_ws._io.transport.on_asyncio import dial_asyncio
@@ -29,10 +32,7 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
     Raises:
         TransportLost: it cannot be opened.
     """
-    proxy = config.proxy
-    if proxy is True and is_loopback(urlsplit(url).hostname or ""):
-        # Traffic to this machine, and the key with it, must not go to another one.
-        proxy = None
+    proxy = _proxy(url, config)
     options: dict[str, Any] = {
         "compression": None,
         "proxy": proxy,
@@ -49,9 +49,24 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
         options["ssl"] = config.ssl
     elif url.startswith("wss:"):
         options["ssl"] = await default_context()
+    if proxy is not None and proxy.startswith("https:"):
+        options["proxy_ssl"] = await default_context()
     opener = _dial_trio if running_on_trio() else dial_asyncio
     async with opener(url, options) as transport:
         yield transport
+
+
+def _proxy(url: str, config: Config) -> str | None:
+    """The proxy to go through, if any."""
+    if config.proxy is not True:
+        return config.proxy
+    if is_loopback(urlsplit(url).hostname or ""):
+        # Traffic to this machine, and the key with it, must not go to another one.
+        return None
+    # Its place differs between the versions of the library, but here all of them have it.
+    library: Any = websockets.asyncio.client
+    found: str | None = library.get_proxy(parse_uri(url))
+    return found
 
 
 @asynccontextmanager
