@@ -88,6 +88,8 @@ async def _race(addresses: list[_Address]) -> socket.socket:
         late.close()
     if won:
         return won[0]
+    if len(errors) == 1:
+        raise errors[0]
     # Several are told in one line, and without their tracebacks.
     raise OSError("; ".join(dict.fromkeys(str(error) for error in errors)))
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import websockets.asyncio.client
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
 from websockets.frames import Frame
@@ -154,6 +155,9 @@ async def _choose_proxy(options: dict[str, Any]) -> None:
 
     The library dials proxies itself, so this takes one connection more.
     """
+    # Its place differs between the versions of the library, but here all of them have it.
+    library: Any = websockets.asyncio.client
+    library.parse_proxy(options["proxy"])  # raises what is wrong with it before it is looked up
     parts = urlsplit(options["proxy"])
     ports = {"http": 80, "https": 443}
     if parts.scheme not in ports or not parts.hostname:
