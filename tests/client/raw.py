@@ -62,6 +62,12 @@ class Peer:
                     self._tasks += orjson.loads(event.data)
         return self._tasks.pop(0)
 
+    async def pongs(self) -> list[bytes]:
+        """Read once; the payloads of the pongs that came."""
+        self._protocol.receive_data(await self.stream.receive())
+        frames = [event for event in self._protocol.events_received() if isinstance(event, Frame)]
+        return [bytes(frame.data) for frame in frames if frame.opcode is Opcode.PONG]
+
     async def send(self, *messages: dict[str, Any]) -> None:
         """Say something."""
         await self.frames(*(Frame(Opcode.TEXT, orjson.dumps(message)) for message in messages))

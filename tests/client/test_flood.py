@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -22,7 +23,8 @@ from runware_ws._io.transport.inbox import Inbox
 from runware_ws.config import Config
 from runware_ws.emulator import Emulator
 
-from .support import KEY, Gate, ask, bounded, client_of, until
+from .raw import Peer, result_of, serving
+from .support import KEY, QUICK, Gate, ask, bounded, client_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -168,3 +170,64 @@ async def test_empty_parts_of_a_message_take_no_memory() -> None:
     assert inbox.put(Frame(Opcode.CONT, b""))
     assert inbox.put(Frame(Opcode.TEXT, b"c"))
     assert [await inbox.get() for _ in range(3)] == [b"ab", b"", b"c"]
+
+
+@bounded
+async def test_pings_of_a_peer_that_reads_nothing_take_no_memory() -> None:
+    """The pongs that nobody takes are dropped, and what stands behind the pings is read."""
+    lot = Frame(Opcode.PING, bytes(125)).serialize(mask=False) * 2_000
+    unsent = 0
+
+    async def serve(peer: Peer) -> None:
+        await peer.greet()
+        task = await peer.task()
+        for _ in range(40):
+            await peer.stream.send(lot)
+        await peer.send(result_of(task))
+        await anyio.sleep_forever()
+
+    tracemalloc.start()
+    try:
+        async with (
+            serving(serve) as (url, _),
+            Client(url, api_key=KEY, **{**QUICK, "close_timeout": 0.1}) as client,
+        ):
+            await client.ready()
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            assert (await client.run(ask())).text == "done"
+            after, _ = tracemalloc.get_traced_memory()
+            driver: Any = client._driver
+            connection = driver._transport._own
+            unsent = sum(map(len, connection.protocol.writes))
+            if hasattr(connection, "transport"):
+                unsent += connection.transport.get_write_buffer_size()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 3_000_000
+    assert unsent < 100_000
+
+
+@bounded
+async def test_the_latest_ping_is_answered_once_the_peer_reads() -> None:
+    answered: list[bytes] = []
+
+    async def serve(peer: Peer) -> None:
+        await peer.greet()
+        for number in range(40_000):
+            if number % 4_000 == 0:
+                await peer.frames(
+                    *(Frame(Opcode.PING, b"%08d" % n) for n in range(number, number + 4_000))
+                )
+        last = b"%08d" % 39_999
+        while last not in answered:
+            answered.extend(await peer.pongs())
+        await anyio.sleep_forever()
+
+    async with (
+        serving(serve) as (url, _),
+        Client(url, api_key=KEY, **{**QUICK, "close_timeout": 0.1}) as client,
+    ):
+        await client.ready()
+        await until(lambda: b"%08d" % 39_999 in answered)
+    assert answered == sorted(answered)
