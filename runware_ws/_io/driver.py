@@ -65,8 +65,8 @@ FRAMES_IN_A_ROW = 16
 LATE = 0.05
 """A timer that is so late, in seconds, shows that the loop was blocked."""
 
-QUIET = 0.02
-"""If nothing comes for so many seconds after that, all is read that had arrived."""
+QUIET = 10
+"""If nothing comes in so many turns of the loop after that, all is read that had arrived."""
 
 CATCH_UP = 0.5
 """The most seconds for which deadlines are put off to read what had arrived."""
@@ -531,11 +531,12 @@ class Driver:
         """
         if now - due > LATE:
             end = now + CATCH_UP
-            while now < end:
-                before = self._reads, self._transport and self._transport.activity()
-                await anyio.sleep(QUIET)
+            seen: object = None
+            quiet = 0
+            while quiet < QUIET and now < end:
+                await anyio.lowlevel.checkpoint()
+                before, seen = seen, (self._reads, self._transport and self._transport.activity())
+                quiet = quiet + 1 if seen == before else 0
                 now = self.now()
-                if before == (self._reads, self._transport and self._transport.activity()):
-                    break
         self._last_turn = now
         return now

@@ -98,6 +98,10 @@ class Client:
             unencrypted, an unknown option, or a bad value. The message names it.
     """
 
+    # A repr may be asked for before all options are checked.
+    _url = ""
+    _driver: Driver | None = None
+
     def __init__(
         self,
         url: str | None = None,
@@ -119,7 +123,6 @@ class Client:
             raise refusal("post", "be a function that posts, or None", post)
         self._dial = dial or websocket_dial
         self._durations = Durations()
-        self._driver: Driver | None = None
         # The HTTP client, if we have to close it.
         self._http = None
         if post is None:

@@ -245,7 +245,8 @@ class SyncClient:
         return self._client.stats()
 
     def __repr__(self) -> str:
-        return f"<SyncClient of {self._client!r}>"
+        client = getattr(self, "_client", None)  # none before all options are checked
+        return f"<SyncClient of {client!r}>"
 
 
 def wait_for(future: Future[R]) -> R:

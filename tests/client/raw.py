@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,7 +26,8 @@ class Peer:
     def __init__(self, stream: SocketStream, number: int) -> None:
         self.stream = stream
         self.number = number
-        self._protocol = ServerProtocol()
+        # Without a log: it would show the key.
+        self._protocol = ServerProtocol(logger=logging.Logger("quiet", logging.ERROR))
         self._tasks: list[dict[str, Any]] = []
 
     async def refuse(self, answer: bytes) -> None:

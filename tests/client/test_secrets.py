@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import gc
+import json
 import logging
 import traceback
+import types
 from typing import Any, cast
+from urllib.parse import quote
 
 import anyio
 import pytest
+from websockets.frames import Close, Frame, Opcode
 
-from runware_ws import AuthenticationError, Client, Config, ConfigurationError, RunwareError
+from runware_ws import (
+    AuthenticationError,
+    Client,
+    Config,
+    ConfigurationError,
+    RunwareError,
+    SyncClient,
+)
 from runware_ws._io.driver import Driver
 from runware_ws._io.keys import KeySource
 from runware_ws.emulator import Emulator, EmulatorOptions, ReplyError, Request
 from runware_ws.testing.network import MemoryNetwork
 
-from .support import KEY, NOWHERE, ask, bounded, client_of, rest, until
+from .raw import Peer, serving
+from .support import KEY, NOWHERE, QUICK, ask, bounded, client_of, rest, until
 
 pytestmark = pytest.mark.anyio
 
@@ -205,3 +219,151 @@ async def test_no_exception_keeps_a_frame_that_holds_the_key() -> None:
             printed = traceback.TracebackException.from_exception(one, capture_locals=True)
             frames = [frame for frame in printed.stack if "/runware_ws/" in frame.filename]
             assert KEY not in "".join(repr(frame.locals) for frame in frames)
+
+
+# What tools that print the variables of frames would show
+
+
+def frames_of(error: BaseException) -> list[Any]:
+    """Every frame of an exception and of all it was raised from, or while."""
+    found = []
+    for one in chain_of(error):
+        trace = one.__traceback__
+        while trace is not None:
+            found.append(trace.tb_frame)
+            trace = trace.tb_next
+    return found
+
+
+def frames_waiting() -> list[Any]:
+    """The frames of all tasks that wait, those of libraries too."""
+    found: list[Any] = []
+
+    def walk(awaitable: Any) -> None:
+        while awaitable is not None:
+            for kind in ("cr", "gi", "ag"):
+                if (frame := getattr(awaitable, f"{kind}_frame", None)) is not None:
+                    found.append(frame)
+                if (waited := getattr(awaitable, f"{kind}_await", None)) is not None:
+                    awaitable = waited
+                    break
+                if (waited := getattr(awaitable, f"{kind}_yieldfrom", None)) is not None:
+                    awaitable = waited
+                    break
+            else:
+                return
+
+    for thing in gc.get_objects():
+        if type(thing) is types.CoroutineType:
+            walk(thing)
+    return found
+
+
+KEY_PARTS = [KEY[at : at + 8] for at in range(len(KEY) - 7)]
+
+
+def assert_frames_clean(frames: list[Any]) -> None:
+    """No variable of our frames, or of a library's, shows the key or a part of it."""
+    for frame in frames:
+        if "/tests/" in frame.f_code.co_filename or "/emulator/" in frame.f_code.co_filename:
+            continue  # the server knows it, of course
+        for name, value in list(frame.f_locals.items()):
+            shown = repr(value)
+            if isinstance(value, bytes | bytearray):
+                shown += bytes(value).decode("latin-1")
+            where = f"{name} in {frame.f_code.co_qualname} of {frame.f_code.co_filename}"
+            assert not any(part in shown for part in KEY_PARTS), where
+
+
+@bounded
+async def test_no_frame_shows_the_key_while_the_socket_takes_nothing() -> None:
+    """The authentication waits in the socket's buffers, with all frames below it."""
+    upgraded = anyio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.upgrade()
+        upgraded.set()
+        await anyio.sleep_forever()
+
+    async with serving(serve) as (url, _), Client(url, api_key=KEY, proxy=None) as client:
+        await upgraded.wait()
+        for _ in range(4):
+            assert_frames_clean(frames_waiting())
+            await anyio.lowlevel.checkpoint()
+        client._driver.abort()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("way", ["status", "code", "error", "cut", "hang"])
+@bounded
+async def test_no_failure_keeps_a_frame_that_shows_the_key(
+    way: str, everything_logged: pytest.LogCaptureFixture
+) -> None:
+    async def serve(peer: Peer) -> None:
+        if way == "status":
+            await peer.refuse(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+            return
+        await peer.upgrade()
+        task = await peer.task()
+        if way == "code":
+            reason = f"bad key {task['apiKey'][:20]}"
+            await peer.frames(Frame(Opcode.CLOSE, Close(1008, reason).serialize()))
+        elif way == "error":
+            error = {"code": "invalidApiKey", "message": f"no: {KEY[:12]}…", KEY: KEY[5:]}
+            await peer.send({"errors": [{**error, "taskType": "authentication"}]})
+        elif way == "hang":
+            await anyio.sleep_forever()
+
+    options = {**QUICK, "close_timeout": 0.1, "open_timeout": 0.3}
+    async with (
+        serving(serve) as (url, _),
+        Client(url, api_key=KEY, **options) as client,
+    ):
+        events = client.events()
+        with pytest.raises(RunwareError) as caught:
+            await client.run(ask(), timeout=1.0)
+    told = [caught.value, *await rest(events)]
+    assert_frames_clean(frames_of(caught.value))
+    for thing in told:
+        text = words_of(thing) if isinstance(thing, BaseException) else repr(thing)
+        assert not [part for part in KEY_PARTS if part in text], text
+    assert_logs_clean(everything_logged)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY}\x00", KEY.encode(), [KEY]])
+def test_no_frame_of_a_refused_option_shows_the_key(key: Any) -> None:
+    for kind in (Client, SyncClient):
+        for options in ({}, {"url": "ftp://nowhere"}, {"timeout": -1}, {"dial": 5}):
+            with pytest.raises(ConfigurationError) as caught:
+                kind(**{"url": NOWHERE, "api_key": key, **options})
+            assert_frames_clean(frames_of(caught.value))
+
+
+def test_parts_and_spellings_of_a_key_are_redacted() -> None:
+    secret = 'K"7x/w2Zé9mLs\\4RdY8bNc3HgJ6'
+    keys = KeySource(secret)
+    b64 = base64.b64encode(secret.encode()).decode()
+    for text in (
+        secret,
+        json.dumps(secret),
+        json.dumps(secret, ensure_ascii=False),
+        repr(secret),
+        quote(secret),
+        quote(secret, safe=""),
+        b64,
+        f"the first are {secret[:12]}...",
+        f"...{secret[-12:]} are the last",
+    ):
+        told = keys.redact_text(f"<{text}>")
+        assert "[redacted]" in told
+        assert "HgJ6" not in told
+        assert secret[:8] not in told
+
+
+def test_the_credentials_of_a_proxy_are_redacted() -> None:
+    keys = KeySource(KEY)
+    keys.hide_passwords(["http://me:p%40ss/wörd@proxy.test:1", None, True])
+    text = "me:p%40ss/wörd@proxy, p@ss/wörd, " + base64.b64encode("me:p@ss/wörd".encode()).decode()
+    told = keys.redact_text(f"{text} wss://other:secret@there")
+    assert "ss/w" not in told
+    assert "secret" not in told
+    assert "bWU6" not in told
