@@ -13,11 +13,18 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from runware_ws import Client
 from tests.streams.servers import listening
 
-from .support import SESSION
+from .support import KEY, QUICK, SESSION
 
-__all__ = ["Peer", "result_of", "serving"]
+__all__ = ["Peer", "quick", "result_of", "serving"]
+
+
+def quick(url: str, **options: Any) -> Client:
+    """A client that waits for nothing long, a goodbye included."""
+    every: dict[str, Any] = {**QUICK, "close_timeout": 0.1, **options}
+    return Client(url, api_key=KEY, **every)
 
 
 class Peer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from runware_ws.emulator import Emulator
 from runware_ws.events import DialFailed, Disconnected
 from runware_ws.testing.network import MemoryNetwork
 
-from .raw import Peer, result_of, serving
+from .raw import Peer, quick, result_of, serving
 from .support import KEY, NOWHERE, QUICK, SESSION, ask, bounded, client_of, only, until
 
 pytestmark = pytest.mark.anyio
@@ -37,10 +37,6 @@ ABSURD = [
     b"Upgrade: a\r\nUpgrade: b\r\nConnection: x\r\nConnection: y\r\n",
     b"Sec-WebSocket-Accept: a\r\nSec-WebSocket-Accept: b\r\n",
 ]
-
-
-def quick(url: str, **options: Any) -> Client:
-    return Client(url, api_key=KEY, **{**QUICK, "close_timeout": 0.1, **options})
 
 
 @bounded
@@ -182,7 +178,7 @@ async def test_a_bug_of_our_own_ends_every_task_with_its_reason() -> None:
         other = await network.accept()
         await other.authenticate(SESSION)
         await other.receive()
-        driver: Any = client._driver
+        driver: Any = vars(client)["_driver"]
 
         def fail(*_: Any) -> Any:
             raise ZeroDivisionError(f"a bug, {KEY}")
@@ -200,7 +196,7 @@ async def test_a_bug_of_our_own_ends_every_task_with_its_reason() -> None:
 
 
 @contextmanager
-def black_hole() -> Iterator[int]:
+def black_hole() -> Generator[int]:
     """A port on loopback that takes no connection and refuses none."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
@@ -310,8 +306,7 @@ async def test_the_password_of_a_proxy_is_told_nowhere(
     for name in ("http_proxy", "https_proxy", "ws_proxy", "all_proxy"):
         monkeypatch.setenv(name, proxy)
     monkeypatch.delenv("no_proxy", raising=False)
-    options = {**QUICK, "proxy": True, "allow_insecure": True}
-    async with Client("ws://far.test/v1", api_key=KEY, **options) as client:
+    async with quick("ws://far.test/v1", proxy=True, allow_insecure=True) as client:
         events = client.events()
         with pytest.raises(ConnectionFailed) as caught:
             await client.ready()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import pytest
@@ -15,7 +15,6 @@ import pytest
 from runware_ws import (
     Client,
     ClientClosed,
-    Config,
     ConfigurationError,
     ConnectionFailed,
     EventStream,
@@ -25,7 +24,6 @@ from runware_ws import (
     TaskHandle,
     TextInference,
 )
-from runware_ws._io.transport.base import Transport
 from runware_ws.events import Closed
 from runware_ws.messages.params import MessageParam
 from runware_ws.testing.network import MemoryNetwork
@@ -189,43 +187,26 @@ async def test_its_tasks_are_cancelled_by_a_stranger(steps: int) -> None:
             await client.run(ask())
 
 
-class Breaking:
-    """Sockets of ``network`` with a reader that raises what no transport may raise."""
+def break_down(client: Client) -> None:
+    """Let the client fail as a bug of its own would do it."""
 
-    def __init__(self, network: MemoryNetwork) -> None:
-        self._network = network
-        self.broken = anyio.Event()
-
-    @asynccontextmanager
-    async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
-        async with self._network.dial(url, config) as transport:
-            receive = transport.receive
-
-            async def read() -> bytes | str:
-                data: bytes | str = b""
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._break)
-                    data = await receive()
-                    group.cancel_scope.cancel()
-                return data
-
-            transport.receive = read  # type: ignore[method-assign]
-            yield transport
-
-    async def _break(self) -> None:
-        await self.broken.wait()
+    def fail(*_: Any) -> Any:
         raise LookupError(f"in the midst of {KEY}")
+
+    driver: Any = vars(client)["_driver"]
+    driver.core.next_frame = fail
+    writer: Any = vars(driver)["_writer"]
+    writer.set()
 
 
 @trio_or_asyncio
 @bounded
 async def test_a_crash_ends_every_task_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     network = MemoryNetwork()
-    breaking = Breaking(network)
     async with nothing_left(network) as server:
         server.mute = True
         client = Client(
-            "ws://127.0.0.1:9", api_key=KEY, dial=breaking.dial, max_in_flight=1, timeout=60
+            "ws://127.0.0.1:9", api_key=KEY, dial=network.dial, max_in_flight=1, timeout=60
         )
         errors: list[RunwareError] = []
 
@@ -240,7 +221,7 @@ async def test_a_crash_ends_every_task_with_its_reason(caplog: pytest.LogCapture
             async with anyio.create_task_group() as group:
                 group.start_soon(wait)
                 await until(lambda: server.received and client.stats().pending == 2)
-                breaking.broken.set()
+                break_down(client)
             with pytest.raises(ConnectionFailed, match="LookupError: in the midst") as caught:
                 await handle
             assert caught.value.submitted is Submitted.MAYBE

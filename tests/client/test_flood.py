@@ -23,8 +23,8 @@ from runware_ws._io.transport.inbox import Inbox
 from runware_ws.config import Config
 from runware_ws.emulator import Emulator
 
-from .raw import Peer, result_of, serving
-from .support import KEY, QUICK, Gate, ask, bounded, client_of, until
+from .raw import Peer, quick, result_of, serving
+from .support import KEY, Gate, ask, bounded, client_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -190,14 +190,14 @@ async def test_pings_of_a_peer_that_reads_nothing_take_no_memory() -> None:
     try:
         async with (
             serving(serve) as (url, _),
-            Client(url, api_key=KEY, **{**QUICK, "close_timeout": 0.1}) as client,
+            quick(url) as client,
         ):
             await client.ready()
             tracemalloc.reset_peak()
             before, _ = tracemalloc.get_traced_memory()
             assert (await client.run(ask())).text == "done"
             after, _ = tracemalloc.get_traced_memory()
-            driver: Any = client._driver
+            driver: Any = vars(client)["_driver"]
             connection = driver._transport._own
             unsent = sum(map(len, connection.protocol.writes))
             if hasattr(connection, "transport"):
@@ -226,7 +226,7 @@ async def test_the_latest_ping_is_answered_once_the_peer_reads() -> None:
 
     async with (
         serving(serve) as (url, _),
-        Client(url, api_key=KEY, **{**QUICK, "close_timeout": 0.1}) as client,
+        quick(url) as client,
     ):
         await client.ready()
         await until(lambda: b"%08d" % 39_999 in answered)

@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
-from runware_ws import Client, TaskTimeout
+from runware_ws import TaskTimeout
 
-from .raw import Peer, result_of, serving
-from .support import KEY, QUICK, ask, bounded, until
+from .raw import Peer, quick, result_of, serving
+from .support import ask, bounded, until
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def test_answers_in_the_kernel_come_before_deadlines(size: int) -> None:
 
     async with (
         serving(serve) as (url, _),
-        Client(url, api_key=KEY, **{**QUICK, "close_timeout": 0.1}) as client,
+        quick(url) as client,
     ):
         await client.ready()
         answered: list[str] = []
@@ -67,7 +67,7 @@ async def test_what_did_not_arrive_is_timed_out_soon_after_the_block() -> None:
 
     async with (
         serving(serve) as (url, _),
-        Client(url, api_key=KEY, **{**QUICK, "close_timeout": 0.1}) as client,
+        quick(url) as client,
     ):
         await client.ready()
         handle = await client.submit(ask(), timeout=0.1)

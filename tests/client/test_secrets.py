@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import anyio
 import pytest
+from pydantic import SecretStr
 from websockets.frames import Close, Frame, Opcode
 
 from runware_ws import (
@@ -24,12 +25,14 @@ from runware_ws import (
     SyncClient,
 )
 from runware_ws._io.driver import Driver
+from runware_ws._io.http_carrier import HttpCarrier
 from runware_ws._io.keys import KeySource
 from runware_ws.emulator import Emulator, EmulatorOptions, ReplyError, Request
 from runware_ws.testing.network import MemoryNetwork
+from tests.streams.servers import listening
 
-from .raw import Peer, serving
-from .support import KEY, NOWHERE, QUICK, ask, bounded, client_of, rest, until
+from .raw import Peer, quick, serving
+from .support import KEY, NOWHERE, ask, bounded, client_of, rest, until
 
 pytestmark = pytest.mark.anyio
 
@@ -226,7 +229,7 @@ async def test_no_exception_keeps_a_frame_that_holds_the_key() -> None:
 
 def frames_of(error: BaseException) -> list[Any]:
     """Every frame of an exception and of all it was raised from, or while."""
-    found = []
+    found: list[Any] = []
     for one in chain_of(error):
         trace = one.__traceback__
         while trace is not None:
@@ -268,7 +271,7 @@ def assert_frames_clean(frames: list[Any]) -> None:
         if "/tests/" in frame.f_code.co_filename or "/emulator/" in frame.f_code.co_filename:
             continue  # the server knows it, of course
         for name, value in list(frame.f_locals.items()):
-            shown = repr(value)
+            shown = "" if isinstance(value, bytes | bytearray) else repr(value)
             if isinstance(value, bytes | bytearray):
                 shown += bytes(value).decode("latin-1")
             where = f"{name} in {frame.f_code.co_qualname} of {frame.f_code.co_filename}"
@@ -290,7 +293,33 @@ async def test_no_frame_shows_the_key_while_the_socket_takes_nothing() -> None:
         for _ in range(4):
             assert_frames_clean(frames_waiting())
             await anyio.lowlevel.checkpoint()
-        client._driver.abort()  # type: ignore[union-attr]
+        vars(client)["_driver"].abort()
+
+
+@bounded
+async def test_no_frame_shows_the_key_while_a_post_waits() -> None:
+    """The server reads nothing, so the request, with the key in its head, waits in the frames."""
+
+    async def serve(_: Any) -> None:
+        await anyio.sleep_forever()
+
+    async with listening(serve) as port:
+        carrier = HttpCarrier(f"http://127.0.0.1:{port}/v1", proxy=None)
+        began = anyio.Event()
+
+        def sending() -> bool:
+            began.set()
+            return True
+
+        async with anyio.create_task_group() as group:
+            large = bytes(20_000_000)
+            group.start_soon(carrier, large, SecretStr(KEY), sending, list[bytes]().append)
+            await began.wait()
+            for _ in range(4):
+                assert_frames_clean(frames_waiting())
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        await carrier.aclose()
 
 
 @pytest.mark.parametrize("way", ["status", "code", "error", "cut", "hang"])
@@ -313,10 +342,9 @@ async def test_no_failure_keeps_a_frame_that_shows_the_key(
         elif way == "hang":
             await anyio.sleep_forever()
 
-    options = {**QUICK, "close_timeout": 0.1, "open_timeout": 0.3}
     async with (
         serving(serve) as (url, _),
-        Client(url, api_key=KEY, **options) as client,
+        quick(url, open_timeout=0.3) as client,
     ):
         events = client.events()
         with pytest.raises(RunwareError) as caught:
@@ -333,8 +361,9 @@ async def test_no_failure_keeps_a_frame_that_shows_the_key(
 def test_no_frame_of_a_refused_option_shows_the_key(key: Any) -> None:
     for kind in (Client, SyncClient):
         for options in ({}, {"url": "ftp://nowhere"}, {"timeout": -1}, {"dial": 5}):
+            every: dict[str, Any] = {"url": NOWHERE, "api_key": key, **options}
             with pytest.raises(ConfigurationError) as caught:
-                kind(**{"url": NOWHERE, "api_key": key, **options})
+                kind(**every)
             assert_frames_clean(frames_of(caught.value))
 
 

@@ -117,13 +117,16 @@ def unforeseen(exc: BaseException, kind: LossKind) -> Loss:
     """
     if isinstance(exc, asyncio.CancelledError) and is_cancelled():
         raise exc
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
+    while isinstance(exc, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", exc).exceptions
+        if len(inner) != 1:
+            break
+        (exc,) = inner
     if isinstance(exc, TransportLost):
         return exc.loss
     if isinstance(exc, ImportError | ConfigurationError):
         kind = LossKind.CANNOT_DIAL
-    return Loss(kind, detail=words_of(exc))
+    return Loss(kind, detail=words_of(cast("BaseException", exc)))
 
 
 def words_of(exc: BaseException) -> str:

@@ -120,13 +120,13 @@ async def dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Tran
     Raises:
         TransportLost: it cannot be opened.
     """
-    loss: Loss | None = None
+    connection: AsyncioConnection | Loss
     try:
         connection = await _opened(url, options)
     except Exception as exc:
-        loss = dial_loss(exc)
-    if loss is not None:
-        raise TransportLost(loss)
+        connection = dial_loss(exc)
+    if isinstance(connection, Loss):
+        raise TransportLost(connection)
     try:
         yield AsyncioTransport(connection)
     finally:
@@ -157,8 +157,9 @@ async def _choose_proxy(options: dict[str, Any]) -> None:
     """
     # Its place differs between the versions of the library, but here all of them have it.
     library: Any = websockets.asyncio.client
-    library.parse_proxy(options["proxy"])  # raises what is wrong with it before it is looked up
-    parts = urlsplit(options["proxy"])
+    proxy: str = options["proxy"]
+    library.parse_proxy(proxy)  # raises what is wrong with it before it is looked up
+    parts = urlsplit(proxy)
     ports = {"http": 80, "https": 443}
     if parts.scheme not in ports or not parts.hostname:
         return  # SOCKS has a library of its own; anything else is refused
