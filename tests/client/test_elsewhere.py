@@ -195,8 +195,7 @@ def break_down(client: Client) -> None:
 
     driver: Any = vars(client)["_driver"]
     driver.core.next_frame = fail
-    writer: Any = vars(driver)["_writer"]
-    writer.set()
+    getattr(driver, "_writer").set()  # noqa: B009
 
 
 @trio_or_asyncio
