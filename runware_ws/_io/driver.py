@@ -39,6 +39,7 @@ from runware_ws._io.feed import EventFeed
 from runware_ws._io.keys import KeySource
 from runware_ws._io.posts import PostRunner
 from runware_ws._io.supervisor import Supervisor
+from runware_ws._io.timer import CoreTimer
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, unforeseen
 from runware_ws._io.wakeups import Home, Waiter, Waiting, Wakeup
 from runware_ws.backoff import Backoff
@@ -49,7 +50,6 @@ from runware_ws.events import LONGEST_TEXT, Closed, Event
 
 __all__ = ["Driver", "Owner"]
 
-FOREVER = float("inf")
 
 _LOG = logging.getLogger("runware_ws")
 
@@ -61,15 +61,6 @@ WAKES = 128
 
 FRAMES_IN_A_ROW = 16
 """How many frames are written in one go, before other tasks get a turn."""
-
-LATE = 0.05
-"""A timer that is so late, in seconds, shows that the loop was blocked."""
-
-QUIET = 10
-"""If nothing comes in so many turns of the loop after that, all is read that had arrived."""
-
-CATCH_UP = 0.5
-"""The most seconds for which deadlines are put off to read what had arrived."""
 
 
 class Owner(Protocol):
@@ -125,20 +116,14 @@ class Driver:
         # closing handshake must not be cancelled along with the use.
         self._socket_scope: anyio.CancelScope | None = None
         self._use_scope: anyio.CancelScope | None = None
-        self._transport: Transport | None = None
         self._farewell: anyio.CancelScope | None = None
-        self._activity = 0
-        self._reads = 0
-        self._last_turn = 0.0  # of the timer
         self._graceful = False
         self._given_up = 0
-        # When the core's next deadline is, and the time for which the timer is set.
-        self._deadline = self._armed = FOREVER
+        self._timer = CoreTimer(self.core, self.now, self.apply)
         # These wake the supervisor, the writer, the waker, the timer and the state's watchers.
         self._open_event = anyio.Event()
         self._writer = Wakeup(self.waiting)
         self._waker = Wakeup(self.waiting)
-        self._timer_event = anyio.Event()
         self._watchers: dict[Waiter, None] = {}
         self.stopped = anyio.Event()
         # The unexpected exception that ended it, if there was one.
@@ -151,7 +136,7 @@ class Driver:
         self._tasks = tasks
         self.core.start(self.now())
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
-        tasks.start_soon(self._keep_time, name="runware_ws timer")
+        tasks.start_soon(self._timer.run, name="runware_ws timer")
         tasks.start_soon(self._wake_rest, name="runware_ws waker")
         self.apply()
 
@@ -243,9 +228,7 @@ class Driver:
         if todo is None:
             return False
         if todo.deadline is not None:
-            self._deadline = todo.deadline
-            if todo.deadline < self._armed:
-                self._timer_event.set()
+            self._timer.set(todo.deadline)
         if todo.effects:
             self._perform(todo.effects)
         if todo.writable:
@@ -334,7 +317,7 @@ class Driver:
                 await self._socket(self._opening.popleft())
         finally:
             self.stopped.set()
-            self._timer_event.set()
+            self._timer.stop()
 
     async def _socket(self, generation: int) -> None:
         """One socket from the dial to its end."""
@@ -346,7 +329,7 @@ class Driver:
             if generation <= self._given_up:
                 return
             loss = await self._open_and_run(generation)
-        self._socket_scope = self._transport = None
+        self._socket_scope = self._timer.transport = None
         # If the core itself ended the socket, this report has an old generation and is ignored.
         if loss is not None:
             self.core.lost(generation, self._told(loss), self.now())
@@ -386,7 +369,7 @@ class Driver:
         return loss
 
     async def _use(self, generation: int, transport: Transport, key: SecretStr) -> Loss | None:
-        self._transport = transport
+        self._timer.transport = transport
         try:
             with anyio.CancelScope() as self._use_scope:
                 self.core.connected(generation, self.now())
@@ -438,7 +421,7 @@ class Driver:
                 data = await transport.receive()
                 ready = transport.take_ready()
                 receiving = False
-                self._reads += 1
+                self._timer.reads += 1
                 at = now()
                 core.receive(generation, data, at)
                 for more in ready:
@@ -490,53 +473,3 @@ class Driver:
             if not sending:
                 raise
             return unforeseen(exc, LossKind.CLOSED)
-
-    # The timer
-
-    def _bytes_moved(self) -> int:
-        """How many bytes of large messages moved since the last call."""
-        if self._transport is None:
-            return 0
-        before, self._activity = self._activity, self._transport.activity()
-        return max(0, self._activity - before)
-
-    async def _keep_time(self) -> None:
-        core = self.core
-        while core.state is not ConnectionState.CLOSED:
-            deadline, now = self._deadline, self.now()
-            if deadline <= now:
-                now = await self._let_reader_catch_up(max(deadline, self._last_turn), now)
-                was_probing = core.probing
-                if was_probing:
-                    core.moving(self._bytes_moved())
-                core.on_deadline(now)
-                if core.probing and not was_probing:
-                    # From here on they count.
-                    self._bytes_moved()
-                self.apply()
-                self._last_turn = self.now()
-                await anyio.lowlevel.checkpoint()
-                continue
-            self._armed = deadline
-            self._timer_event = anyio.Event()
-            with anyio.CancelScope(deadline=deadline):
-                await self._timer_event.wait()
-            self._armed = FOREVER
-
-    async def _let_reader_catch_up(self, due: float, now: float) -> float:
-        """Read what the kernel holds, if the timer is late; returns the time.
-
-        A loop that was blocked runs its timers before it has read more than a little of what came
-        meanwhile. What arrived in time must count, so deadlines are judged after that.
-        """
-        if now - due > LATE:
-            end = now + CATCH_UP
-            seen: object = None
-            quiet = 0
-            while quiet < QUIET and now < end:
-                await anyio.lowlevel.checkpoint()
-                before, seen = seen, (self._reads, self._transport and self._transport.activity())
-                quiet = quiet + 1 if seen == before else 0
-                now = self.now()
-        self._last_turn = now
-        return now

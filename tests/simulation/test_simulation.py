@@ -224,12 +224,7 @@ def _claims_give_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def _claims_have_no_weight(patch: pytest.MonkeyPatch) -> None:
-    right = claims.Claims.add
-
-    def add(self: claims.Claims, uuid: str, item: Any, _size: int) -> bool:
-        return right(self, uuid, item, 0)
-
-    patch.setattr(claims.Claims, "add", add)
+    patch.setattr("runware_ws._core.wire.weight", lambda _item, _most: 0)
 
 
 def _nothing(_patch: pytest.MonkeyPatch) -> None:
