@@ -259,6 +259,8 @@ class Answers:
         deltas.pending.clear()
         if last and not record.posted:
             self.keep_left(record, now)
+        else:
+            self._table.left_grew(record, item)
 
     def keep_left(self, record: TaskRecord, now: float) -> None:
         """A stream that was given up is complete: its whole answer can be claimed."""

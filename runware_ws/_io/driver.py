@@ -59,6 +59,9 @@ BACKLOG_GRACE = 0.5
 WAKES = 128
 """How many callers are woken in one go, before other tasks and the socket get a turn."""
 
+MESSAGES_IN_A_ROW = 512
+"""How many messages are handed to the core in one go, before other tasks get a turn."""
+
 FRAMES_IN_A_ROW = 16
 """How many frames are written in one go, before other tasks get a turn."""
 
@@ -424,8 +427,13 @@ class Driver:
                 self._timer.reads += 1
                 at = now()
                 core.receive(generation, data, at)
-                for more in ready:
+                for number, more in enumerate(ready, 1):
                     core.receive(generation, more, at)
+                    if number % MESSAGES_IN_A_ROW == 0:
+                        apply()
+                        # Shielded: what was read must not be lost with the socket.
+                        await anyio.lowlevel.cancel_shielded_checkpoint()
+                        self._timer.reads += 1
                 apply()
         except (Exception, asyncio.CancelledError) as exc:
             if not receiving:

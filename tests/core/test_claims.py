@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from runware_ws._core import wire
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws.events import LateResult, UnknownTask
 
 from .bench import Bench, item, uuid_of
@@ -115,3 +116,26 @@ def test_a_copy_of_what_is_kept_is_told_once() -> None:
         bench.answer(record)
     assert len(bench.events(LateResult)) == 1
     assert bench.core.claim(record.uuid) == [item(record)]
+
+
+def test_streams_that_were_given_up_are_bounded_in_bytes_while_they_flow() -> None:
+    bench = Bench(claim_bytes=100_000)
+    bench.begin()
+    records = [bench.written_task(delivery="stream", deltas=Deltas()) for _ in range(5)]
+    for record in records:
+        bench.say({"data": [{"taskUUID": record.uuid, "delta": {"text": "a"}}]})
+        bench.core.cancel(record, bench.now)
+    assert bench.core.sizes()["left"] == 5
+    left = bench.core._table.left  # pyright: ignore[reportPrivateUsage]
+    for number in range(60):
+        for record in records:
+            piece = {"taskUUID": record.uuid, "delta": {"text": f"{number}" * 250}}
+            bench.say({"data": [piece]})
+        assert left.size <= 100_000
+    assert 1 <= bench.core.sizes()["left"] < 5
+    last = records[-1]
+    bench.say({"data": [{"taskUUID": last.uuid, "delta": {"text": "."}, "finishReason": "stop"}]})
+    (whole,) = bench.core.claim(last.uuid) or []
+    assert whole["text"].endswith(".")
+    bench.cut()
+    assert (bench.core.sizes()["left"], left.size) == (0, 0)

@@ -8,7 +8,9 @@ archive has the answer.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from runware_ws._core import wire
 
 if TYPE_CHECKING:
     from runware_ws._core.tasks.record import TaskRecord
@@ -17,20 +19,39 @@ __all__ = ["LeftStreams"]
 
 
 class LeftStreams:
-    """The newest ``limit`` such streams, by taskUUID."""
+    """The newest ``limit`` such streams, by taskUUID, in ``limit_bytes`` of memory.
 
-    def __init__(self, limit: int) -> None:
+    ``size`` is what they take up, within a factor of two.
+    """
+
+    def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
+        self._limit_bytes = limit_bytes
         self._records: OrderedDict[str, TaskRecord] = OrderedDict()
+        self._weights: dict[str, int] = {}
+        self.size = 0
 
     def __len__(self) -> int:
         return len(self._records)
 
     def add(self, record: TaskRecord) -> list[TaskRecord]:
         """Go on reading a stream that was given up; return the streams that this evicts."""
+        assert record.deltas is not None
         self._records[record.uuid] = record
-        over = len(self._records) - self._limit
-        return [self._records.popitem(last=False)[1] for _ in range(over)]
+        self._weights[record.uuid] = 0
+        return self.grew(record, record.deltas.whole())
+
+    def grew(self, record: TaskRecord, item: dict[str, Any]) -> list[TaskRecord]:
+        """More of a stream came; return the streams that this evicts, maybe itself."""
+        added = wire.weight(item, self._limit_bytes)
+        self._weights[record.uuid] += added
+        self.size += added
+        evicted: list[TaskRecord] = []
+        while len(self._records) > self._limit or self.size > self._limit_bytes:
+            uuid, oldest = self._records.popitem(last=False)
+            self.size -= self._weights.pop(uuid)
+            evicted.append(oldest)
+        return evicted
 
     def get(self, uuid: str) -> TaskRecord | None:
         """The stream with this taskUUID; ``None`` if it is not being read."""
@@ -38,15 +59,18 @@ class LeftStreams:
 
     def forget(self, uuid: str) -> TaskRecord | None:
         """Stop reading it; return its record, or ``None`` if it was not being read."""
+        self.size -= self._weights.pop(uuid, 0)
         return self._records.pop(uuid, None)
 
     def socket_lost(self) -> None:
         """The socket is gone, and so are the streams that it carried."""
         for uuid in [uuid for uuid, record in self._records.items() if record.generation >= 0]:
-            del self._records[uuid]
+            self.forget(uuid)
 
     def clear(self) -> list[TaskRecord]:
         """Stop reading all of them; return their records."""
         records = list(self._records.values())
         self._records.clear()
+        self._weights.clear()
+        self.size = 0
         return records

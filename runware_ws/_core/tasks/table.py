@@ -53,7 +53,7 @@ class TaskTable:
         self._stale = 0
         self.second_tries: OrderedDict[str, TaskRecord] = OrderedDict()
         self.posts = Posts(out)
-        self.left = LeftStreams(self._options.claim_limit)
+        self.left = LeftStreams(self._options.claim_limit, self._options.claim_bytes)
         self.in_flight = 0
         self.in_flight_bytes = 0
         self.deadlines = Schedule(lambda record: record.wake_at)
@@ -226,6 +226,11 @@ class TaskTable:
         if record.carrier is not SOCKET:
             self.posts.leave(record)
         for evicted in self.left.add(record):
+            self._give_post_up(evicted)
+
+    def left_grew(self, record: TaskRecord, item: dict[str, Any]) -> None:
+        """More of a stream came that was given up."""
+        for evicted in self.left.grew(record, item):
             self._give_post_up(evicted)
 
     def _give_post_up(self, record: TaskRecord) -> None:
