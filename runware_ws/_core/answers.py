@@ -349,7 +349,8 @@ class Answers:
                 self._recovery.still_running(record, now)
             else:
                 # It names the task, but has nothing about it.
-                self._recovery.denied(record, now)
+                self._recovery.denied(record, now, QuestionType.ARCHIVE)
+                return
         self._listed(record, mine, faults, now)
         self._list_others(listed, failed, now)
 

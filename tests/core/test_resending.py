@@ -182,3 +182,39 @@ def test_of_a_hundred_running_tasks_none_is_copied_though_they_look_unknown() ->
                 bench.refuse(record, "taskNotFound", taskType=kind)
         bench.step(0.1)
     assert bench.core.counters.resends == 0
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_late_denial_of_one_kind_is_no_answer_to_the_other(named: bool) -> None:
+    bench = Bench(usual_duration=4, question_timeout=3)
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=60)
+
+    def deny(kind: str) -> None:
+        told = {"code": "taskNotFound", "taskType": kind, "taskUUID": record.uuid}
+        bench.say({"errors": [told]} if named else {"data": []})
+
+    def asked(kind: str) -> bool:
+        bench.step(0.25)
+        return {"taskType": kind, "taskUUID": record.uuid} in bench.written()
+
+    assert {"taskType": "getTaskDetails", "taskUUID": record.uuid} in bench.written()
+    deny("getTaskDetails")
+    # The poll's answer is late: it comes when the archive has been asked once more.
+    for kind in ("getResponse", "getTaskDetails"):
+        assert any(asked(kind) for _ in range(20))
+    deny("getResponse")
+    bench.step(0)
+    assert record.task_type not in [task["taskType"] for task in bench.written()]
+    bench.say(
+        {
+            "data": [
+                {
+                    "taskType": "getTaskDetails",
+                    "taskUUID": record.uuid,
+                    "response": {"data": [item(record, "done")]},
+                }
+            ]
+        }
+    )
+    assert record.state is TaskState.DONE
+    assert bench.core.counters.resends == 0

@@ -27,7 +27,7 @@ from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.recovery.resending import overdue_at, resend_at
 from runware_ws._core.recovery.words import Meant, meant
 from runware_ws._core.states import FOREVER, WRITTEN
-from runware_ws._core.tasks.ladder import EVERY_QUESTION, UNTOUCHED, QuestionType
+from runware_ws._core.tasks.ladder import ABOUT_OTHERS, EVERY_QUESTION, UNTOUCHED, QuestionType
 from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 from runware_ws._core.tasks.schedule import TURN, Schedule
 from runware_ws._core.tasks.table import TaskTable
@@ -412,8 +412,10 @@ class Recovery:
         """An error came that may answer a question. True if it is the task's own end after all."""
         means, ladder = meant(error), record.ladder
         if means is Meant.DENIAL:
+            asked = error.task_type if error.task_type in ABOUT_OTHERS else None
+            sure = asked is not None or ladder.outstanding <= 1
             record.answered()
-            return self.denied(record, now) and self._is_lost(record, now)
+            return self.denied(record, now, asked, sure=sure) and self._is_lost(record, now)
         question = ladder.question or ladder.last_question
         was_open = self._close_question(record)
         record.answered()
@@ -430,13 +432,20 @@ class Recovery:
             self._brought_nothing(record, now, soon=means is Meant.UNSUPPORTED)
         return False
 
-    def denied(self, record: TaskRecord, now: float) -> bool:
-        """A question was answered: there is no such task. False if no question was open."""
+    def denied(
+        self, record: TaskRecord, now: float, asked: str | None = None, *, sure: bool = True
+    ) -> bool:
+        """A question was answered: there is no such task. False if that was not the open one.
+
+        ``asked``: the kind of question that the answer names. One that names none may come late,
+        for an older question that was given up; then it is not ``sure``, and counts only the
+        second time.
+        """
         question = record.ladder.question
-        if question is None or not self._close_question(record):
+        if question is None or asked not in (None, question) or not self._close_question(record):
             return False
         if record.ladder.asked_at >= overdue_at(record, self._options):
-            record.exhaust(question)
+            record.exhaust(question, sure=sure)
             record.miss()
         elif record.ladder.confirmed:
             record.miss()
@@ -458,21 +467,25 @@ class Recovery:
         if record is None:
             oldest = next(iter(asked), None)
             if oldest is not None:
-                self.denied(oldest, now)
+                self._denied_by_nobody(oldest, now)
             return
         frame = record.ladder.asked_in
         self._emptied.add(frame)
         for mate in asked:
             if mate.ladder.asked_in == frame:
                 self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
-        self.denied(record, now)
+        self._denied_by_nobody(record, now)
+
+    def _denied_by_nobody(self, record: TaskRecord, now: float) -> None:
+        """An empty answer may be about this task."""
+        self.denied(record, now, sure=record.ladder.outstanding <= 1)
 
     def _silence(self, record: TaskRecord, now: float) -> None:
         """A question was not answered in time."""
         ladder, question = record.ladder, record.ladder.question
         assert question is not None
         if ladder.asked_in in self._emptied:
-            self.denied(record, now)
+            self._denied_by_nobody(record, now)
             return
         self._close_question(record)
         record.miss()
