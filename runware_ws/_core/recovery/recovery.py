@@ -489,7 +489,7 @@ class Recovery:
             return
         self._close_question(record)
         record.miss()
-        record.exhaust(question)
+        record.exhaust(question, sure=False)
 
     def _is_lost(self, record: TaskRecord, now: float) -> bool:
         """Whether an accepted task was denied so often that the server must have lost it."""
