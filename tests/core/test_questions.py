@@ -142,6 +142,21 @@ def test_a_late_answer_to_a_question_that_was_given_up_is_still_the_questions() 
     assert not record.ended
 
 
+@pytest.mark.parametrize("code", ["taskFailedOrNotFound", "internalServerError", "inferenceError"])
+def test_an_answer_to_the_first_trys_question_does_not_end_the_second(code: str) -> None:
+    bench = Bench()
+    first = bench.begin_written(delivery="async", timeout=10)
+    bench.say({"data": [{"taskType": first.task_type, "taskUUID": first.uuid}]})
+    bench.step(8.1)
+    bench.written()
+    bench.step(2)
+    assert first.ended
+    bench.numbers -= 1
+    second = bench.task(delivery="async")
+    bench.refuse(second, code)
+    assert not second.ended
+
+
 # Receipts
 
 

@@ -200,6 +200,8 @@ class TaskRecord:
     def second_try(self, generation: int) -> None:
         """Its taskUUID was given up before, last written on socket ``generation``."""
         self.own_ladder().reused = True
+        # The first try may have asked; the answer would come now.
+        self.ladder.outstanding = 1
         self.generation = generation
 
     def adopt(self) -> None:
