@@ -158,8 +158,8 @@ class SessionCore:
             "in_flight": table.in_flight,
             "in_flight_bytes": table.in_flight_bytes,
             "deadlines": len(table.deadlines),
-            "questions": len(recovery.open),
-            "asking": len(recovery.asking),
+            "questions": len(recovery.questions.open),
+            "asking": len(recovery.questions.due),
             "resending": len(recovery.resending),
             "planned": len(recovery.schedule),
             "held": len(recovery.held),
@@ -359,7 +359,9 @@ class SessionCore:
             return
         if isinstance(change, Up):
             recovery, options = self._recovery, self._out.options
-            recovery.window = self._connection.culprits.question_window(options.question_window)
+            recovery.questions.window = self._connection.culprits.question_window(
+                options.question_window
+            )
             recovery.begin(
                 self._connection.generation,
                 change.session_uuid,
@@ -368,7 +370,7 @@ class SessionCore:
                 resumed=change.resumed,
             )
         elif isinstance(change, Down):
-            asked = self._recovery.sole_question()
+            asked = self._recovery.questions.sole()
             self._recovery.stop(now)
             self._table.left.socket_lost()
             if change.was_ready:
@@ -422,7 +424,7 @@ class SessionCore:
         if self._table.second_tries:
             recovery.adopt(self._table.take_second_tries())
         frame = connection.ping_frame(now)
-        if frame is None and (recovery.asking or recovery.resending):
+        if frame is None and (recovery.questions.due or recovery.resending):
             frame = recovery.next_frame(connection.generation, now, resend=resend)
         if frame is None and send:
             frame = self._table.next_frame(connection.generation, now)

@@ -304,7 +304,8 @@ class Play:
             if not frame.records:
                 for record in known.values():
                     if record.ladder.question is not None and not record.ended:
-                        bench.refuse(record, "taskNotFound", taskType="getTaskDetails")
+                        kind = record.ladder.question.value
+                        bench.refuse(record, "taskNotFound", taskType=kind)
         raise AssertionError([record for record in known.values() if not record.ended])
 
 

@@ -13,6 +13,7 @@ from runware_ws._core.inbound import meaning
 from runware_ws._core.recovery import recovery
 from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.recovery.resending import overdue_at
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from tests.exhaustive.explore import Found, explore, replay
 from tests.exhaustive.settings import BOUNDED, every
@@ -139,12 +140,17 @@ def _nobody_asks_after_a_cut(patch: pytest.MonkeyPatch) -> Setting:
 
 
 def _a_late_answer_is_the_open_questions(patch: pytest.MonkeyPatch) -> Setting:
-    right = Recovery.denied
+    right, exhaust = Recovery.denied, TaskRecord.exhaust
 
-    def wrong(self: Any, record: Any, now: float, asked: Any = None) -> bool:
+    def wrong(self: Any, record: Any, now: float, _asked: Any = None, **_options: bool) -> bool:
         return right(self, record, now, record.ladder.question)
 
+    def at_once(self: Any, question: Any, **_options: bool) -> None:
+        exhaust(self, question)
+
     patch.setattr(Recovery, "denied", wrong)
+    # Silence counts only the second time: that alone would hold.
+    patch.setattr(TaskRecord, "exhaust", at_once)
     return replace(ONE, resumes=False, fate="lost", stalls=1)
 
 

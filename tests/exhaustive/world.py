@@ -79,6 +79,8 @@ class Setting:
             question_backoff_cap=4,
             ping_after=FAR,
             ping_timeout=FAR,
+            busy_ping_after=FAR,
+            busy_ping_timeout=FAR,
             keepalive=FAR,
             open_timeout=FAR,
             resend_early=self.early,

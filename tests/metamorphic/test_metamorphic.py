@@ -66,7 +66,7 @@ def _any_field_makes_a_result(patch: pytest.MonkeyPatch) -> Talk:
     def wrong(_item: dict[str, Any]) -> bool:
         return True
 
-    patch.setattr(meaning, "_has_output", wrong)
+    patch.setattr(meaning, "has_output", wrong)
     return conversations.polled
 
 

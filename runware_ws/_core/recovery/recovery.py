@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame
+from runware_ws._core.recovery.questions import Questions
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.recovery.resending import overdue_at, resend_at
 from runware_ws._core.recovery.words import Meant, meant
@@ -59,20 +60,16 @@ class Recovery:
         self._table = table
         self.replay = Replay(out)
         self.schedule = Schedule(lambda record: record.ladder.next_at)
-        self.asking: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.questions = Questions(self._options.question_window)
         self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
-        self.open: dict[str, TaskRecord] = {}
-        self.window = self._options.question_window
         self.ready = False
         self._resumed = False
         # Tasks whose answer the replay may still bring.
         self.held: deque[TaskRecord] = deque()
         self._generation = 0
-        # Frames of questions are numbered; those of them that got an empty answer.
-        self._frames = 0
+        # How often a message could not be read; until when the next one changes nothing.
         self._doubts = 0
         self._doubted_until = 0.0
-        self._emptied: set[int] = set()
         # What the last frame resent; reported once it is certain that it went out.
         self._resent: list[TaskRecord] = []
         self._sweep: Iterator[TaskRecord] | None = None
@@ -115,11 +112,7 @@ class Recovery:
             self.replay.stop(now)
         self.ready = False
         self.held.clear()
-        for record in self.open.values():
-            record.closed()
-        self.open.clear()
-        self._emptied.clear()
-        self.asking.clear()
+        self.questions.clear()
         self.resending.clear()
         for record in self.schedule.clear():
             record.plan(FOREVER)
@@ -164,7 +157,7 @@ class Recovery:
         """Second tries: the server may know them, so ask about them before they are sent."""
         for record in records:
             record.adopt()
-            self.asking[record.uuid] = record
+            self.questions.add(record)
 
     # Planning
 
@@ -212,7 +205,7 @@ class Recovery:
             record.own_ladder()  # so that settled() below looks at it
             # By the usual way first; there is time for the other, too.
             record.progressed()
-            self.asking[record.uuid] = record
+            self.questions.add(record)
             self._out.wake = True
 
     def _ask_at(self, record: TaskRecord, at: float) -> None:
@@ -255,7 +248,7 @@ class Recovery:
             if ladder.question is not None:
                 self._silence(record, now)
             if record.ladder.next_at == FOREVER and record.uuid not in self.resending:
-                self.asking[record.uuid] = record
+                self.questions.add(record)
             self._out.wake = True
 
     def _let_go(self) -> None:
@@ -263,7 +256,7 @@ class Recovery:
         for _ in range(min(TURN, len(held))):
             record = held.popleft()
             if not record.ended and record.ladder.next_at == FOREVER:
-                self.asking[record.uuid] = record
+                self.questions.add(record)
         self._out.wake = True
 
     def next_deadline(self) -> float:
@@ -280,29 +273,22 @@ class Recovery:
 
     def next_frame(self, generation: int, now: float, *, resend: bool = True) -> Frame | None:
         """The next frame of questions or, if there is none and ``resend``, of resends."""
-        return self._questions(now) or (self._resends(generation, now) if resend else None)
+        return self._ask(now) or (self._resends(generation, now) if resend else None)
 
     @property
     def resending_now(self) -> bool:
         """Whether the last frame resent tasks, and this was not reported yet."""
         return bool(self._resent)
 
-    def _questions(self, now: float) -> Frame | None:
-        room = min(self.window - len(self.open), self._options.batch_tasks)
-        payloads: list[bytes] = []
-        self._frames += 1
-        while self.asking and len(payloads) < room:
-            uuid, record = self.asking.popitem(last=False)
-            question = _way_to_ask(record)
-            record.asked(question, self._frames, now)
-            self.open[uuid] = record
-            if question is QuestionType.POLL:
+    def _ask(self, now: float) -> Frame | None:
+        asked = self.questions.ask(self._options.batch_tasks, now)
+        for record, kind, _ in asked:
+            if kind is QuestionType.POLL:
                 self._out.counters.polls += 1
             else:
                 self._out.counters.archive_questions += 1
-            payloads.append(wire.question(question.value, uuid))
             self._ask_at(record, now + self._options.question_timeout)
-        return Frame(wire.join(payloads)) if payloads else None
+        return Frame(wire.join([payload for _, _, payload in asked])) if asked else None
 
     def _resends(self, generation: int, now: float) -> Frame | None:
         payloads: list[bytes] = []
@@ -343,18 +329,11 @@ class Recovery:
 
     def _close_question(self, record: TaskRecord) -> bool:
         """Close the question about a task; False if none was open."""
-        if record.closed() is None:
+        if not self.questions.close(record):
             return False
-        del self.open[record.uuid]
-        if self.asking:
+        if self.questions.due:
             self._out.wake = True
         return True
-
-    def sole_question(self) -> TaskRecord | None:
-        """The one task asked about during the search for a culprit; otherwise ``None``."""
-        if self.window == 1 and len(self.open) == 1:
-            return next(iter(self.open.values()))
-        return None
 
     def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
         """A task is about to end, ``answered`` or not: drop its questions and plans."""
@@ -365,7 +344,7 @@ class Recovery:
             if ladder.next_at != FOREVER:
                 record.plan(FOREVER)
                 self.schedule.forget()
-            self.asking.pop(record.uuid, None)
+            self.questions.forget(record)
             self.resending.pop(record.uuid, None)
         if not record.sends:
             return
@@ -454,27 +433,16 @@ class Recovery:
         return True
 
     def empty(self, now: float) -> None:
-        """An answer came that is empty, so it names nobody: it answers the oldest open question.
+        """An answer came that is empty, so it names nobody.
 
-        There may be one for each question, or one for all that a frame asked. So it is first
-        taken as the answer to the oldest frame that had none; and what that frame asked and is
-        not answered soon by name, is answered by it too. Whoever it is about may still get an
-        answer by name: so the question counts as one whose answer may come.
+        Whoever it is taken to be about may still get an answer by name. So the question counts
+        as one whose answer may come.
         """
-        asked = self.open.values()
-        fresh = (record for record in asked if record.ladder.asked_in not in self._emptied)
-        record = next(fresh, None)
-        if record is None:
-            oldest = next(iter(asked), None)
-            if oldest is not None:
-                self._denied_by_nobody(oldest, now)
-            return
-        frame = record.ladder.asked_in
-        self._emptied.add(frame)
-        for mate in asked:
-            if mate.ladder.asked_in == frame:
-                self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
-        self._denied_by_nobody(record, now)
+        record, mates = self.questions.emptied()
+        for mate in mates:
+            self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
+        if record is not None:
+            self._denied_by_nobody(record, now)
 
     def _denied_by_nobody(self, record: TaskRecord, now: float) -> None:
         """An empty answer may be about this task."""
@@ -482,9 +450,9 @@ class Recovery:
 
     def _silence(self, record: TaskRecord, now: float) -> None:
         """A question was not answered in time."""
-        ladder, question = record.ladder, record.ladder.question
+        question = record.ladder.question
         assert question is not None
-        if ladder.asked_in in self._emptied:
+        if self.questions.had_empty_answer(record):
             self._denied_by_nobody(record, now)
             return
         self._close_question(record)
@@ -526,16 +494,3 @@ class Recovery:
         if ladder.disturbed or record.generation != generation:
             return RecoveredBy.REPLAY
         return RecoveredBy.LIVE
-
-
-def _way_to_ask(record: TaskRecord) -> QuestionType:
-    """The kind of the next question: the usual one for the task, or the other by turns."""
-    ladder = record.ladder
-    if record.delivery == "async":
-        # Of a task that the server has shown to have, a poll knows more.
-        other = ladder.misses % 3 == 2 if ladder.confirmed else ladder.misses % 2
-        return QuestionType.ARCHIVE if other else QuestionType.POLL
-    if record.deltas is not None and ladder.confirmed:
-        # Of a stream that was cut the archive alone is believed.
-        return QuestionType.ARCHIVE
-    return QuestionType.POLL if ladder.misses % 2 else QuestionType.ARCHIVE

@@ -1,0 +1,99 @@
+"""The questions that are due, those that are open, and whom an answer without a name is about."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from runware_ws._core import wire
+from runware_ws._core.tasks.ladder import QuestionType
+from runware_ws._core.tasks.record import TaskRecord
+
+__all__ = ["Questions"]
+
+
+class Questions:
+    """At most one question about each task is due or open. ``window``: so many may be open."""
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.due: OrderedDict[str, TaskRecord] = OrderedDict()
+        # In the order in which they were asked.
+        self.open: dict[str, TaskRecord] = {}
+        # Frames of questions are numbered; those of the open ones that got an empty answer.
+        self._frames = 0
+        self._emptied: set[int] = set()
+
+    def add(self, record: TaskRecord) -> None:
+        """A question about this task is due."""
+        self.due[record.uuid] = record
+
+    def ask(self, most: int, now: float) -> list[tuple[TaskRecord, QuestionType, bytes]]:
+        """The questions of the next frame, ``most`` at the most: they are open from here on."""
+        asked: list[tuple[TaskRecord, QuestionType, bytes]] = []
+        self._frames += 1
+        while self.due and len(asked) < min(most, self.window) and len(self.open) < self.window:
+            uuid, record = self.due.popitem(last=False)
+            kind = _way_to_ask(record)
+            record.asked(kind, self._frames, now)
+            self.open[uuid] = record
+            asked.append((record, kind, wire.question(kind.value, uuid)))
+        return asked
+
+    def close(self, record: TaskRecord) -> bool:
+        """The question about a task is no longer open; False if none was."""
+        if record.closed() is None:
+            return False
+        del self.open[record.uuid]
+        return True
+
+    def forget(self, record: TaskRecord) -> None:
+        """A task ends: no question about it is due any more."""
+        self.due.pop(record.uuid, None)
+
+    def clear(self) -> None:
+        """The socket is gone: every question is void."""
+        for record in self.open.values():
+            record.closed()
+        self.open.clear()
+        self.due.clear()
+        self._emptied.clear()
+
+    def sole(self) -> TaskRecord | None:
+        """The one task asked about during the search for a culprit; otherwise ``None``."""
+        if self.window == 1 and len(self.open) == 1:
+            return next(iter(self.open.values()))
+        return None
+
+    def emptied(self) -> tuple[TaskRecord | None, list[TaskRecord]]:
+        """An empty answer came: the task that it is taken to be about, and the others of its frame.
+
+        It names nobody. There may be one such answer for each question, or one for all that a
+        frame asked. So it is first taken as the answer to the oldest frame that had none; the
+        others of that frame are answered by it too, unless they soon are by name. Where each
+        frame has had one, it is about the oldest question, and about no other.
+        """
+        records = self.open.values()
+        fresh = next((r for r in records if r.ladder.asked_in not in self._emptied), None)
+        if fresh is None:
+            return next(iter(records), None), []
+        frame = fresh.ladder.asked_in
+        oldest = next(iter(records)).ladder.asked_in
+        self._emptied = {number for number in self._emptied if number >= oldest} | {frame}
+        return fresh, [r for r in records if r is not fresh and r.ladder.asked_in == frame]
+
+    def had_empty_answer(self, record: TaskRecord) -> bool:
+        """Whether the frame in which a task was asked about got an empty answer."""
+        return record.ladder.asked_in in self._emptied
+
+
+def _way_to_ask(record: TaskRecord) -> QuestionType:
+    """The kind of the next question: the usual one for the task, or the other by turns."""
+    ladder = record.ladder
+    if record.delivery == "async":
+        # Of a task that the server has shown to have, a poll knows more.
+        other = ladder.misses % 3 == 2 if ladder.confirmed else ladder.misses % 2
+        return QuestionType.ARCHIVE if other else QuestionType.POLL
+    if record.deltas is not None and ladder.confirmed:
+        # Of a stream that was cut the archive alone is believed.
+        return QuestionType.ARCHIVE
+    return QuestionType.POLL if ladder.misses % 2 else QuestionType.ARCHIVE
