@@ -128,10 +128,8 @@ class Answers:
             for item in items:
                 self._stray(record.uuid, item, now)
             return
-        # The results of an ``async`` task are not pushed.
-        polled = (record.delivery == "async" and record.ladder.polls > 0) or (
-            record.ladder.question is QuestionType.POLL and "status" in items[0]
-        )
+        # A poll's results have a status (documented); and those of an ``async`` task are not pushed.
+        polled = record.ladder.polls > 0 and (record.delivery == "async" or "status" in items[0])
         if polled:
             record.told()
             source = RecoveredBy.POLL
