@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import fields
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import anyio
@@ -51,21 +51,24 @@ def _value(kind: Any, text: str) -> Any:
         if text not in get_args(kind):
             raise ValueError(f"must be {_choices(kind)}")
         return text
-    if isinstance(kind, UnionType):
+    if NoneType in get_args(kind):
         if text == "none":
             return None
         (kind,) = [each for each in get_args(kind) if each is not NoneType]
+        return _value(kind, text)
     if kind is bool:
         if text not in _WORDS:
             raise ValueError("must be on or off")
         return _WORDS[text]
+    if kind is str:
+        return text
     return int(text) if kind is int else parse_duration(text)
 
 
 def _choices(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
-    if isinstance(kind, UnionType):
+    if NoneType in get_args(kind):
         return " or ".join(
             "none" if each is NoneType else _choices(each) for each in get_args(kind)
         )

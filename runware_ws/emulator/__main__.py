@@ -13,7 +13,9 @@ All fields may be missing. Afterwards each line is a command:
   earlier ``repeat``;
 * ``{"do": "rest"}``: no further step of ``repeat``;
 * ``{"do": "stats"}``: the counters;
-* ``{"do": "executions", "uuids": [...]}``: how often each of these tasks ran.
+* ``{"do": "executions", "uuids": [...]}``: how often each of these tasks ran;
+* ``{"do": "tellable", "uuids": [...]}``: whether a question about it would get its whole answer;
+* ``{"do": "change", "options": {"archive_lag": 2.0}}``: these options from now on.
 
 An answer is ``{"ok": ...}``, or ``{"error": "why"}`` and nothing happened. The program ends when
 standard input does, so that no emulator outlives its parent.
@@ -26,6 +28,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any, cast
 
@@ -98,6 +101,11 @@ class _Control:
             return stats.summary()
         elif do == "executions":
             return {uuid: stats.executions.get(uuid, 0) for uuid in command["uuids"]}
+        elif do == "tellable":
+            return self._emulator.tellable(command["uuids"])
+        elif do == "change":
+            options = replace(self._emulator.options, **command["options"])
+            self._emulator.options = options
         else:
             raise ValueError(f"unknown command {do!r}")
         return None

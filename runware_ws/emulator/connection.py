@@ -25,7 +25,7 @@ from .engine import Engine
 from .faults import CutOrder
 from .quiet import QUIET
 from .sessions import Session
-from .units import Envelope, Kind, Unit, close_frame, data_frame, pack
+from .units import PING, Envelope, Kind, Unit, close_frame, data_frame, pack, shuffle, weight
 from .web import HALF_AN_EVENT, WebSide
 
 __all__ = ["ServerConnection"]
@@ -54,8 +54,10 @@ class ServerConnection:
         self._inflight: list[Unit] = []
         self._recent: deque[tuple[float, list[Unit]]] = deque()
         self._parts: list[bytes] = []
-        self._stash = bytearray()
+        self._stash = bytearray()  # what came in a blackhole or a stall
         self._robbed = False
+        self._torn = False  # a message was begun that never ends
+        self._trickle = b""
         self._sending = False
         self._clean_close = False
         self._close_code: int | None = None
@@ -94,6 +96,9 @@ class ServerConnection:
         finally:
             self.ended = True
             self.detach()
+            left = self._state.faults.stall_left
+            if left > 0 and self._stash:
+                self._state.timers.after(left, self._read_on)
             if self._clean_close and self.session is not None:
                 self._engine.client_closed(self.session, self._close_code)
             await self._finish()
@@ -130,7 +135,7 @@ class ServerConnection:
             hole = self._state.faults.hole
             if hole == "drop":
                 self._robbed = True
-            elif hole == "hold":
+            elif hole == "hold" or self._stash or self._state.faults.stall_left > 0:
                 self._stash += data
             else:
                 self._feed(data)
@@ -189,7 +194,7 @@ class ServerConnection:
                 self._parts.clear()
                 self._last_heard = anyio.current_time()
                 self._state.stats.frames_in += 1
-                if not self._close_sent:
+                if not self._close_sent or self.ended:
                     self._engine.receive(self, body)
 
     @property
@@ -216,7 +221,7 @@ class ServerConnection:
         if self.ended or self._close_sent:
             return
         if self._dying and self._lose_results:
-            self._state.stats.lost_results += _weight(envelope.units)
+            self._state.stats.lost_results += weight(envelope.units)
             return
         self._put(envelope)
 
@@ -234,17 +239,24 @@ class ServerConnection:
         self._outbox.append(entry)
         self._wake.set()
 
+    def trickle(self, data: bytes) -> None:
+        """Send wire bytes even in a blackhole."""
+        if not self.ended and not self._close_sent and self._protocol.state is State.OPEN:
+            self._trickle += data
+            self._torn = self._torn or data != PING
+            self._wake.set()
+
     @property
     def _muted(self) -> bool:
         return self._state.faults.hole is not None or (self._dying and self._lose_results)
 
     async def _write_loop(self, scope: anyio.CancelScope) -> None:
         while True:
-            while not self._outbox or self._muted:
+            while not self._trickle and (not self._outbox or self._muted):
                 self._wake = anyio.Event()
                 await self._wake.wait()
             window = self._state.merge_window
-            if window > 0:
+            if window > 0 and not self._trickle:
                 await anyio.sleep(window)
                 if not self._outbox or self._muted:
                     continue
@@ -283,8 +295,11 @@ class ServerConnection:
 
     def _take(self) -> tuple[bytes, bool]:
         """The next bytes for TCP, and whether they are the last."""
+        if self._trickle:
+            chunk, self._trickle = self._trickle, b""
+            return chunk, False
         if self._state.shuffle:
-            self._shuffle()
+            shuffle(self._outbox, self._state.rng)
         limit = self._state.merge_limit
         chunks: list[bytes] = []
         size = 0
@@ -305,11 +320,18 @@ class ServerConnection:
                 following = self._outbox[0]
                 if not isinstance(following, Envelope) or following.replay != envelope.replay:
                     break
+                if not following.units or not merged:
+                    break  # an empty answer has a frame of its own
                 self._outbox.popleft()
                 merged.extend(following.units)
                 envelope = following
             units = merged
         frame = data_frame(pack(units, self._state.options.error_spelling))
+        largest = self._state.options.max_sent_bytes
+        if largest is not None and len(frame) > largest:
+            self._inflight.extend(unit for unit in units if unit.kind is not Kind.CONTROL)
+            self._then = CutOrder(1009, "too big")
+            return b""
         self.count(units, replay=envelope.replay)
         if envelope.then_cut:
             self._then = CutOrder()
@@ -354,20 +376,6 @@ class ServerConnection:
     def restart_count(self) -> None:
         """Count results, frames and deltas from zero again."""
         self._results = self._frames = self._deltas = 0
-
-    def _shuffle(self) -> None:
-        places = [
-            index
-            for index, entry in enumerate(self._outbox)
-            if isinstance(entry, Envelope)
-            and not entry.then_cut
-            and all(u.kind is not Kind.CONTROL and u.stream is None for u in entry.units)
-        ]
-        if len(places) > 1:
-            entries = [self._outbox[index] for index in places]
-            self._state.rng.shuffle(entries)
-            for index, entry in zip(places, entries, strict=True):
-                self._outbox[index] = entry
 
     # -- the end -------------------------------------------------------------------------
 
@@ -447,10 +455,10 @@ class ServerConnection:
         ]
         lost = 0
         if self._dying and self._lose_results:
-            lost = _weight(unwritten)
+            lost = weight(unwritten)
             unwritten = []
         if self._state.dying()[0]:
-            lost += _weight(self._inflight)
+            lost += weight(self._inflight)
             rewritten = []
         self._recent.clear()
         self._inflight = []
@@ -479,18 +487,21 @@ class ServerConnection:
             return
         self._healed.set()
         self._healed = anyio.Event()
-        if broken and self._robbed:
+        if self._torn or (broken and self._robbed):
             self._strike(CutOrder(reset=True))
             return
+        self._read_on()
+        self._wake.set()
+
+    def end_stall(self) -> None:
+        """Read on, unless there is a blackhole."""
+        if not self.ended and self._state.faults.hole is None:
+            self._read_on()
+
+    def _read_on(self) -> None:
         data = bytes(self._stash)
         self._stash.clear()
         if data:
             self._feed(data)
             if self._protocol_done():
                 self._put(None)
-        self._wake.set()
-
-
-def _weight(units: Any) -> int:
-    """How many results and errors of tasks are among the units."""
-    return sum(unit.kind in (Kind.RESULT, Kind.ERROR) for unit in cast("list[Unit]", units))

@@ -10,7 +10,8 @@ import orjson
 
 from .executing import Executor, outcome
 from .faults import CutOrder, LiveSocket
-from .questions import details_unit, poll_units
+from .questions import QUESTIONS, answer_units
+from .replies import prompt_of
 from .sessions import Outlet, Session
 from .state import ServerState
 from .streams import DeltaStream, cut_streams, resume_streams
@@ -27,6 +28,13 @@ from .validation import (
 
 __all__ = ["Engine", "Peer"]
 
+_NO_TASKS = ("authentication", "ping", *QUESTIONS)
+_ACK_FIELDS: dict[str, dict[str, Any]] = {
+    "cost": {"cost": 0.0013},
+    "message": {"message": "Your task was accepted."},
+    "queue": {"queuePosition": 3, "estimatedTime": 12.5},
+    "status": {"status": "queued"},
+}
 _JSON_ERROR = "The message must be a JSON array of task objects."
 
 
@@ -110,15 +118,39 @@ class Engine:
             self.state.stats.invalid_messages += 1
             self._fail(connection, task_error("invalidRequest", _JSON_ERROR))
             return
-        if connection.session is not None and (
-            connection.deaf or self.state.faults.requests_dropped.take()
-        ):
-            self.state.stats.lost_requests += len(message)
-            return
+        if connection.session is not None:
+            if connection.deaf and self.state.read_late:
+                self.state.stats.late_requests += len(message)
+                delay = self.state.options.dying_delay
+                self.state.timers.after(delay, lambda: self.handle(connection, message))
+                return
+            if connection.deaf or self.state.faults.requests_dropped.take():
+                self.state.stats.lost_requests += len(message)
+                return
+            code = self._poison(message) if self.state.faults.poison_waits else None
+            if code is not None:
+                self.state.stats.poisoned += 1
+                connection.cut(CutOrder(code, "the emulator was told to refuse this"))
+                return
         self.handle(connection, message)
+
+    def _poison(self, message: list[Any]) -> int | None:
+        """The code that a message ends its socket with."""
+        for task in cast("list[object]", message):
+            if not isinstance(task, dict):
+                continue
+            known = cast("dict[str, Any]", task)
+            if known.get("taskType") in _NO_TASKS:
+                continue
+            code = self.state.faults.poisoned(known, prompt_of(known))
+            if code is not None:
+                return code
+        return None
 
     def handle(self, connection: Peer, tasks: list[Any]) -> None:
         """Handle the task objects of a message in order; hold them during authentication."""
+        array: list[AcceptedTask] = []
+        joined: list[dict[str, Any]] = []
         for index, task in enumerate(tasks):
             if connection.waiting:
                 connection.held.append(tasks[index:])
@@ -127,9 +159,26 @@ class Engine:
                 self.state.stats.invalid_messages += 1
                 self._fail(connection, task_error("invalidRequest", _JSON_ERROR))
                 continue
-            self._handle_one(connection, cast("dict[str, Any]", task))
+            known = cast("dict[str, Any]", task)
+            if self._joins(connection, known):
+                joined.append(known)
+            else:
+                self._handle_one(connection, known, array)
+        session = connection.session
+        if joined and session is not None:
+            key_id = session.key_id
+            units = [unit for each in joined for unit in answer_units(self.state, key_id, each)]
+            connection.push(Envelope(units))
 
-    def _handle_one(self, connection: Peer, task: dict[str, Any]) -> None:
+    def _joins(self, connection: Peer, task: dict[str, Any]) -> bool:
+        """Whether the answer to it waits for those to the other questions of its message."""
+        if not self.state.options.answers_joined or connection.session is None:
+            return False
+        return task.get("taskType") in QUESTIONS
+
+    def _handle_one(
+        self, connection: Peer, task: dict[str, Any], array: list[AcceptedTask]
+    ) -> None:
         kind = task.get("taskType")
         session = connection.session
         if kind == "authentication":
@@ -137,22 +186,27 @@ class Engine:
         elif session is None:
             self._fail(connection, task_error("unauthorized", "Authenticate first.", task))
         else:
-            self.perform(connection, session, task)
+            self.perform(connection, session, task, array)
 
-    def perform(self, outlet: Outlet, session: Session, task: dict[str, Any]) -> None:
-        """Do what one task object of an authenticated client says."""
+    def perform(
+        self,
+        outlet: Outlet,
+        session: Session,
+        task: dict[str, Any],
+        array: list[AcceptedTask] | None = None,
+    ) -> None:
+        """Do what one task object of an authenticated client says.
+
+        ``array``: the tasks before it that were accepted out of the same message.
+        """
         kind = task.get("taskType")
         if kind == "ping":
             self.state.stats.pings += 1
             self._answer(outlet, {"taskType": "ping", "pong": True})
-        elif kind == "getResponse":
-            self.state.stats.polls += 1
-            outlet.push(Envelope(poll_units(self.state, session.key_id, task)))
-        elif kind == "getTaskDetails":
-            self.state.stats.details += 1
-            outlet.push(Envelope([details_unit(self.state, session.key_id, task)]))
+        elif kind in QUESTIONS:
+            outlet.push(Envelope(answer_units(self.state, session.key_id, task)))
         else:
-            self._submit(session, task)
+            self._submit(session, task, [] if array is None else array)
 
     def _fail(self, outlet: Outlet, error: dict[str, Any]) -> None:
         outlet.push(Envelope([Unit(Kind.CONTROL, error, is_error=True)]))
@@ -163,6 +217,8 @@ class Engine:
     # -- authentication ------------------------------------------------------------------
 
     def _receive_auth(self, connection: Peer, task: dict[str, Any]) -> None:
+        if connection.ended:
+            return  # read too late
         if self.state.faults.auths_closed.take():
             connection.cut(CutOrder())
             return
@@ -254,9 +310,14 @@ class Engine:
             session.expiry = None
         connection.session = session
         session.socket = connection
+        session.elsewhere = False
         reply = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
         replay, dies = self._replay(session)
         welcome = [Envelope([Unit(Kind.CONTROL, reply)])]
+        code = self.state.options.before_auth
+        if code is not None:
+            stray = task_error(code, "This is about nothing in particular.")
+            welcome.insert(0, Envelope([Unit(Kind.CONTROL, stray, is_error=True)]))
         first_replay = self.state.options.replay == "before-auth"
         envelopes = replay + welcome if first_replay and not dies else welcome + replay
         if dies:
@@ -282,7 +343,7 @@ class Engine:
 
     # -- tasks ---------------------------------------------------------------------------
 
-    def _submit(self, session: Session, task: dict[str, Any]) -> None:
+    def _submit(self, session: Session, task: dict[str, Any], array: list[AcceptedTask]) -> None:
         kind = task.get("taskType")
         options = self.state.options
         way = options.stream_over_http if session.over_http else options.stream_over_socket
@@ -293,19 +354,31 @@ class Engine:
             return
         record = AcceptedTask(task, session, anyio.current_time())
         if self.state.tasks.used(session.key_id, record.uuid):
-            if not self.state.faults.uniqueness_broken:
+            if not self._runs_again(session, record.uuid):
                 self._repeat(session, task)
                 return
             record.execution = self.state.stats.executions[record.uuid] + 1
         self.state.tasks.add(record)
+        array.append(record)
+        record.array = array
         self.state.stats.tasks_accepted += 1
         self.state.stats.executions[record.uuid] += 1
         if record.method == "async":
             self._acknowledge(session, task)
+        elif record.method == "sync" and options.sync_notes:
+            about = {"taskType": kind, "taskUUID": record.uuid, "status": "processing"}
+            self.state.deliver(session, Envelope([Unit(Kind.ACK, about)]))
         elif record.method == "stream" and way == "deltas":
             record.stream = DeltaStream(self.state, record)
         for index in range(len(record.generations)):
             self._executor.start(record, index)
+
+    def _runs_again(self, session: Session, uuid: str) -> bool:
+        """Whether a ``taskUUID`` that was used is taken all the same."""
+        first = self.state.tasks.find(session.key_id, uuid)
+        late = self.state.options.unregistered_copies == "run" and first is not None
+        late = late and first is not None and not self.state.registered(first)
+        return late or self.state.faults.uniqueness_broken
 
     def _objection(self, kind: object, task: dict[str, Any], way: str) -> dict[str, Any] | None:
         if not isinstance(kind, str) or self._executor.reply_for(kind) is None:
@@ -329,13 +402,20 @@ class Engine:
         return None
 
     def _acknowledge(self, session: Session, task: dict[str, Any]) -> None:
+        style = self.state.options.ack_fields
         item = {"taskType": task["taskType"], "taskUUID": task["taskUUID"]}
-        self.state.deliver(session, Envelope([Unit(Kind.ACK, item)]))
+        for name, fields in _ACK_FIELDS.items():
+            if style in (name, "all"):
+                item |= fields
+        for _ in range(self.state.options.ack_copies):
+            self.state.deliver(session, Envelope([Unit(Kind.ACK, item)]))
 
     def _repeat(self, session: Session, task: dict[str, Any]) -> None:
         """A ``taskUUID`` came again."""
         self.state.stats.conflicts += 1
         record = self.state.tasks.find(session.key_id, task["taskUUID"])
+        if record is not None and self.state.options.repeated_uuid == "conflict":
+            record.refused = True
         if self.state.options.repeated_uuid == "result" and record is not None:
             if record.stream is not None:
                 record.stream.move(session)

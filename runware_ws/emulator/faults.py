@@ -11,6 +11,7 @@ from .keys import KeyRing
 from .sessions import Outlet, Session, SessionStore
 from .stats import Stats
 from .timers import Timer, Timers
+from .trouble import Trouble
 from .units import Envelope, Kind, Unit, data_frame
 from .validation import task_error
 
@@ -69,6 +70,14 @@ class LiveSocket(Outlet, Protocol):
         """A blackhole is over."""
         ...
 
+    def end_stall(self) -> None:
+        """Read on."""
+        ...
+
+    def trickle(self, data: bytes) -> None:
+        """Send wire bytes even in a blackhole."""
+        ...
+
     def write(self, frame: bytes) -> None:
         """Send ready wire bytes."""
         ...
@@ -95,7 +104,7 @@ class Countdown:
         return True
 
 
-class Faults:
+class Faults(Trouble):
     """Orders for things to go wrong. Every method can be called at any time.
 
     Call the methods from the emulator's own event loop. ``times=None`` means: until
@@ -119,9 +128,11 @@ class Faults:
         self._timers = timers
         self._stats = stats
         self._cut_timer: Timer | None = None
+        self._trickling: Timer | None = None
         self._reset()
 
     def _reset(self) -> None:
+        self._reset_trouble()
         self.hole: Literal["hold", "drop"] | None = None
         self.cut_orders: list[CutAfter] = []
         self.injections: list[Injection] = []
@@ -161,6 +172,7 @@ class Faults:
         self._reset()
         for connection in list(self._sockets):
             connection.end_blackhole(broken=hole == "drop")
+            connection.end_stall()
 
     # -- sockets -------------------------------------------------------------------------
 

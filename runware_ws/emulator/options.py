@@ -31,31 +31,62 @@ class EmulatorOptions:
     A dying socket:
         dying_results: results written within ``dying_window`` before the end of a socket are
             ``"buffered"`` again (they can arrive twice) or ``"lost"``.
-        dying_requests: requests that reach a dying socket are ``"received"`` or ``"lost"``.
+        dying_requests: requests that reach a dying socket are ``"received"``, ``"lost"``, or
+            ``"late"``: read ``dying_delay`` after they came, when the socket is gone.
         dying_window: see above, and :class:`~runware_ws.emulator.Faults`.
+        dying_delay: see ``dying_requests``.
 
     Liveness:
         idle_seconds: a socket without a client message for so long is closed. ``None``: never.
         idle_close_code: the close code then. ``None``: TCP end without a close frame.
         pings_are_activity: protocol-level pings count as a client message.
         max_frame_bytes: a larger client message closes the socket with 1009. ``None``: no limit.
+        max_sent_bytes: instead of a larger message of the server comes a close with 1009; what
+            was in it counts as written. ``None``: no limit.
 
     Authentication:
         bad_key: spelling of the refusal.
         close_after_refusal: the server closes after a refusal.
         refusal_close_code: with this code. ``None``: TCP end without a close frame.
+        before_auth: an error with this code, which names nobody, comes before the reply.
 
     Tasks:
         registration_delay: a fresh task is known to ``getResponse`` and ``getTaskDetails``
-            only after this time. The conflict check knows it at once.
+            only after this time.
+        unregistered_copies: the conflict check knows a task at once (``"conflict"``), or, as
+            questions do, after ``registration_delay``: until then a copy will ``"run"``.
         repeated_uuid: a used ``taskUUID`` gets a ``"conflict"`` error, or its ``"result"``
             again without a second execution.
+        ack_fields: what an acknowledgement has beside type and UUID: nothing (``"bare"``), a
+            ``"cost"``, a ``"message"``, a place in the ``"queue"``, a ``"status"``, or ``"all"``.
+        ack_copies: how often it comes.
+        sync_notes: sync tasks are told to be ``"processing"`` when they begin.
+
+    Questions:
+        answers_joined: the questions of one message are answered in one frame.
+        answer_type: what "not found" gives as its ``taskType``: that of the ``"question"``,
+            of the ``"task"``, or ``"none"``.
         poll_sync_tasks: ``getResponse`` answers for sync tasks too.
+        poll_unknown: of an unknown id it answers an ``"error"``, or an ``"empty"`` list.
+        poll_running: of a running task ``"processing"``, an ``"empty"`` list, or as of an
+            ``"unknown"`` one.
         poll_errors: a failed generation is told to a poll inside ``"data"`` with ``status:
             "error"``, or in an ``"errors"`` frame.
+        poll_error_type: what such an error gives as its type: as ``answer_type``.
+        details_unknown: as ``poll_unknown``, for ``getTaskDetails``.
         details_while_running: ``getTaskDetails`` of a running task says ``"not-found"``, or
             answers with ``status: "processing"``.
+        failing_question: this kind of question always fails, with ``question_error``, which
+            names the question's type if ``question_error_typed``. For a while:
+            :meth:`~runware_ws.emulator.Faults.fail_questions`.
+
+    The archive:
         archive_limit: most finished tasks kept with their results. ``None``: all.
+        archive_lag: seconds until an ended task is there; it looks like a running one till then.
+        archive_array: it lists all that came in one message with the task.
+        archive_keeps: the refusal of a copy stands there in the place of the answer: for
+            ``"nothing"``, ``"while-running"`` (and through the lag), or ``"for-good"``.
+        archive_field: a field that its items have and pushed ones do not. ``None``: none.
 
     Framing of results:
         results_framing: the items of one task ``"separate"`` or ``"together"``.
@@ -101,24 +132,46 @@ class EmulatorOptions:
     takeover_grace: float = 0.1
 
     dying_results: Literal["buffered", "lost"] = "buffered"
-    dying_requests: Literal["received", "lost"] = "received"
+    dying_requests: Literal["received", "lost", "late"] = "received"
     dying_window: float = 0.05
+    dying_delay: float = 0.1
 
     idle_seconds: float | None = 120.0
     idle_close_code: int | None = 1000
     pings_are_activity: bool = True
     max_frame_bytes: int | None = 64 * 1024 * 1024
+    max_sent_bytes: int | None = None
 
     bad_key: Literal["errors", "error", "error-list", "legacy"] = "errors"
     close_after_refusal: bool = True
     refusal_close_code: int | None = 1008
+    before_auth: str | None = None
 
     registration_delay: float = 0.0
+    unregistered_copies: Literal["conflict", "run"] = "conflict"
     repeated_uuid: Literal["conflict", "result"] = "conflict"
+    ack_fields: Literal["bare", "cost", "message", "queue", "status", "all"] = "bare"
+    ack_copies: int = 1
+    sync_notes: bool = False
+
+    answers_joined: bool = False
+    answer_type: Literal["question", "task", "none"] = "question"
     poll_sync_tasks: bool = True
+    poll_unknown: Literal["error", "empty"] = "error"
+    poll_running: Literal["processing", "empty", "unknown"] = "processing"
     poll_errors: Literal["data", "errors"] = "data"
+    poll_error_type: Literal["question", "task", "none"] = "task"
+    details_unknown: Literal["error", "empty"] = "error"
     details_while_running: Literal["not-found", "processing"] = "not-found"
+    failing_question: Literal["getResponse", "getTaskDetails"] | None = None
+    question_error: str = "internalServerError"
+    question_error_typed: bool = True
+
     archive_limit: int | None = None
+    archive_lag: float = 0.0
+    archive_array: bool = False
+    archive_keeps: Literal["nothing", "while-running", "for-good"] = "nothing"
+    archive_field: str | None = None
 
     results_framing: Literal["separate", "together"] = "separate"
     result_index: Literal["many", "always", "never"] = "many"
@@ -146,13 +199,15 @@ class EmulatorOptions:
         for name in (
             "buffer_seconds",
             "dying_window",
+            "dying_delay",
             "registration_delay",
+            "archive_lag",
             "merge_window",
             "token_pause",
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
-        for name in ("merge_limit", "replay_batch", "tokens_per_delta"):
+        for name in ("merge_limit", "replay_batch", "tokens_per_delta", "ack_copies"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         if self.token_rate is not None and (self.token_rate <= 0 or self.token_pause > 0):

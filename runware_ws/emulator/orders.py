@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .faults import Faults
 from .latency import parse_duration
+from .trouble import Asked
 
 __all__ = ["KNOWN_ORDERS", "apply_fault_order"]
 
@@ -65,9 +66,42 @@ def _cut_after(what: str) -> Callable[[Faults, str], None]:
 
 
 def _blackhole(faults: Faults, text: str) -> None:
-    if text not in ("", "hold", "drop"):
-        raise ValueError("write hold or drop")
-    faults.blackhole("drop" if text == "drop" else "hold")
+    mode, _, what = text.partition(",")
+    if mode not in ("", "hold", "drop") or what not in ("", "pings", "bytes"):
+        raise ValueError("write hold or drop, and pings or bytes")
+    faults.blackhole("drop" if mode == "drop" else "hold")
+    if what:
+        faults.trickle("pings" if what == "pings" else "bytes")
+
+
+def _fail_questions(faults: Faults, text: str) -> None:
+    code, *rest = text.split(",")
+    seconds: float | None = None
+    kind: Asked | None = None
+    for each in rest:
+        if each == "getResponse":
+            kind = "getResponse"
+        elif each == "getTaskDetails":
+            kind = "getTaskDetails"
+        elif each not in ("", "untyped"):
+            seconds = parse_duration(each)
+    faults.fail_questions(
+        code or "internalServerError", kind, typed="untyped" not in rest, seconds=seconds
+    )
+
+
+def _poison(faults: Faults, text: str) -> None:
+    code, _, marker = text.partition(",")
+    if not 0 <= int(code) <= 0xFFFF:
+        raise ValueError("a close code has 16 bits")
+    if marker.isdigit():
+        faults.poison(int(code), nth=_number(marker))
+    else:
+        faults.poison(int(code), marker=marker)
+
+
+def _hand_over(faults: Faults, _: str) -> None:
+    faults.hand_over_sessions()
 
 
 def _forget_sessions(faults: Faults, _: str) -> None:
@@ -123,7 +157,18 @@ _ORDERS: dict[str, tuple[str, _Order]] = {
         "lose-requests or lose-requests=50ms (window)",
         lambda f, t: f.lose_requests_on_cut(True, _window(t)),
     ),
-    "blackhole": ("blackhole, blackhole=hold or blackhole=drop", _blackhole),
+    "blackhole": (
+        "blackhole, blackhole=hold or blackhole=drop,pings (or ,bytes: what comes all the same)",
+        _blackhole,
+    ),
+    "stall": ("stall=2s: nothing is read meanwhile", lambda f, t: f.stall(parse_duration(t))),
+    "fail-questions": (
+        "fail-questions=CODE or =CODE,getResponse,untyped,5s (each may be missing)",
+        _fail_questions,
+    ),
+    "deny-archive": ("deny-archive or deny-archive=5s", lambda f, t: f.deny_archive(_window(t))),
+    "poison": ("poison=1008,TEXT (in the prompt) or poison=1007,5 (the fifth task)", _poison),
+    "hand-over-sessions": ("hand-over-sessions: somebody else gets what they keep", _hand_over),
     "heal": ("heal: end every fault that goes on, now", lambda f, _: f.heal()),
     "revoke-keys": ("revoke-keys: refuse every key from now on", lambda f, _: f.revoke_all_keys()),
     "forget-sessions": (

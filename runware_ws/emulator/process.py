@@ -132,6 +132,19 @@ class EmulatorProcess:
         found: dict[str, int] = await self._tell({"do": "executions", "uuids": list(task_uuids)})
         return found
 
+    async def tellable(self, task_uuids: Iterable[str]) -> dict[str, bool]:
+        """Whether some question about each of these tasks would get its whole answer, now."""
+        found: dict[str, bool] = await self._tell({"do": "tellable", "uuids": list(task_uuids)})
+        return found
+
+    async def change(self, **options: Any) -> None:
+        """Change some of the options from now on.
+
+        Raises:
+            ValueError: an option is unknown or makes no sense; nothing was changed.
+        """
+        await self._tell({"do": "change", "options": options})
+
     async def _tell(self, command: dict[str, Any]) -> Any:
         answer: dict[str, Any] = {}
         async with self._turn:

@@ -17,6 +17,7 @@ __all__ = [
     "default_text",
     "expected_text",
     "generated_item",
+    "prompt_of",
 ]
 
 

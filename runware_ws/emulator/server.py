@@ -18,6 +18,7 @@ from .faults import Faults
 from .keys import KeyRing
 from .latency import Latency, parse_latency
 from .options import EmulatorOptions
+from .questions import tellable
 from .replies import Reply
 from .state import ServerState
 from .stats import Stats
@@ -139,6 +140,10 @@ class Emulator:
     def live_sessions(self) -> int:
         """How many sessions can be resumed or are in use."""
         return len(self._state.sessions)
+
+    def tellable(self, task_uuids: Iterable[str]) -> dict[str, bool]:
+        """Whether some question about each of these tasks would get its whole answer, now."""
+        return tellable(self._state, task_uuids)
 
     def reply(self, task_type: str) -> Callable[[ReplyT], ReplyT]:
         """Decorator: answer tasks of this type with a function, sync or async.

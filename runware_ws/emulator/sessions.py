@@ -54,6 +54,7 @@ class Session:
 
     __slots__ = (
         "_buffer",
+        "elsewhere",
         "expiry",
         "forgotten",
         "key_id",
@@ -71,6 +72,7 @@ class Session:
         self.socket: Outlet | None = None
         self.expiry: Timer | None = None
         self.forgotten = False
+        self.elsewhere = False  # until it is resumed, somebody else gets what it would keep
         self._buffer: list[Unit] = []
 
     @property

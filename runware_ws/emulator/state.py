@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
 from anyio.abc import TaskGroup
 
 from .faults import Faults, LiveSocket
@@ -73,16 +74,21 @@ class ServerState:
         return self.options.merge_window if ordered is None else ordered
 
     def dying(self) -> tuple[bool, bool, float]:
-        """Whether a cut loses results, whether it loses requests, and its window in seconds."""
+        """Whether a cut loses results, whether it loses requests or delays them, and its window."""
         options = self.options
         results = self.faults.lose_results
         requests = self.faults.lose_requests
         window = self.faults.window
         return (
             options.dying_results == "lost" if results is None else results,
-            options.dying_requests == "lost" if requests is None else requests,
+            options.dying_requests != "received" if requests is None else requests,
             options.dying_window if window is None else window,
         )
+
+    @property
+    def read_late(self) -> bool:
+        """Whether what reaches a dying socket is read when the socket is gone."""
+        return self.faults.lose_requests is None and self.options.dying_requests == "late"
 
     # -- steps ---------------------------------------------------------------------------
 
@@ -98,16 +104,23 @@ class ServerState:
     def keep(self, session: Session, units: Sequence[Unit]) -> None:
         """Keep for the next socket of the session, if it can be resumed."""
         kept = [u for u in units if self.options.buffer_acks or u.kind is not Kind.ACK]
-        if session.forgotten:
+        if session.elsewhere:
+            self.stats.handed_over += len(kept)
+        elif session.forgotten:
             self.stats.expired_results += len(kept)
         elif kept:
             self.stats.buffered += len(kept)
             session.keep(kept)
 
+    def registered(self, record: AcceptedTask) -> bool:
+        """Whether questions about the task can find it."""
+        return anyio.current_time() >= record.accepted_at + self.options.registration_delay
+
     def archive(self, record: AcceptedTask) -> None:
         """One more generation of the task has ended."""
         record.pending -= 1
         if record.done:
+            record.finished_at = anyio.current_time()
             self.tasks.finish(record, self.options.archive_limit)
 
     def reply_problem(self, record: AcceptedTask, exc: Exception) -> dict[str, Any]:

@@ -17,7 +17,9 @@ class Stats:
     the TCP connections on the event loop's clock, in seconds. Results and errors of tasks
     are counted in items: ``results_sent`` and ``errors_sent`` when written live, ``replayed``
     when written after a resume, ``buffered`` when kept for an absent socket, ``lost_results``
-    when lost with a dying socket, ``expired_results`` when their session was gone. Deltas are
+    when lost with a dying socket, ``expired_results`` when their session was gone,
+    ``handed_over`` when somebody else had it. ``late_requests`` were read when their socket was
+    gone, ``poisoned`` ones ended it. Deltas are
     counted in ``deltas_sent`` only, again when they come again. ``posts`` are HTTP requests with
     an accepted key.
     """
@@ -42,6 +44,11 @@ class Stats:
     lost_results: int = 0
     lost_requests: int = 0
     expired_results: int = 0
+    handed_over: int = 0
+    late_requests: int = 0
+    poisoned: int = 0
+    empty_answers: int = 0
+    failed_questions: int = 0
     conflicts: int = 0
     polls: int = 0
     details: int = 0

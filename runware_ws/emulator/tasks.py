@@ -59,11 +59,14 @@ class AcceptedTask:
 
     __slots__ = (
         "accepted_at",
+        "array",
         "execution",
+        "finished_at",
         "generations",
         "key_id",
         "method",
         "pending",
+        "refused",
         "session",
         "stream",
         "task",
@@ -77,6 +80,9 @@ class AcceptedTask:
         self.session = session
         self.key_id = session.key_id
         self.accepted_at = accepted_at
+        self.finished_at = 0.0  # of use only when it is done
+        self.refused = False  # a copy of it was
+        self.array: list[AcceptedTask] = [self]  # what came in one message, itself among it
         self.execution = 1
         count = task.get("numberResults") or 1
         self.generations = [Generation() for _ in range(count)]
@@ -103,6 +109,10 @@ class TaskStore:
     def used(self, key_id: int, uuid: str) -> bool:
         """Whether this key has used the UUID before, archived still or not."""
         return (key_id, uuid) in self._used
+
+    def key_ids(self) -> set[int]:
+        """All keys that sent something."""
+        return {key_id for key_id, _ in self._used}
 
     def find(self, key_id: int, uuid: object) -> AcceptedTask | None:
         """The record, or ``None`` if this key never sent it or the archive dropped it."""

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import random
+from collections import deque
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
 import orjson
 
-__all__ = ["Envelope", "Kind", "Unit", "UnitSource", "close_frame", "data_frame", "pack"]
+__all__ = [
+    "PING",
+    "Envelope",
+    "Kind",
+    "Unit",
+    "UnitSource",
+    "close_frame",
+    "data_frame",
+    "pack",
+    "shuffle",
+    "weight",
+]
+
+PING = b"\x89\x00"
+"""The wire bytes of a ping of the WebSocket protocol."""
 
 
 class Kind(Enum):
@@ -63,13 +79,16 @@ class Envelope:
 
 
 def pack(units: Iterable[Unit], spelling: str = "errors") -> bytes:
-    """Make the body of one server message. ``data`` and errors may stand in it together."""
+    """Make the body of one server message. ``data`` and errors may stand in it together.
+
+    Without units it is an empty answer, which names nobody.
+    """
     data: list[bytes] = []
     errors: list[bytes] = []
     for unit in units:
         (errors if unit.is_error else data).append(unit.body)
     parts: list[bytes] = []
-    if data:
+    if data or not errors:
         parts.append(b'"data":[' + b",".join(data) + b"]")
     if errors:
         name = b'"errors":' if spelling == "errors" else b'"error":'
@@ -78,6 +97,28 @@ def pack(units: Iterable[Unit], spelling: str = "errors") -> bytes:
         else:
             parts.append(name + b"[" + b",".join(errors) + b"]")
     return b"{" + b",".join(parts) + b"}"
+
+
+def weight(units: Iterable[Unit]) -> int:
+    """How many results and errors of tasks are among the units."""
+    return sum(unit.kind in (Kind.RESULT, Kind.ERROR) for unit in units)
+
+
+def shuffle(outbox: deque[Envelope | bytes | None], rng: random.Random) -> None:
+    """Put what waits for a socket in another order, where its order means nothing."""
+    places = [
+        index
+        for index, entry in enumerate(outbox)
+        if isinstance(entry, Envelope)
+        and not entry.then_cut
+        and entry.units
+        and all(u.kind is not Kind.CONTROL and u.stream is None for u in entry.units)
+    ]
+    if len(places) > 1:
+        entries = [outbox[index] for index in places]
+        rng.shuffle(entries)
+        for index, entry in zip(places, entries, strict=True):
+            outbox[index] = entry
 
 
 def data_frame(body: bytes, *, binary: bool = False) -> bytes:

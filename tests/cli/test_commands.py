@@ -91,7 +91,7 @@ def test_emulate_serves_until_a_signal(cli: Cli, tmp_path: Path) -> None:
         (("--fault", "nope"), "unknown fault 'nope'"),
         (("--latency", "soon"), "not a latency"),
         (("--host", "0.0.0.0"), "use --allow-remote"),
-        (("--set", "nope=1"), "names: archive_limit"),
+        (("--set", "nope=1"), "names: ack_copies"),
         (("--set", "replay=sometimes"), "must be after-auth or before-auth"),
         (("--set", "merge_limit=0"), "merge_limit must be at least 1"),
     ],

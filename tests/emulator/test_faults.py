@@ -350,8 +350,15 @@ ORDERS = [
     *("ignore-auth", "delay-auth=1s", "close-before-auth-reply=2", "die-during-replay=3"),
     *("drop-requests", "drop-requests=5", "giant-result=1000,2", "break-uniqueness"),
     *("cut-after-deltas=3", "reject-posts=429,3,2s"),
+    *("blackhole=hold,pings", "blackhole=drop,bytes", "stall=2s", "hand-over-sessions"),
+    *("fail-questions", "fail-questions=unauthorized,getTaskDetails,untyped,5s"),
+    *("fail-questions=,getResponse", "deny-archive", "deny-archive=5s"),
+    *("poison=1008,some text", "poison=1007,5"),
     *("cut", "cut=1001", "cut=reset", "cut=mid-frame", "forget-sessions", "heal"),
 ]
+
+
+WRONG = ("blackhole=drop,words", "stall=0s", "poison=70000,x", "poison=1008", "poison=x")
 
 
 async def test_orders_as_text() -> None:
@@ -364,11 +371,20 @@ async def test_orders_as_text() -> None:
         async with ready(emulator) as (wire, _):
             await wire.send(text_task())
             await wire.item()
-        for bad in ("cut-often", "cut-every", "cut-every=soon", "shuffle=maybe", "merge=0", ""):
+        for bad in (
+            "cut-often",
+            "cut-every",
+            "cut-every=soon",
+            "shuffle=maybe",
+            "merge=0",
+            "",
+            *WRONG,
+        ):
             with pytest.raises(ValueError, match=r"fault '") as refused:
                 apply_fault_order(emulator.faults, bad)
             assert bad in str(refused.value)
-            assert "cut-every" in str(refused.value) or bad in ("shuffle=maybe", "merge=0")
+            usage = bad in ("shuffle=maybe", "merge=0", *WRONG)
+            assert "cut-every" in str(refused.value) or usage
 
 
 async def test_orders_that_strike_at_once() -> None:

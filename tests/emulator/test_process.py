@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import pytest
@@ -29,6 +30,22 @@ async def test_it_serves_and_counts() -> None:
         assert ran == {task.task_uuid: 1, "another": 0}
         stats = await emulator.stats()
         assert (stats["executed"], stats["executed_twice"], stats["refused"]) == (1, 0, 0)
+
+
+async def test_its_options_can_be_changed_while_it_runs() -> None:
+    async with EmulatorProcess(KEY) as emulator:
+        async with Client(emulator.url, api_key=KEY) as client:
+            task = TextInference.prompt("Why?")
+            await client.run(task, timeout=TOO_LONG)
+        uuids = [task.task_uuid, "another"]
+        assert await emulator.tellable(uuids) == {task.task_uuid: True, "another": False}
+        await emulator.change(poll_sync_tasks=False, archive_lag=1000.0)
+        assert await emulator.tellable(uuids) == dict.fromkeys(uuids, False)
+        wrongs: list[dict[str, Any]] = [{"archive_lag": -1.0}, {"nonsense": 1}]
+        for wrong in wrongs:
+            with pytest.raises(ValueError, match=r"archive_lag|nonsense"):
+                await emulator.change(**wrong)
+        assert not any((await emulator.tellable(uuids)).values())
 
 
 async def _until(condition: Callable[[], bool]) -> None:
