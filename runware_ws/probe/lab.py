@@ -77,6 +77,11 @@ class Seen:
         """The errors, in any spelling."""
         return parse_errors(self.frame)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is an answer that has nothing in it, and names nobody."""
+        return "data" in self.frame and not self.items and not self.errors
+
     def of(self, uuid: str) -> list[dict[str, Any]]:
         """The items of one task."""
         return [item for item in self.items if item.get("taskUUID") == uuid]
@@ -134,6 +139,7 @@ class Socket:
         self.loss: Loss | None = None
         self.lost_at = math.nan
         self.said_at = math.nan  # the last message of ours
+        self.before_greeting: list[str] = []  # codes of errors before the greeting
         self._greeted = 0
 
     async def send(self, *tasks: dict[str, Any]) -> bool:
@@ -174,7 +180,13 @@ class Socket:
         start = len(self.frames)
         await self._send(wire.authentication(key, session))
         await self.listen(self._bench.pace.answer, lambda: self._greeting(start).place >= 0)
+        error = self._greeting(start).error
+        if error is not None and error.task_type != "authentication":
+            # It may be about something else, with the reply behind it.
+            await self.listen(self._bench.pace.quiet, lambda: self._greeting(start).accepted)
         greeting = self._greeting(start)
+        early = self.frames[start : max(start, greeting.place)] if greeting.accepted else []
+        self.before_greeting = [error.code for seen in early for error in seen.errors]
         self._greeted = max(start, greeting.place + 1)
         return greeting
 
@@ -184,6 +196,7 @@ class Socket:
                 uuid = item.get("connectionSessionUUID")
                 if item.get("taskType") == "authentication" and isinstance(uuid, str):
                     return Greeting(session=uuid, place=place)
+        for place, seen in enumerate(self.frames[start:], start):
             for error in seen.errors:
                 if error.task_type == "authentication" or error.task_uuid is None:
                     return Greeting(error=error, place=place)

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from runware_ws.probe import sessions, tasks
+from runware_ws.probe import sessions, tasks, unknown
 from runware_ws.probe.lab import Pace
 from runware_ws.probe.verdict import Experiment, Lab, Question, Verdict
 
@@ -35,6 +35,13 @@ QUESTIONS: tuple[Question[Any], ...] = (
         sessions.judge_resume,
     ),
     Question(
+        "before-auth",
+        "Does an error come before the reply to the authentication?",
+        ("nothing", "errors"),
+        sessions.HELLO,
+        sessions.judge_early,
+    ),
+    Question(
         "unknown-session",
         "What comes for a session that never existed?",
         _RESUMES,
@@ -54,6 +61,27 @@ QUESTIONS: tuple[Question[Any], ...] = (
         ("errors", "error", "error-list", "legacy", "closed"),
         tasks.BAD_TASK,
         tasks.judge_bad_task,
+    ),
+    Question(
+        "unknown-poll",
+        "What does getResponse answer of an id that nobody used?",
+        ("error", "empty", "silence"),
+        unknown.UNKNOWN,
+        unknown.judge_unknown_poll,
+    ),
+    Question(
+        "unknown-details",
+        "What does getTaskDetails answer of an id that nobody used?",
+        ("error", "empty", "silence"),
+        unknown.UNKNOWN,
+        unknown.judge_unknown_details,
+    ),
+    Question(
+        "answers-joined",
+        "Are the questions of one message answered in one frame?",
+        ("separate", "together", "silence"),
+        unknown.UNKNOWN,
+        unknown.judge_joined,
     ),
     Question(
         "buffer",
@@ -159,6 +187,48 @@ QUESTIONS: tuple[Question[Any], ...] = (
         ("many", "always", "never"),
         tasks.SEVERAL,
         tasks.judge_result_index,
+    ),
+    Question(
+        "sync-note",
+        "Is a sync task told to be in the works?",
+        ("none", "noted"),
+        tasks.SEVERAL,
+        tasks.judge_note,
+    ),
+    Question(
+        "archive-array",
+        "Does the archive list the whole array that a task was sent in?",
+        ("alone", "listed"),
+        tasks.SEVERAL,
+        tasks.judge_array,
+    ),
+    Question(
+        "archive-fields",
+        "Has an archived result the fields of the pushed one?",
+        ("same", "more", "fewer"),
+        tasks.SEVERAL,
+        tasks.judge_archive_fields,
+    ),
+    Question(
+        "receipt",
+        "What does the acknowledgement of an async task have?",
+        ("bare", "more", "none"),
+        unknown.COPY,
+        unknown.judge_receipt,
+    ),
+    Question(
+        "poll-running",
+        "What does getResponse say of an async task that runs?",
+        ("processing", "not-found", "empty", "silence"),
+        unknown.COPY,
+        unknown.judge_poll_running,
+    ),
+    Question(
+        "copy-running",
+        "What becomes of the archive when a running task is sent again?",
+        ("answer-kept", "refusal-kept", "not-refused"),
+        unknown.COPY,
+        unknown.judge_copy,
     ),
     Question(
         "stream",

@@ -31,20 +31,30 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """``pong``: seconds until the ping was answered; ``resume``: what a resume got."""
+    """``pong``: seconds until the ping was answered; ``resume``: what a resume got.
+
+    ``early``: the codes of errors that came before the first reply.
+    """
 
     pong: float | None
     resume: str
+    early: list[str]
 
 
 async def _hello(bench: Bench) -> Hello:
     async with bench.signed_in() as (first, session):
         pong = await first.ping()
     async with bench.socket() as second:
-        return Hello(pong, (await second.authenticate(session)).against(session))
+        resume = (await second.authenticate(session)).against(session)
+        return Hello(pong, resume, first.before_greeting)
 
 
 HELLO = Experiment("hello", _hello, lambda pace: 3 * pace.answer)
+
+
+def judge_early(facts: Hello) -> Verdict:
+    """Does an error come before the reply to the authentication?"""
+    return Verdict("errors", ", ".join(facts.early)) if facts.early else Verdict("nothing")
 
 
 def judge_ping(facts: Hello) -> Verdict:

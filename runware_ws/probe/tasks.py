@@ -3,44 +3,74 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from runware_ws.classify import Loss
 from runware_ws.models import WireError
-from runware_ws.probe.lab import Bench, Muddle, Socket, has_output, long_task, short_task
+from runware_ws.probe.lab import Bench, Muddle, Seen, Socket, has_output, long_task, short_task
 from runware_ws.probe.verdict import Experiment, Verdict, unclear
 
-__all__ = ["BAD_KEY", "BAD_TASK", "QUESTIONS", "REGISTRATION", "REPEAT", "SEVERAL", "STREAM"]
+__all__ = [
+    "BAD_KEY",
+    "BAD_TASK",
+    "QUESTIONS",
+    "REGISTRATION",
+    "REPEAT",
+    "SEVERAL",
+    "STREAM",
+    "Reply",
+    "ask",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a question about a task: ``item`` or ``error``; neither: none came."""
+    """The answer to a question about a task: ``item`` or ``error``; neither: none came.
+
+    ``empty``: an answer without anything in it came, which names nobody.
+    """
 
     item: dict[str, Any] | None = None
     error: WireError | None = None
+    empty: bool = False
 
     @property
     def words(self) -> str:
         """The answer in short."""
         if self.error is not None:
             return self.error.code
+        if self.empty:
+            return "an empty answer"
         if self.item is None:
             return "silence"
         return f"status {self.item['status']!r}" if "status" in self.item else "an answer"
 
 
-async def _ask(socket: Socket, kind: str, uuid: str, limit: float) -> Reply:
-    """Ask about a task. Its own result, which may come in between, is no answer."""
+async def ask(
+    socket: Socket,
+    kind: str,
+    uuid: str,
+    limit: float,
+    receipts: Sequence[dict[str, Any]] = (),
+) -> Reply:
+    """Ask about a task. Its own result, which may come in between, is no answer.
+
+    Nor is a copy of one of its ``receipts``.
+    """
     done = bool(socket.results(uuid))
     start = len(socket.frames)
     await socket.send({"taskType": kind, "taskUUID": uuid})
 
     def answer() -> Reply:
         for seen in socket.frames[start:]:
+            if seen.is_empty:
+                return Reply(empty=True)
             for item in seen.of(uuid):
+                if item in receipts:
+                    continue
                 if kind == "getTaskDetails":
                     mine = item.get("taskType") == kind
                 else:
@@ -84,15 +114,15 @@ async def _questions(bench: Bench) -> Questions:
         refusal = socket.error_of(uuid)
         if refusal is not None:
             raise Muddle(f"the server refuses the task: {refusal.code}")
-        poll_running = await _ask(socket, "getResponse", uuid, pace.answer)
-        details_running = await _ask(socket, "getTaskDetails", uuid, pace.answer)
+        poll_running = await ask(socket, "getResponse", uuid, pace.answer)
+        details_running = await ask(socket, "getTaskDetails", uuid, pace.answer)
         ran = not socket.results(uuid)
         await bench.result(socket, uuid, start=len(socket.frames))
         done = bench.now()
-        poll_done = await _ask(socket, "getResponse", uuid, pace.answer)
+        poll_done = await ask(socket, "getResponse", uuid, pace.answer)
         while True:
-            details_done = await _ask(socket, "getTaskDetails", uuid, pace.answer)
-            if details_done.error is None or bench.now() - done > pace.answer:
+            details_done = await ask(socket, "getTaskDetails", uuid, pace.answer)
+            if details_done.item is not None or bench.now() - done > pace.answer:
                 break
             await socket.listen(pace.step)
         return Questions(
@@ -106,8 +136,9 @@ QUESTIONS = Experiment("questions", _questions, lambda pace: 8 * pace.answer + p
 def judge_poll(facts: Questions) -> Verdict:
     """Does getResponse answer for a sync task?"""
     running = f"while it ran: {facts.poll_running.words}" if facts.ran else ""
-    if facts.poll_done.error is not None:
-        return Verdict("refused", ", ".join(filter(None, (facts.poll_done.error.code, running))))
+    done = facts.poll_done
+    if done.error is not None or done.empty:
+        return Verdict("refused", ", ".join(filter(None, (done.words, running))))
     if facts.poll_done.item is None:
         return Verdict("silence", running)
     return Verdict("answers", running)
@@ -118,8 +149,8 @@ def judge_details_running(facts: Questions) -> Verdict:
     if not facts.ran:
         return unclear("the task ended too soon")
     reply = facts.details_running
-    if reply.error is not None:
-        return Verdict("not-found", reply.error.code)
+    if reply.error is not None or reply.empty:
+        return Verdict("not-found", reply.words)
     if reply.item is None:
         return Verdict("silence")
     return Verdict("processing", reply.words)
@@ -128,8 +159,8 @@ def judge_details_running(facts: Questions) -> Verdict:
 def judge_details_done(facts: Questions) -> Verdict:
     """What does getTaskDetails say of a task that has ended?"""
     reply = facts.details_done
-    if reply.error is not None:
-        return Verdict("not-found", reply.error.code)
+    if reply.error is not None or reply.empty:
+        return Verdict("not-found", reply.words)
     if reply.item is None:
         return Verdict("silence")
     whole = "with the response" if reply.item.get("response") else "without a response"
@@ -169,14 +200,16 @@ async def _registration(bench: Bench) -> Registration:
 
 
 async def _ask_by_status(socket: Socket, uuid: str, limit: float) -> Reply:
-    """Poll an async task; the acknowledgement, which carries no status, is no answer."""
+    """Poll an async task; the acknowledgement is no answer, whatever fields it has."""
     start = len(socket.frames)
     await socket.send({"taskType": "getResponse", "taskUUID": uuid})
 
     def answer() -> Reply:
         for seen in socket.frames[start:]:
+            if seen.is_empty:
+                return Reply(empty=True)
             for item in seen.of(uuid):
-                if "status" in item or has_output(item):
+                if item.get("status") in _TOLD or has_output(item):
                     return Reply(item=item)
             error = seen.error_of(uuid)
             if error is not None:
@@ -187,8 +220,13 @@ async def _ask_by_status(socket: Socket, uuid: str, limit: float) -> Reply:
     return answer()
 
 
+_TOLD = ("processing", "success", "error")
+"""What a poll says of a task; an acknowledgement may have another word."""
+
+
 def _acknowledged(socket: Socket, uuid: str) -> bool:
-    return any("status" not in item for seen in socket.frames for item in seen.of(uuid))
+    items = [item for seen in socket.frames for item in seen.of(uuid)]
+    return any(item.get("status") not in _TOLD and not has_output(item) for item in items)
 
 
 REGISTRATION = Experiment("registration", _registration, lambda pace: 4 * pace.answer, short=1)
@@ -278,12 +316,16 @@ def judge_repeat_later(facts: Repeat) -> Verdict:
 class Several:
     """Two results of one task, and one of another.
 
-    ``frames``: how many results of the first each frame held.
+    ``frames``: how many results of the first each frame held. ``notes``: what the server said of
+    the tasks before. ``listed``: the archive's entry of the other. ``pushed``: its result.
     """
 
     frames: list[int]
     indexes: list[Any]
     lone_index: bool
+    notes: list[str]
+    listed: Reply
+    pushed: dict[str, Any]
 
 
 async def _several(bench: Bench) -> Several:
@@ -298,15 +340,30 @@ async def _several(bench: Bench) -> Several:
         if not await socket.listen(bench.pace.task, complete):
             error = socket.error_of(uuid) or socket.error_of(other)
             raise Muddle("not all results came" + (f": {error.code}" if error else ""))
+        told = [item for seen in socket.frames for item in (*seen.of(uuid), *seen.of(other))]
+        notes = [str(item.get("status")) for item in told if not has_output(item)]
         frames = [len([i for i in seen.of(uuid) if has_output(i)]) for seen in socket.frames]
         return Several(
             [count for count in frames if count],
             [item.get("resultIndex") for item in socket.results(uuid)],
             any("resultIndex" in item for item in socket.results(other)),
+            notes,
+            await _archived(bench, socket, other),
+            socket.results(other)[0],
         )
 
 
-SEVERAL = Experiment("several", _several, lambda pace: pace.answer + pace.task, short=3)
+async def _archived(bench: Bench, socket: Socket, uuid: str) -> Reply:
+    """The archive's entry of a task that has ended, once it is there."""
+    began, pace = bench.now(), bench.pace
+    while True:
+        reply = await ask(socket, "getTaskDetails", uuid, pace.answer)
+        if reply.item is not None or bench.now() - began > pace.answer:
+            return reply
+        await socket.listen(pace.step)
+
+
+SEVERAL = Experiment("several", _several, lambda pace: 3 * pace.answer + pace.task, short=3)
 
 
 def judge_results_framing(facts: Several) -> Verdict:
@@ -324,6 +381,40 @@ def judge_result_index(facts: Several) -> Verdict:
     if None in facts.indexes:
         return unclear(told)
     return Verdict("always" if facts.lone_index else "many", told)
+
+
+def judge_note(facts: Several) -> Verdict:
+    """Is a sync task told to be in the works?"""
+    if not facts.notes:
+        return Verdict("none")
+    return Verdict("noted", f"{len(facts.notes)} times, status {facts.notes[0]!r}")
+
+
+def judge_array(facts: Several) -> Verdict:
+    """Does the archive list the whole array that a task was sent in?"""
+    entry = facts.listed.item
+    if entry is None:
+        return unclear(f"the archive does not know the task: {facts.listed.words}")
+    asked: object = entry.get("request")
+    others = len(cast("list[object]", asked)) - 1 if isinstance(asked, list) else 0
+    return Verdict("listed", f"with {others} more") if others > 0 else Verdict("alone")
+
+
+def judge_archive_fields(facts: Several) -> Verdict:
+    """Has an archived result the fields of the pushed one?"""
+    entry = facts.listed.item
+    if entry is None:
+        return unclear(f"the archive does not know the task: {facts.listed.words}")
+    kept: object = entry.get("response")
+    listing = Seen(0.0, cast("dict[str, Any]", kept)) if isinstance(kept, dict) else Seen(0.0, {})
+    mine = listing.of(str(facts.pushed["taskUUID"]))
+    if not mine:
+        return unclear("its entry has no result")
+    more = sorted(set(mine[0]) - set(facts.pushed))
+    fewer = sorted(set(facts.pushed) - set(mine[0]))
+    if more:
+        return Verdict("more", ", ".join(more))
+    return Verdict("fewer", ", ".join(fewer)) if fewer else Verdict("same")
 
 
 # A stream

@@ -89,6 +89,39 @@ CHOICES: list[tuple[str, str, dict[str, Any], str]] = [
     ("running-task", "lost", {"buffer_seconds": 0.0}, "'new'"),
     ("stream", "deltas", {"stream_over_socket": "deltas"}, ""),
     ("stream", "whole", {"stream_over_socket": "whole"}, ""),
+    ("before-auth", "nothing", {"before_auth": None}, ""),
+    ("before-auth", "errors", {"before_auth": "insufficientCredits"}, "insufficientCredits"),
+    ("resume", "same", {"before_auth": "insufficientCredits"}, ""),
+    ("unknown-poll", "error", {"poll_unknown": "error"}, "the question's type"),
+    ("unknown-poll", "error", {"answer_type": "task"}, "the type textInference"),
+    ("unknown-poll", "error", {"answer_type": "none"}, "no type"),
+    ("unknown-poll", "empty", {"poll_unknown": "empty"}, "nobody"),
+    ("unknown-details", "error", {"details_unknown": "error"}, "the question's type"),
+    ("unknown-details", "empty", {"details_unknown": "empty"}, "nobody"),
+    ("answers-joined", "separate", {"answers_joined": False}, ""),
+    ("answers-joined", "together", {"answers_joined": True}, ""),
+    ("answers-joined", "together", {"answers_joined": True, "details_unknown": "empty"}, ""),
+    ("sync-note", "none", {"sync_notes": False}, ""),
+    ("sync-note", "noted", {"sync_notes": True}, "2 times, status 'processing'"),
+    ("archive-array", "alone", {"archive_array": False}, ""),
+    ("archive-array", "listed", {"archive_array": True}, "with 1 more"),
+    ("archive-fields", "same", {"archive_field": None}, ""),
+    ("archive-fields", "more", {"archive_field": "createdAt"}, "createdAt"),
+    ("archive-fields", "same", {"archive_lag": 3.0}, ""),
+    ("details-done", "archived", {"archive_lag": 3.0}, "3."),
+    ("details-running", "not-found", {"details_unknown": "empty"}, "an empty answer"),
+    ("poll-sync", "refused", {"poll_sync_tasks": False, "poll_unknown": "empty"}, "empty"),
+    ("registration", "at-once", {"ack_fields": "status"}, "acknowledged"),
+    ("receipt", "bare", {"ack_fields": "bare"}, ""),
+    ("receipt", "more", {"ack_fields": "status"}, "status"),
+    ("receipt", "more", {"ack_fields": "all", "ack_copies": 2}, "status; it came 2 times"),
+    ("poll-running", "processing", {"poll_running": "processing"}, "status 'processing'"),
+    ("poll-running", "not-found", {"poll_running": "unknown"}, "taskFailedOrNotFound"),
+    ("poll-running", "empty", {"poll_running": "empty"}, "nobody"),
+    ("copy-running", "answer-kept", {"archive_keeps": "nothing"}, "taskNotFound"),
+    ("copy-running", "answer-kept", {"archive_keeps": "while-running"}, "an answer"),
+    ("copy-running", "refusal-kept", {"archive_keeps": "for-good"}, "an answer"),
+    ("copy-running", "not-refused", {"repeated_uuid": "result"}, ""),
     ("ping", "pong", {}, "ms"),
     ("resume", "same", {}, ""),
 ]
@@ -127,6 +160,14 @@ def test_every_option_that_can_be_asked_for_is_tried() -> None:
         "buffer_acks",  # the client does not need acknowledgements
         "dying_window",  # part of the question replay-cut
         "dying_requests",  # a race: no single sample would answer it
+        "dying_delay",
+        "unregistered_copies",  # another
+        "max_sent_bytes",  # a size
+        "poll_error_type",  # needs a task that fails while it runs
+        # A question that fails is seen in the verdicts of all that use it.
+        "failing_question",
+        "question_error",
+        "question_error_typed",
         "max_frame_bytes",  # a size; asking would cost a large upload
         "poll_errors",  # needs a task that fails while it runs
         "shuffle",  # order carries no meaning anyway
