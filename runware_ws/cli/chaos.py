@@ -26,7 +26,9 @@ __all__ = ["run_chaos"]
 
 _BACKOFF = 0.5
 """The longest first redial, seconds: what one cut may cost beyond twice the calm latency."""
-_COUNTS = ("attempted", "answered", "lost", "duplicated", "unexpected", "unknown", "refused")
+_COUNTS = (
+    *("attempted", "answered", "lost", "duplicated", "unexpected", "unknown", "untold", "refused"),
+)
 _BAD = frozenset({"lost", "duplicated", "unexpected", "unknown"})
 
 
@@ -52,8 +54,8 @@ def run_chaos(
 
     ``choices``: run each fault once for every row of :func:`choice_rows`, so over all that the
     server may do where nobody can know. The code is 0 only if nothing was lost, run twice,
-    delivered twice or wrong, nothing is unknown or hangs, every fault struck, and tasks and memory
-    are back at the baseline.
+    delivered twice or wrong, nothing hangs or is unknown that the server could tell, every fault
+    struck, and tasks and memory are back at the baseline.
     """
     rows = choice_rows() if choices else choice_rows()[:1]
     jobs = [_Job(fault, choose(row), differing(row)) for fault in faults for row in rows]

@@ -7,13 +7,14 @@ import secrets
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 
-from runware_ws import AuthenticationError, Client, Outcome, OutcomeUnknown, TextInference
+from runware_ws import AuthenticationError, Client, Outcome, RunwareError, TextInference
+from runware_ws._history import Breach, Ended, Executed, of_outputs, verdict
 from runware_ws.cli.chaos_faults import Fault
 from runware_ws.emulator import EmulatorOptions, EmulatorProcess, expected_text
 
@@ -49,10 +50,12 @@ class ChaosPace:
 class ChaosTally:
     """What became of the tasks under one fault.
 
-    ``lost``: ended without an answer although the server had run them (those of a revoked key do
+    ``lost``: ended without an answer although the server could tell it (those of a revoked key do
     not count). ``duplicated``: run twice, or an item delivered twice. ``unexpected``: wrong
-    answers, other exceptions than the fault allows, items for nobody, a dial loop. ``unknown``:
-    ended with ``OutcomeUnknown``. ``refused``: ended with ``AuthenticationError`` under a fault
+    answers, other exceptions than the fault allows, items for nobody, a dial loop, words that are
+    not true. ``unknown``: ended without an answer, and the server never had them, or has none for
+    them yet: they should have been sent again. ``untold``: ended so, and the server ran them and
+    tells nobody. ``refused``: ended with ``AuthenticationError`` under a fault
     that must end so. ``hung``: never ended. ``latencies``: seconds, of the answered ones.
     ``idle_tasks`` and ``idle_blocks`` are what the idle client had more of after the run than
     before, ``kept_tasks`` and ``kept_blocks`` what stayed after it was closed.
@@ -65,6 +68,7 @@ class ChaosTally:
     duplicated: int = 0
     unexpected: int = 0
     unknown: int = 0
+    untold: int = 0
     refused: int = 0
     hung: int = 0
     reconnects: int = 0
@@ -86,7 +90,7 @@ class ChaosTally:
             for name in ("lost", "duplicated", "unexpected", "unknown", "hung")
             if getattr(self, name)
         ]
-        open_ends = self.attempted - self.answered - self.refused
+        open_ends = self.attempted - self.answered - self.refused - self.untold
         if open_ends and not found:
             found.append(f"{open_ends} without an end")
         idle = [name for name in self.fault.proof if not self.counters.get(name)]
@@ -129,12 +133,19 @@ def _question(number: int) -> TextInference:
     )
 
 
+def _wanted(task: TextInference) -> list[str]:
+    prompt = task.messages[-1].content
+    return [
+        expected_text(prompt, task.task_uuid, index) for index in range(task.number_results or 1)
+    ]
+
+
 class _ChaosRun:
     """The tally while it grows."""
 
     def __init__(self, fault: Fault) -> None:
         self.tally = ChaosTally(fault)
-        self.unanswered: list[str] = []
+        self._unanswered: dict[str, tuple[TextInference, RunwareError]] = {}
         self._started: list[float] = []
 
     def questions(self, tasks: int) -> Iterator[TextInference]:
@@ -151,35 +162,59 @@ class _ChaosRun:
         tally.answered += 1
         tally.recovered_by[outcome.result.recovered_by.value] += 1
         tally.latencies.append(anyio.current_time() - self._started[outcome.index])
-        prompt = task.messages[-1].content
-        wanted = [
-            expected_text(prompt, task.task_uuid, index)
-            for index in range(task.number_results or 1)
-        ]
         came = [str(item.text) for item in outcome.result.items]
-        if sorted(came) != sorted(wanted):
-            doubled = set(came) == set(wanted)
-            tally.duplicated += doubled
-            tally.unexpected += not doubled
+        wanted = _wanted(task)
+        found = [breach for breach, _ in of_outputs(wanted, came)]
+        if not found and len(came) < len(wanted):
+            found = [Breach.WRONG]
+        self._count(found)
+        if found:
             tally.note(f"{task.task_uuid}: {len(came)} items {came}, not {wanted}")
 
     def _without_answer(self, outcome: Outcome[TextInference]) -> None:
-        tally, error = self.tally, outcome.error
-        if tally.fault.ends_client and isinstance(error, AuthenticationError):
-            tally.refused += 1
+        error = outcome.error
+        if self.tally.fault.ends_client and isinstance(error, AuthenticationError):
+            self.tally.refused += 1
             return
-        self.unanswered.append(outcome.task.task_uuid)
-        if isinstance(error, OutcomeUnknown):
-            tally.unknown += 1
-        else:
-            tally.unexpected += 1
-        tally.note(f"{outcome.task.task_uuid}: {type(error).__name__}: {error}")
+        if error is not None:
+            self._unanswered[outcome.task.task_uuid] = (outcome.task, error)
+            self.tally.note(f"{outcome.task.task_uuid}: {type(error).__name__}: {error}")
+
+    def _count(self, breaches: Iterable[Breach]) -> None:
+        for breach in breaches:
+            if breach is Breach.LOST:
+                self.tally.lost += 1
+            elif breach is Breach.DELIVERED_TWICE:
+                self.tally.duplicated += 1
+            elif breach is not Breach.RUN_TWICE:  # the server counts these for all tasks
+                self.tally.unexpected += 1
+
+    async def _judge_unanswered(self, emulator: EmulatorProcess) -> None:
+        """The server says what it did to them, and whether it would tell."""
+        ran = await emulator.executions(self._unanswered)
+        tellable = await emulator.tellable(self._unanswered)
+        for uuid, (task, error) in self._unanswered.items():
+            wanted = tuple(_wanted(task))
+            executed = Executed(
+                runs=ran[uuid],
+                outputs=wanted if ran[uuid] else (),
+                expected=len(wanted),
+                received=ran[uuid] > 0,
+                tellable=tellable[uuid],
+            )
+            found = verdict(executed, Ended(uuid, error=error))
+            self._count(each.breach for each in found)
+            for each in found:
+                self.tally.note(f"{uuid}: {each.breach}: {each.words}")
+            if not found and ran[uuid]:
+                self.tally.untold += 1
+            elif not found:
+                self.tally.unknown += 1
 
     async def judge(self, client: Client, emulator: EmulatorProcess) -> None:
         """What only the server knows, and the client's counters of odd things."""
         tally, theirs, ours = self.tally, await emulator.stats(), client.stats()
-        ran = await emulator.executions(self.unanswered)
-        tally.lost = sum(count > 0 for count in ran.values())
+        await self._judge_unanswered(emulator)
         tally.duplicated += theirs["executed_twice"]
         tally.reconnects = ours.reconnects
         tally.hung = ours.pending

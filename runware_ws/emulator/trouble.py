@@ -18,8 +18,8 @@ __all__ = ["Asked", "QuestionFault", "Trouble"]
 Asked: TypeAlias = Literal["getResponse", "getTaskDetails"]
 Trickle: TypeAlias = Literal["pings", "bytes"]
 
-_ENDLESS = b"\x81\x7f" + (1 << 30).to_bytes(8, "big")
-"""The head of a text frame of a gigabyte."""
+_ENDLESS = b"\x81\x7f" + (1 << 24).to_bytes(8, "big")
+"""The head of a text frame of 16 MiB, which clients take."""
 
 
 @dataclass(frozen=True, slots=True)

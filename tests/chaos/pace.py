@@ -9,11 +9,11 @@ from runware_ws.cli.chaos_run import ChaosPace
 QUICK = ChaosPace(
     latency="20ms-120ms",
     pause=0.2,
-    timeout=20.0,
+    timeout=12.0,
     patience=60.0,
     client={
         "replay_grace": 0.1,
-        "resend_after": 0.1,
+        "resend_after": 0.3,
         "poll_first": 0.05,
         "backoff": tenacity.wait_random(0, 0.1),
         "proxy": None,
