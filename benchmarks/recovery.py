@@ -89,10 +89,10 @@ async def lost(*, early: bool, learned: bool) -> Round:
             await _learn(client)
 
         async def strike() -> None:
-            await anyio.sleep(0.2)
-            await emulator.order("cut")
+            await anyio.sleep(0.3)
+            await emulator.order("heal", "cut")
 
-        await emulator.order("drop-requests=1")
+        await emulator.order("drop-requests")
         done = await _asked(client, emulator, TASKS, strike)
         if (await emulator.stats())["lost_requests"] < TASKS:
             raise RuntimeError("not all requests were lost: the machine is too busy")
@@ -141,9 +141,12 @@ ROWS: dict[str, list[tuple[str, Callable[[], Coroutine[Any, Any, Round]]]]] = {
     "copies": [
         ("100 running, session forgotten", lambda: copies(early=False, learned=False)),
         ("the same, `resend_early`", lambda: copies(early=True, learned=False)),
-        ("the same, durations learned", lambda: copies(early=False, learned=True)),
+        (
+            "100 running, session forgotten, durations learned",
+            lambda: copies(early=False, learned=True),
+        ),
     ],
-    "blackhole": [("200 in flight, black hole", blackhole)],
+    "blackhole": [("200 in flight, black hole that pings", blackhole)],
 }
 
 

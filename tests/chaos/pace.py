@@ -9,7 +9,7 @@ from runware_ws.cli.chaos_run import ChaosPace
 QUICK = ChaosPace(
     latency="20ms-120ms",
     pause=0.2,
-    timeout=12.0,
+    timeout=16.0,
     patience=60.0,
     client={
         "replay_grace": 0.1,

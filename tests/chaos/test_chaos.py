@@ -65,12 +65,17 @@ _OTHER_LOOPS = [
 @pytest.mark.anyio
 @pytest.mark.parametrize(("anyio_backend", "fault", "row"), [*_deal(), *_OTHER_LOOPS])
 async def test_the_promise_is_kept(anyio_backend: Any, fault: Fault, row: dict[str, Any]) -> None:
+    mute = row["failing_question"] == "getTaskDetails"
+    # Where the archive never answers, many wait for their deadlines: fewer tasks, then.
+    tasks = 2 * CONCURRENCY if mute else TASKS
     tally = await run_fault(
-        fault, tasks=TASKS, concurrency=CONCURRENCY, pace=QUICK, options=choose(row)
+        fault, tasks=tasks, concurrency=CONCURRENCY, pace=QUICK, options=choose(row)
     )
     assert tally.complaints == [], (differing(row), tally.problems, tally.counters)
     assert tally.clean
-    assert tally.attempted == TASKS
+    assert tally.attempted == tasks
+    # Only a server without a word about it leaves a task unknown.
+    assert not tally.untold or mute or row["archive_keeps"] == "for-good", tally.problems
 
 
 # The run would notice
