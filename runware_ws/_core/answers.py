@@ -128,7 +128,7 @@ class Answers:
             for item in items:
                 self._stray(record.uuid, item, now)
             return
-        # A poll's results have a status (documented); and those of an ``async`` task are not pushed.
+        # A poll tells a status (documented), and results of an ``async`` task are not pushed.
         polled = record.ladder.polls > 0 and (record.delivery == "async" or "status" in items[0])
         if polled:
             record.told()
