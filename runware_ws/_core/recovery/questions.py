@@ -8,10 +8,10 @@ from runware_ws._core import wire
 from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 
-__all__ = ["Questions"]
+__all__ = ["OpenQuestions"]
 
 
-class Questions:
+class OpenQuestions:
     """At most one question about each task is due or open. ``window``: so many may be open."""
 
     def __init__(self, window: int) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame
-from runware_ws._core.recovery.questions import Questions
+from runware_ws._core.recovery.questions import OpenQuestions
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.recovery.resending import overdue_at, resend_at
 from runware_ws._core.recovery.words import Meant, meant
@@ -60,7 +60,7 @@ class Recovery:
         self._table = table
         self.replay = Replay(out)
         self.schedule = Schedule(lambda record: record.ladder.next_at)
-        self.questions = Questions(self._options.question_window)
+        self.questions = OpenQuestions(self._options.question_window)
         self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
         self.ready = False
         self._resumed = False
