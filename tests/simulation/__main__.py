@@ -23,6 +23,8 @@ def _describe(scenario: Scenario) -> str:
         f"key       {scenario.key}; latency {scenario.latency} s; "
         f"{'quick' if scenario.quick_backoff else 'default'} backoff",
     ]
+    if scenario.small:
+        lines.append(f"small     {scenario.small}")
     lines += [f"task      {plan}" for action in scenario.actions for plan in action.plans]
     return "\n".join(lines)
 

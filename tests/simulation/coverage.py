@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.simulation.small import SMALL
+
 __all__ = ["MUST_HAPPEN", "missing", "table"]
 
 OVER_HTTP = (
@@ -205,6 +207,8 @@ MUST_HAPPEN = (
     "event: MalformedFrame",
     "event: ServerNotice",
     "event: PeerSuspected",
+    # The client, in pieces.
+    *(f"small: {key}" for key in SMALL),
 )
 
 

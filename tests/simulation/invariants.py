@@ -16,6 +16,7 @@ from runware_ws import events
 from runware_ws._core.effects import Effect, Emit, Frame, Resolve, Todo
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._io import feed
 from runware_ws._io.driver import Driver
 from runware_ws.classify import Loss
 from runware_ws.config import Config
@@ -464,6 +465,11 @@ class Watch:
             f"I9: {sizes['claims']} claims keep {held} bytes of {config.claim_bytes}",
         )
         self.check(bool(held) or not table.claims.size, "I9: no claims, and they have a size")
+        for reader in cast("Any", self.driver.feed)._streams:
+            waits = kept(reader._events)
+            self.check(
+                waits <= max(feed.MOST_BYTES, LONG), f"I9: events of {waits} bytes wait for one"
+            )
         admitted = sum(record.size for record in live if record.state is not TaskState.WAITING)
         self.check(admitted == sizes["in_flight_bytes"], "I9: bytes in flight do not add up")
 

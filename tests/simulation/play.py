@@ -32,6 +32,7 @@ from tests.simulation.program import Program, Tasks
 from tests.simulation.readers import Readers
 from tests.simulation.scenario import CALM, Action, Scenario
 from tests.simulation.server import Server
+from tests.simulation.small import patched
 from tests.simulation.story import START, Story, short
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Wire
@@ -52,6 +53,11 @@ class Report:
 
 def play(scenario: Scenario) -> Report:
     """Run it."""
+    with patched(scenario.small):
+        return _play(scenario)
+
+
+def _play(scenario: Scenario) -> Report:
     loop = VirtualLoop(START)
     stage = _Stage(scenario, loop)
     problems: list[str] = []
@@ -168,6 +174,9 @@ class _Stage:
 
     async def main(self) -> None:
         """Actions and faults, then calm, then the end."""
+        for key, value in self.scenario.small.items():
+            self.story.tell("small", f"{key} = {value}")
+            self.story.count(f"small: {key}")
         self.client = Client(
             URL,
             api_key=self.keys.given(self.scenario.key),

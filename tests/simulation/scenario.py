@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from tests.simulation.small import draw_small
 from tests.simulation.streams import draw_stream
 from tests.simulation.traits import STRAYS, TROUBLE, Plan, Traits, draw_traits
 
@@ -77,6 +78,8 @@ class Scenario:
     quick_backoff: bool = False
     latency: float = 0.02
     plans: dict[str, Plan] = field(default_factory=dict[str, Plan])
+    small: dict[str, int] = field(default_factory=dict[str, int])
+    """Constants of the client that are small in this run."""
 
     @property
     def suspends(self) -> bool:
@@ -369,6 +372,7 @@ def _bounds(seed: int) -> dict[str, Any]:
     return {
         "claim_bytes": rng.choice((400, 3_000, *(1 << 24,) * 4)),
         "max_in_flight_bytes": rng.choice((600, 1 << 28, 1 << 28)),
+        "max_posts": rng.choice((1, 2, 1_000, 1_000)),
     }
 
 
@@ -417,4 +421,5 @@ def draw(seed: int, *, without: Collection[str] = ()) -> Scenario:
         quick_backoff=rng.random() < 0.5,
         latency=rng.choice((0.0, 0.01, 0.05, 0.2)),
         plans={plan.uuid: plan for action in actions for plan in action.plans},
+        small=draw_small(seed, without=without),
     )

@@ -1,6 +1,6 @@
 """Makes a failing run small: leaves out actions and faults while the same invariant breaks.
 
-Then the server's traits: those that are left are needed.
+Then the server's traits and the small constants: those that are left are needed.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ def shrink(scenario: Scenario, kind: str, *, budget: int = 400) -> tuple[Scenari
 def _plainest(scenario: Scenario, breaks: Callable[[Scenario], bool]) -> Scenario:
     for traits in plainer(scenario.traits):
         candidate = replace(scenario, traits=traits)
+        if breaks(candidate):
+            return _plainest(candidate, breaks)
+    for key in scenario.small:
+        small = {name: value for name, value in scenario.small.items() if name != key}
+        candidate = replace(scenario, small=small)
         if breaks(candidate):
             return _plainest(candidate, breaks)
     return scenario

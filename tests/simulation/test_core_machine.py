@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from contextlib import ExitStack
 from typing import Any
-from unittest.mock import patch
 
 import orjson
 from hypothesis import HealthCheck, settings
@@ -13,9 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from runware_ws._core.core import SessionCore
 from runware_ws._core.effects import Authenticate, Close, Effect, Emit, Open, Resolve
-from runware_ws._core.recovery import recovery
 from runware_ws._core.states import ConnectionState, TaskState
-from runware_ws._core.tasks import schedule
 from runware_ws._core.tasks.durations import Durations
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.classify import Loss, LossKind
@@ -23,6 +21,7 @@ from runware_ws.config import Config
 from runware_ws.errors import RunwareError
 from runware_ws.events import Closed, Connected, Dialing, Disconnected, Event
 from tests.core.bench import uuid_of
+from tests.simulation.small import SMALL, patched
 
 NUMBERS = st.integers(min_value=0, max_value=11)
 CODES = st.one_of(
@@ -390,18 +389,16 @@ class CoreMachine(RuleBasedStateMachine):
 
 
 class CoreMachineInPieces(CoreMachine):
-    """The same core, that looks at two tasks at a time instead of a thousand."""
+    """The same core with the smallest constants: it looks at one task at a time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._patches = [patch.object(module, "TURN", 2) for module in (recovery, schedule)]
-        for each in self._patches:
-            each.start()
+        self._small = ExitStack()
+        self._small.enter_context(patched({key: each.values[0] for key, each in SMALL.items()}))
 
     def teardown(self) -> None:
-        for each in self._patches:
-            each.stop()
-        super().teardown()
+        with self._small:
+            super().teardown()
 
 
 _SETTINGS = settings(

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from runware_ws import Delta
-from runware_ws._core import answers
+from runware_ws._core import answers, wire
 from runware_ws._core.connection import liveness
 from runware_ws._core.core import SessionCore
 from runware_ws._core.states import ConnectionState
@@ -224,7 +224,10 @@ def _claims_give_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def _claims_have_no_weight(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("runware_ws._core.wire.weight", lambda _item, _most: 0)
+    def nothing(_item: Any, _most: int) -> int:
+        return 0
+
+    patch.setattr(wire, "weight", nothing)
 
 
 def _nothing(_patch: pytest.MonkeyPatch) -> None:

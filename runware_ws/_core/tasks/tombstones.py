@@ -93,7 +93,7 @@ class Tombstones:
     Entries are forgotten in bulk, not one by one: each lives for at least ``keep`` seconds and at
     most twice that. If more than about ``limit`` come in that time, the oldest go earlier.
     ``generations``: whether :meth:`take` is needed, which doubles the memory of packed entries.
-    ``lot``: how many are packed at once.
+    ``lot``: how many are packed at once; ``None``: ``LOT``.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class Tombstones:
         keep: float = 180.0,
         *,
         generations: bool = False,
-        lot: int = LOT,
+        lot: int | None = None,
     ) -> None:
         self._slots = 2 * limit
         self._keep = keep
         self._with_generations = generations
-        self._lot = lot
+        self._lot = LOT if lot is None else lot
         # How the task ended and the socket on which it was last written, packed into one number:
         # a pair would be one more object per entry for the garbage collector. The very first
         # entry counts as old at once, so that it does not live longer than the others.
