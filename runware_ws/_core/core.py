@@ -358,10 +358,10 @@ class SessionCore:
         if change is None:
             return
         if isinstance(change, Up):
-            recovery, options = self._recovery, self._out.options
-            recovery.questions.window = self._connection.culprits.question_window(
-                options.question_window
-            )
+            recovery, usual = self._recovery, self._out.options.question_window
+            # Those that were given up meanwhile.
+            self._table.left.socket_lost()
+            recovery.questions.window = self._connection.culprits.question_window(usual)
             recovery.begin(
                 self._connection.generation,
                 change.session_uuid,

@@ -392,6 +392,19 @@ def test_what_comes_of_a_given_up_stream_after_a_cut_is_no_whole() -> None:
     assert bench.core.claim(record.uuid) is None
 
 
+def test_a_socket_stream_that_is_given_up_in_an_outage_is_not_read_for_ever() -> None:
+    bench = HttpBench()
+    bench.begin()
+    record = bench.stream(Carrier.SOCKET)
+    bench.written()
+    bench.cut()
+    bench.core.cancel(record, bench.now)
+    bench.reconnect()
+    assert bench.core.sizes()["left"] == 0
+    bench.answer(record, "the last part, perhaps", finishReason="stop")
+    assert bench.core.claim(record.uuid) is None
+
+
 # Cuts
 
 
