@@ -6,11 +6,19 @@ from typing import Any
 
 import pytest
 
+from tests.limits import unlimited
+
 pytest_plugins = ["pytester"]
 
 ASYNCIO = pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio")
 UVLOOP = pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")
 TRIO = pytest.param(("trio", {"restrict_keyboard_interrupt_to_checkpoints": False}), id="trio")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse to run tests without a limit of time."""
+    if told := unlimited(items):
+        raise pytest.UsageError(f"without a limit of time, or with too high a one: {told}")
 
 
 @pytest.fixture(scope="module", params=[ASYNCIO, UVLOOP, TRIO])
