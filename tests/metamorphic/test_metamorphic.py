@@ -10,6 +10,7 @@ import pytest
 from runware_ws._core import answers
 from runware_ws._core.inbound import meaning, router
 from runware_ws._core.states import TaskState
+from runware_ws._core.tasks import items
 from runware_ws.models import wire_errors
 from tests.metamorphic import conversations
 from tests.metamorphic.check import differences, plain
@@ -61,7 +62,7 @@ def _the_archive_is_the_askers(patch: pytest.MonkeyPatch) -> Talk:
 
 
 def _any_field_makes_a_result(patch: pytest.MonkeyPatch) -> Talk:
-    patch.setattr(meaning, "ACKNOWLEDGING", meaning.ENVELOPE)
+    patch.setattr(meaning, "ACKNOWLEDGING", items.ENVELOPE)
 
     def wrong(_item: dict[str, Any]) -> bool:
         return True
