@@ -89,9 +89,7 @@ FAULTS: tuple[Fault, ...] = (
         steps=(("cut",),),
         proof=("cuts", "lost_requests", "resends"),
         # Were results lost as well, no task would end while the socket dies, and none be sent.
-        # An empty answer for many questions says of each only what two quiet seconds confirm, and
-        # no socket lives that long here.
-        server={"dying_results": "buffered", "answers_joined": False},
+        server={"dying_results": "buffered"},
     ),
     Fault(
         "doubled",
@@ -178,7 +176,6 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "ack_fields": ("bare", "status", "all"),
     "ack_copies": (1, 2),
     "sync_notes": (False, True),
-    "answers_joined": (False, True),
     "answer_type": ("question", "task", "none"),
     "poll_sync_tasks": (True, False),
     "poll_unknown": ("error", "empty"),
@@ -199,7 +196,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "merge_limit": (1, 50),
     "error_spelling": ("errors", "error", "error-list"),
 }
-"""What nobody outside can know about the server: each thing, and all it may do."""
+"""What nobody outside can know about the server: each thing, and all it may do.
+
+Not ``answers_joined``: an empty answer to many questions says of each only what two quiet seconds
+behind it confirm, and no socket lives that long here.
+"""
 
 
 def choice_rows(seed: int = 1) -> list[dict[str, Any]]:

@@ -67,7 +67,7 @@ _OTHER_LOOPS = [
 async def test_the_promise_is_kept(anyio_backend: Any, fault: Fault, row: dict[str, Any]) -> None:
     mute = row["failing_question"] == "getTaskDetails"
     # Where the archive never answers, many wait for their deadlines: fewer tasks, then.
-    tasks = 2 * CONCURRENCY if mute else TASKS
+    tasks = 4 * CONCURRENCY if mute else TASKS
     tally = await run_fault(
         fault, tasks=tasks, concurrency=CONCURRENCY, pace=QUICK, options=choose(row)
     )
@@ -91,7 +91,7 @@ async def test_a_task_run_twice_would_be_noticed(anyio_backend: Any) -> None:
         orders=("break-uniqueness", "lose-results"),
         steps=(("cut",),),
         times=1,
-        client={"resend_early": True},
+        client={"resend_early": True, "resend_after": 0.05},
         proof=("cuts",),
     )
     # A task that is running is not found, so it is sent again: a server that ran it twice
