@@ -21,7 +21,7 @@ from runware_ws import (
     Submitted,
 )
 from runware_ws.emulator import Emulator, EmulatorOptions
-from runware_ws.events import Closed, Disconnected, KeyRefused
+from runware_ws.events import Closed, Disconnected, KeyRefused, ServerNotice
 from tests import virtual
 
 from .support import (
@@ -177,6 +177,21 @@ async def test_a_key_is_fetched_for_each_dial(kind: str) -> None:
                 assert calls == number == client.stats().dials
                 emulator.faults.cut()
                 await until(connected(client, number + 1))
+
+
+@bounded
+async def test_the_key_before_a_rotation_is_still_redacted() -> None:
+    keys = iter((KEY, OTHER))
+    async with Emulator([KEY, OTHER]) as emulator:
+        async with client_of(emulator, api_key=lambda: next(keys)) as client:
+            await client.ready()
+            events = client.events()
+            emulator.faults.cut()
+            await until(connected(client, 2))
+            emulator.faults.send_error("oddNotice", f"in the name of {KEY}")
+            await client.run(ask())
+        told = only(await rest(events), ServerNotice)
+        assert [notice.message for notice in told] == ["in the name of [redacted]"]
 
 
 @pytest.mark.parametrize("trouble", ["raises", "empty", "no string"])
