@@ -22,7 +22,7 @@ LOWEST_NEEDS = (
 """What those tests need beside the library itself."""
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "slow", "wheel", "lowest"]
+nox.options.sessions = ["lint", "types", "slow", "mutation", "wheel", "lowest"]
 nox.options.error_on_external_run = True
 nox.options.default_venv_backend = "venv"
 
@@ -52,6 +52,12 @@ def types(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The tests that take too long for each run."""
     session.run("pytest", "-m", "slow", "-n", "3", "--dist", "loadfile", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def mutation(session: nox.Session) -> None:
+    """Small bugs, planted one by one: a test or the simulation must notice each. Ten minutes."""
+    session.run("python", "-m", "tests.mutation", "--jobs", "3", *session.posargs)
 
 
 @nox.session

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from runware_ws import ConnectionFailed, EventStream, Result
+from runware_ws._io import feed as feed_module
 from runware_ws._io.feed import EventFeed
 from runware_ws._io.wakeups import Home
 from runware_ws.classify import Loss, LossKind
@@ -127,6 +128,15 @@ async def test_events_that_wait_are_bounded_in_bytes() -> None:
     assert first.dropped + len(left) == 60
     assert left[-1].at == 59.0
     assert len(left) > 20
+
+
+@bounded
+async def test_events_that_were_read_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "MOST_BYTES", 2_000)
+    feed, reader = _reader(1_024)
+    for number in range(100):
+        feed.publish(ServerNotice(at=float(number), code="c", message="m" * 500))
+        assert isinstance(await anext(reader), ServerNotice)
 
 
 @bounded

@@ -231,3 +231,23 @@ async def test_everybody_is_woken_however_many_end_at_once() -> None:
             socket.send({"data": items})
         assert len(ended) == 300
         await until(lambda: client.stats().pending == 0)
+
+
+@ample
+async def test_a_closing_that_is_cancelled_does_not_wait_for_the_handshake() -> None:
+    network = MemoryNetwork()
+
+    class Polite(Wrapped):
+        """The peer never answers the closing handshake."""
+
+        async def aclose(self) -> None:
+            await anyio.sleep(1_000)
+
+    async with client_on(dialing(network, Polite), close_timeout=500.0) as client:
+        await accepted(network)
+        await client.ready()
+        begun = anyio.current_time()
+        with anyio.move_on_after(1) as scope:
+            await client.aclose()
+        assert scope.cancelled_caught
+        assert anyio.current_time() - begun < 2

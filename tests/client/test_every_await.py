@@ -357,6 +357,8 @@ async def the_answers_can_be_had(stage: Stage, *, whole: bool) -> None:
     ``whole``: nothing broke, so the answer of a stream that was left came whole, too.
     """
     ran = stage.server.stats.executions
+    if stage.got(stage.uuid) is not None:
+        assert stage.client.claim(stage.uuid) is None, "delivered, and kept for a claim"
     for task in stage.asked:
         had, claimed = stage.got(task.task_uuid), stage.client.claim(task.task_uuid)
         assert had is None or claimed is None, "delivered, and kept for a claim"

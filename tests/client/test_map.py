@@ -395,8 +395,28 @@ async def test_others_have_their_turn(asynchronous: bool, refused: bool) -> None
             group.cancel_scope.cancel()
         assert len(found) == 1_000
         assert all(outcome.ok is not refused for outcome in found)
-        steps = [after - before for before, after in pairwise([*at_turn, 1_000])]
+        steps = [after - before for before, after in pairwise([0, *at_turn, 1_000])]
         assert max(steps) <= 200
+
+
+@bounded
+async def test_refusals_do_not_pile_up_before_they_are_read() -> None:
+    pulled = 0
+
+    def source() -> Iterator[Any]:
+        nonlocal pulled
+        for _ in range(1_000):
+            pulled += 1
+            yield {"taskUUID": "bad"}
+
+    network = MemoryNetwork()
+    async with (
+        echoing(network),
+        memory_client(network) as client,
+        closing(client.map(source(), concurrency=1_000)) as outcomes,
+    ):
+        assert not (await anext(outcomes)).ok
+        assert pulled <= 100
 
 
 @bounded

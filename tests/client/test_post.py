@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from runware_ws import Client, ConfigurationError, InvalidTask
+from runware_ws import Client, ConfigurationError, InvalidTask, TaskTimeout
 from runware_ws.emulator import expected_text
 from tests import virtual
 
@@ -53,6 +53,19 @@ async def test_a_post_that_breaks_harms_nobody_else(end: Any) -> None:
         async with client.stream(task, carrier="sse") as stream:
             assert (await stream.result()).text == expected_text("one", task.task_uuid)
         assert_answers(await client.run(other), other)
+
+
+@bounded
+async def test_the_words_of_a_post_that_breaks_before_it_is_sent_are_not_told() -> None:
+    async def post(*_: Any) -> Any:
+        raise ValueError("token=Zx81")
+
+    async with virtual.serving(KEY) as emulator, client_of(emulator, post=post) as client:
+        async with client.stream(ask(), carrier="sse", timeout=3) as stream:
+            with pytest.raises(TaskTimeout) as caught:
+                await stream.result()
+        assert "ValueError" in str(caught.value)
+        assert "Zx81" not in str(caught.value)
 
 
 def test_what_cannot_be_called_is_no_post() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -12,8 +13,10 @@ import pytest
 import trustme
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.tls import TLSListener
+from websockets.utils import accept_key
 
-from runware_ws import Client, ConfigurationError, ConnectionFailed
+from runware_ws import Client, Config, ConfigurationError, ConnectionFailed
+from runware_ws._io.transport import dial
 from runware_ws.emulator import Emulator
 
 from .support import KEY, QUICK, ask, bounded, client_of, until
@@ -128,6 +131,40 @@ async def test_redirects_are_not_followed(status: str) -> None:
             assert recorder.connections == 1
             assert KEY.encode() not in recorder.heard
         assert target.stats.connections == 0
+
+
+# The end of a socket
+
+
+@bounded
+async def test_a_socket_that_is_dropped_ends_with_a_reset() -> None:
+    ends: list[str] = []
+
+    async def serve(stream: SocketStream) -> None:
+        async with stream:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += await stream.receive()
+            (key,) = re.findall(rb"(?i)sec-websocket-key: *(\S+)", request)
+            accept = accept_key(key.decode())
+            await stream.send(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept.encode() + b"\r\n\r\n"
+            )
+            try:
+                while True:
+                    await stream.receive()
+            except anyio.EndOfStream:
+                ends.append("end")
+            except anyio.BrokenResourceError:
+                ends.append("reset")
+
+    # Otherwise the kernel goes on sending what it holds, and a request arrives long after.
+    async with listening(serve) as port:
+        async with dial(f"ws://127.0.0.1:{port}/v1", Config(proxy=None)) as transport:
+            await transport.send(b"[]")
+        await until(lambda: ends)
+    assert ends == ["reset"]
 
 
 # TLS

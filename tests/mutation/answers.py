@@ -1,0 +1,447 @@
+"""Mutants of the ladder, and of what is made of an answer."""
+
+from __future__ import annotations
+
+from tests.mutation.mutants import Mutant
+
+__all__ = ["ANSWERS"]
+
+_RECOVERY, _WORDS = "_core/recovery/recovery.py", "_core/recovery/words.py"
+_RESENDING, _ANSWERS = "_core/recovery/resending.py", "_core/answers.py"
+
+ANSWERS = [
+    Mutant(
+        "a freed question slot does not wake the writer",
+        _RECOVERY,
+        "        if self.asking:\n            self._out.wake = True\n        return True",
+        "        return True",
+        "tests/core/test_fine_rules_of_sockets.py::test_a_freed_question_slot_wakes_the_writer",
+    ),
+    Mutant(
+        "questions have no window",
+        _RECOVERY,
+        "room = min(self.window - len(self.open), self._options.batch_tasks)",
+        "room = self._options.batch_tasks",
+        "tests/core/test_fine_rules.py::test_a_task_that_ends_leaves_its_question_to_nobody",
+    ),
+    Mutant(
+        "a task is not asked about after its first question",
+        _RECOVERY,
+        "            self._ask_at(record, now + self._options.question_timeout)\n"
+        "        return Frame",
+        "        return Frame",
+        "tests/core/test_fine_rules.py::"
+        "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
+    ),
+    Mutant(
+        "one kind of question is enough to send again",
+        _RECOVERY,
+        "if ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION:",
+        "if ladder.asked_at >= at and ladder.exhausted:",
+        "tests/core/test_fine_rules.py::"
+        "test_trouble_says_nothing_about_the_task_so_the_same_question_is_asked_again",
+    ),
+    Mutant(
+        "a question before the time of a resend counts",
+        _RECOVERY,
+        "if ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION:",
+        "if ladder.exhausted == EVERY_QUESTION:",
+        "tests/core/test_fine_rules.py::"
+        "test_a_task_is_not_sent_again_before_it_is_overdue_though_no_question_is_answered",
+    ),
+    Mutant(
+        "a task that the server has is sent again",
+        _RECOVERY,
+        "if ladder.confirmed or not may_send:",
+        "if not may_send:",
+        "tests/core/test_questions.py::"
+        "test_trouble_of_load_account_or_archive_is_never_the_tasks_end",
+    ),
+    Mutant(
+        "resubmit never means nothing",
+        _RECOVERY,
+        '(ladder.disturbed and options.resubmit == "same-uuid")',
+        "ladder.disturbed",
+        "tests/core/test_posts.py::test_never_means_never_for_streams_too",
+    ),
+    Mutant(
+        "a resend waits for no duration",
+        _RESENDING,
+        "return max(registered, overdue_at(record, options))",
+        "return registered",
+        "tests/core/test_fine_rules.py::"
+        "test_a_task_is_not_sent_again_before_it_is_overdue_though_no_question_is_answered",
+    ),
+    Mutant(
+        "a resend waits for no registration",
+        _RESENDING,
+        "return max(registered, overdue_at(record, options))",
+        "return overdue_at(record, options)",
+        "tests/core/test_fine_rules.py::test_second_copies_of_several_tasks_do_not_go_out_together",
+    ),
+    Mutant(
+        "resends do not spread",
+        _RESENDING,
+        "return place * min(max(resends, 0), MOST_SPREAD)",
+        "return 0.0 * place * min(max(resends, 0), MOST_SPREAD)",
+        "tests/core/test_fine_rules.py::test_second_copies_of_several_tasks_do_not_go_out_together",
+    ),
+    Mutant(
+        "a denial of a task that may run exhausts a question",
+        _RECOVERY,
+        "if record.ladder.asked_at >= overdue_at(record, self._options):",
+        "if record.ladder.asked_at >= 0.0:",
+        "tests/core/test_resending.py::"
+        "test_both_kinds_of_question_are_asked_behind_the_last_copy_and_behind_the_wait",
+    ),
+    Mutant(
+        "a verdict is believed when it was repeated at once",
+        _RECOVERY,
+        "if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:",
+        "if word.times >= VERDICT_TIMES:",
+        "tests/core/test_questions.py::test_a_verdict_that_the_server_repeats_is_believed",
+    ),
+    Mutant(
+        "a verdict is believed at once",
+        _RECOVERY,
+        "if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:",
+        "if word.times:",
+        "tests/core/test_fine_rules.py::"
+        "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
+    ),
+    Mutant(
+        "a verdict is never believed",
+        _RECOVERY,
+        "if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:",
+        "if word.times >= 1_000_000:",
+        "tests/core/test_fine_rules.py::"
+        "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
+    ),
+    Mutant(
+        "a task that the server lost is lost at the first denial",
+        _RECOVERY,
+        "return times >= LOST_TIMES and now - since >= LOST_AFTER",
+        "return times >= 1",
+        "tests/core/test_fine_rules.py::test_denials_that_another_word_interrupts_start_anew",
+    ),
+    Mutant(
+        "a task that the server lost is never given up",
+        _RECOVERY,
+        "return times >= LOST_TIMES and now - since >= LOST_AFTER",
+        "return times >= 1_000_000",
+        "tests/core/test_recovery.py::"
+        "test_async_a_task_that_the_server_lost_ends_with_the_servers_word",
+    ),
+    Mutant(
+        "an empty answer is none",
+        _ANSWERS,
+        "                self._recovery.empty(now)\n",
+        "                pass\n",
+        "tests/core/test_questions.py::"
+        "test_an_empty_answer_counts_for_a_task_that_was_never_confirmed",
+    ),
+    Mutant(
+        "an empty answer is always about the oldest question",
+        _RECOVERY,
+        "        self._emptied.add(frame)\n",
+        "",
+        "tests/core/test_questions.py::"
+        "test_an_empty_answer_counts_for_a_task_that_was_never_confirmed",
+    ),
+    Mutant(
+        "an unreadable message raises no doubt",
+        _ANSWERS,
+        "        self._recovery.doubt(now)\n",
+        "",
+        "tests/core/test_questions.py::"
+        "test_after_a_message_that_cannot_be_read_its_tasks_are_asked_for_soon",
+    ),
+    Mutant(
+        "each unreadable message asks again",
+        _RECOVERY,
+        "if not self.ready or now < self._doubted_until:",
+        "if not self.ready:",
+        equivalent="It only saves work: a task that is asked about, or planned to be, is not "
+        "planned again, so a flood asks no more than one such message.",
+    ),
+    Mutant(
+        "a replay that does not end holds questions back for ever",
+        "_core/recovery/replay.py",
+        "self.ends = max(self.ends, min(now + self._grace, self._latest))",
+        "self.ends = max(self.ends, now + self._grace)",
+        "tests/core/test_fine_rules_of_sockets.py::"
+        "test_a_replay_without_end_holds_questions_back_for_some_seconds_only",
+    ),
+    Mutant(
+        "a replay is over at once",
+        "_core/recovery/replay.py",
+        "        self.ends = now + self._grace\n",
+        "        self.ends = now\n",
+        "tests/core/test_recovery.py::test_rung_2_a_replayed_answer_is_taken_and_nothing_is_asked",
+    ),
+    Mutant(
+        "the answers before the reply to the authentication are not counted",
+        "_core/recovery/replay.py",
+        "        self._replayed += 1\n",
+        "",
+        "tests/core/test_recovery.py::"
+        "test_rung_2_a_replay_before_the_authentication_reply_is_taken_and_counted",
+    ),
+    Mutant(
+        "what a replay held back is not asked about",
+        _RECOVERY,
+        "if not record.ended and record.ladder.next_at == FOREVER:",
+        "if record.ended and record.ladder.next_at == FOREVER:",
+        "tests/core/test_recovery.py::test_rung_2_a_replay_that_flows_holds_back_the_questions",
+    ),
+    Mutant(
+        "the sweep after a reconnect stops after its first turn",
+        _RECOVERY,
+        "            if not record.ended and record.state >= WRITTEN:\n"
+        "                self._recover(record, now)\n"
+        "        self._out.rearm = True\n",
+        "            if not record.ended and record.state >= WRITTEN:\n"
+        "                self._recover(record, now)\n"
+        "        self._sweep = None\n",
+        "tests/core/test_recovery.py::"
+        "test_a_reconnect_with_very_many_tasks_is_worked_off_in_pieces",
+    ),
+    Mutant(
+        "open questions outlive their socket",
+        _RECOVERY,
+        "        for record in self.open.values():\n            record.closed()\n",
+        "",
+        "tests/core/test_fault_table.py::TestTooBig::"
+        "test_inbound_a_giant_result_is_searched_for_and_fails_its_task_only",
+    ),
+    Mutant(
+        "the last question asks on where it was",
+        _RECOVERY,
+        "            # By the usual way first; there is time for the other, too.\n"
+        "            record.progressed()\n",
+        "",
+        "tests/core/test_fine_rules_of_sockets.py::test_the_last_question_is_of_the_usual_kind",
+    ),
+    Mutant(
+        "a stream that is given up in an outage is read for ever",
+        "_core/core.py",
+        "            # Those that were given up meanwhile.\n"
+        "            self._table.left.socket_lost()\n",
+        "",
+        "tests/core/test_posts.py::"
+        "test_a_socket_stream_that_is_given_up_in_an_outage_is_not_read_for_ever",
+    ),
+    Mutant(
+        "there is no last question",
+        "_core/core.py",
+        "            self._recovery.last_call(record)\n",
+        "            pass\n",
+        "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
+    ),
+    Mutant(
+        "a task that ends leaves its question open",
+        _RECOVERY,
+        "        if ladder is not UNTOUCHED:\n            self._close_question(record)\n",
+        "        if ladder is not UNTOUCHED:\n",
+        "tests/core/test_fine_rules.py::test_a_task_that_ends_leaves_its_question_to_nobody",
+    ),
+    Mutant(
+        "what is about to be resent is resent though the server shows it",
+        _RECOVERY,
+        "        unplanned = self._close_question(record)\n"
+        "        if self.resending.pop(record.uuid, None) is not None:\n",
+        "        unplanned = self._close_question(record)\n"
+        "        if self.resending.get(record.uuid) is not None:\n",
+        "tests/core/test_fine_rules_of_sockets.py::"
+        "test_what_is_about_to_be_sent_again_is_not_if_the_server_shows_it",
+    ),
+    Mutant(
+        "a receipt is no proof",
+        _RECOVERY,
+        "            self._ask_later(record, now)\n"
+        "        record.confirm()\n"
+        "        record.progressed()",
+        "            self._ask_later(record, now)\n        record.progressed()",
+        "tests/core/test_hostile_peer.py::"
+        "test_a_task_that_the_server_knows_before_it_was_written_takes_a_conflict_as_a_receipt",
+    ),
+    Mutant(
+        "a resent frame that was not sent is reported",
+        _RECOVERY,
+        '        """Not one byte of the last frame went out: nothing was resent."""\n'
+        "        self._resent = []\n",
+        '        """Not one byte of the last frame went out: nothing was resent."""\n',
+        "tests/core/test_posts.py::test_a_resend_that_was_not_sent_is_none",
+    ),
+    Mutant(
+        "every answer of a resent task came by the resend",
+        _RECOVERY,
+        "if ladder.resends and not ladder.confirmed:",
+        "if ladder.resends:",
+        "tests/core/test_recovery.py::test_rung_4_a_conflict_after_our_resend_is_a_receipt",
+    ),
+    Mutant(
+        "a poll goes on by turns though polls know more",
+        _RECOVERY,
+        "other = ladder.misses % 3 == 2 if ladder.confirmed else ladder.misses % 2",
+        "other = ladder.misses % 2",
+        "tests/core/test_fine_rules_of_sockets.py::"
+        "test_of_a_task_that_runs_polls_are_asked_more_often_than_the_archive",
+    ),
+    Mutant(
+        "the cut of a stream is asked about by polls too",
+        _RECOVERY,
+        "    if record.deltas is not None and ladder.confirmed:\n",
+        "    if record.deltas is None and ladder.confirmed and ladder.disturbed:\n",
+        "tests/core/test_questions.py::test_after_a_conflict_a_sync_task_is_asked_for_both_ways",
+    ),
+    Mutant(
+        "an error about a question is the task's",
+        _WORDS,
+        "    if ladder.outstanding:\n        return True\n",
+        "",
+        "tests/core/test_hostile_peer.py::"
+        "test_an_error_that_answers_a_question_does_not_end_the_task",
+    ),
+    Mutant(
+        "an error that names the question's type is the task's",
+        _WORDS,
+        "    if error.task_type in ABOUT_OTHERS:\n        return True\n",
+        "",
+        "tests/core/test_fine_rules.py::"
+        "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
+    ),
+    Mutant(
+        "an account's trouble is the task's",
+        _WORDS,
+        "ErrorFamily.SERVER, ErrorFamily.AUTH, ErrorFamily.QUOTA}",
+        "ErrorFamily.SERVER, ErrorFamily.AUTH}",
+        "tests/core/test_questions.py::"
+        "test_trouble_of_load_account_or_archive_is_never_the_tasks_end",
+    ),
+    Mutant(
+        "the archive's trouble is the task's",
+        _WORDS,
+        "if fam in _NEVER_THE_TASKS or _TROUBLE.search(error.code[:200]):",
+        "if fam in _NEVER_THE_TASKS:",
+        "tests/core/test_questions.py::"
+        "test_trouble_of_load_account_or_archive_is_never_the_tasks_end",
+    ),
+    Mutant(
+        "a refused question is the task's verdict",
+        _WORDS,
+        "        return Meant.UNSUPPORTED\n",
+        "        return Meant.VERDICT\n",
+        "tests/core/test_recovery.py::"
+        "test_rung_4_a_server_without_an_archive_is_asked_by_sending_the_same_task",
+    ),
+    Mutant(
+        "anything that is not found is the task",
+        _WORDS,
+        "error.family is ErrorFamily.NOT_FOUND and _OF_A_TASK.fullmatch(code) is not None",
+        "error.family is ErrorFamily.NOT_FOUND",
+        "tests/core/test_hostile_peer.py::"
+        "test_the_tasks_own_not_found_ends_it_though_a_question_is_open",
+    ),
+    Mutant(
+        "a replayed answer is called live",
+        _ANSWERS,
+        "            record.took([item], _REPLAY)\n",
+        "            record.took([item], _LIVE)\n",
+        "tests/core/test_fine_rules_of_sockets.py::"
+        "test_what_comes_before_the_reply_to_the_authentication_is_a_replay",
+    ),
+    Mutant(
+        "the second copy in one message ends the task twice",
+        _ANSWERS,
+        "        if record.state >= DONE:\n            # The same answer",
+        "        if record.state > DONE:\n            # The same answer",
+        "tests/core/test_fine_rules.py::test_two_copies_of_an_answer_in_one_message_are_one",
+    ),
+    Mutant(
+        "a listing of the archive belongs to whoever was asked about",
+        _ANSWERS,
+        "default = uuid if was_alone(item) else None",
+        "default = uuid",
+        "tests/core/test_archive.py::test_what_names_no_task_in_a_shared_request_is_nobodys",
+    ),
+    Mutant(
+        "entries of a listing go to the task that was asked about",
+        _ANSWERS,
+        "uuid = owner_of(entry) or default",
+        "uuid = default or owner_of(entry)",
+        "tests/core/test_fine_rules.py::"
+        "test_what_names_another_task_is_its_own_though_the_request_held_one",
+    ),
+    Mutant(
+        "what a listing says of other tasks is not read",
+        _ANSWERS,
+        "if other is not None and not other.posted:",
+        "if other is None and uuid in self._table.tasks:",
+        "tests/core/test_archive.py::test_a_listing_of_the_whole_array_gives_each_task_its_own",
+    ),
+    Mutant(
+        "a refusal in the archive is the answer",
+        _ANSWERS,
+        "            if self._is_receipt(record, error):\n"
+        "                self._recovery.receipt(record, now)\n"
+        "            else:",
+        "            if False:\n"
+        "                self._recovery.receipt(record, now)\n"
+        "            else:",
+        "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
+    ),
+    Mutant(
+        "a conflict after a resend is an error",
+        _ANSWERS,
+        "record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused",
+        "ladder.reused",
+        "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
+    ),
+    Mutant(
+        "a conflict of a second try is an error",
+        _ANSWERS,
+        "record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused",
+        "record.sends > 1 or ladder.disturbed or ladder.confirmed",
+        "tests/core/test_fine_rules.py::test_a_conflict_of_a_second_try_is_a_receipt",
+    ),
+    Mutant(
+        "every conflict is a receipt",
+        _ANSWERS,
+        "return error.family is ErrorFamily.CONFLICT and (",
+        "return error.family is ErrorFamily.CONFLICT or (False) and (",
+        "tests/core/test_life.py::test_a_conflict_on_a_first_send_is_an_error_for_that_caller_only",
+    ),
+    Mutant(
+        "an error without an address is the only task's",
+        _ANSWERS,
+        "if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:",
+        "if len(tasks) != 1:",
+        "tests/core/test_hostile_peer.py::"
+        "test_an_error_without_a_task_is_not_blamed_on_the_one_that_is_left",
+    ),
+    Mutant(
+        "pushed results after a cut of a stream are believed",
+        _ANSWERS,
+        "sure = not deltas.suspended or source in _WHOLE",
+        "sure = True",
+        "tests/core/test_streams.py::"
+        "test_a_whole_that_is_pushed_after_a_cut_is_believed_once_the_archive_says_the_same",
+    ),
+    Mutant(
+        "late deltas of a second try are handed on",
+        _ANSWERS,
+        "broken = record.ladder.disturbed or record.ladder.reused",
+        "broken = record.ladder.disturbed",
+        "tests/core/test_streams.py::"
+        "test_a_second_try_does_not_take_the_first_ones_deltas_for_its_own",
+    ),
+    Mutant(
+        "equal pushed results are not asked about",
+        _ANSWERS,
+        "            self._recovery.ask_soon(record, now)\n",
+        "            pass\n",
+        "tests/core/test_life.py::"
+        "test_equal_results_without_an_index_are_told_from_copies_by_the_archive",
+    ),
+]

@@ -1,0 +1,90 @@
+"""Mutants of what is read: of a message of the socket, and of the answer to a POST."""
+
+from __future__ import annotations
+
+from tests.mutation.mutants import Mutant
+
+__all__ = ["INBOUND"]
+
+INBOUND = [
+    Mutant(
+        "a bare item with a price is a result",
+        "_core/inbound/meaning.py",
+        "        and not has_output(item)\n    ):",
+        "        and False\n    ):",
+        "tests/core/test_questions.py::test_a_receipt_with_more_fields_is_a_receipt",
+    ),
+    Mutant(
+        "a receipt may hold nothing but its envelope",
+        "_core/inbound/meaning.py",
+        "bare = len(item) <= len(ACKNOWLEDGING) and item.keys() <= ACKNOWLEDGING",
+        'bare = item.keys() <= {"taskType", "taskUUID"}',
+        "tests/core/test_questions.py::test_a_note_about_a_sync_task_is_not_its_answer",
+    ),
+    Mutant(
+        "a taskUUID in capitals is a stranger's",
+        "_core/inbound/router.py",
+        "                uuid = uuid.lower()\n                record = tasks.get(uuid)\n",
+        "",
+        "tests/core/test_life.py::test_a_result_for_nobody_is_kept_for_a_claim",
+    ),
+    Mutant(
+        "an item of another task is mixed into a POST's",
+        "_core/inbound/router.py",
+        'return not isinstance(uuid, str) or uuid.lower() in ("", record.uuid)',
+        "return not isinstance(uuid, str) or bool(record.uuid)",
+        "tests/core/test_posts.py::test_items_belong_to_their_request_unless_they_name_another",
+    ),
+    Mutant(
+        "an item without a taskUUID in a POST's answer is nobody's",
+        "_core/inbound/router.py",
+        'return not isinstance(uuid, str) or uuid.lower() in ("", record.uuid)',
+        'return isinstance(uuid, str) and uuid.lower() in ("", record.uuid)',
+        "tests/core/test_posts.py::test_items_belong_to_their_request_unless_they_name_another",
+    ),
+    Mutant(
+        "the peer's pings prove life",
+        "_core/inbound/router.py",
+        "return not said or any(not _is_their_ping(reading) for reading in said)",
+        "return True",
+        "tests/core/test_liveness.py::test_the_pings_of_the_peer_are_no_sign_of_life",
+    ),
+    Mutant(
+        "what is written of errors is not redacted",
+        "_core/inbound/router.py",
+        "        return parse_errors(_redacted(told, self._redact))",
+        "        return parse_errors(told)",
+        "tests/core/test_hostile_peer.py::"
+        "test_secrets_are_taken_out_of_what_is_shown_and_the_frame_stays_whole",
+    ),
+    Mutant(
+        "an unreached POST is a cut",
+        "_core/posting.py",
+        "if not record.posted and ending.how is not Ending.REFUSED:",
+        "if not record.posted and ending.how is Ending.DONE:",
+        "tests/core/test_fine_rules.py::test_what_an_earlier_post_of_a_task_says_changes_nothing",
+    ),
+    Mutant(
+        "the end of a POST makes a whole of a cut one",
+        "_core/posting.py",
+        "deltas.finished or (ending.how is Ending.DONE and deltas.ended(now))",
+        "deltas.finished or deltas.ended(now)",
+        "tests/core/test_posts.py::test_a_stream_that_is_given_up_and_breaks_leaves_nothing",
+    ),
+    Mutant(
+        "a POST's finished stream has no whole at its deadline",
+        "_core/posting.py",
+        "if not record.posted or record.deltas is None or not record.deltas.finished:",
+        "if record.posted or record.deltas is None or not record.deltas.finished:",
+        "tests/core/test_posts.py::"
+        "test_a_finished_stream_whose_end_mark_never_comes_is_whole_at_the_deadline",
+    ),
+    Mutant(
+        "a task whose POST was refused for the key is posted for ever",
+        "_core/posting.py",
+        "if over is None and record.key_refused():",
+        "if over is None and record.key_refused() and not record:",
+        "tests/core/test_posts_odd.py::"
+        "test_a_key_that_others_may_use_fails_the_one_that_it_is_refused_for",
+    ),
+]

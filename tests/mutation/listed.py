@@ -1,0 +1,13 @@
+"""All mutants."""
+
+from __future__ import annotations
+
+from tests.mutation.answers import ANSWERS
+from tests.mutation.connection import CONNECTION
+from tests.mutation.edges import EDGES
+from tests.mutation.inbound import INBOUND
+from tests.mutation.tasks import TASKS
+
+__all__ = ["MUTANTS"]
+
+MUTANTS = [*TASKS, *ANSWERS, *INBOUND, *CONNECTION, *EDGES]
