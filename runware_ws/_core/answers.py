@@ -48,7 +48,7 @@ from runware_ws.models.wire_errors import WireError
 __all__ = ["Answers"]
 
 _LIVE, _REPLAY = RecoveredBy.LIVE, RecoveredBy.REPLAY
-_WHOLE = (RecoveredBy.ARCHIVE, RecoveredBy.RESUBMIT)
+_WHOLE = (RecoveredBy.ARCHIVE, RecoveredBy.RESUBMIT, RecoveredBy.POLL)
 
 _Entries = dict[str, list[dict[str, Any]]]
 
@@ -199,10 +199,10 @@ class Answers:
     ) -> bool:
         """Whether a result of a stream is the whole of it; if so, what was missing is handed on.
 
-        After a cut, a pushed result may be only the last part of the stream. So two answers are
-        believed: the archive's, and the answer to a copy that was sent again, because that copy
-        asked for the whole. A whole that does not begin with what was handed on is doubted too,
-        until the archive says the same.
+        After a cut, a pushed result may be only the last part of the stream. So three answers are
+        believed: the archive's, a poll's with a final status, and the answer to a copy that was
+        sent again, because that copy asked for the whole. A whole that does not begin with what
+        was handed on is doubted too, until the archive says the same.
         """
         if source is not _LIVE or record.ladder.reused:
             deltas.suspended = True
@@ -217,6 +217,8 @@ class Answers:
             )
             self._ends.fail(record, error, now)
         else:
+            if record.ladder.last_question is QuestionType.POLL:
+                record.miss()
             self._recovery.still_running(record, now)
             self._recovery.ask_now(record, now)
         return False

@@ -243,3 +243,22 @@ def test_the_archive_never_has_the_last_part_only() -> None:
     bench.say({"data": [{**question, "response": {"data": [item(record, "many")]}}]})
     assert isinstance(ended(record, TaskState.FAILED), StreamInterrupted)
     assert handed_on(deltas) == ["How "]
+
+
+def test_a_polls_final_answer_is_the_whole_of_a_stream_that_was_cut() -> None:
+    bench = Bench()
+    bench.begin()
+    record, deltas = stream(bench)
+    piece(bench, record, "ha")
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    while not record.ended:
+        bench.step(0.25)
+        for task in bench.written():
+            if task["taskType"] == "getTaskDetails":
+                told = {"code": "archiveUnavailable", "message": "m", "taskUUID": record.uuid}
+                bench.say({"errors": [told]})
+            elif task["taskType"] == "getResponse":
+                bench.say({"data": [item(record, "haha", status="success")]})
+    assert handed_on(deltas) == ["ha", "ha"]
+    assert record.state is TaskState.DONE

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from runware_ws._core import wire
 from runware_ws._core.tasks.ladder import QuestionType
-from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 
 __all__ = ["OpenQuestions"]
 
@@ -33,7 +33,7 @@ class OpenQuestions:
         self._frames += 1
         while self.due and len(asked) < min(most, self.window) and len(self.open) < self.window:
             uuid, record = self.due.popitem(last=False)
-            kind = _way_to_ask(record)
+            kind = _way_to_ask(record, now)
             record.asked(kind, self._frames, now)
             self.open[uuid] = record
             asked.append((record, kind, wire.question(kind.value, uuid)))
@@ -86,14 +86,13 @@ class OpenQuestions:
         return record.ladder.asked_in in self._emptied
 
 
-def _way_to_ask(record: TaskRecord) -> QuestionType:
+def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:
     """The kind of the next question: the usual one for the task, or the other by turns."""
     ladder = record.ladder
-    if record.delivery == "async":
+    other = ladder.misses % 2 == 1
+    if record.delivery != "async":
+        return QuestionType.POLL if other else QuestionType.ARCHIVE
+    if ladder.confirmed and now < record.deadline - LAST_CALL:
         # Of a task that the server has shown to have, a poll knows more.
-        other = ladder.misses % 3 == 2 if ladder.confirmed else ladder.misses % 2
-        return QuestionType.ARCHIVE if other else QuestionType.POLL
-    if record.deltas is not None and ladder.confirmed:
-        # Of a stream that was cut the archive alone is believed.
-        return QuestionType.ARCHIVE
-    return QuestionType.POLL if ladder.misses % 2 else QuestionType.ARCHIVE
+        other = ladder.misses % 3 == 2
+    return QuestionType.ARCHIVE if other else QuestionType.POLL
