@@ -21,11 +21,6 @@ That no copy is *needless* rests on a second one, and only that: a task that was
 ``usual_duration`` after it was written. Without it (``punctual=False``) copies of running
 tasks are sent, and refused.
 
-Known and open: with ``--stalls 2`` one needless copy is found (``--only "lost, in flight lost,
-reply first, named, no polls, punctual"``). A server that leaves one question of each kind
-unanswered past ``question_timeout``, and only then denies the older one, is taken to have denied
-the newer one, while the other kind counts as exhausted by its silence. The copy is refused.
-
 How the ways are made fewer, without losing any:
 
 * What is in flight to the server differs from what lies in its kernel only where the socket is

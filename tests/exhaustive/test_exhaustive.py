@@ -36,8 +36,8 @@ def test_every_order_of_inputs_keeps_the_promises(setting: Setting) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", list(every(1, 1, 0)), ids=lambda setting: setting.name)
-def test_every_setting_keeps_the_promises_for_one_task(setting: Setting) -> None:
+@pytest.mark.parametrize("setting", list(every(1, 1, 0))[::6], ids=lambda setting: setting.name)
+def test_each_sixth_setting_keeps_the_promises_for_one_task(setting: Setting) -> None:
     found = explore(setting)
     assert found.complete, found
     assert not found.broken, found
