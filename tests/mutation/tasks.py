@@ -428,8 +428,8 @@ TASKS = [
     Mutant(
         "streams that were given up have no limit",
         f"{_TASKS}/left.py",
-        "over = len(self._records) - self._limit",
-        "over = len(self._records) - 1_000_000",
+        "while len(self._records) > self._limit or self.size > self._limit_bytes:",
+        "while self.size > self._limit_bytes:",
         "tests/core/test_posts.py::"
         "test_no_more_are_read_than_can_be_claimed_and_none_behind_the_end",
     ),
