@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from runware_ws._core.answers import Answers
-from runware_ws._core.inbound import meaning
 from runware_ws._core.recovery import recovery
 from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.recovery.resending import overdue_at
+from runware_ws._core.tasks import items
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from tests.exhaustive.explore import Found, explore, replay
@@ -92,7 +92,7 @@ Patch = Callable[[pytest.MonkeyPatch], Setting]
 
 
 def _copies_are_taken_as_new(patch: pytest.MonkeyPatch) -> Setting:
-    patch.setattr(meaning, "_same", lambda one, other: False)  # pyright: ignore
+    patch.setattr(items, "_same", lambda one, other: False)  # pyright: ignore
     return TWO_RESULTS
 
 
