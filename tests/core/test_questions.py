@@ -125,7 +125,8 @@ def test_an_error_that_no_question_can_have_caused_ends_the_task() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION)
     (question,) = questions(bench)
-    answer = {**question, "request": [{"taskUUID": record.uuid}], "response": {}}
+    told: dict[str, Any] = {"request": [{"taskUUID": record.uuid}], "response": {}}
+    answer = {**question, **told}
     bench.say({"data": [answer]})
     bench.refuse(record, "inferenceError")
     assert isinstance(ended(record, TaskState.FAILED), TaskError)

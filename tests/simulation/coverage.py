@@ -59,7 +59,8 @@ MUST_HAPPEN = (
     "end: ClientClosed, submitted yes",
     "end: AuthenticationError, submitted no",
     "end: AuthenticationError, submitted maybe",
-    "end: ConnectionFailed, submitted no",
+    # ConnectionFailed: a dial ends a client only before its first success, which is drawn too
+    # rarely to be asked for here (tests/core/test_trouble.py has it).
     "end: ProtocolError, submitted maybe",
     # Streams.
     "end: stream by live",
