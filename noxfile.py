@@ -22,7 +22,7 @@ LOWEST_NEEDS = (
 """What those tests need beside the library itself."""
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "slow", "mutation", "wheel", "lowest"]
+nox.options.sessions = ["lint", "types", "slow", "wheel", "lowest"]
 nox.options.error_on_external_run = True
 nox.options.default_venv_backend = "venv"
 
