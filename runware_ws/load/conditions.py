@@ -127,4 +127,4 @@ def parse_slo(text: str) -> Slo:
     seconds = parse_duration(match[2])
     if not seconds:
         raise ValueError("an SLO of 0 seconds cannot be kept")
-    return Slo(percent / 100, seconds)
+    return Slo(round(percent / 100, 9), seconds)
