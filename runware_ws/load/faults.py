@@ -8,9 +8,9 @@ from typing import Any
 
 import anyio
 
-from runware_ws.emulator import Emulator, apply_fault_order, parse_duration
+from runware_ws.emulator import KNOWN_ORDERS, Emulator, apply_fault_order, parse_duration
 
-__all__ = ["TimedFault", "order_faults", "parse_fault"]
+__all__ = ["TimedFault", "check_faults", "order_faults", "parse_fault"]
 
 
 _ONCE = ("cut", "forget-sessions", "heal")
@@ -43,10 +43,11 @@ def parse_fault(text: str) -> TimedFault:
     """Read ``ORDER``, ``ORDER@30s`` or ``ORDER@30s..60s``; see ``runware-ws emulate --list``.
 
     Raises:
-        ValueError: the order or a time makes no sense.
+        ValueError: the order is unknown, or a time makes no sense.
     """
     order, at, when = text.partition("@")
-    apply_fault_order(Emulator().faults, order)
+    if order.partition("=")[0].strip() not in KNOWN_ORDERS:
+        raise ValueError(f"unknown fault {text!r}; known are: {', '.join(sorted(KNOWN_ORDERS))}")
     if not at:
         return TimedFault(order.strip())
     first, dots, last = when.partition("..")
@@ -54,6 +55,14 @@ def parse_fault(text: str) -> TimedFault:
     if ends is not None and ends <= begins:
         raise ValueError(f"{text!r}: must end after it begins")
     return TimedFault(order.strip(), begins, ends)
+
+
+def check_faults(faults: Sequence[TimedFault]) -> None:
+    """Raise ``ValueError`` for an order whose value makes no sense. Needs a running event loop."""
+    scratch = Emulator().faults
+    for fault in faults:
+        apply_fault_order(scratch, fault.order)
+    scratch.heal()
 
 
 async def order_faults(

@@ -11,7 +11,7 @@ import anyio
 from runware_ws.emulator import EmulatorProcess
 from runware_ws.load.arrivals import Arrivals, ClosedModel
 from runware_ws.load.conditions import Slo
-from runware_ws.load.faults import TimedFault, order_faults
+from runware_ws.load.faults import TimedFault, check_faults, order_faults
 from runware_ws.load.generator import Check, Share, run_share
 from runware_ws.load.plan import LoadPlan, OnTick, Place, run_with_ticks, unwrapped
 from runware_ws.load.processes import run_processes
@@ -80,6 +80,7 @@ async def run_plan(
     """
     if faults and server is None:
         raise ValueError("faults can be ordered of the emulator only")
+    check_faults(faults)
     stop = stop or anyio.Event()
     before = {} if server is None else await server.stats()
     recorder = plan.recorder()

@@ -43,7 +43,7 @@ def run(
 
 
 def verdicts(base: Any, now: Any) -> dict[str, str]:
-    return {change.figure: change.verdict for change in compare(base, now)}
+    return {change.figure: change.verdict for change in compare(base, now, draws=200)}
 
 
 def test_equal_runs_are_not_flagged_in_19_of_20() -> None:
