@@ -66,7 +66,8 @@ async def _load(
 
     agent = plan.find_work()
     stop = anyio.Event()
-    async with place.target(plan) as target:
+    target = place.target(plan)
+    async with target:
         _write(sink, ("ready", None))
         begin = await anyio.to_thread.run_sync(_read, source) - wall_clock_offset()
         # What is there by now stays: no collection needs to look at it again.

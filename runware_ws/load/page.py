@@ -31,6 +31,7 @@ grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.6rem;margin:1rem 
 grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem 1.5rem}
 figure{margin:0}figcaption{font-weight:600;margin-bottom:.2rem}
 svg{display:block;width:100%;height:auto}svg text{fill:var(--dim);font:11px system-ui,sans-serif}
+@media(max-width:30rem){svg text{font-size:14px}}
 .grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
 .a{stroke:var(--a);--key:var(--a)}.b{stroke:var(--b);--key:var(--b)}.c{stroke:var(--c);--key:var(--c)}
 .x{stroke:var(--bad);--key:var(--bad)}.g{stroke:var(--dim);--key:var(--dim);stroke-dasharray:4 3}

@@ -174,7 +174,8 @@ class Recorder:
             self.without_answer.append(sample.task_uuid)
 
     def _block(self, at: float) -> Block:
-        return self.blocks[max(0, int(at / self.width))]
+        # A start on an edge is in the block that begins there, however floats round.
+        return self.blocks[max(0, int(at / self.width + 1e-9))]
 
     # Several
 

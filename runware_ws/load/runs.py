@@ -130,7 +130,8 @@ async def _here(
     recorder: Recorder,
 ) -> None:
     agent = plan.find_work()
-    async with place.target(plan) as target:
+    target = place.target(plan)
+    async with target:
         begin = anyio.current_time()
         begun(begin)
         await run_with_ticks(plan, place, target, agent, Share(), begin, stop, on_tick, recorder)

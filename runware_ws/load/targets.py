@@ -68,20 +68,21 @@ class Unanswered:
 class LoadTarget(Protocol):
     """What answers. ``ask`` raises what :func:`unanswered_of` reads."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> object: ...
 
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
+        /,
     ) -> None: ...
 
-    async def ask(self, task: dict[str, Any], timeout: float) -> Answer:
+    async def ask(self, task: dict[str, Any], timeout: float, /) -> Answer:
         """Run one task. ``timeout``: seconds for all of it."""
         ...
 
-    async def watch(self, on_reconnect: Callable[[bool], None]) -> None:
+    async def watch(self, on_reconnect: Callable[[bool], None], /) -> None:
         """Tell of connections: ``False`` for a loss, ``True`` for the one after it."""
         ...
 
