@@ -52,7 +52,7 @@ def nice_ticks(high: float, most: int = 6) -> list[tuple[float, str]]:
     rough = max(high, 1e-9) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * (1 - 1e-9))
-    return [(n * step, f"{n * step:.6g}") for n in range(math.ceil(high / step - 1e-9) + 1)]
+    return [(n * step, f"{n * step:.6g}") for n in range(max(1, math.ceil(high / step - 1e-9)) + 1)]
 
 
 def tail_ticks(count: int) -> list[tuple[float, str]]:

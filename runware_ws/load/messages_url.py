@@ -121,24 +121,43 @@ def _whole(body: bytes) -> Said:
 
 
 async def _streamed(lines: AsyncIterator[str]) -> Said:
-    first: float | None = None
-    tokens: int | None = None
-    texts: list[str] = []
+    reading = _Reading()
+    # To its end, whatever is in it: what is left half read would have to be closed by hand.
     async for line in lines:
-        if not line.startswith("data:"):
-            continue
-        try:
-            event = cast("dict[str, Any]", orjson.loads(line[5:]))
-            kind = event["type"]
-            if kind == "content_block_delta":
-                first = anyio.current_time() if first is None else first
-                texts.append(event["delta"].get("text", ""))
-            elif kind == "message_delta":
-                tokens = event["usage"]["output_tokens"]
-            elif kind == "error":
-                raise MessagesFailed(str(event["error"]["type"]), left=True)
-            elif kind == "message_stop":
-                return Said("".join(texts), first, tokens)
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-            raise MessagesFailed("a broken event", left=True) from None
-    raise MessagesFailed("the stream did not end", left=True)
+        if line.startswith("data:") and not reading.over:
+            try:
+                reading.take(cast("dict[str, Any]", orjson.loads(line[5:])))
+            except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+                reading.end("a broken event")
+    if not reading.over:
+        reading.end("the stream did not end")
+    if reading.failure is not None:
+        raise MessagesFailed(reading.failure, left=True)
+    return Said("".join(reading.texts), reading.first, reading.tokens)
+
+
+class _Reading:
+    """A streamed message while it comes. ``over``: it ended, or failed."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self.failure: str | None = None
+        self.first: float | None = None
+        self.tokens: int | None = None
+        self.texts: list[str] = []
+
+    def end(self, failure: str | None) -> None:
+        self.over, self.failure = True, failure
+
+    def take(self, event: dict[str, Any]) -> None:
+        kind = event["type"]
+        if kind == "content_block_delta":
+            if self.first is None:
+                self.first = anyio.current_time()
+            self.texts.append(event["delta"].get("text", ""))
+        elif kind == "message_delta":
+            self.tokens = event["usage"]["output_tokens"]
+        elif kind == "error":
+            self.end(str(event["error"]["type"]))
+        elif kind == "message_stop":
+            self.end(None)

@@ -21,6 +21,7 @@ from tests.client.support import KEY
 ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.slow,  # to import Locust three times takes longer than the load
     # Not imported here: Locust makes the whole process cooperative.
     pytest.mark.skipif(
         importlib.util.find_spec("locust") is None, reason="the extra locust is not installed"

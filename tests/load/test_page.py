@@ -86,7 +86,7 @@ def test_the_page_tells_all_of_it() -> None:
     assert found.tags.count("svg") == 4
     text = " ".join(found.texts)
     for words in ("1,990 of 2,000", "run twice", "cut-every=2s", "replay", "Not kept: p99<1s",
-                  "p99.9", "from the send", "own lag", "worse", "8 s", "good a second"):  # fmt: skip
+                  "p99.9", "from the send", "own lag", "worse", "8 s"):  # fmt: skip
         assert words in text, words
     # Shaded, and three marks, in each chart over time.
     assert make_page(report).count('class="band"') == 3
