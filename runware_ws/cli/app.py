@@ -87,7 +87,8 @@ def main(
     \b
     Exit codes:
       0    every line has a result; the demo found nothing wrong
-      1    some lines ended with an error; the demo found a fault
+      1    some lines ended with an error; the demo found a fault; a load
+           did not keep what it should
       2    wrong usage, bad input, or an output that cannot be written
       3    the server refuses the API key
       4    the server cannot be reached

@@ -19,7 +19,15 @@ from anyio.from_thread import BlockingPortal
 
 from runware_ws import RunwareError
 from runware_ws.load.generator import Share
-from runware_ws.load.plan import LoadPlan, Place, Tick, run_with_ticks, unwrapped, wall_clock_offset
+from runware_ws.load.plan import (
+    LoadPlan,
+    Place,
+    Tick,
+    loop_options,
+    run_with_ticks,
+    unwrapped,
+    wall_clock_offset,
+)
 from runware_ws.load.recorder import Recorder
 
 __all__ = ["main"]
@@ -93,7 +101,7 @@ def main() -> None:
     sink = os.fdopen(os.dup(1), "wb")
     # What the user's agent prints must not get among the pickles.
     os.dup2(2, 1)
-    anyio.run(_program, sys.stdin.buffer, sink)
+    anyio.run(_program, sys.stdin.buffer, sink, backend_options=loop_options())
     sink.close()
     # The thread that waits for standard input would hold up an orderly end.
     os._exit(0)

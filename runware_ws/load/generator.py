@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import sniffio
 
 from runware_ws import TextInference
 from runware_ws.load.arrivals import Arrivals, ClosedModel, intended_starts
@@ -17,6 +19,14 @@ from runware_ws.load.targets import Answer, LoadTarget, unanswered_of
 from runware_ws.load.work import Agent
 
 __all__ = ["Check", "Share", "run_share"]
+
+
+def _clock() -> Callable[[], float]:
+    """The running loop's clock, looked up once and not several times a task."""
+    if sniffio.current_async_library() == "asyncio":
+        return asyncio.get_running_loop().time
+    return anyio.current_time
+
 
 Check = Callable[[dict[str, Any], Answer], bool]
 """Whether an answer is that of a task, in the wire's spelling."""
@@ -96,12 +106,13 @@ class _Run:
         self.share = share
         self.stop = stop
         self.began = 0.0
+        self.now = _clock()
 
     async def watch(self) -> None:
         await self.target.watch(self._connection)
 
     def _connection(self, up: bool) -> None:
-        at = anyio.current_time() - self.began
+        at = self.now() - self.began
         # The first socket was there before the load.
         if not up or len(self.recorder.losses) > len(self.recorder.reconnects):
             self.recorder.connection(at, up)
@@ -112,7 +123,7 @@ class _Run:
         behind = 0
         for position, intended in enumerate(starts):
             due = self.began + intended
-            if due > anyio.current_time():
+            if due > self.now():
                 behind = 0
                 if await self._stopped_before(due):
                     return
@@ -128,7 +139,7 @@ class _Run:
         return self.stop.is_set()
 
     async def _one(self, number: int, intended: float) -> None:
-        self.recorder.start(intended, anyio.current_time() - self.began - intended)
+        self.recorder.start(intended, self.now() - self.began - intended)
         await self.work(number, intended)
 
     # The closed model
@@ -138,11 +149,11 @@ class _Run:
         due = self.began
         while due < self.began + model.seconds and not self.stop.is_set():
             await anyio.sleep_until(due)
-            now = anyio.current_time()
+            now = self.now()
             self.recorder.start(now - self.began, now - max(due, self.began))
             await self.work(number, now - self.began)
             number += model.users
-            due = anyio.current_time() + model.think
+            due = self.now() + model.think
 
     # Both
 
@@ -171,7 +182,7 @@ class _Caller:
         return self._rng
 
     async def think(self, seconds: float) -> None:
-        due = anyio.current_time() + seconds
+        due = self._run.now() + seconds
         await anyio.sleep_until(due)
         self._intended = due - self._run.began
 
@@ -179,18 +190,18 @@ class _Caller:
         run = self._run
         wire = task.to_wire() if isinstance(task, TextInference) else dict(task)
         wire.setdefault("taskUUID", str(uuid4()))
-        sent = anyio.current_time() - run.began
+        sent = run.now() - run.began
         intended, self._intended = self._intended, None
         sample = Sample(name, wire["taskUUID"], sent if intended is None else intended, sent, sent)
         try:
             answer = await run.target.ask(wire, run.timeout)
         except BaseException as exc:
-            sample.ended = anyio.current_time() - run.began
+            sample.ended = run.now() - run.began
             sample.unanswered = unanswered_of(exc)
             run.recorder.take(sample)
             self.last_error = exc
             raise
-        sample.ended = anyio.current_time() - run.began
+        sample.ended = run.now() - run.began
         sample.answer = answer
         if run.check is not None:
             sample.right = run.check(wire, answer)

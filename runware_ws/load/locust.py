@@ -22,7 +22,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 import gevent
 import orjson
@@ -197,7 +197,8 @@ class _Bridge:
         """Run ``job`` with the client and wait. If the greenlet is killed, it is cancelled."""
         self._ready.get()
         loop: Any = self._loop
-        box: Any = AsyncResult()
+        make: Any = AsyncResult
+        box: Any = make()
         running: list[Any] = []
 
         def start() -> None:
@@ -205,9 +206,10 @@ class _Bridge:
 
         loop.call_soon_threadsafe(start)
         try:
-            return cast("T", box.get())
+            answer: T = box.get()
+            return answer
         except gevent.GreenletExit:
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in running])
+            loop.call_soon_threadsafe(lambda: running[0].cancel())
             raise
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = ["run_processes"]
 
 _PACKAGE_AT = str(Path(__file__).resolve().parents[2])
 _HEAD = 8
+_END = 5.0  # seconds until a process must have ended
 _SOON = 0.3  # seconds from the last "ready" to the common beginning
 
 
@@ -143,7 +145,14 @@ class _Worker:
 
     async def end(self) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            if process.returncode is None:
-                process.kill()
-            await process.aclose()
+        if process is None:
+            return
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            if process.stdin is not None:
+                await process.stdin.aclose()
+        # It ends with its standard input. Killed is only what does not.
+        with anyio.move_on_after(_END):
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+        await process.aclose()

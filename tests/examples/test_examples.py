@@ -55,6 +55,7 @@ def test_every_example_is_run_here() -> None:
         "agent_loop.py",
         "chat.py",
         "fan_out.py",
+        "load_agents.py",
         "relay.py",
         "single_call.py",
         "tool_loop.py",
@@ -84,6 +85,17 @@ def test_fan_out_answers_all_although_the_wire_is_cut() -> None:
     ways = {way: int(count) for count, way in re.findall(r"(\d+) came home by (\w+)", printed)}
     assert sum(ways.values()) == 500
     assert ways.keys() > {"live"}
+
+
+def test_load_agents_lose_nothing() -> None:
+    printed = run_example("load_agents.py")
+    counts = re.search(r"agents: (\d+), tasks: (\d+)\nanswered: (\d+), (.*)", printed)
+    assert counts is not None
+    assert int(counts[1]) * 4 == int(counts[2]) == int(counts[3]) > 100
+    assert counts[4] == "wrong: 0, run twice: 0"
+    assert re.findall(r"  (\w+): p50 \d+ ms", printed) == ["plan", "step", "sum"]
+    assert "reconnects: 0" not in printed
+    assert re.search(r"home by: live \d+, replay \d+", printed)
 
 
 def test_tool_loop_uses_what_the_tool_returned() -> None:

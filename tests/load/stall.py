@@ -1,6 +1,6 @@
 """A server that stands still, and what an open and a closed model tell of it.
 
-``python -m tests.load.stall`` prints the table of ``docs/load.md``, over real sockets.
+``python -m tests.load.stall`` prints the table of ``docs/load.md``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from runware_ws.load import (
     parse_rate,
 )
 from runware_ws.load import run_load as run
+from tests import virtual
 
 __all__ = ["SERVICE", "Stall", "load_over"]
 
@@ -73,25 +74,34 @@ async def load_over(emulator: Emulator, client: Client, stall: Stall, users: int
     return await run(ClientTarget(client), drawn_tasks(parse_length("3")), model)
 
 
-async def main() -> None:
+def row(name: str, values: list[float], count: int) -> None:
+    """Print one row of the table."""
+    print(f"| {name} | " + " | ".join(f"{value:.0f} ms" for value in values) + f" | {count} |")
+
+
+async def measure(stall: Stall, where: str) -> None:
+    """Print what both models tell."""
+    for users in (0, 10):
+        async with virtual.serving("stall") as emulator:
+            dial = getattr(emulator, "dial", None)
+            client = Client(emulator.url, api_key="stall", dial=dial)
+            told = await load_over(emulator, client, stall, users)
+        figures = told["latency_intended_ms"]
+        name = f"Closed, {users} users" if users else "Open"
+        values = [figures[q] for q in ("p50", "p90", "p99", "p99.9", "max")]
+        row(f"{name}, {where}", values, figures["count"])
+
+
+def main() -> None:
     """Print the table."""
     stall = Stall()
     print("| | p50 | p90 | p99 | p99.9 | max | tasks |\n|---|---|---|---|---|---|---|")
-
-    def row(name: str, values: list[float], count: int) -> None:
-        print(f"| {name} | " + " | ".join(f"{value:.0f} ms" for value in values) + f" | {count} |")
-
-    shares = (0.5, 0.9, 0.99, 0.999, 1.0)
-    truth = [stall.quantile(share) * 1e3 for share in shares]
+    truth = [stall.quantile(share) * 1e3 for share in (0.5, 0.9, 0.99, 0.999, 1.0)]
     row("The truth, computed", truth, round(stall.rate * stall.whole))
-    for users in (0, 10):
-        async with Emulator("stall") as emulator:
-            told = await load_over(emulator, Client(emulator.url, api_key="stall"), stall, users)
-        for key in ("latency_intended_ms", "latency_sent_ms"):
-            figures = told[key]
-            name = f"Closed, {users} users" if users else f"Open, {key.split('_')[1]}"
-            row(name, [figures[q] for q in ("p50", "p90", "p99", "p99.9", "max")], figures["count"])
+    loop, options = virtual.backend("asyncio")
+    anyio.run(measure, stall, "virtual time", backend=loop, backend_options=options)
+    anyio.run(measure, stall, "real sockets")
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    main()

@@ -27,7 +27,7 @@ from tests.streams.servers import listening
 pytestmark = pytest.mark.anyio
 MESSAGE = {"type": "message", "content": [{"type": "text", "text": "because"}],
            "usage": {"input_tokens": 3, "output_tokens": 7}}  # fmt: skip
-EVENTS = (
+EVENTS: tuple[dict[str, Any], ...] = (
     {"type": "message_start", "message": {}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "be"}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "cause"}},
