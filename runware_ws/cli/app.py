@@ -367,7 +367,7 @@ def load(
     ] = None,
     latency: Annotated[
         str, typer.Option(help="With --emulate: how long an answer takes.")
-    ] = "50ms-200ms",
+    ] = "lognormal:300ms,0.4",
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="With --emulate: another choice of its."),

@@ -84,7 +84,7 @@ class LoadOptions:
     seed: int = 0
     slo: str | None = None
     faults: Sequence[str] = ()
-    latency: str = "50ms-200ms"
+    latency: str = "lognormal:300ms,0.4"
     settings: Sequence[str] = ()
     processes: int = 1
     json: Path | None = None
@@ -228,21 +228,20 @@ async def _place(options: LoadOptions) -> AsyncGenerator[tuple[Place, EmulatorPr
         ) as server:
             yield Place(url=server.url, api_key=key, echoes=True), server
         return
-    key = os.environ.get(_ENV)
-    if options.api_key_file is not None:
-        key = read_key_file(options.api_key_file)
+    given = options.api_key_file
+    real_key = os.environ.get(_ENV) if given is None else read_key_file(given)
     messages = (options.url or "").startswith(("http://", "https://"))
     if not messages:
-        if not key:
+        if not real_key:
             raise Stop(
                 ExitCode.USAGE,
                 f"no API key: set {_ENV}, or give --api-key-file PATH, or try --emulate",
             )
         try:
-            Client(options.url, api_key=key)
+            Client(options.url, api_key=real_key)
         except ConfigurationError as exc:
             raise Stop(ExitCode.USAGE, f"--url: {exc.message}") from None
-    yield Place(url=options.url, api_key=key, messages=messages), None
+    yield Place(url=options.url, api_key=real_key, messages=messages), None
 
 
 async def _program(order: _Order) -> int:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-__all__ = ["Axis", "Band", "Line", "chart", "nice_ticks", "tail_ticks"]
+__all__ = ["Axis", "Band", "Curve", "chart", "nice_ticks", "tail_ticks"]
 
 _WIDTH, _HEIGHT = 480, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 34
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     """One line: points of x and y, ``None`` where it breaks off. ``style`` is a CSS class."""
 
     name: str
@@ -62,7 +62,7 @@ def tail_ticks(count: int) -> list[tuple[float, str]]:
     return [(share, f"{share * 100:g}%") for share in fitting]
 
 
-def chart(title: str, x: Axis, y: Axis, lines: Sequence[Line], bands: Sequence[Band] = ()) -> str:
+def chart(title: str, x: Axis, y: Axis, lines: Sequence[Curve], bands: Sequence[Band] = ()) -> str:
     """An SVG, with its legend below."""
     width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 

@@ -67,7 +67,7 @@ def compare(
     Raises:
         ValueError: one is no report, of another schema, or too short.
     """
-    runs = [_Run(base), _Run(now)]
+    runs = [_Blocks(base), _Blocks(now)]
     rng = random.Random(seed)
     drawn = [[run.drawn(rng) for _ in range(draws)] for run in runs]
     # All figures together may be wrong so rarely, so each must be surer.
@@ -91,7 +91,7 @@ def _same(value: float) -> float:
     return value
 
 
-class _Run:
+class _Blocks:
     """The blocks of one run: how many in each bin of latency, how many attempts and errors."""
 
     def __init__(self, report: Mapping[str, Any]) -> None:

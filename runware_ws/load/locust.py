@@ -39,7 +39,7 @@ T = TypeVar("T")
 _Job = Callable[[Client], Coroutine[Any, Any, T]]
 
 
-class RunwareUser(User):  # type: ignore[misc]  # Locust is typed where it is installed
+class RunwareUser(User):
     """A Locust user whose ``client`` runs tasks, each of them an event of Locust's.
 
     ``host`` is the socket's address; ``None``: the service. ``api_key`` ``None``: the environment

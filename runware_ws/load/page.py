@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from runware_ws.load.charts import Axis, Band, Line, chart, nice_ticks, tail_ticks
+from runware_ws.load.charts import Axis, Band, Curve, chart, nice_ticks, tail_ticks
 from runware_ws.load.compare import Change, quantile_of_bins
 
 __all__ = ["make_page"]
@@ -160,11 +160,11 @@ def _latency_chart(report: Mapping[str, Any]) -> str:
     times, x = _times(report)
     bins: list[list[tuple[int, int]]] = report["series"]["bins"]
 
-    def line(name: str, style: str, share: float) -> Line:
+    def line(name: str, style: str, share: float) -> Curve:
         values = [
             quantile_of_bins([b for b, _ in block], [n for _, n in block], share) for block in bins
         ]
-        return Line(
+        return Curve(
             name,
             style,
             [(at, None if v is None else v * 1e3) for at, v in zip(times, values, strict=True)],
@@ -184,8 +184,8 @@ def _rate_chart(report: Mapping[str, Any]) -> str:
     times, x = _times(report)
     series, width = report["series"], report["series"]["width_s"]
 
-    def line(name: str, style: str, key: str) -> Line:
-        return Line(name, style, _smooth(times, series[key], width))
+    def line(name: str, style: str, key: str) -> Curve:
+        return Curve(name, style, _smooth(times, series[key], width))
 
     lines = [line("intended", "g", "intended"), line("answered", "a", "done")]
     if report["slo"] is not None:
@@ -197,7 +197,7 @@ def _rate_chart(report: Mapping[str, Any]) -> str:
 def _error_chart(report: Mapping[str, Any]) -> str:
     times, x = _times(report)
     width = report["series"]["width_s"]
-    line = Line("errors", "x", _smooth(times, report["series"]["errors"], width))
+    line = Curve("errors", "x", _smooth(times, report["series"]["errors"], width))
     high = max((y or 0.0 for _, y in line.points), default=0.0)
     return chart("Errors", x, _upward("errors a second", max(high, 1.0)), [line], _bands(report))
 
@@ -223,8 +223,8 @@ def _curve_chart(report: Mapping[str, Any]) -> str:
 
     x = Axis("share of the answers", 0.0, 1.0, ticks, place)
     lines = [
-        Line("from the intended start", "b", [tuple(p) for p in report["curve_intended_ms"]]),
-        Line("from the send", "a", [tuple(p) for p in report["curve_sent_ms"]]),
+        Curve("from the intended start", "b", [tuple(p) for p in report["curve_intended_ms"]]),
+        Curve("from the send", "a", [tuple(p) for p in report["curve_sent_ms"]]),
     ]
     high = max((y or 0.0 for each in lines for _, y in each.points), default=1.0)
     return chart("Percentiles", x, _upward("ms", high), lines)
