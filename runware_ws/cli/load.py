@@ -51,7 +51,6 @@ from runware_ws.load.arrivals import Process
 from runware_ws.load.compare import Change, compare
 from runware_ws.load.limit import find_limit
 from runware_ws.load.page import make_page
-from runware_ws.load.plan import loop_options
 from runware_ws.load.targets import Carrier
 
 __all__ = ["LoadOptions", "run_load_command"]
@@ -121,7 +120,7 @@ def run_load_command(options: LoadOptions) -> int:
         if path is not None and not path.parent.is_dir():
             raise Stop(ExitCode.USAGE, f"{path}: there is no folder {path.parent}")
     try:
-        return anyio.run(_program, order, backend_options=loop_options())
+        return anyio.run(_program, order)
     except AuthenticationError as exc:
         raise Stop(ExitCode.KEY_REFUSED, f"the server refuses the API key: {exc}") from None
     except ConnectionFailed as exc:

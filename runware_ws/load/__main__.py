@@ -23,7 +23,6 @@ from runware_ws.load.plan import (
     LoadPlan,
     Place,
     Tick,
-    loop_options,
     run_with_ticks,
     unwrapped,
     wall_clock_offset,
@@ -101,7 +100,7 @@ def main() -> None:
     sink = os.fdopen(os.dup(1), "wb")
     # What the user's agent prints must not get among the pickles.
     os.dup2(2, 1)
-    anyio.run(_program, sys.stdin.buffer, sink, backend_options=loop_options())
+    anyio.run(_program, sys.stdin.buffer, sink)
     sink.close()
     # The thread that waits for standard input would hold up an orderly end.
     os._exit(0)

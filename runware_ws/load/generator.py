@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,14 @@ __all__ = ["Check", "Share", "run_share"]
 
 def _clock() -> Callable[[], float]:
     """The running loop's clock, looked up once and not several times a task."""
-    if sniffio.current_async_library() == "asyncio":
-        return asyncio.get_running_loop().time
-    return anyio.current_time
+    if sniffio.current_async_library() != "asyncio":
+        return anyio.current_time
+    loop = asyncio.get_running_loop()
+    if type(loop).__module__.partition(".")[0] != "uvloop":
+        return loop.time
+    # Its own counts whole milliseconds, and stands still while a callback runs.
+    offset = loop.time() - time.monotonic()
+    return lambda: time.monotonic() + offset
 
 
 Check = Callable[[dict[str, Any], Answer], bool]

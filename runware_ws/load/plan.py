@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any, cast
 
 import anyio
@@ -198,11 +197,6 @@ def unwrapped() -> Generator[None]:
         while isinstance(first, BaseExceptionGroup):
             first = cast("BaseException", first.exceptions[0])
         raise first from None
-
-
-def loop_options() -> dict[str, Any]:
-    """For ``anyio.run``: the faster event loop, where it is installed."""
-    return {"use_uvloop": find_spec("uvloop") is not None}
 
 
 def wall_clock_offset() -> float:
