@@ -97,16 +97,16 @@ def test_a_load_is_compared(cli: Cli) -> None:
     assert 0 < change["low"] < change["change"] < change["high"]
 
 
-def test_the_limit_is_found(cli: Cli) -> None:
-    """One task at a time, 20 ms each: fifty a second at most."""
+def test_a_limit_that_no_rate_keeps(cli: Cli) -> None:
     ended = cli(
-        "load", "--emulate", "--latency", "1ms", "--rate", "1", "--duration", "300ms",
-        *("--slo", "100ms", "--find-limit", "--json", "out.json", "--timeout", "5"),
+        "load", "--emulate", "--latency", "200ms", "--rate", "4", "--duration", "300ms",
+        *("--slo", "150ms", "--find-limit", "--json", "out.json", "--allow-lag"),
     )  # fmt: skip
     limit = report_of()["limit"]
-    assert limit["steps"]
-    assert ended.code in (0, 1)
-    assert "the highest rate that keeps p99<0.1s" in ended.said
+    assert (limit["rate"], [rate for rate, _, _ in limit["steps"]]) == (0, [4, 2, 1, 0.5])
+    assert ended.code == 1
+    assert "the highest rate that keeps p99<0.15s: 0.0/s" in ended.said
+    assert "not kept: p99<0.15s: no rate keeps it" in ended.said
 
 
 def test_several_processes_are_one_load(cli: Cli, tmp_path: Path) -> None:
