@@ -440,7 +440,7 @@ class Answers:
         """The task that an error without a taskUUID provably belongs to, if there is one.
 
         The error names the task's type, and nothing else in this session can be meant: there
-        was one socket and one task, written once, and no question was asked.
+        was one socket and one task, written once, and no answer to a question can come.
         """
         tasks, connection = self._table.tasks, self._connection
         if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:
@@ -449,7 +449,7 @@ class Answers:
         ladder = record.ladder
         mine = (
             record.generation == connection.generation
-            and not (ladder.disturbed or ladder.confirmed or ladder.asks)
+            and not (ladder.disturbed or ladder.confirmed or ladder.may_answer)
             and error.task_type == record.task_type
         )
         return record if mine else None

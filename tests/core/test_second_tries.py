@@ -160,3 +160,22 @@ def test_a_stream_that_was_left_is_the_answer_of_a_second_try(streamed: bool) ->
 
 def _piece(record: TaskRecord, text: str) -> dict[str, Any]:
     return {"taskType": record.task_type, "taskUUID": record.uuid, "delta": {"text": text}}
+
+
+def test_a_denial_that_answers_the_first_try_does_not_end_the_second() -> None:
+    bench, _ = _given_up()
+    again = _again(bench)
+    # The question of the first try is answered only now, and before the second try has asked.
+    bench.say(
+        {
+            "error": {
+                "code": "taskNotFound",
+                "message": "there is no such task",
+                "taskUUID": again.uuid,
+                "taskType": again.task_type,
+            }
+        }
+    )
+    assert not again.ended
+    bench.answer(again, "the answer")
+    assert ended(again, TaskState.DONE) is None

@@ -55,10 +55,10 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
         return True
     if error.task_type == record.task_type:
         # A server that does not know a task may still name the type that it was asked about.
-        return ladder.asks > 0 and _denies(error)
+        return ladder.may_answer and _denies(error)
     if ladder.outstanding:
         return True
-    return ladder.asks > 0 and _denies(error)
+    return ladder.may_answer and _denies(error)
 
 
 def _denies(error: WireError) -> bool:

@@ -146,6 +146,11 @@ class Ladder:
         self.progress: dict[str, Any] | None = None
         self.known: list[Identity] | None = None
 
+    @property
+    def may_answer(self) -> bool:
+        """Whether an answer to a question about the task may come: ours, or its first try's."""
+        return self.asks > 0 or self.reused
+
 
 class _Untouched(Ladder):
     """Shared by all tasks without a ladder of their own, so it cannot be changed."""
