@@ -3,6 +3,7 @@
     RunwareError
     ├── ConfigurationError   the program's fault: an option is wrong; nothing was tried
     ├── InvalidTask          the caller's fault: refused before it was sent
+    │   └── KeyConflict      the idempotency key stands for another task
     ├── AuthenticationError  the server refuses the key; every task ends with this
     ├── TaskError            the server's verdict on one task
     ├── TaskTimeout          the caller's deadline passed; the connection is not in doubt
@@ -12,6 +13,8 @@
     ├── ConnectionFailed     the server cannot be reached, or refuses us for good
     │   └── HttpRefused      a POST was refused with a status about the server, not the task
     ├── ProtocolError        the peer (or a frame) breaks the protocol
+    ├── JournalError         the journal cannot be read or written
+    │   └── Fenced           another process has taken this client's tasks over
     └── ClientClosed         the client was closed or is draining
 
 Every exception that ends a task says two things that a caller must know before
@@ -34,8 +37,11 @@ __all__ = [
     "ClientClosed",
     "ConfigurationError",
     "ConnectionFailed",
+    "Fenced",
     "HttpRefused",
     "InvalidTask",
+    "JournalError",
+    "KeyConflict",
     "OutcomeUnknown",
     "ProtocolError",
     "RunwareError",
@@ -101,6 +107,13 @@ class InvalidTask(RunwareError, ValueError):
     ) -> None:
         super().__init__(message, task_uuid=task_uuid)
         self.problems = tuple(problems)
+
+
+class KeyConflict(InvalidTask):
+    """The idempotency key was used before, for a task with another content. Nothing was sent.
+
+    Use a new key, or give the same task as before.
+    """
 
 
 class AuthenticationError(RunwareError):
@@ -241,6 +254,34 @@ class HttpRefused(ConnectionFailed):
 
 class ProtocolError(RunwareError):
     """The peer broke the protocol, or a frame of one task is too big for the socket."""
+
+
+class JournalError(RunwareError):
+    """The journal cannot be used. The message names the place and the cure.
+
+    ``temporary``: the same may work later (it is locked, the database is away).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        temporary: bool = False,
+        task_uuid: str | None = None,
+        submitted: Submitted = Submitted.NO,
+        safe_to_resend: bool | None = None,
+    ) -> None:
+        super().__init__(
+            message, task_uuid=task_uuid, submitted=submitted, safe_to_resend=safe_to_resend
+        )
+        self.temporary = temporary
+
+
+class Fenced(JournalError):
+    """This client's entries in the journal are another process's by now, which answers for them.
+
+    It was declared dead while it hung. The client ends; what became of its tasks is in the journal.
+    """
 
 
 class ClientClosed(RunwareError):

@@ -25,7 +25,8 @@ class RecoveredBy(StrEnum):
 
     ``LIVE``: over the socket that sent the task. ``REPLAY``: over a later socket of the same
     session. ``POLL``: by ``getResponse``. ``ARCHIVE``: by ``getTaskDetails``. ``RESUBMIT``: the
-    task had never arrived and was sent again.
+    task had never arrived and was sent again. ``JOURNAL``: it was recorded by an earlier use of
+    the same idempotency key.
     """
 
     LIVE = "live"
@@ -33,6 +34,7 @@ class RecoveredBy(StrEnum):
     POLL = "poll"
     ARCHIVE = "archive"
     RESUBMIT = "resubmit"
+    JOURNAL = "journal"
 
 
 def _str(value: Any) -> str | None:

@@ -41,6 +41,7 @@ SOURCE_RANK = {
     RecoveredBy.POLL: 2,
     RecoveredBy.ARCHIVE: 3,
     RecoveredBy.RESUBMIT: 4,
+    RecoveredBy.JOURNAL: 5,
 }
 
 

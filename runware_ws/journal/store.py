@@ -1,0 +1,171 @@
+"""What a journal's store must do. Write your own, and try it with ``runware_ws.testing.stores``.
+
+A store keeps *entries* (a task each) and *owners* (a client each). All of its methods block; they
+are called from one thread, and never by two at once. Times are wall-clock seconds since the epoch,
+because they are compared by other processes, perhaps on other machines.
+
+What it rests on: a transaction is durable once :meth:`Store.transaction` was left without an
+exception, and none of it is there otherwise; and an owner's lock is freed by the kernel or the
+database when its process dies, and by nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+__all__ = ["Adoption", "Entry", "EntryState", "NewEntry", "Store", "Transaction"]
+
+
+class EntryState(StrEnum):
+    """``OPEN``: what became of the task is not recorded. ``DONE``: it has its result.
+    ``FAILED``: the server's verdict is recorded."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """A task that is about to be sent for the first time.
+
+    ``uuid``: its taskUUID. ``key``: the caller's idempotency key; ``None`` if there is none.
+    ``digest``: of the content that belongs to the key. ``payload``: the task's JSON.
+    """
+
+    uuid: str
+    key: str | None
+    digest: bytes
+    payload: bytes
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is recorded of a task.
+
+    ``attempt`` counts from 1. ``owner``: the client that answers for it, also when that is gone.
+    ``payload`` is ``None`` once there is an outcome. ``outcome``: JSON whose meaning is the
+    journal's; ``None`` while it is open.
+    """
+
+    uuid: str
+    key: str | None
+    attempt: int
+    digest: bytes
+    payload: bytes | None
+    owner: int
+    state: EntryState
+    outcome: bytes | None
+    created: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What dead owners left: entries that are the caller's now, and one session to resume.
+
+    The entries are those that are open, and those without a key that are done: nobody was sure
+    to have been given their results. ``session`` is that of the owner with the most open entries.
+    """
+
+    entries: Sequence[Entry]
+    session: str | None
+
+
+class Transaction(Protocol):
+    """All of it becomes durable at once, or nothing. Everything is about the store's own target."""
+
+    def begin(self, new: NewEntry) -> Entry | None:
+        """Insert an open entry of this owner. If its key is taken, insert nothing and return the
+        entry that has it."""
+        ...
+
+    def again(self, uuid: str, new: NewEntry) -> bool:
+        """Make a failed entry the next attempt: open, this owner's, with the taskUUID and the rest
+        of ``new``. False if ``uuid`` is not there (any more) or has not failed."""
+        ...
+
+    def adopt(self, uuid: str, owner: int) -> bool:
+        """Make the open entry ``uuid`` of ``owner`` this owner's. False if it is not there, is not
+        open, belongs to somebody else by now, or ``owner`` is alive. ``owner`` may be this one:
+        then it is true while the entry is open."""
+        ...
+
+    def adopt_all(self) -> Adoption:
+        """Take over everything that dead owners of this target left, and forget these owners."""
+        ...
+
+    def end(self, uuid: str, state: EntryState, outcome: bytes, now: float) -> bool:
+        """Record the outcome of an open entry of this owner, and drop its payload. False if there
+        is no such entry."""
+        ...
+
+    def drop(self, uuid: str) -> None:
+        """Forget an entry of this owner, if there is one."""
+        ...
+
+    def session(self, session: str) -> None:
+        """Record the session that this owner uses now."""
+        ...
+
+    def find(self, key: str) -> Entry | None:
+        """The entry that has ``key``."""
+        ...
+
+    def entries(self, *, after: str = "", limit: int = 1_000) -> Sequence[Entry]:
+        """Entries of this target in the order of their taskUUIDs, behind ``after``."""
+        ...
+
+    def prune(self, before: float, max_bytes: int) -> int:
+        """Forget what ended before ``before``, and then the oldest outcomes until those left take
+        at most ``max_bytes``. Open entries stay. Returns how many went."""
+        ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A place for a journal. Open it once; every client has a store of its own."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages; without a password."""
+        ...
+
+    def open(self, target: str, now: float) -> None:
+        """Create what is missing, register a new owner, and take its lock.
+
+        ``target`` names the server whose tasks these are: entries of another one are not seen.
+
+        Raises:
+            JournalError: it cannot be used: not a journal, broken, newer than this library,
+                not writable. The message names the place and the cure.
+        """
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """One transaction; durable once the block was left without an exception.
+
+        Raises:
+            Fenced: this owner was declared dead, so its entries are somebody else's by now.
+            JournalError: it could not be made durable, and none of it is there. ``temporary``
+                says whether the same may work later (locked, the database is away).
+        """
+        ...
+
+    def version(self) -> int:
+        """A number that changes when another owner has committed. Cheap; no transaction."""
+        ...
+
+    def fence(self, owner: int) -> bool:
+        """Declare an owner dead that its lock says is alive (it hangs, or its machine does). From
+        then on all its transactions fail with ``Fenced``. False if there is no such owner."""
+        ...
+
+    def close(self) -> None:
+        """Free the owner's lock. Its open entries stay, for others to adopt. Idempotent."""
+        ...
