@@ -181,7 +181,7 @@ async def test_pings_of_a_peer_that_reads_nothing_take_no_memory() -> None:
     async def serve(peer: Peer) -> None:
         await peer.greet()
         task = await peer.task()
-        for _ in range(40):
+        for _ in range(20):
             await peer.stream.send(lot)
         await peer.send(result_of(task))
         await anyio.sleep_forever()

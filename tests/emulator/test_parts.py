@@ -177,11 +177,12 @@ async def test_timers_keep_order_and_can_be_cancelled() -> None:
     fired: list[int] = []
 
     def chain() -> None:
-        timers.after(0.0, lambda: fired.append(2))
+        fired.append(2)
+        timers.after(0.0, lambda: fired.append(3))
 
-    timers.after(0.02, lambda: fired.append(3))
+    # The first to be set is due last, however late the loop is.
+    timers.after(0.02, chain)
     timers.after(0.0, lambda: fired.append(1))
-    timers.after(0.0, chain)
     timers.after(0.01, lambda: fired.append(99)).cancel()
     async with anyio.create_task_group() as group:
         group.start_soon(timers.run)
