@@ -120,6 +120,10 @@ class Config:
     """Late and unknown results kept for ``claim()``: number of bytes."""
     event_buffer: int = 1_024
     """Events kept for each reader of ``events()``; the oldest go first."""
+    journal_keep: float = 86_400.0
+    """How long the journal keeps results and verdicts for later uses of their keys."""
+    journal_bytes: int = 1024 * MIB
+    """Results and verdicts kept in the journal: number of bytes. The oldest go first."""
     http_url: str | None = None
     """Where streams are posted; ``None``: the service's own address, or that of ``url``."""
     session_uuid: str | None = None
@@ -201,6 +205,8 @@ class ConfigOptions(TypedDict, total=False):
     claim_limit: int
     claim_bytes: int
     event_buffer: int
+    journal_keep: float
+    journal_bytes: int
     http_url: str | None
     session_uuid: str | UUID | None
     close_codes: Mapping[int, Verdict | VerdictWord]
@@ -246,6 +252,8 @@ _CHECKS: dict[str, Check] = {
     "claim_limit": count,
     "claim_bytes": count,
     "event_buffer": count,
+    "journal_keep": seconds,
+    "journal_bytes": count,
     "session_uuid": uuid_text,
     "close_codes": partial(verdicts, codes=range(65536)),
     "http_statuses": partial(verdicts, codes=range(100, 1000)),

@@ -50,13 +50,15 @@ class Context:
     """Effects in order, and two flags that the driver checks after each input.
 
     ``wake``: there may be something to write. ``rearm``: the next deadline may
-    have come nearer. ``silenced``: the client's last event was emitted.
+    have come nearer. ``silenced``: the client's last event was emitted. ``journaled``: a task is
+    entered in a journal before it is sent.
     """
 
-    __slots__ = ("counters", "effects", "options", "rearm", "silenced", "wake")
+    __slots__ = ("counters", "effects", "journaled", "options", "rearm", "silenced", "wake")
 
-    def __init__(self, options: Config) -> None:
+    def __init__(self, options: Config, *, journaled: bool = False) -> None:
         self.options = options
+        self.journaled = journaled
         self.effects: list[Effect] = []
         self.counters = Counters()
         self.wake = False

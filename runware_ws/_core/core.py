@@ -64,7 +64,7 @@ class SessionCore:
     ``draw(attempt)`` gives the delay in seconds before redial number
     ``attempt``: all randomness comes in here. ``redact`` takes secrets out of
     text that people will see. ``fixed_key``: fetching the key again would give
-    the same key.
+    the same key. ``journaled``: each task is entered in a journal before it is sent.
     """
 
     def __init__(
@@ -74,8 +74,9 @@ class SessionCore:
         draw: Callable[[int], float],
         redact: Callable[[str], str] = _keep,
         fixed_key: bool = True,
+        journaled: bool = False,
     ) -> None:
-        self._out = out = Context(options)
+        self._out = out = Context(options, journaled=journaled)
         self._table = TaskTable(out)
         self._recovery = Recovery(out, self._table)
         self._connection = Connection(out, draw=draw, fixed_key=fixed_key)
@@ -149,6 +150,7 @@ class SessionCore:
         table, recovery = self._table, self._recovery
         return {
             "tasks": len(table.tasks),
+            "entering": len(table.entering),
             "waiting": len(table.waiting),
             "queue": len(table.queue),
             "second_tries": len(table.second_tries),
@@ -180,9 +182,12 @@ class SessionCore:
 
     # Inputs: the client's
 
-    def start(self, now: float) -> None:
-        """Begin: dial at once. May be called only once."""
-        self._connection.start(now)
+    def start(self, now: float, session: str | None = None) -> None:
+        """Begin: dial at once. May be called only once.
+
+        ``session``: that of an earlier process, to be resumed; ``None``: that of the options.
+        """
+        self._connection.start(now, session)
 
     def submit(self, record: TaskRecord) -> None:
         """Take a task in.
@@ -205,21 +210,25 @@ class SessionCore:
             )
         self._posting.choose(record)
         self._table.submit(record)
-        kept = self._table.claims.take(record.uuid) if record.ladder.reused else None
-        if kept is not None:
-            self._answer_with(record, kept)
+        self._take_kept(record, record.submitted_at)
         if connection.state is BACKOFF and not record.ended:
             connection.hurry(record.submitted_at, first=len(self._table.tasks) == 1)
 
-    def _answer_with(self, record: TaskRecord, kept: list[dict[str, Any]]) -> None:
+    def _take_kept(self, record: TaskRecord, now: float) -> None:
         """A second try whose results had come too late for the first: they are its answer."""
-        now = record.submitted_at
+        kept = self._table.claims.take(record.uuid) if record.ladder.reused else None
+        if kept is not None:
+            self._answer_with(record, kept, RecoveredBy.REPLAY, now)
+
+    def _answer_with(
+        self, record: TaskRecord, kept: list[dict[str, Any]], source: RecoveredBy, now: float
+    ) -> None:
         if record.deltas is not None:
             record.deltas.suspended = True
             record.deltas.complete(kept[0], now)
             kept = [record.deltas.whole()]
         record.confirm()
-        record.took(fresh_items(record, kept, listing=False), RecoveredBy.REPLAY)
+        record.took(fresh_items(record, kept, listing=False), source)
         self._table.note(record)
         if len(record.items) >= record.expected:
             self._ends.end(record, DONE, now)
@@ -230,6 +239,47 @@ class SessionCore:
         if self._connection.failure is not None:
             return failures.for_task(self._connection.failure, record.uuid, Submitted.NO)
         return ClientClosed("the client is draining and takes no new task", task_uuid=record.uuid)
+
+    # Inputs: the journal's
+
+    def entered(self, record: TaskRecord, now: float, *, known: bool = False) -> None:
+        """The journal has the task: it may be sent. ``known``: an earlier use may have sent it."""
+        if record.ended:
+            return
+        if known and not record.ladder.reused:
+            record.second_try(0)
+        self._table.entered(record)
+
+    def rebind(self, record: TaskRecord, uuid: str, payload: bytes, now: float) -> None:
+        """The key of a task that is being entered stands for this taskUUID already.
+
+        Raises:
+            InvalidTask: a task without a key uses this taskUUID.
+        """
+        if not record.ended:
+            self._table.rebind(record, uuid, payload)
+            self._take_kept(record, now)
+
+    def elsewhere(self, record: TaskRecord) -> None:
+        """Somebody else runs the task of this key: its outcome is waited for, not known."""
+        if not record.ended and not record.ladder.reused:
+            record.second_try(0)
+
+    def recorded(
+        self, record: TaskRecord, uuid: str, items: list[dict[str, Any]], now: float
+    ) -> None:
+        """The key of this task has its results already: those of the task ``uuid``."""
+        if not record.ended:
+            self._answer_with(record, items, RecoveredBy.JOURNAL, now)
+            record.rebind(uuid, b"")
+
+    def refuse(self, record: TaskRecord, error: RunwareError, now: float) -> None:
+        """The journal refuses the task, or has the server's verdict for its key."""
+        if not record.ended:
+            self._ends.fail(record, error, now)
+            record.rebind(error.task_uuid or record.uuid, b"")
+
+    # Inputs: the caller's again
 
     def cancel(self, record: TaskRecord, now: float) -> bool:
         """The caller gives a task up; False if it had already ended. A late result is kept."""
@@ -339,6 +389,8 @@ class SessionCore:
         described = connection.describe(now)
         if record.carrier is not Carrier.SOCKET and self._table.posts.trouble:
             described = f"{described}; HTTP: {self._table.posts.trouble}"
+        if record.uuid in self._table.entering:
+            described = f"it waits for the journal; {described}"
         state, error = timed_out(record, now, in_doubt=in_doubt, connection=described)
         self._ends.end(record, state, now, error)
 

@@ -19,6 +19,7 @@ __all__ = [
     "Effect",
     "Emit",
     "Ending",
+    "Enter",
     "Frame",
     "Open",
     "Post",
@@ -110,6 +111,14 @@ class PostEnding:
 
 
 @dataclass(slots=True, eq=False)
+class Enter:
+    """Enter this task in the journal: it is not sent before the input ``entered`` says that it is
+    there."""
+
+    record: TaskRecord
+
+
+@dataclass(slots=True, eq=False)
 class Resolve:
     """These tasks ended, in this order. Each task is reported exactly once."""
 
@@ -145,7 +154,7 @@ class Frame:
     records: tuple[TaskRecord, ...] = ()
 
 
-Effect = Open | Authenticate | Close | Post | Drop | Resolve | Progress | Admit | Emit
+Effect = Open | Authenticate | Close | Post | Drop | Enter | Resolve | Progress | Admit | Emit
 
 
 @dataclass(slots=True, eq=False)

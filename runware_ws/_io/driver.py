@@ -11,7 +11,7 @@ import logging
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol, cast
 from urllib.request import getproxies
@@ -27,6 +27,7 @@ from runware_ws._core.effects import (
     Close,
     Effect,
     Emit,
+    Enter,
     Frame,
     Open,
     Post,
@@ -46,7 +47,9 @@ from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import ConnectionFailed
-from runware_ws.events import LONGEST_TEXT, Closed, Event
+from runware_ws.events import LONGEST_TEXT, Closed, Event, SessionStarted
+from runware_ws.journal.keeper import JournalKeeper
+from runware_ws.journal.store import Adoption
 
 __all__ = ["Driver", "Owner"]
 
@@ -77,7 +80,7 @@ class Owner(Protocol):
 
 
 class Driver:
-    """Runs one session core over sockets."""
+    """Runs one session core over sockets; with a ``journal``, which is open, over that as well."""
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class Driver:
         config: Config,
         dial: Dial,
         post: HttpPost | None = None,
+        journal: JournalKeeper | None = None,
     ) -> None:
         self._url = url
         self._keys = keys
@@ -97,7 +101,9 @@ class Driver:
             draw=Backoff(config.backoff, cap=config.backoff_cap),
             redact=keys.redact_text,
             fixed_key=keys.fixed,
+            journaled=journal is not None,
         )
+        self._journal = journal
         self.home = Home()
         self.feed = EventFeed(config.event_buffer, self.home)
         self.waiting = Waiting.current()
@@ -134,10 +140,18 @@ class Driver:
 
     # The public side
 
-    def start(self, tasks: Supervisor) -> None:
-        """Begin to dial, with all work in ``tasks``."""
+    def start(self, tasks: Supervisor, adoption: Adoption | None = None) -> None:
+        """Begin to dial, with all work in ``tasks``; ``adoption``: what dead clients left."""
         self._tasks = tasks
-        self.core.start(self.now())
+        journal = self._journal
+        if journal is not None:
+            journal.attach(self.core, self.apply, self._recorded)
+            tasks.start_soon(journal.run, name="runware_ws journal")
+            tasks.start_soon(journal.tend, name="runware_ws journal's care")
+        if adoption is not None and journal is not None:
+            # Before the dial, for its session brings their answers at once.
+            journal.adopt(adoption.entries)
+        self.core.start(self.now(), None if adoption is None else adoption.session)
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
         tasks.start_soon(self._timer.run, name="runware_ws timer")
         tasks.start_soon(self._wake_rest, name="runware_ws waker")
@@ -153,6 +167,20 @@ class Driver:
         done = self.core.cancel(record, self.now())
         self.apply()
         return done
+
+    def told(self, record: TaskRecord) -> bool:
+        """Whether the task has ended, and its caller may know: its end is recorded, if it must."""
+        return record.ended and (self._journal is None or record not in self._journal.held)
+
+    @property
+    def pending(self) -> int:
+        """Tasks whose callers still wait."""
+        return self.core.pending + (0 if self._journal is None else len(self._journal.held))
+
+    @property
+    def journaled(self) -> bool:
+        """Whether results are told only once they are recorded."""
+        return self._journal is not None
 
     def drain(self) -> None:
         """Take no new task."""
@@ -182,6 +210,8 @@ class Driver:
             self._wake_all()
         finally:
             self.stopped.set()
+            if self._journal is not None:
+                self._journal.stop()
         if crash is None and left_open:
             warnings.warn(
                 "a client was still open when its event loop ended: it was dropped. "
@@ -234,6 +264,9 @@ class Driver:
             self._timer.set(todo.deadline)
         if todo.effects:
             self._perform(todo.effects)
+            if self._journal is not None:
+                self._journal.flush()
+                self.apply()  # What the journal told the core meanwhile.
         if todo.writable:
             self._writer.set()
         return True
@@ -241,7 +274,8 @@ class Driver:
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Resolve):
-                self._to_wake.extend(effect.records)
+                ended = effect.records
+                self._to_wake.extend(ended if self._journal is None else self._journal.ended(ended))
                 self._wake_some()
             elif isinstance(effect, (Progress, Admit)):
                 owner: Owner | None = effect.record.owner
@@ -257,11 +291,21 @@ class Driver:
                 self._writer.set()
             elif isinstance(effect, Close):
                 self._end_socket(effect)
+            elif isinstance(effect, Enter):
+                if self._journal is not None:
+                    self._journal.enter(effect.record)
             elif self._posts is not None:
                 if isinstance(effect, Post):
                     self._posts.start(effect, self._tasks)
                 else:
                     self._posts.drop(effect)
+
+    def _recorded(self, records: Iterable[TaskRecord]) -> None:
+        """The ends of these tasks are in the journal: their callers may be told."""
+        self._to_wake.extend(records)
+        if self.core.state is ConnectionState.CLOSED:
+            self._wakes_left = len(self._to_wake)
+        self._wake_some()
 
     def _wake_some(self) -> None:
         """Wake some callers whose tasks have ended; the others wait for their turn."""
@@ -276,7 +320,7 @@ class Driver:
                 owner.on_settled()
         if to_wake:
             self._waker.set()
-        if not self.core.pending:
+        if not self.pending:
             self._notify()
 
     async def _wake_rest(self) -> None:
@@ -290,6 +334,8 @@ class Driver:
 
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)
+        if self._journal is not None and isinstance(event, SessionStarted):
+            self._journal.session(event.session_uuid)
         if isinstance(event, Closed):
             self.feed.close()
         self._notify()
@@ -453,6 +499,9 @@ class Driver:
         try:
             while True:
                 sending = False
+                if self._journal is not None:
+                    # A process that was frozen, and replaced meanwhile, sends nothing more.
+                    await self._journal.verify()
                 wanted, self._authenticate = self._authenticate, None
                 if wanted is not None and wanted.generation == generation:
                     sending, frame = True, None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from runware_ws.errors import ConfigurationError
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Home", "Waiter", "Waiting", "Wakeup", "running_on_trio"]
+__all__ = ["Home", "Waiter", "Waiting", "Wakeup", "caller_from_threads", "running_on_trio"]
 
 Waiter = Awaitable[Any]
 """What one task awaits until :attr:`Waiting.wake` is called on it."""
@@ -148,6 +149,28 @@ class Wakeup:
         """Something to await at once. Cancel-safe."""
         self._waiter = self._waiting.waiter()
         return self._waiter
+
+
+def caller_from_threads() -> Callable[[Callable[[], None]], None]:
+    """A function that runs another one soon in the running loop, and may be called in any thread.
+
+    Once the loop has ended it does nothing.
+    """
+    if running_on_trio():
+        import trio
+
+        run: Callable[[Callable[[], None]], object]
+        run = trio.lowlevel.current_trio_token().run_sync_soon
+        ended: type[Exception] = trio.RunFinishedError
+    else:
+        run = asyncio.get_running_loop().call_soon_threadsafe
+        ended = RuntimeError
+
+    def call_soon(function: Callable[[], None]) -> None:
+        with suppress(ended):
+            run(function)
+
+    return call_soon
 
 
 def running_on_trio() -> bool:

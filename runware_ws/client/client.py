@@ -32,13 +32,18 @@ from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws._urls import socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
 from runware_ws.client.mapping import MapRun, Outcome, run_map
+from runware_ws.client.recovered import Recovered, as_recovered, keyed_of, polled
 from runware_ws.client.snapshot import stats_of
 from runware_ws.client.streams import CarrierChoice, TaskStream
 from runware_ws.client.tasks import Task, validate_stream, validate_whole
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
+from runware_ws.journal.keeper import JournalKeeper
+from runware_ws.journal.opening import JournalPlace, open_store
+from runware_ws.journal.outcomes import task_in
+from runware_ws.journal.store import Adoption, Entry
 from runware_ws.messages import Messages
-from runware_ws.models import RecoveredBy, Result, ValidatedTask
+from runware_ws.models import RecoveredBy, Result, ValidatedTask, validate_task
 from runware_ws.stats import Stats
 
 __all__ = ["Client", "DrainReport"]
@@ -89,6 +94,9 @@ class Client:
             dial; ``None``: the environment variable ``RUNWARE_API_KEY``.
         config: options; ``None``: the defaults.
         dial: opens sockets; ``None``: the ``websockets`` library.
+        journal: where tasks and results are recorded, so that they outlive this process: a path
+            or ``sqlite:`` URL, a ``postgresql://`` URL (extra ``postgres``), or a
+            :class:`~runware_ws.journal.Store`; ``None``: nowhere.
         post: posts streams over HTTP; ``None``: the HTTP client of the extra ``sse``, if it
             is installed, and ``dial`` is not given or ``http_url`` is.
         options: single fields of :class:`Config`, e.g. ``max_in_flight=500``.
@@ -101,6 +109,7 @@ class Client:
     # A repr may be asked for before all options are checked.
     _url = ""
     _driver: Driver | None = None
+    _started = False
 
     def __init__(
         self,
@@ -110,6 +119,7 @@ class Client:
         config: Config | None = None,
         dial: Dial | None = None,
         post: HttpPost | None = None,
+        journal: JournalPlace | None = None,
         **options: Unpack[ConfigOptions],
     ) -> None:
         # What is refused below must not show the key, in no variable of a frame either.
@@ -123,6 +133,9 @@ class Client:
             raise refusal("post", "be a function that posts, or None", post)
         self._dial = dial or websocket_dial
         self._durations = Durations()
+        self._journal: JournalKeeper | None = None
+        if journal is not None:
+            self._journal = JournalKeeper(open_store(journal), self._config, self._adopted)
         # The HTTP client, if we have to close it.
         self._http = None
         if post is None:
@@ -137,15 +150,25 @@ class Client:
     async def start(self) -> Self:
         """Begin to dial, as entering the block does; returns the client. Once only.
 
-        Does not wait. A client that was started this way must be closed with
-        :meth:`aclose`. The task that calls this may end or be cancelled: the client
-        goes on.
+        Does not wait for the server; a journal is opened first. A client that was started this
+        way must be closed with :meth:`aclose`. The task that calls this may end or be cancelled:
+        the client goes on.
+
+        Raises:
+            JournalError: the journal cannot be used.
         """
-        if self._driver is not None:
+        if self._driver is not None or self._started:
             raise ConfigurationError("a Client can be started only once: create a new one")
-        self._driver = driver = Driver(self._url, self._keys, self._config, self._dial, self._post)
+        self._started = True
+        journal = self._journal
+        adoption: Adoption | None = None
+        if journal is not None:
+            adoption = await journal.open(self._url)
+        self._driver = driver = Driver(
+            self._url, self._keys, self._config, self._dial, self._post, journal
+        )
         self._supervisor = Supervisor("runware_ws client", driver.ended)
-        driver.start(self._supervisor)
+        driver.start(self._supervisor, adoption)
         return self
 
     async def __aenter__(self) -> Self:
@@ -187,6 +210,8 @@ class Client:
                 await self._sources.join()
             if self._http is not None:
                 await self._http.aclose()
+            if self._journal is not None:
+                await self._journal.aclose(self._config.close_timeout)
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take no new tasks, and wait for the pending ones, across reconnects too.
@@ -206,7 +231,7 @@ class Client:
         driver.drain()
         before = driver.core.pending
         with anyio.move_on_after(limit):
-            while driver.core.pending:
+            while driver.pending:
                 await driver.wait_changed()
         unfinished = driver.core.pending_uuids()
         return DrainReport(before - len(unfinished), unfinished)
@@ -239,32 +264,39 @@ class Client:
 
     # Tasks
 
-    async def run(self, task: Task, *, timeout: float | Unset | None = UNSET) -> Result:
+    async def run(
+        self, task: Task, *, timeout: float | Unset | None = UNSET, key: str | None = None
+    ) -> Result:
         """Run one task and return its whole result.
 
         Args:
             task: a :class:`TextInference`, or a dict of any taskType.
             timeout: seconds for everything together: admission, dial, resends and
                 polls; ``None``: no limit; by default the client's own.
+            key: an idempotency key, which needs a journal. The same key always gives the same
+                result, in any process, now or after a crash: a recorded one is returned, a
+                running task is joined, one that a dead process left is asked for. A task with a
+                key is sent as ``async`` unless it says otherwise. If the server's verdict was
+                that nothing ran, the next use is a new attempt.
 
         If it is cancelled, it gives the task up: the server may still run it, and
         its result can be had with :meth:`claim`.
 
         Raises:
-            ConfigurationError: ``timeout`` is not a finite number of seconds above 0.
-            InvalidTask: refused before the wire.
+            ConfigurationError: ``timeout`` is not a finite number of seconds above 0, or there is
+                a ``key`` and no journal.
+            InvalidTask: refused before the wire; :class:`KeyConflict` for its key.
             TaskError: the server's verdict.
             TaskTimeout: the deadline passed.
             OutcomeUnknown: the deadline passed and the truth cannot be known.
             AuthenticationError, ConnectionFailed, ProtocolError: the client ended.
+            JournalError: the task or its result cannot be recorded.
             ClientClosed: closed or draining.
         """
         driver = self._running()
         now = driver.now()
         waiter = driver.waiting.waiter()
-        record = self._record(
-            validate_whole(task), self._deadline(timeout, now), now, waiter=waiter
-        )
+        record = self._whole_record(task, key, self._deadline(timeout, now), now, waiter=waiter)
         driver.submit(record)
         try:
             await waiter
@@ -274,8 +306,10 @@ class Client:
             raise
         return outcome_of(record)
 
-    async def submit(self, task: Task, *, timeout: float | Unset | None = UNSET) -> TaskHandle:
-        """Submit a task; return once there is room for it in flight.
+    async def submit(
+        self, task: Task, *, timeout: float | Unset | None = UNSET, key: str | None = None
+    ) -> TaskHandle:
+        """Submit a task; return once there is room for it in flight, and it is in the journal.
 
         The arguments are those of :meth:`run`. If it is cancelled while it waits for
         room, it takes the task back: nothing was sent.
@@ -287,7 +321,7 @@ class Client:
             AuthenticationError, ConnectionFailed, ProtocolError: the client ended.
                 Awaiting the handle raises what ends the task later.
         """
-        handle = self._start(task, timeout)
+        handle = self._start(task, timeout, key=key)
         try:
             await handle.wait_admitted()
         except BaseException:
@@ -301,13 +335,15 @@ class Client:
         *,
         carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
+        key: str | None = None,
     ) -> TaskStream:
         """Run one task and read its answer as it is generated.
 
         Use it as ``async with client.stream(task) as stream``, and iterate
         ``stream`` for each :class:`Delta`; ``await stream.result()`` is the whole.
         ``deliveryMethod`` is set to ``"stream"``. If the server answers with one
-        whole result, it comes as one delta. Other arguments are those of :meth:`run`.
+        whole result, it comes as one delta; so does the whole that a ``key`` stands for
+        already. Other arguments are those of :meth:`run`.
 
         Args:
             carrier: ``"sse"``: server-sent events over HTTP, which is what Runware
@@ -335,6 +371,7 @@ class Client:
             self._deadline(timeout, now),
             now,
             deltas=deltas,
+            entry=None if key is None else keyed_of(valid, key, self._journal),
             carrier=self._carrier(carrier),
             watched=True,
         )
@@ -362,6 +399,7 @@ class Client:
         *,
         concurrency: int = 100,
         timeout: float | Unset | None = UNSET,
+        key: Callable[[T], str | None] | None = None,
     ) -> AsyncGenerator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
@@ -378,6 +416,7 @@ class Client:
 
         Args:
             timeout: seconds for each task, as in :meth:`run`.
+            key: gives the idempotency key of each task, or ``None`` for none; see :meth:`run`.
 
         Raises:
             ConfigurationError: ``concurrency`` is not a whole number, 1 or more, or
@@ -385,20 +424,21 @@ class Client:
             RuntimeError: the source raised ``CancelledError`` on its own.
             Exception: what ``tasks`` raises, after the outcomes of the started tasks.
         """
-        return run_map(self.map_run(tasks, concurrency, timeout), tasks, self._run_source)
+        return run_map(self.map_run(tasks, concurrency, timeout, key), tasks, self._run_source)
 
     def map_run(
         self,
         tasks: Iterable[T] | AsyncIterable[T],
         concurrency: int,
         timeout: float | Unset | None,
+        key: Callable[[T], str | None] | None = None,
     ) -> MapRun[T]:
         count("concurrency", concurrency)
         driver = self._running()
         self._seconds(timeout)  # so that a bad value raises here, not in each task
 
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
-            return self._start(task, timeout, on_done)
+            return self._start(task, timeout, on_done, key=None if key is None else key(task))
 
         return MapRun(driver, submit, concurrency, whole=isinstance(tasks, Sized))
 
@@ -416,14 +456,28 @@ class Client:
         task: Task,
         timeout: float | Unset | None,
         on_done: Callable[[TaskHandle], None] | None = None,
+        *,
+        key: str | None = None,
     ) -> TaskHandle:
         now = self._running().now()
         # A map looks at a task only when it has ended.
         watched = on_done is None
-        record = self._record(
-            validate_whole(task), self._deadline(timeout, now), now, watched=watched
-        )
+        record = self._whole_record(task, key, self._deadline(timeout, now), now, watched=watched)
         return self._submit(record, on_done)
+
+    def _whole_record(
+        self, task: Task, key: str | None, deadline: float, now: float, **more: Any
+    ) -> TaskRecord:
+        if key is None:
+            return self._record(validate_whole(task), deadline, now, **more)
+        valid = validate_whole(polled(task))
+        return self._record(valid, deadline, now, entry=keyed_of(valid, key, self._journal), **more)
+
+    def _adopted(self, entry: Entry) -> TaskRecord:
+        """The record of a task that a dead client left."""
+        now = self._running().now()
+        valid = validate_task(task_in(entry) or {})
+        return self._record(valid, self._deadline(UNSET, now), now)
 
     def _seconds(self, timeout: float | Unset | None) -> float | None:
         if isinstance(timeout, Unset):
@@ -466,6 +520,20 @@ class Client:
         if items is None:
             return None
         return Result(task_uuid.lower(), items, RecoveredBy.REPLAY)
+
+    async def recovered(self) -> AsyncGenerator[Recovered]:
+        """What dead processes left in the journal and nobody here asked for by its key.
+
+        Each comes once it has ended. Ends when nothing of it runs any more; may be called again,
+        for a process may die at any time. Needs a journal, otherwise there is nothing.
+        """
+        self._running()
+        journal = self._journal
+        while journal is not None and await journal.wait_left():
+            left = journal.left.popleft()
+            yield as_recovered(left)
+            # Asking for the next one shows that this one was taken care of.
+            journal.told(left)
 
     # Observing
 

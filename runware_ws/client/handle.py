@@ -25,7 +25,7 @@ def outcome_of(record: TaskRecord) -> Result:
         RunwareError: the task ended without a result.
         RuntimeError: the task has not ended.
     """
-    if record.state is DONE:
+    if record.state is DONE and record.error is None:
         items = record.items
         assert isinstance(items, list)  # a task that is done has results
         return Result(record.uuid, items, record.recovered_by)
@@ -85,13 +85,13 @@ class TaskHandle:
 
     @property
     def done(self) -> bool:
-        """Whether the task has ended, with or without a result."""
-        return self._record.ended
+        """Whether the task has ended, with or without a result, and that is recorded if it must."""
+        return self._driver.told(self._record)
 
     @property
     def error(self) -> RunwareError | None:
         """The error that ended the task; ``None`` if it has a result or has not ended."""
-        return error_of(self._record)
+        return error_of(self._record) if self.done else None
 
     @property
     def progress(self) -> float | None:
@@ -117,6 +117,8 @@ class TaskHandle:
             RuntimeError: the task has not ended.
         """
         if self._result is None:
+            if not self.done:
+                raise RuntimeError("the task has not ended")
             self._result = outcome_of(self._record)
         return self._result
 
@@ -133,12 +135,12 @@ class TaskHandle:
 
     async def wait(self) -> None:
         """Wait until the task has ended; see :meth:`outcome`. Cancel-safe."""
-        while self._record.state < TaskState.DONE:
+        while not self.done:
             await self._news()
 
     async def wait_news(self) -> None:
         """Wait until something new came, or the task ended. Cancel-safe."""
-        if self._record.state < TaskState.DONE:
+        if not self.done:
             await self._news()
 
     async def _news(self) -> None:
@@ -167,7 +169,7 @@ class TaskHandle:
         is kept, so a slow reader may miss notes, but never items. Ends when all items
         have come; raises what awaiting raises if the task ends without a result.
         """
-        return _Items(self, self._record, self._news)
+        return _Items(self, self._record, self._news, recorded=self._driver.journaled)
 
     # The driver's calls
 
@@ -198,11 +200,18 @@ class _Items:
     """One pass over the items of a task."""
 
     def __init__(
-        self, handle: TaskHandle, record: TaskRecord, news: Callable[[], Awaitable[None]]
+        self,
+        handle: TaskHandle,
+        record: TaskRecord,
+        news: Callable[[], Awaitable[None]],
+        *,
+        recorded: bool,
     ) -> None:
         self._handle = handle
         self._record = record
         self._news = news
+        # With a journal no result is told before all of them are recorded.
+        self._recorded = recorded
         self._seen = 0
         self._note: dict[str, Any] | None = None
 
@@ -212,10 +221,11 @@ class _Items:
     async def __anext__(self) -> ResultItem:
         record = self._record
         while True:
-            if self._seen < len(record.items):
+            done = self._handle.done
+            if self._seen < len(record.items) and (done or not self._recorded):
                 self._seen += 1
                 return ResultItem(record.items[self._seen - 1])
-            if record.ended:
+            if done:
                 self._handle.outcome()
                 raise StopAsyncIteration
             note = record.ladder.progress

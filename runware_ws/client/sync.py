@@ -18,10 +18,12 @@ from runware_ws._io.keys import ApiKey, wrapped
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws.client.client import UNSET, Client, DrainReport, Unset
 from runware_ws.client.mapping import TURN, MapRun, Outcome
+from runware_ws.client.recovered import Recovered
 from runware_ws.client.streams import CarrierChoice, TaskStream
 from runware_ws.client.tasks import Task
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError
+from runware_ws.journal.opening import JournalPlace
 from runware_ws.messages import Message, MessageEvent, MessageStream
 from runware_ws.messages.params import MessageCreateParams
 from runware_ws.messages.request import ThinkingLevel, Unsupported
@@ -59,11 +61,18 @@ class SyncClient:
         config: Config | None = None,
         dial: Dial | None = None,
         post: HttpPost | None = None,
+        journal: JournalPlace | None = None,
         **options: Unpack[ConfigOptions],
     ) -> None:
         key, api_key = wrapped(api_key), None  # no variable of a frame may show it
         self._client = Client(
-            url, api_key=cast("ApiKey", key), config=config, dial=dial, post=post, **options
+            url,
+            api_key=cast("ApiKey", key),
+            config=config,
+            dial=dial,
+            post=post,
+            journal=journal,
+            **options,
         )
         # Reentrant: a signal handler may close the client while this thread starts it.
         self._lock = threading.RLock()
@@ -155,9 +164,11 @@ class SyncClient:
         """Wait until the connection is authenticated; see :meth:`Client.ready`."""
         self.call(self._client.ready, timeout)
 
-    def run(self, task: Task, *, timeout: float | Unset | None = UNSET) -> Result:
+    def run(
+        self, task: Task, *, timeout: float | Unset | None = UNSET, key: str | None = None
+    ) -> Result:
         """Run one task and return its whole result; see :meth:`Client.run`."""
-        return self.call(partial(self._client.run, task, timeout=timeout))
+        return self.call(partial(self._client.run, task, timeout=timeout, key=key))
 
     def map(
         self,
@@ -165,13 +176,14 @@ class SyncClient:
         *,
         concurrency: int = 100,
         timeout: float | Unset | None = UNSET,
+        key: Callable[[T], str | None] | None = None,
     ) -> Generator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
         See :meth:`Client.map`. ``tasks`` is read in the caller's thread, so it may block.
         If you leave the loop early, the running tasks are given up once the iterator is closed.
         """
-        run = self.look(self._client.map_run, tasks, concurrency, timeout)
+        run = self.look(self._client.map_run, tasks, concurrency, timeout, key)
         return self._outcomes(run, tasks)
 
     def _outcomes(self, run: MapRun[T], tasks: Iterable[T]) -> Generator[Outcome[T]]:
@@ -217,18 +229,30 @@ class SyncClient:
         *,
         carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
+        key: str | None = None,
     ) -> SyncTaskStream:
         """Run one task and read its answer as it is generated; see :meth:`Client.stream`.
 
         Use it as ``with client.stream(task) as stream``, and iterate ``stream``.
         """
-        stream = self.look(lambda: self._client.stream(task, carrier=carrier, timeout=timeout))
+        stream = self.look(
+            lambda: self._client.stream(task, carrier=carrier, timeout=timeout, key=key)
+        )
         return SyncTaskStream(self, stream)
 
     @property
     def messages(self) -> SyncMessages:
         """Anthropic's Messages shape: ``client.messages.create(...)``."""
         return SyncMessages(self, self._client)
+
+    def recovered(self) -> Generator[Recovered]:
+        """What dead processes left in the journal; see :meth:`Client.recovered`."""
+        found = self._client.recovered()
+        try:
+            while (left := self.call(next_of, found)) is not None:
+                yield left
+        finally:
+            leave(self, found.aclose)
 
     def claim(self, task_uuid: str) -> Result | None:
         """Return, once, a result that came too late for its caller; see :meth:`Client.claim`."""
@@ -330,6 +354,7 @@ class SyncMessages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | None = ...,
+        key: str | None = ...,
         **request: Unpack[MessageCreateParams],
     ) -> SyncMessageStream: ...
 
@@ -343,6 +368,7 @@ class SyncMessages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | None = ...,
+        key: str | None = ...,
         **request: Unpack[MessageCreateParams],
     ) -> Message: ...
 

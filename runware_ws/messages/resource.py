@@ -28,19 +28,22 @@ class _ClientsOwn:
 _CLIENTS_OWN = _ClientsOwn()
 
 
-class _Timeout(TypedDict, total=False):
+class _Given(TypedDict, total=False):
     timeout: float | None
+    key: str
 
 
 class Runner(Protocol):
     """What this needs from a client."""
 
-    async def run(self, task: TextInference, *, timeout: float | None = ...) -> Result:
+    async def run(
+        self, task: TextInference, *, timeout: float | None = ..., key: str | None = ...
+    ) -> Result:
         """Run one task."""
         ...
 
     def stream(
-        self, task: TextInference, *, timeout: float | None = ...
+        self, task: TextInference, *, timeout: float | None = ..., key: str | None = ...
     ) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
         """Run one task and read its answer as it is generated."""
         ...
@@ -119,6 +122,7 @@ class Messages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | _ClientsOwn | None = ...,
+        key: str | None = ...,
         **request: Unpack[MessageCreateParams],
     ) -> MessageStream: ...
 
@@ -132,6 +136,7 @@ class Messages:
         include_cost: bool | None = ...,
         task_uuid: str | None = ...,
         timeout: float | _ClientsOwn | None = ...,
+        key: str | None = ...,
         **request: Unpack[MessageCreateParams],
     ) -> Message: ...
 
@@ -144,6 +149,7 @@ class Messages:
         include_cost: bool | None = None,
         task_uuid: str | None = None,
         timeout: float | _ClientsOwn | None = _CLIENTS_OWN,
+        key: str | None = None,
         **request: Unpack[MessageCreateParams],
     ) -> Message | MessageStream:
         """Ask for a message; return it whole or, with ``stream=True``, as events.
@@ -152,7 +158,7 @@ class Messages:
         model does not support (``temperature``, ``top_p``, ``top_k``, unknown parameters and
         blocks) is refused by name, or left out with a warning if ``unsupported="drop"``.
         For ``unsupported``, ``thinking_level``, ``include_cost`` and ``task_uuid`` see
-        :func:`to_task`; for ``timeout`` see ``Client.run``.
+        :func:`to_task`; for ``timeout`` and ``key`` see ``Client.run``.
 
         If it is cancelled, it gives the task up, as ``Client.run`` does.
 
@@ -173,7 +179,9 @@ class Messages:
             stacklevel=2,
         )
         model = given["model"] or DEFAULT_MODEL
-        own: _Timeout = {} if isinstance(timeout, _ClientsOwn) else {"timeout": timeout}
+        own: _Given = {} if isinstance(timeout, _ClientsOwn) else {"timeout": timeout}
+        if key is not None:
+            own["key"] = key
         if stream:
             builder = EventBuilder(task.task_uuid, model)
             return MessageStream(self._client.stream(task, **own), builder)

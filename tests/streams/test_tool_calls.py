@@ -96,11 +96,15 @@ class OnCarrier:
         self._client = client
         self._carrier: Way = carrier
 
-    async def run(self, task: TextInference, *, timeout: float | None = None) -> Result:
-        return await self._client.run(task, timeout=timeout)
+    async def run(
+        self, task: TextInference, *, timeout: float | None = None, key: str | None = None
+    ) -> Result:
+        return await self._client.run(task, timeout=timeout, key=key)
 
-    def stream(self, task: TextInference, *, timeout: float | None = None) -> TaskStream:
-        return self._client.stream(task, carrier=self._carrier, timeout=timeout)
+    def stream(
+        self, task: TextInference, *, timeout: float | None = None, key: str | None = None
+    ) -> TaskStream:
+        return self._client.stream(task, carrier=self._carrier, timeout=timeout, key=key)
 
 
 async def message_of(client: Client, carrier: Way, timeout: float = 15.0) -> MessageStream:

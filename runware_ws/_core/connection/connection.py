@@ -170,8 +170,10 @@ class Connection:
 
     # Dialling
 
-    def start(self, now: float) -> None:
-        """Dial for the first time, at once."""
+    def start(self, now: float, session: str | None) -> None:
+        """Dial for the first time, at once, to resume ``session`` if there is one."""
+        if self.session_uuid is None:
+            self.session_uuid = session
         self._dial(now)
 
     def _dial(self, now: float) -> None:

@@ -68,7 +68,8 @@ _ACKNOWLEDGED = TaskState.ACKNOWLEDGED
 class TaskRecord:
     """The one owner of a pending task's facts.
 
-    ``owner`` and ``waiter`` belong to the driver: the core never reads them. Times are on the
+    ``owner``, ``waiter`` and ``entry`` (of the journal) belong to the driver: the core never reads
+    them. Times are on the
     driver's clock, in seconds; ``deadline`` is infinite if there is none. ``generation`` is
     the number of the socket on which the task was last written or, below zero, of its POST.
     ``deltas``: only a stream has them.
@@ -79,6 +80,7 @@ class TaskRecord:
         "deadline",
         "delivery",
         "deltas",
+        "entry",
         "error",
         "expected",
         "generation",
@@ -114,6 +116,7 @@ class TaskRecord:
         deltas: Deltas | None = None,
         carrier: Carrier = SOCKET,
         waiter: Any = None,
+        entry: Any = None,
         now: float = 0.0,
     ) -> None:
         self.uuid = uuid
@@ -128,6 +131,7 @@ class TaskRecord:
         self.learned = learned
         self.owner: Any = None
         self.waiter = waiter
+        self.entry = entry
         self.state = WAITING
         self.submitted_at = now
         # What was sent.
@@ -183,6 +187,10 @@ class TaskRecord:
         owner, self.owner = self.owner, None
         return owner
 
+    def unrecorded(self, error: RunwareError) -> None:
+        """Its results are here, but cannot be recorded: its caller is told so instead."""
+        self.error = error
+
     # Its states
 
     def _move(self, state: TaskState) -> None:
@@ -197,6 +205,12 @@ class TaskRecord:
     def admit(self) -> None:
         """There is room for it in flight."""
         self._move(QUEUED)
+
+    def rebind(self, uuid: str, payload: bytes) -> None:
+        """It was not sent yet, and goes on as an earlier use of its key was recorded."""
+        self.uuid = uuid
+        self.payload = payload
+        self.size = len(payload)
 
     def second_try(self, generation: int) -> None:
         """Its taskUUID was given up before, last written on socket ``generation``."""

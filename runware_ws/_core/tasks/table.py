@@ -11,7 +11,7 @@ from typing import Any
 
 from runware_ws._core import wire
 from runware_ws._core.context import Context
-from runware_ws._core.effects import Admit, Frame, Progress
+from runware_ws._core.effects import Admit, Enter, Frame, Progress
 from runware_ws._core.states import DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
 from runware_ws._core.tasks.claims import Claims
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
@@ -47,6 +47,8 @@ class TaskTable:
         self._out = out
         self._options = out.options
         self.tasks: dict[str, TaskRecord] = {}
+        # Those that are being entered in the journal, and those that wait for room behind it.
+        self.entering: dict[str, TaskRecord] = {}
         self.waiting: OrderedDict[str, TaskRecord] = OrderedDict()
         # In the order of admission. Tasks that ended unsent stay in it for a while.
         self.queue: deque[TaskRecord] = deque()
@@ -65,10 +67,23 @@ class TaskTable:
     # Admission
 
     def submit(self, record: TaskRecord) -> None:
-        """Accept a task: into the queue if there is room, otherwise into the waiting line.
+        """Accept a task: into the journal if there is one, then as :meth:`entered` says.
 
         Raises:
             InvalidTask: its taskUUID is in flight, or was answered recently.
+        """
+        self._register(record)
+        self._out.counters.submitted += 1
+        if self.deadlines.put(record, record.wake_at):
+            self._out.rearm = True
+        if self._out.journaled:
+            self.entering[record.uuid] = record
+            self._out.effects.append(Enter(record))
+        else:
+            self._enter(record)
+
+    def _register(self, record: TaskRecord) -> None:
+        """Take the record's taskUUID.
 
         A taskUUID that was given up without an answer may come again: the server is
         asked first whether it has the task, so it does not run twice.
@@ -91,13 +106,37 @@ class TaskTable:
             record.second_try(self.given_up.take(uuid))
             self.forget_left(uuid)
         self.tasks[uuid] = record
-        self._out.counters.submitted += 1
-        if self.deadlines.put(record, record.wake_at):
-            self._out.rearm = True
+
+    def entered(self, record: TaskRecord) -> None:
+        """The journal has the task: it may be sent."""
+        del self.entering[record.uuid]
+        self._enter(record)
+        if record.state is not WAITING:
+            self._out.effects.append(Admit(record))
+
+    def rebind(self, record: TaskRecord, uuid: str, payload: bytes) -> None:
+        """A task that is being entered goes on under the taskUUID of an earlier use of its key.
+
+        Raises:
+            InvalidTask: this taskUUID is in flight, or was answered recently.
+        """
+        old = record.uuid
+        if uuid != old:
+            record.rebind(uuid, payload)
+            try:
+                self._register(record)
+            except InvalidTask:
+                record.rebind(old, payload)
+                raise
+            del self.tasks[old], self.entering[old]
+            self.entering[uuid] = record
+
+    def _enter(self, record: TaskRecord) -> None:
+        """Into the queue if there is room, otherwise into the waiting line."""
         if not self.waiting and self._has_room(record.size):
             self._admit(record)
         else:
-            self.waiting[uuid] = record
+            self.waiting[record.uuid] = record
 
     def _has_room(self, size: int) -> bool:
         if not self.in_flight:
@@ -183,7 +222,7 @@ class TaskTable:
         was_admitted = record.state is not WAITING
         uuid = record.uuid
         unsent = record.state is QUEUED and self.second_tries.pop(uuid, None) is None
-        if not was_admitted:
+        if not was_admitted and self.entering.pop(uuid, None) is None:
             del self.waiting[uuid]
         over_http = record.carrier is not SOCKET and was_admitted
         if state is TaskState.CANCELLED and record.flows:

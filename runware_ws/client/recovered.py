@@ -1,0 +1,88 @@
+"""The client's side of the journal: what a key means, and what an earlier process left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+from runware_ws._core.tasks.ladder import ABOUT_OTHERS
+from runware_ws.client.handle import error_of, outcome_of
+from runware_ws.client.tasks import Task
+from runware_ws.errors import ConfigurationError, RunwareError
+from runware_ws.journal.keeper import JournalKeeper, Left
+from runware_ws.journal.keys import Keyed, checked_key, content_digest
+from runware_ws.journal.outcomes import items_in, task_in
+from runware_ws.models import RecoveredBy, Result, TextInference, ValidatedTask
+
+__all__ = ["Recovered", "as_recovered", "keyed_of", "polled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A task that a dead process had left, and how it ended: with ``result`` or with ``error``.
+
+    ``key`` is its idempotency key, ``None`` if it had none. ``task`` is the task as it was sent;
+    ``None`` if the result had been recorded by the process that died.
+    """
+
+    key: str | None
+    task_uuid: str
+    task: dict[str, Any] | None
+    result: Result | None = None
+    error: RunwareError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.error is None
+
+    def unwrap(self) -> Result:
+        """The result; raises the error if there is no result."""
+        if self.error is not None:
+            raise copy(self.error)
+        assert self.result is not None
+        return self.result
+
+
+def as_recovered(left: Left) -> Recovered:
+    """What a caller sees of what was left."""
+    entry, record = left.entry, left.record
+    task = task_in(entry)
+    if record is None:
+        result = Result(entry.uuid, items_in(entry), RecoveredBy.JOURNAL)
+        return Recovered(entry.key, entry.uuid, task, result)
+    error = error_of(record)
+    if error is not None:
+        return Recovered(entry.key, entry.uuid, task, error=error)
+    return Recovered(entry.key, entry.uuid, task, outcome_of(record))
+
+
+def polled(task: Task) -> Task:
+    """The task with ``deliveryMethod: async``, unless it says otherwise.
+
+    What is polled can be had again; what was pushed to a process that died can not.
+    """
+    if isinstance(task, TextInference):
+        if task.delivery_method is not None:
+            return task
+        return task.model_copy(update={"delivery_method": "async"})
+    # What is not a task at all is refused by the check.
+    known = isinstance(task, Mapping)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not known or "deliveryMethod" in task or task.get("taskType") in ABOUT_OTHERS:
+        return task
+    return {**task, "deliveryMethod": "async"}
+
+
+def keyed_of(valid: ValidatedTask, key: str, journal: JournalKeeper | None) -> Keyed:
+    """The key of a task, with the content that belongs to it.
+
+    Raises:
+        ConfigurationError: there is no journal, or it cannot be a key.
+    """
+    if journal is None:
+        raise ConfigurationError(
+            "key= needs a journal: Client(journal='agents.db') makes one in that file"
+        )
+    return Keyed(checked_key(key), content_digest(valid.payload))

@@ -1,0 +1,78 @@
+"""What the journal keeps of an outcome, and how it is told again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+
+from runware_ws._core.states import DONE, FAILED
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.errors import RunwareError, Submitted, TaskError
+from runware_ws.journal.store import Entry, EntryState
+from runware_ws.models.error_codes import ErrorFamily
+
+__all__ = ["error_in", "is_attempt_over", "items_in", "outcome_to_record", "task_in"]
+
+
+def outcome_to_record(record: TaskRecord) -> tuple[EntryState, bytes] | None:
+    """What of an ended task is recorded: its results, or the server's verdict; else ``None``."""
+    if record.state is DONE:
+        return EntryState.DONE, orjson.dumps({"items": record.items})
+    error = record.error
+    if record.state is FAILED and isinstance(error, TaskError):
+        return EntryState.FAILED, orjson.dumps({"error": _told(error)})
+    return None
+
+
+def _told(error: TaskError) -> dict[str, Any]:
+    return {
+        "message": error.message,
+        "code": error.code,
+        "parameter": error.parameter,
+        "documentation": error.documentation,
+        "family": error.family,
+        "retryable": error.retryable,
+        "raw": error.raw,
+        "items": error.items,
+        "submitted": error.submitted,
+        "safe_to_resend": error.safe_to_resend,
+    }
+
+
+def _outcome(entry: Entry) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", orjson.loads(entry.outcome or b"{}"))
+
+
+def task_in(entry: Entry) -> dict[str, Any] | None:
+    """The task of an entry; ``None`` where it is kept no longer."""
+    # Not orjson: it rounds integers beyond 64 bits.
+    return cast("dict[str, Any]", json.loads(entry.payload)) if entry.payload else None
+
+
+def items_in(entry: Entry) -> list[dict[str, Any]]:
+    """The results of an entry that is done."""
+    return cast("list[dict[str, Any]]", _outcome(entry)["items"])
+
+
+def error_in(entry: Entry) -> RunwareError:
+    """The verdict of an entry that has failed."""
+    told = dict(_outcome(entry)["error"])
+    parameter = told.pop("parameter")
+    family = told.pop("family")
+    return TaskError(
+        told.pop("message"),
+        parameter=tuple(parameter) if isinstance(parameter, list) else parameter,
+        family=None if family is None else ErrorFamily(family),
+        submitted=Submitted(told.pop("submitted")),
+        task_uuid=entry.uuid,
+        **told,
+    )
+
+
+def is_attempt_over(entry: Entry) -> bool:
+    """Whether the verdict says that nothing ran: then the key may be tried anew."""
+    error = _outcome(entry)["error"]
+    return bool(error["safe_to_resend"])
