@@ -376,3 +376,22 @@ def test_an_error_without_an_address_before_the_authentications_reply_is_not_abo
     record = bench.written_task()
     bench.answer(record)
     assert record.state is TaskState.DONE
+
+
+@pytest.mark.parametrize("code", TROUBLE)
+def test_trouble_that_always_stands_beside_some_of_the_results_is_the_tasks(code: str) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, expected=2, timeout=10_000)
+    begun = bench.now
+    while not record.ended:
+        assert bench.now - begun < 100, "it is asked about for ever"
+        for question in questions(bench):
+            if question["taskType"] == "getResponse":
+                first = item(record, resultIndex=0, status="success")
+                bench.say({"data": [first]})
+            say_about(bench, question, code, "none")
+        bench.step(0.5)
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert failure.code == code
+    assert [result["resultIndex"] for result in failure.items] == [0]

@@ -396,12 +396,15 @@ class Recovery:
             record.answered()
             return self.denied(record, now, asked, sure=sure) and self._is_lost(record, now)
         question = ladder.question or ladder.last_question
+        # The server took the question and told of the task: what it adds is about the task too,
+        # of whatever kind. It must be the answer to this question, not to one before.
+        beside = ladder.told and ladder.outstanding <= 1
         was_open = self._close_question(record)
         record.answered()
         record.not_denied()
         if question is None:
             return False
-        if means is Meant.VERDICT:
+        if means is Meant.VERDICT or beside:
             word = record.heard(error.code, question, now)
             if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:
                 return True
