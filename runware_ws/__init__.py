@@ -9,6 +9,7 @@ from runware_ws.classify import Loss, LossKind, Verdict
 from runware_ws.client.client import Client, DrainReport
 from runware_ws.client.handle import TaskHandle
 from runware_ws.client.mapping import Outcome
+from runware_ws.client.recovered import Recovered
 from runware_ws.client.streams import TaskStream
 from runware_ws.client.sync import SyncClient, SyncTaskStream
 from runware_ws.config import DEFAULT_URL, Config
@@ -83,6 +84,7 @@ __all__ = [
     "OutcomeUnknown",
     "PostEnding",
     "ProtocolError",
+    "Recovered",
     "RecoveredBy",
     "Result",
     "ResultItem",

@@ -61,6 +61,7 @@ _DURATIONS = [
     "question_timeout",
     "question_backoff_cap",
     "poll_first",
+    "journal_keep",
 ]
 _COUNTS = [
     "max_in_flight",
@@ -73,6 +74,7 @@ _COUNTS = [
     "claim_limit",
     "claim_bytes",
     "event_buffer",
+    "journal_bytes",
 ]
 _NO_SECONDS: list[Any] = [math.inf, -math.inf, math.nan, 10**400, -1, True, "5", "inf", b"5", [5]]
 _NO_COUNTS: list[Any] = [0, -1, 2.5, 2.0, math.inf, True, None, "5", 10**30]

@@ -39,6 +39,7 @@ from runware_ws.client.tasks import Task, validate_stream, validate_whole
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
 from runware_ws.journal.keeper import JournalKeeper
+from runware_ws.journal.keys import Keyed
 from runware_ws.journal.opening import JournalPlace, open_store
 from runware_ws.journal.outcomes import task_in
 from runware_ws.journal.store import Adoption, Entry
@@ -473,11 +474,11 @@ class Client:
         valid = validate_whole(polled(task))
         return self._record(valid, deadline, now, entry=keyed_of(valid, key, self._journal), **more)
 
-    def _adopted(self, entry: Entry) -> TaskRecord:
+    def _adopted(self, entry: Entry, keyed: Keyed | None) -> TaskRecord:
         """The record of a task that a dead client left."""
         now = self._running().now()
         valid = validate_task(task_in(entry) or {})
-        return self._record(valid, self._deadline(UNSET, now), now)
+        return self._record(valid, self._deadline(UNSET, now), now, entry=keyed)
 
     def _seconds(self, timeout: float | Unset | None) -> float | None:
         if isinstance(timeout, Unset):

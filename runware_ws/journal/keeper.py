@@ -85,7 +85,9 @@ class _Taken:
 class JournalKeeper:
     """One client's journal. ``make`` makes a task's record of an entry that was adopted."""
 
-    def __init__(self, store: Store, config: Config, make: Callable[[Entry], TaskRecord]) -> None:
+    def __init__(
+        self, store: Store, config: Config, make: Callable[[Entry, Keyed | None], TaskRecord]
+    ) -> None:
         self._store = store
         self._keep = config.journal_keep
         self._max_bytes = config.journal_bytes
@@ -404,11 +406,12 @@ class JournalKeeper:
                 entry.key in self._active or entry.key in self._elsewhere
             ):
                 continue  # The one who asks for it here finds it to be ours.
-            record = self._make(entry)
+            record = self._make(
+                entry, None if entry.key is None else Keyed(entry.key, entry.digest)
+            )
             self._adopted[record] = entry
             self._entries.add(entry.uuid)
             if entry.key is not None:
-                record.entry = Keyed(entry.key, entry.digest)
                 self._active[entry.key] = record
             try:
                 self._core.submit(record)

@@ -84,7 +84,7 @@ def source_of(block: Block) -> str:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.place)
 async def test_python_block_runs(
-    block: Block, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+    block: Block, anyio_backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     code = compile(source_of(block), block.place, "exec")
     if block.note == "not run":
@@ -100,6 +100,7 @@ async def test_python_block_runs(
             def __init__(self, url: str = emulator.url, **options: Any) -> None:
                 super().__init__(url, **options)
 
+        monkeypatch.chdir(tmp_path)  # Some write files.
         monkeypatch.setenv("RUNWARE_API_KEY", KEY)
         monkeypatch.setenv("RUNWARE_WS_URL", emulator.url)
         monkeypatch.setattr(runware_ws, "Client", Connected)
