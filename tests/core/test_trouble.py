@@ -11,7 +11,7 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.classify import Loss, LossKind, Verdict
 from runware_ws.errors import AuthenticationError, ConnectionFailed, InvalidTask, ProtocolError
 from runware_ws.events import Closed
-from tests.core.bench import OTHER_SESSION, Bench, ended
+from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended
 
 KEY_ERROR = {"code": "invalidApiKey", "message": "no", "taskType": "authentication"}
 PASSING = [
@@ -415,3 +415,46 @@ def test_nothing_comes_after_closed() -> None:
     bench.step(1000)
     assert isinstance(bench.events()[-1], Closed)
     assert len(bench.events(Closed)) == 1
+
+
+class TestSessionsThatAreRefused:
+    def test_the_session_of_an_earlier_process_is_refused_and_the_socket_closed(self) -> None:
+        bench = Bench(session_uuid=SESSION)
+        bench.start()
+        record = bench.task()
+        bench.open()
+        gone = {"code": "sessionExpired", "message": "no", "taskType": "authentication"}
+        bench.say({"errors": [gone]})
+        bench.cut(1008)
+        assert not record.ended
+        bench.reconnect(OTHER_SESSION, wait=1)
+        assert bench.offered() is None
+        assert bench.written()
+
+    @pytest.mark.parametrize("earlier", [False, True])
+    def test_the_server_closes_over_a_session_without_a_word(self, earlier: bool) -> None:
+        bench = Bench(session_uuid=SESSION if earlier else None)
+        if earlier:
+            bench.start()
+            record = bench.task()
+        else:
+            record = bench.begin_written()
+            bench.cut()
+            bench.step(0.5)
+        dials = 0
+        while True:
+            bench.open()
+            if bench.offered() is None:
+                break
+            bench.cut(1008)
+            assert not record.ended
+            dials += 1
+            assert dials < 3
+            bench.step(0.5)
+        bench.cut(1008)
+        bench.step(0.5)
+        if not record.ended:
+            # A key that worked before gets one more try.
+            bench.open()
+            bench.cut(1008)
+        assert isinstance(ended(record, TaskState.FAILED), AuthenticationError)

@@ -135,6 +135,8 @@ class Connection:
         # Whether the server said something useful on it.
         self._progressed = False
         self._refusable = False
+        # Whether a session was offered on it, and whether that lives on.
+        self._resuming = False
         self.resumed = False
         self.tasks_written = 0
         # What went wrong so far.
@@ -196,6 +198,7 @@ class Connection:
         self.tasks_written = 0
         self._refusable = True
         self._offered = self.session_uuid
+        self._resuming = self._offered is not None
         self._previous = self._offered or self._previous
         self._out.effects.append(Authenticate(generation, self._offered))
 
@@ -343,13 +346,25 @@ class Connection:
             verdict, final = Verdict.RESUME, None
         over: Over | None = None
         if final is not None:
-            if isinstance(final, AuthenticationError):
+            if self._may_be_the_session(down):
+                self.session_uuid = None
+            elif isinstance(final, AuthenticationError):
                 over = self._key_refused(final, self._key_strikes.add(now), now)
             elif verdict is _TERMINAL or self._protocol_strikes.add(now) > 1:
                 over = self._give_up(final)
         if over is None:
             self._redial(loss, verdict, now, was_ready=down.was_ready)
         return over
+
+    def _may_be_the_session(self, down: Down) -> bool:
+        """Whether the server may have closed over the session that was offered, not the key.
+
+        It said so, or nothing but the session is left to try. The next dial offers none, so this
+        is not asked twice.
+        """
+        offered = self.state is _C.AUTHENTICATING and self._resuming
+        tried = self.session_uuid is None or self._key_strikes.count or not self._was_ready
+        return offered and bool(tried) and down.verdict is not _TERMINAL
 
     @staticmethod
     def _final(loss: Loss, verdict: Verdict) -> RunwareError | None:
