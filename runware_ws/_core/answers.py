@@ -15,6 +15,7 @@ from runware_ws._core.inbound.meaning import (
     Meaning,
     archived,
     is_about_authentication,
+    is_answer_about,
     meaning,
     meaning_for,
     owner_of,
@@ -32,7 +33,7 @@ from runware_ws._core.inbound.router import (
     Unreadable,
 )
 from runware_ws._core.recovery.recovery import Recovery
-from runware_ws._core.recovery.words import is_answer_to_question
+from runware_ws._core.recovery.words import Meant, is_answer_to_question, is_refusal_of_copy, meant
 from runware_ws._core.states import DONE, ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.items import fresh_items
@@ -129,15 +130,18 @@ class Answers:
                 self._stray(record.uuid, item, now)
             return
         # A poll tells a status (documented), and results of an ``async`` task are not pushed.
-        polled = record.ladder.polls > 0 and (record.delivery == "async" or "status" in items[0])
-        if polled:
+        # A pushed one may tell a status too: it may be a copy, or the last part of a stream.
+        ladder = record.ladder
+        asked = self._recovery.ready and (ladder.question is QuestionType.POLL or ladder.told)
+        listing = asked and (record.delivery == "async" or "status" in items[0])
+        if listing or (record.delivery == "async" and ladder.polls):
             record.told()
             source = RecoveredBy.POLL
         elif record.posted:
             source = _LIVE
         else:
             source = self._recovery.source(record, self._connection.generation)
-        self._accept(record, items, source, now, listing=polled)
+        self._accept(record, items, source, now, listing=listing)
 
     def _accept(
         self,
@@ -237,7 +241,7 @@ class Answers:
         elif means is Meaning.RESULT:
             self._table.stray(uuid, item, now)
         elif means is Meaning.ARCHIVE:
-            listed, failed = self._entries(item, uuid)
+            listed, failed, _ = self._entries(item, uuid)
             for result in listed.pop(uuid, []):
                 self._table.stray(uuid, result, now)
             self._list_others(listed, failed, now)
@@ -278,13 +282,31 @@ class Answers:
             self._delta(record, item, now)
         elif said.error is None:
             self._note(record, item, said.means, now)
-        elif said.error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
-            self.task_error(record, said.error, now)
-        else:
+        elif self._is_verdict(record, said.error, item):
             self._ends.refuse(record, said.error, now)
+        else:
+            self.task_error(record, said.error, now)
+
+    @staticmethod
+    def _is_verdict(record: TaskRecord, error: WireError, item: dict[str, Any]) -> bool:
+        """Whether an error in an item is one of the generations that a poll lists (documented).
+
+        Those tell a status. One under a question's type may be about the question, if its code
+        says so.
+        """
+        if "status" not in item or error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
+            return False
+        return not is_answer_about(record, item) or (
+            error.task_type == QuestionType.POLL and meant(error) is Meant.VERDICT
+        )
 
     def _note(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
         """A receipt, or a note that the task is still running."""
+        if means is Meaning.RECEIPT and is_answer_about(record, item):
+            # It has nothing in it.
+            record.answered()
+            self._recovery.denied(record, now, item["taskType"])
+            return
         first = not record.ladder.confirmed
         if means is Meaning.PROGRESS:
             record.take_back()
@@ -340,10 +362,10 @@ class Answers:
         only if nothing else was in that request.
         """
         record.answered()
-        listed, failed = self._entries(item, record.uuid)
+        listed, failed, runs = self._entries(item, record.uuid)
         mine, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
         if not mine and not faults:
-            if item.get("request") or listed or failed:
+            if item.get("request") or listed or failed or runs:
                 record.take_back(QuestionType.ARCHIVE)
                 record.progressed()
                 self._recovery.still_running(record, now)
@@ -355,11 +377,11 @@ class Answers:
         self._list_others(listed, failed, now)
 
     @staticmethod
-    def _entries(item: dict[str, Any], uuid: str) -> tuple[_Entries, _Entries]:
+    def _entries(item: dict[str, Any], uuid: str) -> tuple[_Entries, _Entries, bool]:
         """The results and errors in an answer about ``uuid``, by the task that they belong to."""
-        results, errors = archived(item)
+        results, errors, runs = archived(item)
         default = uuid if was_alone(item) else None
-        return _by_owner(results, default), _by_owner(errors, default)
+        return _by_owner(results, default), _by_owner(errors, default), runs
 
     def _list_others(self, listed: _Entries, failed: _Entries, now: float) -> None:
         """What an answer about one task has of the other tasks of its array."""
@@ -385,8 +407,11 @@ class Answers:
                 return
             if self._is_receipt(record, error):
                 self._recovery.receipt(record, now)
-            else:
+            elif error.family is ErrorFamily.SERVER or not is_refusal_of_copy(record, error):
+                # What failed inside had been let in.
                 self._ends.refuse(record, error, now)
+            else:
+                self._recovery.brought_nothing(record, now)
 
     # Errors
 
@@ -425,7 +450,10 @@ class Answers:
         self._progress(record)
         if self._is_receipt(record, error):
             self._recovery.receipt(record, now)
-        elif not is_answer_to_question(record, error) or self._recovery.told(record, error, now):
+        elif is_answer_to_question(record, error):
+            if self._recovery.told(record, error, now):
+                self._ends.refuse(record, error, now)
+        elif not is_refusal_of_copy(record, error):
             self._ends.refuse(record, error, now)
 
     @staticmethod

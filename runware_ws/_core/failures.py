@@ -44,6 +44,7 @@ def task_error(error: WireError, record: TaskRecord) -> TaskError:
         submitted=Submitted.YES,
         safe_to_resend=error.family in _NOT_RUN
         and record.expected == record.sends == 1
+        and not record.copied
         and not (record.deltas is not None and record.deltas.count),
     )
 

@@ -201,7 +201,7 @@ def test_a_late_denial_of_one_kind_is_no_answer_to_the_other(named: bool) -> Non
     deny("getTaskDetails")
     # The poll's answer is late: it comes when the archive has been asked once more.
     for kind in ("getResponse", "getTaskDetails"):
-        assert any(asked(kind) for _ in range(20))
+        assert any(asked(kind) for _ in range(30))
     deny("getResponse")
     bench.step(0)
     assert record.task_type not in [task["taskType"] for task in bench.written()]

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, cast
 
 from runware_ws._core.tasks.items import ACKNOWLEDGING, ENVELOPE, INCIDENTAL, has_output
-from runware_ws._core.tasks.ladder import READ_ONLY, QuestionType
+from runware_ws._core.tasks.ladder import ABOUT_OTHERS, READ_ONLY, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
@@ -16,6 +16,7 @@ __all__ = [
     "Meaning",
     "archived",
     "is_about_authentication",
+    "is_answer_about",
     "meaning",
     "meaning_for",
     "owner_of",
@@ -56,27 +57,33 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     ):
         # Usage or a price in an event of its own.
         return Meaning.DELTA
+    about = is_answer_about(record, item)
     if (
         means is RESULT
-        and record.delivery == "async"
+        and (record.delivery == "async" or about)
         and item.get("status") not in FINISHED
         and not has_output(item)
     ):
         # An acknowledgement may have any fields; a result has output, or a final status.
         return Meaning.RECEIPT
-    if means is not RESULT and record.task_type in READ_ONLY and means is not Meaning.ERROR:
-        ours = means is Meaning.ARCHIVE and record.task_type != _ARCHIVE
-        return Meaning.ARCHIVE if ours else Meaning.RESULT
+    if record.task_type in READ_ONLY and means is not Meaning.ERROR and not about:
+        return RESULT
     return means
+
+
+def is_answer_about(record: TaskRecord, item: dict[str, Any]) -> bool:
+    """Whether an item has the type of a question about the task."""
+    kind = item.get("taskType")
+    return isinstance(kind, str) and kind in ABOUT_OTHERS and kind != record.task_type
 
 
 def meaning(item: dict[str, Any]) -> Meaning:
     """Judge one item that names a task."""
-    if item.get("taskType") == _ARCHIVE:
+    status = item.get("status")
+    if item.get("taskType") == _ARCHIVE and ("response" in item or not _speaks(item, status)):
         return Meaning.ARCHIVE
     if "delta" in item:
         return Meaning.DELTA
-    status = item.get("status")
     if status is None:
         # A result may carry an empty error field; one with content is an error.
         if ("error" in item and _tells(item["error"])) or (
@@ -92,6 +99,12 @@ def meaning(item: dict[str, Any]) -> Meaning:
     if status in RUNNING or item.keys() <= ACKNOWLEDGING:
         return Meaning.PROGRESS
     return RESULT
+
+
+def _speaks(item: dict[str, Any], status: Any) -> bool:
+    """Whether an answer of the archive is no entry, but tells an error or that the task runs."""
+    told = _tells(item.get("error")) or _tells(item.get("errors"))
+    return told or (isinstance(status, str) and (status in RUNNING or status in FAILED))
 
 
 def _tells(errors: Any) -> bool:
@@ -126,11 +139,14 @@ def was_alone(item: dict[str, Any]) -> bool:
     a task that was sent in an array it may list the whole array (unsure).
     """
     request = item.get("request")
-    return not isinstance(request, list) or len(cast("list[Any]", request)) <= 1
+    if isinstance(request, list):
+        return len(cast("list[Any]", request)) <= 1
+    # As text it may be an array too.
+    return request is None or isinstance(request, dict)
 
 
-def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The results and the errors in an answer to ``getTaskDetails``.
+def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
+    """The results and the errors in an answer to ``getTaskDetails``; and whether a task runs.
 
     The answer's ``response`` is an object (documented). Its contents are not
     documented, so a frame, a list of items and a single item are all accepted.
@@ -139,11 +155,14 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
     results: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     candidates: list[Any] = []
+    runs = False
     if isinstance(response, dict):
         body = cast("dict[str, Any]", response)
         data = body.get("data")
         found = body.get("errors") or body.get("error")
+        # In the old style the facts are next to ``"error": true``.
         told = cast("list[Any]", found) if isinstance(found, list) else [found]
+        told = [{**body, "error": None} if error is True else error for error in told]
         errors += [error for error in told if isinstance(error, dict)]
         if isinstance(data, list):
             candidates = cast("list[Any]", data)
@@ -162,4 +181,6 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
             results.append(entry)
         elif means is Meaning.ERROR:
             errors.append(entry)
-    return results, errors
+        elif means is Meaning.PROGRESS:
+            runs = True
+    return results, errors, runs

@@ -138,7 +138,7 @@ class Router:
         if "errors" in frame or "error" in frame:
             errors = self.errors_of(frame)
             said.append(Errors(errors) if errors or items else Empty())
-        elif items is None:
+        elif "data" not in frame:
             said.append(Unreadable("neither data nor errors", data))
         elif not items:
             said.append(Empty())
@@ -221,11 +221,13 @@ class Router:
             return [self._reading(record, item, meaning_for(record, item)) for item in items]
         results: list[dict[str, Any]] = []
         said: list[Reading] = []
-        for item in items:
-            means = meaning_for(record, item)
+        meanings = [meaning_for(record, item) for item in items]
+        # The error of one of several results does not end the task while another still runs.
+        runs = record.expected > 1 and Meaning.PROGRESS in meanings
+        for item, means in zip(items, meanings, strict=True):
             if means is Meaning.RESULT:
                 results.append(item)
-            else:
+            elif means is not Meaning.ERROR or not runs:
                 said.append(self._reading(record, item, means))
         return [Results(record, results), *said] if results else said
 

@@ -19,9 +19,9 @@ class OpenQuestions:
         self.due: OrderedDict[str, TaskRecord] = OrderedDict()
         # In the order in which they were asked.
         self.open: dict[str, TaskRecord] = {}
-        # Frames of questions are numbered; those of the open ones that got an empty answer.
+        # Frames of questions are numbered; how many empty answers those of the open ones got.
         self._frames = 0
-        self._emptied: set[int] = set()
+        self._emptied: dict[int, int] = {}
 
     def add(self, record: TaskRecord) -> None:
         """A question about this task is due."""
@@ -64,22 +64,25 @@ class OpenQuestions:
             return next(iter(self.open.values()))
         return None
 
-    def emptied(self) -> tuple[TaskRecord | None, list[TaskRecord]]:
-        """An empty answer came: the task that it is taken to be about, and the others of its frame.
+    def emptied(self) -> tuple[list[TaskRecord], bool]:
+        """An empty answer came: the open questions of its frame, and whether it is about them all.
 
-        It names nobody. There may be one such answer for each question, or one for all that a
-        frame asked. So it is first taken as the answer to the oldest frame that had none; the
-        others of that frame are answered by it too, unless they soon are by name. Where each
-        frame has had one, it is about the oldest question, and about no other.
+        It names nobody. There may be one such answer for each question, in any order, or one for
+        all that a frame asked. So it is first taken as the answer to the oldest frame that had
+        none, else to the oldest frame. It is about all that are still open there if each has had
+        one; otherwise about those that are not answered by name soon.
         """
         records = self.open.values()
-        fresh = next((r for r in records if r.ladder.asked_in not in self._emptied), None)
-        if fresh is None:
-            return next(iter(records), None), []
-        frame = fresh.ladder.asked_in
-        oldest = next(iter(records)).ladder.asked_in
-        self._emptied = {number for number in self._emptied if number >= oldest} | {frame}
-        return fresh, [r for r in records if r is not fresh and r.ladder.asked_in == frame]
+        frames = dict.fromkeys(record.ladder.asked_in for record in records)
+        frame = next((each for each in frames if each not in self._emptied), next(iter(frames), 0))
+        self._emptied = {
+            number: self._emptied[number] for number in frames if number in self._emptied
+        }
+        if not frame:
+            return [], False
+        self._emptied[frame] = self._emptied.get(frame, 0) + 1
+        mates = [record for record in records if record.ladder.asked_in == frame]
+        return mates, self._emptied[frame] >= len(mates)
 
     def had_empty_answer(self, record: TaskRecord) -> bool:
         """Whether the frame in which a task was asked about got an empty answer."""

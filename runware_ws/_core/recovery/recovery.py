@@ -43,6 +43,7 @@ ACK_GRACE = 5.0
 EMPTY_GRACE = 2.0
 """An empty answer names nobody. What else its frame asked is taken as answered by it, too, when
 nothing more has come for this long."""
+MOST_PATIENCE = 2
 VERDICT_AFTER = 5.0
 VERDICT_TIMES = 3
 """An error that may be the question's is the task's own once it was said so often, for so long."""
@@ -70,6 +71,7 @@ class Recovery:
         # How often a message could not be read; until when the next one changes nothing.
         self._doubts = 0
         self._doubted_until = 0.0
+        self._doubt_at = FOREVER
         # What the last frame resent; reported once it is certain that it went out.
         self._resent: list[TaskRecord] = []
         self._sweep: Iterator[TaskRecord] | None = None
@@ -117,6 +119,7 @@ class Recovery:
         for record in self.schedule.clear():
             record.plan(FOREVER)
         self._sweep = None
+        self._doubt_at = FOREVER
 
     def _sweep_on(self, now: float) -> None:
         """Handle the next tasks that went through the cut."""
@@ -132,14 +135,14 @@ class Recovery:
         self._out.rearm = True
 
     def _recover(self, record: TaskRecord, now: float) -> None:
-        record.cut(self._generation, self._ask_from(record, now))
+        record.cut(self._generation, self._ask_from(record, now), resumed=self._resumed)
         waits = self._resumed and record.pushed
         self._ask_at(record, max(now, record.ladder.ask_from) if waits else now)
 
     def post_cut(self, record: TaskRecord, now: float) -> None:
         """The POST of a task broke: it goes on over the socket, as after the loss of a socket."""
         record.leave_http()
-        record.cut(self._generation, now)
+        record.cut(self._generation, now, resumed=False)
         # Without a socket, the sweep after the next connection finds it.
         self._ask_at(record, now)
 
@@ -184,8 +187,13 @@ class Recovery:
         same only once these questions are due, so that a flood of them asks no more than once
         a while.
         """
-        if not self.ready or now < self._doubted_until:
+        if not self.ready:
             return
+        if now < self._doubted_until:
+            self._doubt_at = self._doubted_until
+            self._out.rearm = True
+            return
+        self._doubt_at = FOREVER
         self._doubts = min(self._doubts + 1, 6)
         self._doubted_until = now + self._options.replay_grace + FIRST_BACKOFF * 2**self._doubts
         for record in self._table.tasks.values():
@@ -238,6 +246,8 @@ class Recovery:
         if self.held and not self.replay.flowing:
             self._let_go()
         self._sweep_on(now)
+        if now >= self._doubt_at:
+            self.doubt(now)
         for record in self.schedule.due(now):
             ladder = record.ladder
             record.plan(FOREVER)
@@ -267,7 +277,7 @@ class Recovery:
             return 0.0
         if self.held and not self.replay.flowing:
             return 0.0
-        return min(self.schedule.first(), self.replay.ends)
+        return min(self.schedule.first(), self.replay.ends, self._doubt_at)
 
     # To the wire
 
@@ -287,7 +297,9 @@ class Recovery:
                 self._out.counters.polls += 1
             else:
                 self._out.counters.archive_questions += 1
-            self._ask_at(record, now + self._options.question_timeout)
+            # A server that is slow to answer gets more time, or it would always answer too late.
+            patience = 1 + min(record.ladder.silences, MOST_PATIENCE)
+            self._ask_at(record, now + patience * self._options.question_timeout)
         return Frame(wire.join([payload for _, _, payload in asked])) if asked else None
 
     def _resends(self, generation: int, now: float) -> Frame | None:
@@ -410,9 +422,18 @@ class Recovery:
                 return True
         record.miss()
         if was_open:
-            record.exhaust(question, sure=means is Meant.UNSUPPORTED)
-            self._brought_nothing(record, now, soon=means is Meant.UNSUPPORTED)
+            untaken = means is Meant.UNSUPPORTED
+            record.exhaust(question, sure=untaken, unknown=question.bit if untaken else 0)
+            self._brought_nothing(record, now, soon=untaken)
         return False
+
+    def brought_nothing(self, record: TaskRecord, now: float) -> None:
+        """A question was answered with something that says nothing about the task."""
+        question = record.ladder.question
+        if question is not None and self._close_question(record):
+            record.miss()
+            record.exhaust(question, sure=False)
+            self._brought_nothing(record, now, soon=False)
 
     def denied(
         self, record: TaskRecord, now: float, asked: str | None = None, *, sure: bool = True
@@ -427,7 +448,7 @@ class Recovery:
         if question is None or asked not in (None, question) or not self._close_question(record):
             return False
         if record.ladder.asked_at >= overdue_at(record, self._options):
-            record.exhaust(question, sure=sure)
+            record.exhaust(question, sure=sure, unknown=EVERY_QUESTION)
             record.miss()
         elif record.ladder.confirmed:
             record.miss()
@@ -441,11 +462,12 @@ class Recovery:
         Whoever it is taken to be about may still get an answer by name. So the question counts
         as one whose answer may come.
         """
-        record, mates = self.questions.emptied()
-        for mate in mates:
-            self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
-        if record is not None:
-            self._denied_by_nobody(record, now)
+        records, certain = self.questions.emptied()
+        for record in records:
+            if certain:
+                self._denied_by_nobody(record, now)
+            else:
+                self._ask_at(record, min(record.ladder.next_at, now + EMPTY_GRACE))
 
     def _denied_by_nobody(self, record: TaskRecord, now: float) -> None:
         """An empty answer may be about this task."""
@@ -459,12 +481,16 @@ class Recovery:
             self._denied_by_nobody(record, now)
             return
         self._close_question(record)
-        record.miss()
+        record.unanswered()
         record.exhaust(question, sure=False)
 
     def _is_lost(self, record: TaskRecord, now: float) -> bool:
-        """Whether an accepted task was denied so often that the server must have lost it."""
-        if not record.ladder.confirmed or record.delivery != "async":
+        """Whether a task was denied so often that the server must have lost it.
+
+        Only one that a poll has told of: for all that is known, others may look unknown as long
+        as they run.
+        """
+        if not record.ladder.found or record.delivery != "async":
             return False
         times, since = record.denied(now)
         return times >= LOST_TIMES and now - since >= LOST_AFTER
@@ -481,10 +507,11 @@ class Recovery:
             self._ask_later(record, now)
             return
         at = resend_at(record, options, record.behind(now))
-        if ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION:
+        complete = ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION
+        if complete and ladder.unknown == EVERY_QUESTION:
             self.resending[record.uuid] = record
             self._out.wake = True
-        elif soon and now >= at:
+        elif soon and now >= at and not complete:
             self._ask_at(record, now)
         else:
             self._ask_later(record, now, latest=at if at > now else FOREVER)

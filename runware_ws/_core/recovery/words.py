@@ -14,7 +14,7 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
 
-__all__ = ["Meant", "is_answer_to_question", "meant"]
+__all__ = ["Meant", "is_answer_to_question", "is_refusal_of_copy", "meant"]
 
 
 class Meant(Enum):
@@ -59,6 +59,14 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     if ladder.outstanding:
         return True
     return ladder.may_answer and _denies(error)
+
+
+def is_refusal_of_copy(record: TaskRecord, error: WireError) -> bool:
+    """Whether an error may only say that another copy of the task was not let in.
+
+    A server that is busy, or out of money, says so before it looks whether it has the task.
+    """
+    return record.copied and error.family in _NEVER_THE_TASKS
 
 
 def _denies(error: WireError) -> bool:

@@ -18,8 +18,9 @@ ENVELOPE = frozenset(
 # Besides the envelope, fields that one copy of a result may have and another lack.
 INCIDENTAL = ENVELOPE | {"resultIndex", "cost", "usage"}
 
-# What an acknowledgement may say besides (unsure); none of it is output.
-ACKNOWLEDGING = INCIDENTAL | {
+# What an acknowledgement may say besides (unsure); none of it is output. Nor does it tell one
+# result from another: a message about a result may be sent anew with each copy.
+_ABOUT_IT = INCIDENTAL | {
     *(
         "message",
         "queuePosition",
@@ -30,8 +31,9 @@ ACKNOWLEDGING = INCIDENTAL | {
         "eta",
         "priority",
     ),
-    *("model", "numberResults", "seed", "webhookURL", "timestamp", "requestId", "accepted"),
+    *("model", "numberResults", "webhookURL", "timestamp", "requestId", "accepted"),
 }
+ACKNOWLEDGING = _ABOUT_IT | {"seed"}
 
 # Fields of results. Media come as ``imageURL``, ``videoURL``, ``audioBase64Data``,
 # ``imageDataURI``, ``imageUUID`` and the like. A ``finishReason`` alone is an answer without text.
@@ -59,7 +61,7 @@ def _identity(item: dict[str, Any]) -> Identity:
         for key, value in item.items()
         if key.endswith("UUID") and key != "taskUUID" and isinstance(value, str)
     )
-    return index, tuple(ids), {k: v for k, v in item.items() if k not in INCIDENTAL}
+    return index, tuple(ids), {k: v for k, v in item.items() if k not in _ABOUT_IT}
 
 
 def _same(one: Identity, other: Identity) -> bool:

@@ -85,6 +85,7 @@ class Ladder:
         "disturbed",
         "exhausted",
         "first_resume",
+        "found",
         "key_refused",
         "known",
         "last_question",
@@ -96,9 +97,11 @@ class Ladder:
         "question",
         "resends",
         "reused",
+        "silences",
         "strikes",
         "told",
         "troubled",
+        "unknown",
         "word",
     )
 
@@ -111,13 +114,14 @@ class Ladder:
         self.ask_from = 0.0
         self.first_resume = 0
         # What is being asked, since when, and in which frame of questions. ``outstanding``: so many
-        # questions may still be answered, those that were given up among them; ``told``: the last
-        # one brought something, but an error may belong to the same answer.
+        # questions may still be answered, those that were given up among them; ``silences``: so
+        # many in a row were not answered in time; ``told``: the last one brought something, but an
+        # error may belong to the same answer.
         self.question: QuestionType | None = None
         self.asked_at = 0.0
         self.asked_in = 0
         self.last_question: QuestionType | None = None
-        self.outstanding = 0
+        self.outstanding = self.silences = 0
         self.told = False
         self.next_at = FOREVER
         self.asks = 0
@@ -127,14 +131,17 @@ class Ladder:
         self.misses = 0
         self.denials = 0
         self.denied_since = 0.0
+        # Whether a poll has told of it while it ran.
+        self.found = False
         # What the server keeps saying in answer to questions: an error's code, who said it first,
         # since when, and how often.
         self.word: Word | None = None
         # How often it has been resent. Since the last copy was written: when a question about it
-        # was first answered (0: never), and the kinds of question that cannot bring more.
+        # was first answered (0: never), the kinds of question that cannot bring more, and those
+        # that the task counts as unknown by (see ``exhaust``).
         self.resends = 0
         self.answered_at = 0.0
-        self.exhausted = self.troubled = 0
+        self.exhausted = self.troubled = self.unknown = 0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False
         # A task whose frame ended a socket is sent alone, and not a third time.

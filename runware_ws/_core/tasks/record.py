@@ -162,6 +162,11 @@ class TaskRecord:
         return Submitted.MAYBE if self.sends or self.ladder.reused else Submitted.NO
 
     @property
+    def copied(self) -> bool:
+        """Whether an earlier copy may run, so that a refusal of the last one does not settle it."""
+        return self.sends > 1 or self.ladder.reused
+
+    @property
     def posted(self) -> bool:
         """Whether its POST is open: then nothing that happens to sockets concerns it."""
         return self.carrier is not SOCKET and self.state >= WRITTEN
@@ -245,7 +250,7 @@ class TaskRecord:
         self.sends += 1
         if self.ladder is not UNTOUCHED:
             self.ladder.answered_at = 0.0
-            self.ladder.exhausted = self.ladder.troubled = 0
+            self.ladder.exhausted = self.ladder.troubled = self.ladder.unknown = 0
 
     def resent(self) -> None:
         """What was just written was another copy."""
@@ -334,10 +339,11 @@ class TaskRecord:
 
     # The ladder
 
-    def cut(self, generation: int, ask_from: float) -> None:
+    def cut(self, generation: int, ask_from: float, *, resumed: bool) -> None:
         """The socket or POST that carried it broke. ``generation``: the socket that recovers it.
 
-        ``ask_from``: when it may be asked about; the first cut counts.
+        ``ask_from``: when it may be asked about; the first cut counts. ``resumed``: the session
+        lives on, so its replay may bring answers to questions of the dead socket as well.
         """
         ladder = self.own_ladder()
         if self.state is not _RECOVERING:
@@ -345,8 +351,10 @@ class TaskRecord:
             ladder.first_resume = generation
             ladder.ask_from = ask_from
         ladder.disturbed = True
-        ladder.outstanding = 0
-        ladder.told = False
+        if ladder.told:
+            self.answered()
+        if not resumed:
+            ladder.outstanding = 0
         if self.deltas is not None:
             self.deltas.suspended = True
             self.want_whole()
@@ -380,16 +388,22 @@ class TaskRecord:
         """An answer to a question about it came."""
         ladder = self.own_ladder()
         ladder.told = False
+        ladder.silences = 0
         if ladder.outstanding:
             ladder.outstanding -= 1
 
     def told(self) -> None:
-        """A part of the answer to a question about it came; an error may be another part of it."""
-        self.own_ladder().told = True
+        """A part of the answer to a poll came; an error may be another part of it."""
+        self.own_ladder().told = self.ladder.found = True
 
     def miss(self) -> None:
         """A question brought nothing, so the next one is asked another way."""
         self.own_ladder().misses += 1
+
+    def unanswered(self) -> None:
+        """A question was not answered in time."""
+        self.miss()
+        self.ladder.silences += 1
 
     def denied(self, now: float) -> tuple[int, float]:
         """The server does not know it, though it had it; return how often, and since when."""
@@ -425,11 +439,17 @@ class TaskRecord:
         ladder.answered_at = ladder.answered_at or now
         return ladder.answered_at
 
-    def exhaust(self, question: QuestionType, *, sure: bool = True) -> None:
-        """This kind of question does not know it; not ``sure``: only the second time counts."""
+    def exhaust(self, question: QuestionType, *, sure: bool = True, unknown: int = 0) -> None:
+        """This kind of question brings nothing more; not ``sure``: only the second time counts.
+
+        ``unknown``: the kinds that need not be heard any more before the task counts as unknown.
+        Where the server said that there is no such task, all; where it does not take this kind,
+        this one; where it only was in trouble, or silent, none.
+        """
         ladder = self.own_ladder()
         if sure or ladder.troubled & question.bit:
             ladder.exhausted |= question.bit
+            ladder.unknown |= unknown
         ladder.troubled |= question.bit
 
     def __repr__(self) -> str:

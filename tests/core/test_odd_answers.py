@@ -1,0 +1,344 @@
+"""Answers to questions in shapes and at times that only some servers have.
+
+None ends a running task, none makes it be sent again while it may run, and a lost request is sent
+all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from runware_ws._core.states import TaskState
+from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
+from tests.core.test_questions import QUESTIONS, questions, say_about
+
+_ASKED = {"taskType": "textInference"}
+
+
+def _unsent(bench: Bench, seconds: int) -> list[dict[str, Any]]:
+    """Let time pass until questions are due; return them. Nothing else may be sent."""
+    for _ in range(4 * seconds):
+        bench.step(0.25)
+        if due := questions(bench):
+            assert all(task["taskType"] in QUESTIONS for task in due), bench.now
+            return due
+    return []
+
+
+def _sent_again(bench: Bench, question: dict[str, Any]) -> bool:
+    return question["taskType"] not in QUESTIONS
+
+
+# Nothing but trouble
+
+_NO_ANSWERS = [
+    ("rateLimitExceeded", "rateLimitExceeded"),
+    ("internalServerError", "unsupportedTaskType"),
+    ("invalidRequest", "archiveUnavailable"),
+    ("rateLimitExceeded", ""),
+]
+
+
+@pytest.mark.parametrize("codes", _NO_ANSWERS)
+def test_where_no_question_is_answered_no_copy_is_sent(codes: tuple[str, str]) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    asked = 0
+    while due := _unsent(bench, 40):
+        asked += len(due)
+        for question in due:
+            if code := codes[question["taskType"] == "getResponse"]:
+                say_about(bench, question, code, "question")
+    assert record.state is TaskState.UNKNOWN
+    assert asked < 25
+
+
+def test_one_denial_makes_up_for_another_kind_that_is_in_trouble() -> None:
+    bench = Bench()
+    bench.begin_in_doubt(OTHER_SESSION)
+    while True:
+        bench.step(0.25)
+        for question in questions(bench):
+            if _sent_again(bench, question):
+                return
+            archive = question["taskType"] == "getTaskDetails"
+            code = "taskNotFound" if archive else "internalServerError"
+            say_about(bench, question, code, "question")
+
+
+def test_a_server_that_takes_longer_than_the_timeout_is_understood() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=300)
+    late: list[tuple[float, dict[str, Any]]] = []
+    while not record.ended:
+        bench.step(0.25)
+        for question in questions(bench):
+            if _sent_again(bench, question):
+                return
+            late.append((bench.now + 12, question))
+        while late and late[0][0] <= bench.now:
+            say_about(bench, late.pop(0)[1], "taskNotFound", "question")
+    raise AssertionError("a lost request was not sent again")
+
+
+# The refusal of a copy
+
+
+@pytest.mark.parametrize(
+    "code", ["rateLimitExceeded", "insufficientCredits", "serviceUnavailable", "unauthorized"]
+)
+def test_a_copy_that_is_not_let_in_does_not_end_the_task(code: str) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    bench.resent(record)
+    bench.refuse(record, code, taskType=record.task_type)
+    assert not record.ended
+    bench.answer(record, "of the first copy")
+    assert record.state is TaskState.DONE
+
+
+def test_nor_does_such_a_refusal_that_the_archive_keeps() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    bench.resent(record)
+    kept = {"request": [{"taskUUID": record.uuid}]}
+    response = {"response": {"errors": [error(record, "rateLimitExceeded")]}}
+    told = 0
+    while told < 2:
+        for question in _unsent(bench, 60):
+            if question["taskType"] == "getTaskDetails":
+                told += 1
+                bench.say({"data": [{**question, **kept, **response}]})
+    assert not record.ended
+
+
+def test_the_refusal_of_a_second_try_does_not_tell_what_became_of_the_first() -> None:
+    bench = Bench()
+    first = bench.begin_written(timeout=10)
+    bench.step(10)
+    assert first.ended
+    bench.numbers = 0
+    again = bench.task()
+    bench.resent(again)
+    bench.refuse(again, "rateLimitExceeded", taskType=again.task_type)
+    assert not again.ended
+
+
+# Answers that a replay brings, or that look like those of a poll
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_replayed_answer_to_a_question_of_the_dead_socket_ends_no_task(early: bool) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(SESSION)
+    assert _unsent(bench, 1)
+    bench.cut()
+    if early:
+        bench.step(0.25)
+        bench.open()
+    else:
+        bench.reconnect(SESSION)
+    bench.refuse(record, "providerUnavailable")
+    assert not record.ended
+    bench.answer(record)
+    assert record.state is TaskState.DONE
+
+
+def _polled(bench: Bench) -> None:
+    """Deny what is asked, until a poll was denied."""
+    while True:
+        for question in _unsent(bench, 30):
+            say_about(bench, question, "taskNotFound", "question")
+            if question["taskType"] == "getResponse":
+                return
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_copies_in_one_replayed_message_are_one_result(early: bool) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(SESSION, expected=2)
+    _polled(bench)
+    bench.cut()
+    bench.step(0.25)
+    reply = {"data": [{"taskType": "authentication", "connectionSessionUUID": SESSION}]}
+    one = item(record, "one", status="success")
+    bench.open()
+    for message in ({"data": [one, one]}, reply) if early else (reply, {"data": [one, one]}):
+        bench.say(message)
+    assert not record.ended
+    bench.answer(record, "two", status="success")
+    assert [each["text"] for each in record.items] == ["one", "two"]
+
+
+# Empty answers
+
+
+def test_an_empty_answer_about_another_task_of_the_frame_denies_nothing() -> None:
+    bench = Bench()
+    bench.begin()
+    runs, lost = bench.task(), bench.task()
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    overdue = bench.now + 19.5
+    while True:
+        due = questions(bench)
+        assert runs.uuid not in [task["taskUUID"] for task in due if _sent_again(bench, task)]
+        for question in due:
+            if question["taskType"] == "getTaskDetails":
+                say_about(bench, question, "taskNotFound", "question")
+        polls = [task for task in due if task["taskType"] == "getResponse"]
+        if polls and bench.now > overdue:
+            break
+        for _ in polls:
+            bench.say({"data": []})
+        bench.step(0.25)
+    assert [task["taskUUID"] for task in polls] == [runs.uuid, lost.uuid]
+    bench.say({"data": []})  # about the second
+    assert not [task for task in bench.written() if task["taskType"] not in QUESTIONS]
+    bench.step(0.3)
+    bench.say({"data": [{**_ASKED, "taskUUID": runs.uuid, "status": "processing"}]})
+    bench.step(2)
+    assert lost.uuid in [task["taskUUID"] for task in bench.written() if _sent_again(bench, task)]
+    assert runs.sends == 1
+
+
+@pytest.mark.parametrize("nothing", [None, {}, {"message": "nothing"}, {"detail": "nothing"}])
+def test_an_answer_without_anything_in_it_is_a_denial(nothing: Any) -> None:
+    bench = Bench()
+    bench.begin_in_doubt(OTHER_SESSION)
+    while bench.now < 1060:
+        bench.step(0.25)
+        for question in questions(bench):
+            if _sent_again(bench, question):
+                return
+            bench.say({"data": None if nothing is None else [{**question, **nothing}]})
+    raise AssertionError("a lost request was not sent again")
+
+
+# Items that are no entries
+
+_ERRORS: list[dict[str, Any]] = [
+    {"error": {"code": "rateLimitExceeded"}},
+    {"errors": [{"code": "archiveUnavailable"}]},
+    {"status": "error", "error": {"code": "internalServerError"}},
+]
+
+
+@pytest.mark.parametrize("kind", QUESTIONS)
+@pytest.mark.parametrize("failed", _ERRORS)
+def test_an_error_in_an_item_of_the_questions_own_type_is_about_the_question(
+    kind: str, failed: dict[str, Any]
+) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    while due := _unsent(bench, 40):
+        for question in due:
+            if question["taskType"] == kind:
+                bench.say({"data": [{**question, **failed}]})
+    assert record.state is TaskState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"status": "processing"},
+        {"response": {"status": "processing"}},
+        {"response": {"data": [{"status": "processing"}]}},
+    ],
+)
+def test_an_archive_that_tells_that_a_task_runs_does_not_deny_it(told: dict[str, Any]) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    while due := _unsent(bench, 40):
+        for question in due:
+            if question["taskType"] == "getTaskDetails":
+                bench.say({"data": [{**question, **told}]})
+            else:
+                say_about(bench, question, "taskNotFound", "question")
+    assert record.state is TaskState.UNKNOWN
+
+
+def test_an_error_of_the_old_style_in_the_archive_is_the_tasks() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    (question,) = _unsent(bench, 1)
+    old = {"error": True, "errorId": 55, "errorMessage": "it broke"}
+    entry = {"request": [{"taskUUID": record.uuid}], "response": old}
+    bench.say({"data": [{**question, **entry}]})
+    assert "it broke" in str(ended(record, TaskState.FAILED))
+
+
+def test_what_names_nobody_is_nobodys_where_the_request_is_kept_as_text() -> None:
+    bench = Bench()
+    bench.begin()
+    records = [bench.task(), bench.task()]
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    request = orjson.dumps([{"taskUUID": record.uuid} for record in records]).decode()
+    for question in questions(bench):
+        response = {"data": [{"text": "of the first"}, {"text": "of the second"}]}
+        bench.say({"data": [{**question, "request": request, "response": response}]})
+    assert not any(record.items for record in records)
+
+
+# Running tasks and their results
+
+
+def test_an_accepted_task_that_looks_unknown_while_it_runs_is_asked_for_to_the_end() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, delivery="async", timeout=600)
+    bench.say({"data": [{**_ASKED, "taskUUID": record.uuid}]})
+    while bench.now < 1300:
+        for question in _unsent(bench, 40):
+            say_about(bench, question, "taskFailedOrNotFound", "question")
+        assert not record.ended
+    bench.answer(record, status="success")
+    assert record.state is TaskState.DONE
+
+
+def test_the_error_of_one_result_waits_for_those_that_still_run() -> None:
+    bench = Bench()
+    record = bench.begin_written(delivery="async", expected=3)
+    about = {**_ASKED, "taskUUID": record.uuid}
+    bench.say({"data": [about]})
+    one, two = (item(record, text, status="success") for text in ("one", "two"))
+    failed = {**about, "status": "error", "error": {"code": "inferenceError"}}
+    assert _unsent(bench, 3)
+    bench.say({"data": [one, failed, {**about, "status": "processing"}]})
+    assert not record.ended
+    assert _unsent(bench, 3)
+    bench.say({"data": [one, failed, two]})
+    assert ended(record, TaskState.FAILED)
+    assert [each["text"] for each in record.items] == ["one", "two"]
+
+
+def test_the_number_of_a_request_does_not_make_a_copy_another_result() -> None:
+    bench = Bench()
+    record = bench.begin_written(delivery="async", expected=2)
+    about = {**_ASKED, "taskUUID": record.uuid}
+    bench.say({"data": [about]})
+    one, two = (item(record, text, status="success") for text in ("one", "two"))
+    assert _unsent(bench, 3)
+    bench.say({"data": [{**one, "requestId": "1"}, {**about, "status": "processing"}]})
+    assert _unsent(bench, 3)
+    bench.say({"data": [{**one, "requestId": "2"}, {**two, "requestId": "2"}]})
+    assert [each["text"] for each in record.items] == ["one", "two"]
+
+
+def test_a_message_that_cannot_be_read_is_asked_about_however_many_came_before() -> None:
+    bench = Bench()
+    bench.begin()
+    first = bench.written_task()
+    bench.say(b"not json")
+    bench.step(0.1)
+    second = bench.written_task(timeout=float("inf"))
+    bench.say(b'{"data": [{"taskUUID": torn')
+    for _ in range(20):
+        if second.uuid in [question["taskUUID"] for question in _unsent(bench, 10)]:
+            return
+    raise AssertionError(first, second)
