@@ -33,7 +33,11 @@ from runware_ws._core.inbound.router import (
     Unreadable,
 )
 from runware_ws._core.recovery.recovery import Recovery
-from runware_ws._core.recovery.words import Meant, is_answer_to_question, is_refusal_of_copy, meant
+from runware_ws._core.recovery.words import (
+    is_answer_to_question,
+    is_listed_verdict,
+    is_refusal_of_copy,
+)
 from runware_ws._core.states import DONE, ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.items import fresh_items
@@ -282,23 +286,10 @@ class Answers:
             self._delta(record, item, now)
         elif said.error is None:
             self._note(record, item, said.means, now)
-        elif self._is_verdict(record, said.error, item):
+        elif is_listed_verdict(record, item, said.error):
             self._ends.refuse(record, said.error, now)
         else:
             self.task_error(record, said.error, now)
-
-    @staticmethod
-    def _is_verdict(record: TaskRecord, error: WireError, item: dict[str, Any]) -> bool:
-        """Whether an error in an item is one of the generations that a poll lists (documented).
-
-        Those tell a status. One under a question's type may be about the question, if its code
-        says so.
-        """
-        if "status" not in item or error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
-            return False
-        return not is_answer_about(record, item) or (
-            error.task_type == QuestionType.POLL and meant(error) is Meant.VERDICT
-        )
 
     def _note(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
         """A receipt, or a note that the task is still running."""

@@ -23,10 +23,11 @@ from collections.abc import Iterator
 from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame
+from runware_ws._core.recovery.doubts import Doubts
 from runware_ws._core.recovery.questions import OpenQuestions
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.recovery.resending import overdue_at, resend_at
-from runware_ws._core.recovery.words import Meant, meant
+from runware_ws._core.recovery.words import Meant, is_lost, meant
 from runware_ws._core.states import FOREVER, WRITTEN
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS, EVERY_QUESTION, UNTOUCHED, QuestionType
 from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
@@ -47,9 +48,6 @@ MOST_PATIENCE = 2
 VERDICT_AFTER = 5.0
 VERDICT_TIMES = 3
 """An error that may be the question's is the task's own once it was said so often, for so long."""
-LOST_AFTER = 120.0
-LOST_TIMES = 6
-"""A task that the server had shown to have is lost once it was denied so often, for so long."""
 
 
 class Recovery:
@@ -68,10 +66,7 @@ class Recovery:
         # Tasks whose answer the replay may still bring.
         self.held: deque[TaskRecord] = deque()
         self._generation = 0
-        # How often a message could not be read; until when the next one changes nothing.
-        self._doubts = 0
-        self._doubted_until = 0.0
-        self._doubt_at = FOREVER
+        self._doubts = Doubts(self._options.replay_grace, FIRST_BACKOFF)
         # What the last frame resent; reported once it is certain that it went out.
         self._resent: list[TaskRecord] = []
         self._sweep: Iterator[TaskRecord] | None = None
@@ -119,7 +114,7 @@ class Recovery:
         for record in self.schedule.clear():
             record.plan(FOREVER)
         self._sweep = None
-        self._doubt_at = FOREVER
+        self._doubts.clear()
 
     def _sweep_on(self, now: float) -> None:
         """Handle the next tasks that went through the cut."""
@@ -183,19 +178,13 @@ class Recovery:
     def doubt(self, now: float) -> None:
         """A message could not be read: ask soon about what it may have answered.
 
-        That is anything that was pushed to this socket's tasks. The next such message does the
-        same only once these questions are due, so that a flood of them asks no more than once
-        a while.
+        That is anything that was pushed to this socket's tasks.
         """
         if not self.ready:
             return
-        if now < self._doubted_until:
-            self._doubt_at = self._doubted_until
-            self._out.rearm = True
+        self._out.rearm = True
+        if not self._doubts.raised(now):
             return
-        self._doubt_at = FOREVER
-        self._doubts = min(self._doubts + 1, 6)
-        self._doubted_until = now + self._options.replay_grace + FIRST_BACKOFF * 2**self._doubts
         for record in self._table.tasks.values():
             if record.state >= WRITTEN and record.pushed and not record.posted:
                 self.ask_soon(record, now)
@@ -246,7 +235,7 @@ class Recovery:
         if self.held and not self.replay.flowing:
             self._let_go()
         self._sweep_on(now)
-        if now >= self._doubt_at:
+        if now >= self._doubts.due_at:
             self.doubt(now)
         for record in self.schedule.due(now):
             ladder = record.ladder
@@ -277,7 +266,7 @@ class Recovery:
             return 0.0
         if self.held and not self.replay.flowing:
             return 0.0
-        return min(self.schedule.first(), self.replay.ends, self._doubt_at)
+        return min(self.schedule.first(), self.replay.ends, self._doubts.due_at)
 
     # To the wire
 
@@ -406,7 +395,7 @@ class Recovery:
             asked = error.task_type if error.task_type in ABOUT_OTHERS else None
             sure = asked is not None or ladder.outstanding <= 1
             record.answered()
-            return self.denied(record, now, asked, sure=sure) and self._is_lost(record, now)
+            return self.denied(record, now, asked, sure=sure) and is_lost(record, now)
         question = ladder.question or ladder.last_question
         # The server took the question and told of the task: what it adds is about the task too,
         # of whatever kind. It must be the answer to this question, not to one before.
@@ -483,17 +472,6 @@ class Recovery:
         self._close_question(record)
         record.unanswered()
         record.exhaust(question, sure=False)
-
-    def _is_lost(self, record: TaskRecord, now: float) -> bool:
-        """Whether a task was denied so often that the server must have lost it.
-
-        Only one that a poll has told of: for all that is known, others may look unknown as long
-        as they run.
-        """
-        if not record.ladder.found or record.delivery != "async":
-            return False
-        times, since = record.denied(now)
-        return times >= LOST_TIMES and now - since >= LOST_AFTER
 
     def _brought_nothing(self, record: TaskRecord, now: float, *, soon: bool) -> None:
         """A question was answered, but not with the task. Ask again, or send the task again.

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import Any
 
-from runware_ws._core.tasks.ladder import ABOUT_OTHERS, READ_ONLY
+from runware_ws._core.inbound.meaning import is_answer_about
+from runware_ws._core.tasks.ladder import ABOUT_OTHERS, READ_ONLY, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
 
-__all__ = ["Meant", "is_answer_to_question", "is_refusal_of_copy", "meant"]
+__all__ = [
+    "Meant",
+    "is_answer_to_question",
+    "is_listed_verdict",
+    "is_lost",
+    "is_refusal_of_copy",
+    "meant",
+]
+
+
+LOST_AFTER = 120.0
+LOST_TIMES = 6
+"""A task that polls had told of is lost once it was denied so often, for so long."""
 
 
 class Meant(Enum):
@@ -61,6 +75,18 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     return ladder.may_answer and _denies(error)
 
 
+def is_listed_verdict(record: TaskRecord, item: dict[str, Any], error: WireError) -> bool:
+    """Whether an item's error is that of a generation that a poll lists: those tell a status.
+
+    One under a question's type may be about the question, if its code says so.
+    """
+    if "status" not in item or error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
+        return False
+    return not is_answer_about(record, item) or (
+        error.task_type == QuestionType.POLL and meant(error) is Meant.VERDICT
+    )
+
+
 def is_refusal_of_copy(record: TaskRecord, error: WireError) -> bool:
     """Whether an error may only say that another copy of the task was not let in.
 
@@ -85,3 +111,15 @@ def meant(error: WireError) -> Meant:
         # A task that was refused for what it asks was refused when it came.
         return Meant.UNSUPPORTED
     return Meant.VERDICT
+
+
+def is_lost(record: TaskRecord, now: float) -> bool:
+    """Whether a denied task was denied so often that the server must have lost it.
+
+    Only one that a poll has told of: for all that is known, others may look unknown as long as
+    they run.
+    """
+    if not record.ladder.found or record.delivery != "async":
+        return False
+    times, since = record.denied(now)
+    return times >= LOST_TIMES and now - since >= LOST_AFTER
