@@ -441,7 +441,7 @@ class Answers:
         self._progress(record)
         if self._is_receipt(record, error):
             self._recovery.receipt(record, now)
-        elif is_answer_to_question(record, error):
+        elif is_answer_to_question(record, error, early=not self._recovery.ready):
             if self._recovery.told(record, error, now):
                 self._ends.refuse(record, error, now)
         elif not is_refusal_of_copy(record, error):

@@ -174,6 +174,9 @@ class Questions:
         if running:
             if traits.details_running == "not-found":
                 return self._unknown("getTaskDetails", uuid)
+            if traits.details_bare:
+                del about["request"]
+                return _Answer(uuid, [{**about, "status": "processing"}])
             status = {"status": "processing", "taskUUID": uuid}
             return _Answer(uuid, [{**about, "response": status}])
         if traits.archive_array and len(work.array) > 1:

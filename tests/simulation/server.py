@@ -142,8 +142,10 @@ class Server:
                     work.array = array
         if questions:
             self._wire.happened("question", socket)
+        if self.traits.answers_shuffled:
+            self._rng.shuffle(questions)
         for frame in self.questions.frames(questions):
-            self._say(socket, frame)
+            self._say(socket, frame, Push(frame) if self.traits.answers_buffered else None)
 
     def _objection(self, tasks: list[dict[str, Any]], data: bytes) -> int | None:
         """With which code a message is answered that nobody reads; most are read."""
@@ -188,6 +190,10 @@ class Server:
                 code = None
             if code is not None:
                 self._say(socket, {"errors": [self._auth_error(code, "no such session")]})
+                if self.traits.refusal_closes:
+                    self._story.count("a socket is closed over its session")
+                    self.ended(socket)
+                    socket.hang_up(1008)
                 return
             session = None
         resumed = session is not None
@@ -349,6 +355,10 @@ class Server:
         now = self._loop.now
         self.received.setdefault(uuid, []).append(now)
         work = self.works.get(uuid)
+        busy = self.traits.copies_busy
+        if work is not None and busy and self._rng.random() < 0.5:
+            self._story.count("a copy is not let in")
+            return {"code": busy, "message": "busy", "taskUUID": uuid, "taskType": work.task_type}
         if work is not None and now >= work.registered_at:
             self._story.tell("server", f"conflict {short(uuid)}")
             self._story.count("conflict")
@@ -452,7 +462,7 @@ class Server:
         """On which way something leaves: over the socket that brought the task, or another."""
         for item in pushed.get("data", ()):
             work = self.works.get(item["taskUUID"].lower())
-            if work is None:
+            if work is None or not work.sockets:
                 continue
             if socket in work.sockets:
                 work.ways.add(RecoveredBy.LIVE)

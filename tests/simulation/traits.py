@@ -100,6 +100,16 @@ class Traits:
     """An error about a question names the question's type, or none."""
     archive_field: str = ""
     """One field more than a live result has."""
+    details_bare: bool = False
+    """What it tells of a running task is a status, in place of request and response."""
+    answers_shuffled: bool = False
+    """The questions of one message are answered in any order."""
+    answers_buffered: bool = False
+    """An answer to a question that did not arrive is replayed, as results are."""
+    copies_busy: str = ""
+    """Copies are refused with this code, without a look at whether the first one is there."""
+    refusal_closes: bool = False
+    """Behind the error about a session the socket is closed with 1008."""
     receipt: str = "bare"
     """What the acknowledgement of an async task has beside its type and UUID."""
     receipts: int = 1
@@ -144,6 +154,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "question_fails": ("",) * 10 + ("getResponse", "getTaskDetails"),
     "question_code": TROUBLE,
     "question_typed": (False, True),
+    "details_bare": (False, True),
+    "answers_shuffled": (False, True),
+    "answers_buffered": (False, False, True),
+    "copies_busy": ("",) * 3 + ("rateLimitExceeded",),
+    "refusal_closes": (False, False, True),
     "receipt": ("bare", "cost", "message", "queue", "status", "all"),
     "receipts": (1, 1, 2),
     "sync_note": (False, False, True),

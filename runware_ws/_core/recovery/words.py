@@ -59,8 +59,11 @@ _TROUBLE = re.compile(
 _OF_A_TASK = re.compile(r"(task.*|.*task|response|result|request|)(notfound|expired)|404", re.I)
 
 
-def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
-    """Whether an error may be about a question, rather than about the task itself."""
+def is_answer_to_question(record: TaskRecord, error: WireError, *, early: bool) -> bool:
+    """Whether an error may be about a question, rather than about the task itself.
+
+    ``early``: it came before the reply to the authentication, so it may be a replayed answer.
+    """
     ladder = record.ladder
     if record.task_type in READ_ONLY and error.task_type == record.task_type:
         # The task is itself such a question, and this is its answer.
@@ -70,7 +73,7 @@ def is_answer_to_question(record: TaskRecord, error: WireError) -> bool:
     if error.task_type == record.task_type:
         # A server that does not know a task may still name the type that it was asked about.
         return ladder.may_answer and _denies(error)
-    if ladder.outstanding:
+    if ladder.outstanding or (early and ladder.may_answer):
         return True
     return ladder.may_answer and _denies(error)
 

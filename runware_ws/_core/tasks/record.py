@@ -33,6 +33,9 @@ __all__ = ["FOREVER", "LAST_CALL", "SOURCE_RANK", "Carrier", "TaskRecord"]
 LAST_CALL = 2.0
 """A last question goes out this many seconds before a deadline, whatever else is planned."""
 
+ANY_NUMBER = 1 << 40
+"""So many answers to questions nobody counts."""
+
 # From the answer that came by itself to the one that took the most work. A result
 # reports the highest rank among its items.
 SOURCE_RANK = {
@@ -343,7 +346,8 @@ class TaskRecord:
         """The socket or POST that carried it broke. ``generation``: the socket that recovers it.
 
         ``ask_from``: when it may be asked about; the first cut counts. ``resumed``: the session
-        lives on, so its replay may bring answers to questions of the dead socket as well.
+        lives on, so its replay may bring answers to questions of the dead socket as well, even
+        those that had come.
         """
         ladder = self.own_ladder()
         if self.state is not _RECOVERING:
@@ -351,10 +355,8 @@ class TaskRecord:
             ladder.first_resume = generation
             ladder.ask_from = ask_from
         ladder.disturbed = True
-        if ladder.told:
-            self.answered()
-        if not resumed:
-            ladder.outstanding = 0
+        ladder.told = False
+        ladder.outstanding = ANY_NUMBER if resumed and ladder.asks else 0
         if self.deltas is not None:
             self.deltas.suspended = True
             self.want_whole()
