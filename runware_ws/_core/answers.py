@@ -398,8 +398,7 @@ class Answers:
                 return
             if self._is_receipt(record, error):
                 self._recovery.receipt(record, now)
-            elif error.family is ErrorFamily.SERVER or not is_refusal_of_copy(record, error):
-                # What failed inside had been let in.
+            elif error.code != record.ladder.barred:
                 self._ends.refuse(record, error, now)
             else:
                 self._recovery.brought_nothing(record, now)
@@ -444,7 +443,9 @@ class Answers:
         elif is_answer_to_question(record, error, early=not self._recovery.ready):
             if self._recovery.told(record, error, now):
                 self._ends.refuse(record, error, now)
-        elif not is_refusal_of_copy(record, error):
+        elif is_refusal_of_copy(record, error):
+            record.barred(error.code)
+        else:
             self._ends.refuse(record, error, now)
 
     @staticmethod

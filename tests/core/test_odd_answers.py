@@ -104,6 +104,7 @@ def test_nor_does_such_a_refusal_that_the_archive_keeps() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION)
     bench.resent(record)
+    bench.refuse(record, "rateLimitExceeded", taskType=record.task_type)
     kept = {"request": [{"taskUUID": record.uuid}]}
     response = {"response": {"errors": [error(record, "rateLimitExceeded")]}}
     told = 0

@@ -79,6 +79,7 @@ class Ladder:
         "asked_at",
         "asked_in",
         "asks",
+        "barred",
         "confirmed",
         "denials",
         "denied_since",
@@ -141,6 +142,8 @@ class Ladder:
         # that the task counts as unknown by (see ``exhaust``).
         self.resends = 0
         self.answered_at = 0.0
+        # The code with which a copy was not let in.
+        self.barred: str | None = None
         self.exhausted = self.troubled = self.unknown = 0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False

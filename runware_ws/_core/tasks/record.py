@@ -259,6 +259,10 @@ class TaskRecord:
         """What was just written was another copy."""
         self.own_ladder().resends += 1
 
+    def barred(self, code: str) -> None:
+        """A copy of it was not let in."""
+        self.own_ladder().barred = code
+
     def unwrote(self) -> bool:
         """Undo the last write: not one byte was sent. True if the task is now unsent."""
         self.sends -= 1
