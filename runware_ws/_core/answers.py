@@ -34,7 +34,9 @@ from runware_ws._core.inbound.router import (
 )
 from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.recovery.words import (
+    insists,
     is_answer_to_question,
+    is_end_after_copy,
     is_listed_verdict,
     is_refusal_of_copy,
 )
@@ -398,7 +400,9 @@ class Answers:
                 return
             if self._is_receipt(record, error):
                 self._recovery.receipt(record, now)
-            elif error.code != record.ladder.barred:
+            elif error.code != record.ladder.barred or (
+                results and insists(record, error, QuestionType.ARCHIVE, now)
+            ):
                 self._ends.refuse(record, error, now)
             else:
                 self._recovery.brought_nothing(record, now)
@@ -443,7 +447,7 @@ class Answers:
         elif is_answer_to_question(record, error, early=not self._recovery.ready):
             if self._recovery.told(record, error, now):
                 self._ends.refuse(record, error, now)
-        elif is_refusal_of_copy(record, error):
+        elif is_refusal_of_copy(record, error) and not is_end_after_copy(record, error, now):
             record.barred(error.code)
         else:
             self._ends.refuse(record, error, now)

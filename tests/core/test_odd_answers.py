@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from runware_ws._core.states import TaskState
+from runware_ws.errors import TaskError
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
 from tests.core.test_questions import QUESTIONS, questions, say_about
 
@@ -344,3 +345,33 @@ def test_a_message_that_cannot_be_read_is_asked_about_however_many_came_before()
         if second.uuid in [question["taskUUID"] for question in _unsent(bench, 10)]:
             return
     raise AssertionError(first, second)
+
+
+@pytest.mark.parametrize("asked", ["getResponse", "getTaskDetails"])
+def test_what_the_server_insists_on_beside_some_of_the_results_is_the_end_after_a_copy_too(
+    asked: str,
+) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, expected=2, delivery="async", timeout=10_000)
+    bench.resent(record)
+    first = item(record, resultIndex=0, status="success")
+    verdict = error(record, "insufficientCredits", taskType=record.task_type)
+    bench.say({"errors": [verdict]})
+    begun = bench.now
+    while not record.ended:
+        assert bench.now - begun < 100, "it is asked about for ever"
+        bench.step(0.5)
+        for question in questions(bench):
+            if question["taskType"] != asked or record.ended:
+                say_about(bench, question, "internalServerError", "question")
+            elif asked == "getResponse":
+                bench.say({"data": [first]})
+                bench.say({"errors": [verdict]})
+            else:
+                kept = {"request": [{"taskUUID": record.uuid}]}
+                response = {"response": {"data": [first], "errors": [verdict]}}
+                bench.say({"data": [{**question, **kept, **response}]})
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert failure.code == "insufficientCredits"
+    assert bench.now - begun >= 5

@@ -97,24 +97,24 @@ ANSWERS = [
     ),
     Mutant(
         "a verdict is believed when it was repeated at once",
-        _RECOVERY,
-        "if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:",
-        "if word.times >= VERDICT_TIMES:",
+        _WORDS,
+        "return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER",
+        "return word.times >= VERDICT_TIMES",
         "tests/core/test_questions.py::test_a_verdict_that_the_server_repeats_is_believed",
     ),
     Mutant(
         "a verdict is believed at once",
-        _RECOVERY,
-        "if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:",
-        "if word.times:",
+        _WORDS,
+        "return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER",
+        "return word.times > 0",
         "tests/core/test_fine_rules.py::"
         "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
     ),
     Mutant(
         "a verdict is never believed",
-        _RECOVERY,
-        "if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:",
-        "if word.times >= 1_000_000:",
+        _WORDS,
+        "return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER",
+        "return word.times >= 1_000_000",
         "tests/core/test_fine_rules.py::"
         "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
     ),

@@ -27,7 +27,14 @@ from runware_ws._core.recovery.doubts import Doubts
 from runware_ws._core.recovery.questions import OpenQuestions
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.recovery.resending import overdue_at, resend_at
-from runware_ws._core.recovery.words import Meant, is_lost, meant
+from runware_ws._core.recovery.words import (
+    VERDICT_AFTER,
+    VERDICT_TIMES,
+    Meant,
+    insists,
+    is_lost,
+    meant,
+)
 from runware_ws._core.states import FOREVER, WRITTEN
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS, EVERY_QUESTION, UNTOUCHED, QuestionType
 from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
@@ -45,9 +52,6 @@ EMPTY_GRACE = 2.0
 """An empty answer names nobody. What else its frame asked is taken as answered by it, too, when
 nothing more has come for this long."""
 MOST_PATIENCE = 2
-VERDICT_AFTER = 5.0
-VERDICT_TIMES = 3
-"""An error that may be the question's is the task's own once it was said so often, for so long."""
 
 
 class Recovery:
@@ -405,10 +409,8 @@ class Recovery:
         record.not_denied()
         if question is None:
             return False
-        if means is Meant.VERDICT or beside:
-            word = record.heard(error.code, question, now)
-            if word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER:
-                return True
+        if (means is Meant.VERDICT or beside) and insists(record, error, question, now):
+            return True
         record.miss()
         if was_open:
             untaken = means is Meant.UNSUPPORTED

@@ -17,8 +17,12 @@ from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
 
 __all__ = [
+    "VERDICT_AFTER",
+    "VERDICT_TIMES",
     "Meant",
+    "insists",
     "is_answer_to_question",
+    "is_end_after_copy",
     "is_listed_verdict",
     "is_lost",
     "is_refusal_of_copy",
@@ -26,6 +30,9 @@ __all__ = [
 ]
 
 
+VERDICT_AFTER = 5.0
+VERDICT_TIMES = 3
+"""An error that may be the question's is the task's own once it was said so often, for so long."""
 LOST_AFTER = 120.0
 LOST_TIMES = 6
 """A task that polls had told of is lost once it was denied so often, for so long."""
@@ -126,3 +133,19 @@ def is_lost(record: TaskRecord, now: float) -> bool:
         return False
     times, since = record.denied(now)
     return times >= LOST_TIMES and now - since >= LOST_AFTER
+
+
+def insists(record: TaskRecord, error: WireError, question: QuestionType, now: float) -> bool:
+    """Whether this error came in answer to one question after the other: then it is the task's."""
+    word = record.heard(error.code, question, now)
+    return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER
+
+
+def is_end_after_copy(record: TaskRecord, error: WireError, now: float) -> bool:
+    """What seems to refuse a copy of the task is its own end, if the server insists on it.
+
+    Beside some of the results, that is: a copy that was not let in has none.
+    """
+    ladder = record.ladder
+    question = ladder.question or ladder.last_question
+    return ladder.told and question is not None and insists(record, error, question, now)
