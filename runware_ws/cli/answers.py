@@ -9,57 +9,13 @@ from runware_ws import (
     OutcomeUnknown,
     RecoveredBy,
     Result,
-    RunwareError,
     Submitted,
     TaskError,
 )
+from runware_ws.batch.writing import error_entry, result_entry
 from runware_ws.models import parse_errors
 
 __all__ = ["error_entry", "from_archive", "invalid_line", "result_entry", "unknown"]
-
-
-def result_entry(result: Result) -> dict[str, Any]:
-    """A result: the parts that are read most, and ``raw`` with all that the server sent."""
-    usage = result.usage
-    entry: dict[str, Any] = {
-        "text": result.text,
-        "finish_reason": result.finish_reason,
-        "usage": None if usage is None else usage.raw,
-        "cost": result.cost,
-        "recovered_by": result.recovered_by.value,
-        "task_uuid": result.task_uuid,
-        "raw": result.raw,
-    }
-    if len(result.items) > 1:
-        entry["texts"] = [item.text for item in result.items]
-    return entry
-
-
-def error_entry(error: RunwareError) -> dict[str, Any]:
-    """An error. ``retryable``: the next run with the same output tries this line again."""
-    if isinstance(error, TaskError):
-        retryable = error.retryable
-    else:
-        # What is no verdict on the task itself says nothing against another try.
-        retryable = not isinstance(error, InvalidTask)
-    entry: dict[str, Any] = {
-        "type": type(error).__name__,
-        "code": getattr(error, "code", None),
-        "message": error.message,
-        "submitted": error.submitted.value,
-        "safe_to_resend": error.safe_to_resend,
-        "retryable": retryable,
-        "task_uuid": error.task_uuid,
-    }
-    if isinstance(error, TaskError):
-        entry |= {
-            "parameter": error.parameter,
-            "documentation": error.documentation,
-            "raw": error.raw,
-        }
-        if error.items:
-            entry["items"] = list(error.items)
-    return entry
 
 
 def invalid_line(problem: str) -> InvalidTask:

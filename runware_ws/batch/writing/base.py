@@ -1,0 +1,206 @@
+"""What every output offers, whatever its format."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from runware_ws.batch.writing.entries import BATCH, EMULATOR, OURS, RUNWARE, Entry, Shape, cost_of
+from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.models.jsonable import is_object
+
+__all__ = [
+    "Found",
+    "Order",
+    "PriorAnswers",
+    "PriorError",
+    "Writer",
+    "check_source",
+    "foreign",
+    "key_of",
+    "read_record",
+    "unwritable",
+]
+
+Order = Iterable[tuple[int, int]]
+"""The key and the number of each line, in the order of the input."""
+
+
+class PriorError(NamedTuple):
+    """How a line ended in an earlier run. ``retryable``: it is to be tried again."""
+
+    type: str
+    code: str | None
+    retryable: bool
+
+
+@dataclass(slots=True)
+class PriorAnswers:
+    """What an output held when it was opened, by line key.
+
+    ``cost``: US dollars of all runs of this output, also of lines that were set aside. ``torn``:
+    its last line was cut off, and was removed: that line is done again.
+    """
+
+    results: set[int] = field(default_factory=set[int])
+    errors: dict[int, PriorError] = field(default_factory=dict[int, PriorError])
+    cost: float = 0.0
+    torn: bool = False
+
+    def done(self, key: int, *, retry_errors: bool = False) -> bool:
+        """Whether this line needs nothing. ``retry_errors``: definite errors are tried again."""
+        if key in self.results:
+            return True
+        error = self.errors.get(key)
+        return error is not None and not error.retryable and not retry_errors
+
+    def keys(self) -> set[int]:
+        """All lines that it has an answer for, errors included."""
+        return self.results | self.errors.keys()
+
+    def note(self, key: int, error: PriorError | None) -> bool:
+        """Take up one answer; whether the key was there before. A result beats every error."""
+        again = key in self.results or key in self.errors
+        if error is None:
+            self.results.add(key)
+            self.errors.pop(key, None)
+        elif key not in self.results:
+            self.errors[key] = error
+        return again
+
+
+class Writer(Protocol):
+    """One output, locked against other runs until :meth:`close`.
+
+    Call :meth:`known` first, then :meth:`write` for each line that ends, then :meth:`finish`
+    once, also after an end before time. Whoever leaves out ``finish`` (a kill) loses nothing: the
+    next run goes on from what was written. Each method raises ``Stop`` with the place and the cure
+    if the output cannot be read or written; what it held before is then still there, whole.
+    """
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it can be read again: a file, no pipe."""
+        ...
+
+    def known(self) -> PriorAnswers:
+        """What earlier runs wrote; a torn tail is mended.
+
+        Raises:
+            Stop: it holds what this command did not write, or answers from elsewhere.
+        """
+        ...
+
+    def set_aside(self, keys: Set[int]) -> None:
+        """These lines are in the input no more: :meth:`finish` moves them to ``OUT.stale``."""
+        ...
+
+    def write(self, entry: Entry) -> None:
+        """Write one line, whole or not at all, so that the death of this process keeps it.
+
+        A line that is written again replaces its older answer, unless that is a result and the
+        new one an error.
+        """
+        ...
+
+    def finish(self, order: Order | None = None) -> None:
+        """Leave one line for each key, and the table of a table format.
+
+        ``order`` is needed with ``sort`` only, which puts the lines in this order, under these
+        numbers. Without ``sort`` it is ignored; with it, ``None`` leaves the order as it is.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the file and of the lock. Idempotent."""
+        ...
+
+
+def unwritable(name: str, exc: OSError, written: int = 0) -> Stop:
+    """The end of a run whose output cannot be written."""
+    kept = f"; the {written} lines that this run wrote before are kept" if written else ""
+    cure = ": make room, then run it again" if exc.errno in _NO_ROOM else ""
+    return Stop(ExitCode.USAGE, f"{name}: cannot be written: {exc.strerror or exc}{kept}{cure}")
+
+
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+def foreign(place: str) -> Stop:
+    """The refusal of a file, or of a line of it, that some other program wrote."""
+    return Stop(
+        ExitCode.USAGE,
+        f"{place}: was not written by this command: choose another output, or move this file away",
+    )
+
+
+def check_source(place: str, found: object, wanted: str) -> None:
+    """Refuse answers that come from elsewhere.
+
+    Raises:
+        Stop: ``found`` is not ``wanted``.
+    """
+    if found == wanted:
+        return
+    if not isinstance(found, str):
+        words = "does not tell where its answer comes from (an earlier version wrote it)"
+    else:
+        words = f"its answer comes from {_said(found)}, and this run asks {_said(wanted)}"
+    raise Stop(ExitCode.USAGE, f"{place}: {words}: choose another output, or move this file away")
+
+
+def _said(source: str) -> str:
+    return {EMULATOR: "the emulator (--emulate)", RUNWARE: "Runware"}.get(source, source)
+
+
+def key_of(text: object) -> int | None:
+    """A key as an output spells it, read back."""
+    if not isinstance(text, str) or not text.isascii() or not text.isalnum():
+        return None
+    try:
+        return int(text, 16)
+    except ValueError:
+        return None
+
+
+class Found(NamedTuple):
+    """A record that was read back. ``error`` is ``None`` for a result."""
+
+    key: int
+    shape: Shape
+    source: object
+    error: PriorError | None
+    cost: float
+
+
+def read_record(record: object) -> Found | None:
+    """What a decoded line of JSONL says; ``None``: this command did not write it."""
+    if not is_object(record):
+        return None
+    beside = record.get("runware")
+    if "custom_id" in record and is_object(beside):
+        shape, error, result = BATCH, beside.get("error"), record.get("result")
+        if not is_object(result):
+            return None
+    else:
+        shape, beside = OURS, record
+        error, result = record.get("error"), record.get("result")
+    key = key_of(beside.get("key"))
+    if key is None or not (is_object(error) or is_object(result)):
+        return None
+    prior = _prior_error(error) if is_object(error) else None
+    return Found(key, shape, beside.get("from"), prior, cost_of(record))
+
+
+def _prior_error(error: dict[str, Any]) -> PriorError:
+    code = error.get("code")
+    return PriorError(
+        str(error.get("type")), None if code is None else str(code), error.get("retryable") is True
+    )
