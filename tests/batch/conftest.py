@@ -55,6 +55,15 @@ def opened(path: Path | str, **options: Any) -> Generator[Writer]:
         writer.close()
 
 
+def write(out: Path, *entries: Entry, **options: Any) -> None:
+    """One whole run."""
+    with opened(out, **options) as writer:
+        writer.known()
+        for each in entries:
+            writer.write(each)
+        writer.finish()
+
+
 def rows(path: Path) -> list[dict[str, Any]]:
     """The rows of an output, in their order, read by means that are not ours."""
     if path.suffix == ".csv":

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runware_ws import InvalidTask, OutcomeUnknown, TaskError
-from runware_ws.batch.writing import COLUMNS, Entry, PriorError, open_output, source_name
+from runware_ws.batch.writing import PriorError, open_output
 from runware_ws.cli.exits import ExitCode, Stop
 from tests.batch.conftest import (
     FORMATS,
@@ -24,6 +22,7 @@ from tests.batch.conftest import (
     result,
     rows,
     text_of,
+    write,
 )
 
 pytestmark = pytest.mark.parametrize("name", FORMATS)
@@ -36,14 +35,6 @@ def out(tmp_path: Path, name: str) -> Path:
 
 def listing(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.iterdir())
-
-
-def write(out: Path, *entries: Entry, **options: Any) -> None:
-    with opened(out, **options) as writer:
-        writer.known()
-        for each in entries:
-            writer.write(each)
-        writer.finish()
 
 
 def test_what_is_written_is_known_again(out: Path, tmp_path: Path) -> None:
@@ -227,28 +218,6 @@ def test_a_full_disk_tears_nothing(out: Path, tmp_path: Path) -> None:
     assert len(rows(out)) == len(written) + 1
 
 
-def test_a_disk_that_is_full_in_the_end_leaves_the_old_file(out: Path, tmp_path: Path) -> None:
-    if out.suffix == ".sqlite":
-        pytest.skip("its rows are in place already")
-    many = [entry(number, result("x" * 50)) for number in range(1, 40)]
-    write(out, *many, entry(40, passing()))
-    before = out.read_bytes()
-    noise = os.urandom(2000).hex()  # Which no compression makes small.
-    with opened(out) as writer:
-        writer.known()
-        writer.write(entry(40, result(noise)))
-        held = out.read_bytes()
-        with disk_of(900), pytest.raises(Stop, match="cannot be written"):
-            writer.finish([])
-    assert out.read_bytes() == held
-    assert held.startswith(before)
-    assert not list(tmp_path.glob("*.new"))
-    with opened(out) as writer:
-        assert len(writer.known().results) == 40
-        writer.finish()
-    assert len(rows(out)) == 40
-
-
 def test_an_empty_file_is_an_empty_output(out: Path) -> None:
     out.touch()
     write(out, entry(1))
@@ -294,44 +263,3 @@ def test_a_lone_surrogate_or_a_long_integer_stops_no_run(out: Path) -> None:
         assert writer.known().results == {11, 22, 33}
     ids = [row["id"] for row in rows(out)]
     assert str(ids[1]) == str(10**22 + 1)
-
-
-def test_the_columns(out: Path) -> None:
-    if out.suffix in ("", ".jsonl"):
-        pytest.skip("a record, not a row")
-    calls = [{"id": "c1", "name": "add", "arguments": {"a": 1}}]
-    answer = result("hi", toolCalls=calls, reasoningContent="hm")
-    failed = TaskError("slow down", code="rateLimit", retryable=True, task_uuid="e-9")
-    write(out, entry(7, answer), entry(8, failed))
-    first, second = rows(out)
-    assert list(first) == list(COLUMNS)
-    values = {name: str(value) for name, value in first.items() if value not in (None, "")}
-    raw = json.loads(values.pop("raw"))
-    assert json.loads(values.pop("tool_calls")) == calls
-    assert raw == answer.raw
-    assert values == {
-        "line": "7",
-        "key": "000000000000004d",
-        "id": "n7",
-        "text": "hi",
-        "reasoning": "hm",
-        "model": "claude-haiku-4-5",
-        "finish_reason": "stop",
-        "input_tokens": "7",
-        "output_tokens": "3",
-        "cost": "0.001",
-        "recovered_by": "live",
-        "task_uuid": "u-hi",
-        "seconds": "0.25",
-        "source": "runware",
-    }
-    assert (second["error_type"], second["error_code"]) == ("TaskError", "rateLimit")
-    assert second["error_message"] == "slow down"
-    assert str(second["error_retryable"]).lower() in ("true", "1")
-
-
-def test_the_name_of_a_source_tells_no_secret(name: str) -> None:
-    assert source_name(None) == source_name("wss://ws-api.runware.ai/v1") == "runware"
-    assert source_name(None, emulate=True) == "emulator"
-    told = source_name("wss://user:secret@[::1]:8443/v1/?token=secret")
-    assert told == "wss://[::1]:8443/v1"

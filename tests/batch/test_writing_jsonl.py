@@ -12,25 +12,21 @@ from typing import Any
 import pytest
 
 from runware_ws import InvalidTask, Result, RunwareError, TaskCancelled, TaskError, TaskTimeout
-from runware_ws.batch.writing import BATCH, open_output
+from runware_ws.batch.writing import BATCH, open_output, source_name
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.cli.exits import Stop
 from runware_ws.models import ErrorFamily
-from tests.batch.conftest import definite, entry, opened, passing, result, rows
+from tests.batch.conftest import definite, entry, opened, passing, result, rows, write
 
 
-def write(out: Path, count: int, **options: Any) -> None:
-    with opened(out, **options) as writer:
-        writer.known()
-        for number in range(1, count + 1):
-            writer.write(entry(number))
-        writer.finish()
+def write_lines(out: Path, count: int, **options: Any) -> None:
+    write(out, *map(entry, range(1, count + 1)), **options)
 
 
 @pytest.mark.parametrize("shape", ["ours", BATCH])
 def test_a_file_cut_anywhere_is_mended(shape: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(out, 2, shape=shape)
+    write_lines(out, 2, shape=shape)
     whole = out.read_bytes()
     first = whole.index(b"\n") + 1
     for size in (*range(first, first + 20), *range(first + 20, len(whole), 9), len(whole) - 1):
@@ -49,7 +45,7 @@ def test_a_file_cut_anywhere_is_mended(shape: str, tmp_path: Path) -> None:
 
 def test_the_end_of_a_foreign_file_is_no_torn_line(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(out, 1)
+    write_lines(out, 1)
     text = out.read_bytes() + b"my notes"
     out.write_bytes(text)
     with opened(out) as writer, pytest.raises(Stop, match="out:2: was not written"):
@@ -114,7 +110,7 @@ def test_the_batch_shape_is_what_the_published_client_reads(tmp_path: Path) -> N
 
 def test_another_shape_is_refused_by_name(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(out, 1)
+    write_lines(out, 1)
     with opened(out, shape=BATCH) as writer, pytest.raises(Stop, match="give --shape ours"):
         writer.known()
 
@@ -211,7 +207,7 @@ def test_a_pipe_whose_reader_went(tmp_path: Path) -> None:
 
 def test_the_mode_of_the_file_stays(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(out, 1)
+    write_lines(out, 1)
     out.chmod(0o600)
     with opened(out) as writer:
         writer.known()
@@ -237,3 +233,22 @@ def test_an_answer_without_anything(tmp_path: Path) -> None:
             writer.finish()
         with opened(tmp_path / name) as writer:
             assert writer.known().results == {11}
+
+
+def test_the_name_of_a_source_tells_no_secret() -> None:
+    assert source_name(None) == source_name("wss://ws-api.runware.ai/v1") == "runware"
+    assert source_name(None, emulate=True) == "emulator"
+    told = source_name("wss://user:secret@[::1]:8443/v1/?token=secret")
+    assert told == "wss://[::1]:8443/v1"
+
+
+def test_a_torn_line_of_the_side_file_spoils_no_other(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "out.stale").write_bytes(b'{"line":9,"key":"')
+    write_lines(out, 2)
+    with opened(out) as writer:
+        writer.known()
+        writer.set_aside({11})
+        writer.finish()
+    with opened(out) as writer:
+        assert writer.known().cost == pytest.approx(0.002)

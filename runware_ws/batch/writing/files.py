@@ -31,7 +31,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self._path = beside(path, ".lock")
         while True:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 _lock(self._fd)
                 # The run before us may have removed the file between our open and our lock.

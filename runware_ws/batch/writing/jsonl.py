@@ -47,7 +47,7 @@ class LineFile:
         self.path, self.name, self.source = path, name, source
         self.shape: Shape = shape
         self.torn = False
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
     def read(self) -> Iterator[_Read]:
         """All records; the first pass mends the end of the file.
@@ -107,7 +107,7 @@ class LineFile:
     def reopen(self) -> None:
         """Go on with the file that took this one's place."""
         os.close(self._fd)
-        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -229,7 +229,7 @@ def _line_at(file: IO[bytes], place: int) -> bytes:
 
 def numbered(text: bytes, number: int | None) -> bytes:
     """A line under the number that it has now; ``None``: as it stands."""
-    if number is None:
+    if number is None or text.startswith(b'{"line":%d,' % number):
         return text
     record = loads(text)
     beside = record["runware"] if "custom_id" in record and "runware" in record else record
@@ -261,7 +261,7 @@ class StreamWriter:
         self._places: dict[int, int] = {}
         self._waiting: IO[bytes] | None = None
         if path is not None:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
         elif sys.stdout is None:
             raise Stop(ExitCode.USAGE, f"{name}: is closed: give -o FILE")
         if sort:

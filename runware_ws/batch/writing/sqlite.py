@@ -31,6 +31,9 @@ from runware_ws.cli.exits import ExitCode, Stop
 
 __all__ = ["SqliteWriter"]
 
+BUSY_TIMEOUT = 10.0
+"""Seconds to wait for another program that holds the database."""
+
 _OURS = 0x52575753  # "RWWS": SQLite keeps a place for it in the file's header.
 _VERSION = 1
 _TYPES = {int: "INTEGER", float: "REAL", bool: "INTEGER", str: "TEXT"}
@@ -65,7 +68,7 @@ class SqliteWriter:
         self._prior = PriorAnswers()
         self._written = 0
         with self._said():
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
             try:
                 self._prepare()
             except BaseException:

@@ -44,14 +44,18 @@ class Stale:
         try:
             for line in lines:
                 if fd < 0:
-                    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                    fd = os.open(self.path, flags, 0o644)
-                    size = os.fstat(fd).st_size
-                    if size and os.pread(fd, 1, size - 1) != b"\n":
-                        write_whole(fd, b"\n")  # A kill cut the last line off.
+                    fd = self._open()
                 write_whole(fd, line)
             if fd >= 0:
                 os.fsync(fd)
         finally:
             if fd >= 0:
                 os.close(fd)
+
+    def _open(self) -> int:
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        if os.fstat(fd).st_size:
+            os.lseek(fd, -1, os.SEEK_END)
+            if os.read(fd, 1) != b"\n":
+                write_whole(fd, b"\n")  # A kill cut the last line off.
+        return fd

@@ -1,0 +1,159 @@
+"""Tables: their columns, a disk that is full when they are written, files of other programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runware_ws import TaskError
+from runware_ws.batch.writing import COLUMNS, open_output
+from runware_ws.cli.exits import Stop
+from tests.batch.conftest import disk_of, entry, opened, passing, result, rows, write
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.sqlite"])
+def test_the_columns(name: str, tmp_path: Path) -> None:
+    out = tmp_path / name
+    calls = [{"id": "c1", "name": "add", "arguments": {"a": 1}}]
+    answer = result("hi", toolCalls=calls, reasoningContent="hm")
+    failed = TaskError("slow down", code="rateLimit", retryable=True, task_uuid="e-9")
+    write(out, entry(7, answer), entry(8, failed))
+    first, second = rows(out)
+    assert list(first) == list(COLUMNS)
+    values = {name: str(value) for name, value in first.items() if value not in (None, "")}
+    raw = json.loads(values.pop("raw"))
+    assert json.loads(values.pop("tool_calls")) == calls
+    assert raw == answer.raw
+    assert values == {
+        "line": "7",
+        "key": "000000000000004d",
+        "id": "n7",
+        "text": "hi",
+        "reasoning": "hm",
+        "model": "claude-haiku-4-5",
+        "finish_reason": "stop",
+        "input_tokens": "7",
+        "output_tokens": "3",
+        "cost": "0.001",
+        "recovered_by": "live",
+        "task_uuid": "u-hi",
+        "seconds": "0.25",
+        "source": "runware",
+    }
+    assert (second["error_type"], second["error_code"]) == ("TaskError", "rateLimit")
+    assert second["error_message"] == "slow down"
+    assert str(second["error_retryable"]).lower() in ("true", "1")
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv", "out.parquet"])
+def test_a_disk_that_is_full_in_the_end_leaves_the_old_file(name: str, tmp_path: Path) -> None:
+    out = tmp_path / name
+    many = [entry(number, result("x" * 50)) for number in range(1, 40)]
+    write(out, *many, entry(40, passing()))
+    before = out.read_bytes()
+    noise = os.urandom(2000).hex()  # Which no compression makes small.
+    with opened(out) as writer:
+        writer.known()
+        writer.write(entry(40, result(noise)))
+        held = out.read_bytes()
+        with disk_of(900), pytest.raises(Stop, match="cannot be written"):
+            writer.finish([])
+    assert out.read_bytes() == held
+    assert held.startswith(before)
+    assert not list(tmp_path.glob("*.new"))
+    with opened(out) as writer:
+        assert len(writer.known().results) == 40
+        writer.finish()
+    assert len(rows(out)) == 40
+
+
+def test_another_programs_database_is_untouched(tmp_path: Path) -> None:
+    out = tmp_path / "out.sqlite"
+    db = sqlite3.connect(out)
+    db.execute("CREATE TABLE answers (key TEXT)")
+    db.commit()
+    db.close()
+    before = out.read_bytes()
+    with pytest.raises(Stop, match="was not written by this command"):
+        open_output(out, source="runware")
+    assert out.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["out.sqlite"]
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out.sqlite"
+    write(out, entry(1))
+    db = sqlite3.connect(out)
+    db.execute("PRAGMA user_version = 2")
+    db.close()
+    with pytest.raises(Stop, match="a newer version of this command wrote it: upgrade"):
+        open_output(out, source="runware")
+
+
+def test_a_locked_database_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out.sqlite"
+    write(out, entry(1))
+    monkeypatch.setattr("runware_ws.batch.writing.sqlite.BUSY_TIMEOUT", 0.01)
+    other = sqlite3.connect(out)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(Stop, match="close the program that holds it"), opened(out) as writer:
+            writer.known()
+    finally:
+        other.close()
+
+
+def test_rows_are_there_while_the_run_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out.sqlite"
+    with opened(out) as writer:
+        writer.known()
+        writer.write(entry(1))
+        assert [row["text"] for row in rows(out)] == ["text 1"]
+
+
+def test_without_pyarrow_the_cure_is_named(tmp_path: Path) -> None:
+    program = """
+import sys
+sys.modules["pyarrow"] = None
+from runware_ws.batch.writing import open_output
+from runware_ws.cli.exits import Stop
+open_output("out.csv", source="runware").close()
+try:
+    open_output("out.parquet", source="runware")
+except Stop as stop:
+    print(stop.message)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "pip install 'runware-ws[table]'" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_right_after_the_table_was_written_counts_nothing_twice(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    with opened(out) as writer:
+        writer.known()
+        writer.write(entry(1))
+        writer.write(entry(2))
+        side = (tmp_path / "out.csv.rows").read_bytes()
+        writer.finish()
+    (tmp_path / "out.csv.rows").write_bytes(side)
+    with opened(out) as writer:
+        prior = writer.known()
+        writer.finish()
+    assert (prior.results, prior.cost) == ({11, 22}, pytest.approx(0.002))
+    assert [row["text"] for row in rows(out)] == ["text 1", "text 2"]
+    assert not list(tmp_path.glob("*.stale"))
