@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runware_ws import InvalidTask, OutcomeUnknown, TaskError
+from runware_ws import InvalidTask, OutcomeUnknown, Submitted, TaskError
 from runware_ws.batch.writing import PriorError, open_output
 from runware_ws.cli.exits import ExitCode, Stop
 from tests.batch.conftest import (
@@ -38,7 +38,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def test_what_is_written_is_known_again(out: Path, tmp_path: Path) -> None:
-    unknown = OutcomeUnknown("who knows", task_uuid="e-3")
+    unknown = OutcomeUnknown("who knows", task_uuid="e-3", submitted=Submitted.MAYBE)
     write(
         out,
         entry(1),
@@ -54,7 +54,7 @@ def test_what_is_written_is_known_again(out: Path, tmp_path: Path) -> None:
     assert prior.errors == {
         22: PriorError("TaskError", "providerRateLimitExceeded", True),
         33: PriorError("TaskError", "invalidField", False),
-        44: PriorError("OutcomeUnknown", None, True),
+        44: PriorError("OutcomeUnknown", None, True, unsure="e-3"),
         55: PriorError("InvalidTask", None, False),
     }
     assert prior.cost == pytest.approx(0.001)

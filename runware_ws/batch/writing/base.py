@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from runware_ws.batch.writing.entries import BATCH, EMULATOR, OURS, RUNWARE, Entry, Shape, cost_of
 from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.errors import Submitted
 from runware_ws.models.jsonable import is_object
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "check_source",
     "foreign",
     "key_of",
+    "prior_error",
     "read_record",
     "unwritable",
 ]
@@ -29,11 +31,17 @@ Order = Iterable[tuple[int, int]]
 
 
 class PriorError(NamedTuple):
-    """How a line ended in an earlier run. ``retryable``: it is to be tried again."""
+    """How a line ended in an earlier run.
+
+    ``retryable``: it is to be tried again. ``unsure``: the taskUUID of a task that may have been
+    run, and whose outcome nobody knows: ask for it before anything is sent anew. ``None``: there is
+    no such task.
+    """
 
     type: str
     code: str | None
     retryable: bool
+    unsure: str | None = None
 
 
 @dataclass(slots=True)
@@ -195,12 +203,18 @@ def read_record(record: object) -> Found | None:
     key = key_of(beside.get("key"))
     if key is None or not (is_object(error) or is_object(result)):
         return None
-    prior = _prior_error(error) if is_object(error) else None
+    prior = prior_error(error) if is_object(error) else None
     return Found(key, shape, beside.get("from"), prior, cost_of(record))
 
 
-def _prior_error(error: dict[str, Any]) -> PriorError:
-    code = error.get("code")
+def prior_error(error: dict[str, Any]) -> PriorError:
+    """The error of a record, read back."""
+    code, kind, uuid = error.get("code"), str(error.get("type")), error.get("task_uuid")
+    # On a TaskError the server gave its verdict.
+    unsure = kind != "TaskError" and error.get("submitted") != Submitted.NO.value
     return PriorError(
-        str(error.get("type")), None if code is None else str(code), error.get("retryable") is True
+        kind,
+        None if code is None else str(code),
+        error.get("retryable") is True,
+        uuid if unsure and isinstance(uuid, str) else None,
     )

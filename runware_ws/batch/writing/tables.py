@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterable, Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ from runware_ws.batch.writing.base import (
     check_source,
     foreign,
     key_of,
+    prior_error,
     unwritable,
 )
 from runware_ws.batch.writing.entries import COLUMNS, OURS, Entry, cost_of, record_of, row_of
@@ -33,6 +34,7 @@ from runware_ws.batch.writing.jsonl import LineFile
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
 from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.models.jsonable import is_object
 
 __all__ = ["CsvTable", "Row", "Table", "TableWriter", "row_error"]
 
@@ -60,7 +62,20 @@ def row_error(row: Row) -> PriorError | None:
     """The error in a row; ``None`` if it holds a result."""
     if row["error_type"] is None:
         return None
-    return PriorError(row["error_type"], row["error_code"], row["error_retryable"] is True)
+    told: object = None
+    with suppress(ValueError):
+        told = loads((row["raw"] or "").encode())
+    whole = told if is_object(told) else {}
+    # The cells count, in case somebody changed one.
+    return prior_error(
+        whole
+        | {
+            "type": row["error_type"],
+            "code": row["error_code"],
+            "retryable": row["error_retryable"],
+            "task_uuid": row["task_uuid"],
+        }
+    )
 
 
 class _Side(NamedTuple):
