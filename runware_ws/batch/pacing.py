@@ -38,7 +38,7 @@ from runware_ws.errors import (
 from runware_ws.models.error_codes import ErrorFamily, family
 from runware_ws.models.results import Result
 
-__all__ = ["Pacer", "Retries", "SameEnd", "Trouble", "retry_after_of", "trouble_of"]
+__all__ = ["Pacer", "Retries", "SameEnd", "Setback", "retry_after_of", "setback_of"]
 
 _T = TypeVar("_T")
 
@@ -50,7 +50,7 @@ _CAPACITY_CODES = ("noavailableserver", "serviceunavailable", "overloaded", "429
 _CAPACITY_STATUSES = (429, 503, 529)
 
 
-class Trouble(Enum):
+class Setback(Enum):
     """What an outcome means for the pace.
 
     ``PUSHBACK``: the server has no room now; nothing was run. ``PASSING``: it may go well another
@@ -63,27 +63,27 @@ class Trouble(Enum):
     FINAL = "final"
 
 
-def trouble_of(answer: Result | RunwareError) -> Trouble | None:
+def setback_of(answer: Result | RunwareError) -> Setback | None:
     """What an answer means for the pace and for another try; ``None``: it is a result."""
     if isinstance(answer, Result):
         return None
     if isinstance(answer, HttpRefused) and answer.status in _CAPACITY_STATUSES:
-        return Trouble.PUSHBACK
+        return Setback.PUSHBACK
     if isinstance(answer, TaskError):
         code = answer.code.strip().lower()
         kind = answer.family or family(answer.code)
         if kind is ErrorFamily.RATE or code in _CAPACITY_CODES:
-            return Trouble.PUSHBACK
-        return Trouble.PASSING if answer.retryable else Trouble.FINAL
+            return Setback.PUSHBACK
+        return Setback.PASSING if answer.retryable else Setback.FINAL
     if isinstance(
         answer,
         AuthenticationError | ClientClosed | ConfigurationError | InvalidTask | TaskCancelled,
     ):
-        return Trouble.FINAL
+        return Setback.FINAL
     if isinstance(answer, ConnectionFailed | OutcomeUnknown):
         # The client has tried all that could be tried before it said so.
-        return Trouble.FINAL
-    return Trouble.PASSING if answer.safe_to_resend else Trouble.FINAL
+        return Setback.FINAL
+    return Setback.PASSING if answer.safe_to_resend else Setback.FINAL
 
 
 def retry_after_of(answer: Result | RunwareError) -> float | None:
@@ -121,6 +121,7 @@ class Pacer:
         self._in_flight = 0
         self._started = 0
         self._news_from = 0  # Only lines that started as this one or later bring news.
+        self._full_at = 0  # The line with which the limit was reached last.
         self._pause = 0.0
         self._closed_until = -math.inf
         self.pushbacks = 0
@@ -148,22 +149,23 @@ class Pacer:
         """A line starts. Returns its number for :meth:`ended`."""
         self._in_flight += 1
         self._started += 1
+        if self._in_flight >= self.limit:
+            self._full_at = self._started
         return self._started
 
     def ended(
-        self, number: int, now: float, trouble: Trouble | None, retry_after: float | None = None
+        self, number: int, now: float, setback: Setback | None, retry_after: float | None = None
     ) -> None:
         """A line ended. ``retry_after``: what the server asks, in seconds."""
-        was_full = self._in_flight >= self.limit
         self._in_flight -= 1
-        if trouble is Trouble.PUSHBACK:
+        if setback is Setback.PUSHBACK:
             self._push_back(number, now, retry_after)
             return
         self.fruitless = 0
-        if trouble is None:
+        if setback is None:
             self._pause *= _DECREASE
             # Who does not use the limit learns nothing about it.
-            if was_full and number >= self._news_from:
+            if self._news_from <= number <= self._full_at:
                 self._limit = min(float(self._most), self._limit + 1 / self._limit)
 
     def _push_back(self, number: int, now: float, retry_after: float | None) -> None:
@@ -211,17 +213,17 @@ class Retries(Generic[_T]):
         self._since.pop(key, None)
 
     def again(
-        self, key: int, line: _T, now: float, trouble: Trouble, retry_after: float | None = None
+        self, key: int, line: _T, now: float, setback: Setback, retry_after: float | None = None
     ) -> bool:
         """Whether a line that failed is tried again: then it waits here; otherwise that is its end.
 
-        A pushback waits for the :class:`Pacer` only, or as long as the server asks. Other trouble
-        waits longer with each try.
+        A pushback waits for the :class:`Pacer` only, or as long as the server asks. Any other
+        setback waits longer with each try.
         """
-        pushback = trouble is Trouble.PUSHBACK
+        pushback = setback is Setback.PUSHBACK
         others = self._results > self._since.get(key, self._results)
         tries = self._tries.get(key, 0) + (not (pushback and others))
-        if trouble is Trouble.FINAL or not self._most or tries > self._most:
+        if setback is Setback.FINAL or not self._most or tries > self._most:
             return False
         self._tries[key], self._since[key] = tries, self._results
         pause = min(retry_after or 0.0, _ASKED_CAP)
@@ -282,7 +284,7 @@ class SameEnd:
         alone = self._streak == self.counts.total()
         if self._streak < self._after or not (alone or _about_account(answer)):
             return None
-        if trouble_of(answer) is Trouble.FINAL:
+        if setback_of(answer) is Setback.FINAL:
             cure = "mend the cause, then run it again with --retry-errors"
         else:
             cure = "run it again later: it tries these lines again"

@@ -22,7 +22,7 @@ from runware_ws import (
     TaskError,
     TaskTimeout,
 )
-from runware_ws.batch.pacing import Pacer, Retries, SameEnd, Trouble, retry_after_of, trouble_of
+from runware_ws.batch.pacing import Pacer, Retries, SameEnd, Setback, retry_after_of, setback_of
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Simulation:
     ``server(now, in_flight)`` says how long it takes, what comes, and what it asks to wait.
     """
 
-    server: Callable[[float, int], tuple[float, Trouble | None, float | None]]
+    server: Callable[[float, int], tuple[float, Setback | None, float | None]]
     most: int
     lines: int
     retries: int = 8
@@ -47,7 +47,7 @@ class Simulation:
 
     def run(self, until: float = 1e6) -> None:
         pacer, retries = Pacer(self.most), Retries[int](self.retries)
-        flying: list[tuple[float, int, int, Trouble | None, float | None]] = []
+        flying: list[tuple[float, int, int, Setback | None, float | None]] = []
         fresh = iter(range(self.lines))
         waiting: int | None = next(fresh, None)
         while self.why is None and self.now < until:
@@ -60,8 +60,8 @@ class Simulation:
                 number = pacer.started()
                 retries.started(line)
                 self.starts.append(self.now)
-                takes, trouble, after = self.server(self.now, pacer.in_flight)
-                heapq.heappush(flying, (self.now + takes, number, line, trouble, after))
+                takes, setback, after = self.server(self.now, pacer.in_flight)
+                heapq.heappush(flying, (self.now + takes, number, line, setback, after))
                 self.peak = max(self.peak, pacer.in_flight)
                 self.busy.append((self.now, pacer.in_flight))
                 continue
@@ -73,8 +73,8 @@ class Simulation:
                 break
             soonest = min(times)
             if flying and flying[0][0] <= soonest:
-                self.now, number, line, trouble, after = heapq.heappop(flying)
-                self._end(pacer, retries, number, line, trouble, after)
+                self.now, number, line, setback, after = heapq.heappop(flying)
+                self._end(pacer, retries, number, line, setback, after)
             else:
                 assert soonest > self.now, "it would spin"
                 self.now = soonest
@@ -86,26 +86,26 @@ class Simulation:
         retries: Retries[int],
         number: int,
         line: int,
-        trouble: Trouble | None,
+        setback: Setback | None,
         after: float | None,
     ) -> None:
-        pacer.ended(number, self.now, trouble, after)
-        if trouble is Trouble.PUSHBACK:
+        pacer.ended(number, self.now, setback, after)
+        if setback is Setback.PUSHBACK:
             self.refusals.append(self.now)
             self.why = SameEnd().refused(line, TaskError("full", code="429"), pacer.fruitless)
-        if trouble is not None and retries.again(line, line, self.now, trouble, after):
+        if setback is not None and retries.again(line, line, self.now, setback, after):
             return
-        retries.ended(line, result=trouble is None)
-        self.results += trouble is None
-        self.failed += trouble is not None
+        retries.ended(line, result=setback is None)
+        self.results += setback is None
+        self.failed += setback is not None
 
 
 def capacity(room: int, takes: float = 1.0, after: float | None = None) -> Callable[..., object]:
     """A server that works on so many at once, and refuses all others at once."""
 
-    def serve(now: float, in_flight: int) -> tuple[float, Trouble | None, float | None]:
+    def serve(now: float, in_flight: int) -> tuple[float, Setback | None, float | None]:
         if in_flight > room:
-            return 0.01, Trouble.PUSHBACK, after
+            return 0.01, Setback.PUSHBACK, after
         return takes, None, None
 
     return serve
@@ -115,11 +115,11 @@ def rated(per_second: float, burst: int) -> Callable[..., object]:
     """A server with a bucket of tokens."""
     tokens, last = float(burst), 0.0
 
-    def serve(now: float, in_flight: int) -> tuple[float, Trouble | None, float | None]:
+    def serve(now: float, in_flight: int) -> tuple[float, Setback | None, float | None]:
         nonlocal tokens, last
         tokens, last = min(burst, tokens + (now - last) * per_second), now
         if tokens < 1:
-            return 0.01, Trouble.PUSHBACK, None
+            return 0.01, Setback.PUSHBACK, None
         tokens -= 1
         return 0.2, None, None
 
@@ -197,9 +197,9 @@ def test_no_retries_means_none() -> None:
 
 
 def test_it_climbs_back_when_room_comes_back() -> None:
-    def serve(now: float, in_flight: int) -> tuple[float, Trouble | None, float | None]:
+    def serve(now: float, in_flight: int) -> tuple[float, Setback | None, float | None]:
         if now < 20 and in_flight > 2:
-            return 0.01, Trouble.PUSHBACK, None
+            return 0.01, Setback.PUSHBACK, None
         return 0.5, None, None
 
     sim = Simulation(serve, most=50, lines=5_000)
@@ -215,27 +215,44 @@ def test_one_burst_of_pushbacks_halves_once() -> None:
     numbers = [pacer.started() for _ in range(64)]
     assert pacer.wait(0.0) is None
     for number in numbers:
-        pacer.ended(number, 1.0, Trouble.PUSHBACK)
+        pacer.ended(number, 1.0, Setback.PUSHBACK)
     assert (pacer.limit, pacer.pushbacks) == (32, 64)
     assert pacer.wait(1.0) == pytest.approx(0.25)
     assert pacer.wait(1.25) == 0.0
 
 
+def test_a_full_round_raises_the_limit_by_about_one_also_if_it_ends_at_once() -> None:
+    pacer = Pacer(8)
+    pacer.ended(pacer.started(), 0.0, Setback.PUSHBACK)
+    for expected in (4, 5, 6, 7, 8, 8):
+        for number in [pacer.started() for _ in range(pacer.limit)]:
+            pacer.ended(number, 0.0, None)
+        assert pacer.limit == expected
+
+
+def test_who_does_not_use_the_limit_does_not_raise_it() -> None:
+    pacer = Pacer(8)
+    pacer.ended(pacer.started(), 0.0, Setback.PUSHBACK)
+    for _ in range(100):
+        pacer.ended(pacer.started(), 0.0, None)
+    assert pacer.limit == 4
+
+
 def test_what_the_server_asks_for_is_waited() -> None:
     pacer = Pacer(4)
     first, second = pacer.started(), pacer.started()
-    pacer.ended(first, 0.0, Trouble.PUSHBACK, 7.0)
-    pacer.ended(second, 1.0, Trouble.PUSHBACK, 9.0)
+    pacer.ended(first, 0.0, Setback.PUSHBACK, 7.0)
+    pacer.ended(second, 1.0, Setback.PUSHBACK, 9.0)
     assert pacer.wait(1.0) == 9.0
     assert pacer.wait(10.0) == 0.0
-    pacer.ended(pacer.started(), 10.0, Trouble.PUSHBACK, 1e9)
+    pacer.ended(pacer.started(), 10.0, Setback.PUSHBACK, 1e9)
     assert pacer.wait(10.0) == 300.0
 
 
 def test_other_trouble_does_not_slow_the_run_down() -> None:
     pacer = Pacer(8)
-    for trouble in (Trouble.PASSING, Trouble.FINAL, None):
-        pacer.ended(pacer.started(), 0.0, trouble)
+    for setback in (Setback.PASSING, Setback.FINAL, None):
+        pacer.ended(pacer.started(), 0.0, setback)
     assert (pacer.limit, pacer.wait(0.0)) == (8, 0.0)
     with pytest.raises(ValueError, match="at least 1"):
         Pacer(0)
@@ -246,7 +263,7 @@ def test_passing_trouble_waits_longer_each_time() -> None:
     waits: list[float | None] = []
     while True:
         retries.started(1)
-        if not retries.again(1, "line", 0.0, Trouble.PASSING):
+        if not retries.again(1, "line", 0.0, Setback.PASSING):
             break
         waits.append(retries.wait(0.0))
         assert retries.due(0.0) is None
@@ -258,7 +275,7 @@ def test_passing_trouble_waits_longer_each_time() -> None:
 def test_a_final_error_is_not_tried_again() -> None:
     retries = Retries[str](3)
     retries.started(1)
-    assert not retries.again(1, "line", 0.0, Trouble.FINAL)
+    assert not retries.again(1, "line", 0.0, Setback.FINAL)
     assert len(retries) == 0
 
 
@@ -268,46 +285,46 @@ def test_pushbacks_count_only_while_nobody_is_answered() -> None:
         retries.started(1)
         retries.started(2)
         retries.ended(2, result=True)
-        assert retries.again(1, "line", 0.0, Trouble.PUSHBACK)
+        assert retries.again(1, "line", 0.0, Setback.PUSHBACK)
         assert retries.due(0.0) == "line"
     retries.started(1)
-    assert retries.again(1, "line", 0.0, Trouble.PUSHBACK)
+    assert retries.again(1, "line", 0.0, Setback.PUSHBACK)
     retries.started(1)
     retries.started(2)
     retries.ended(2, result=False)
-    assert not retries.again(1, "line", 0.0, Trouble.PUSHBACK)
+    assert not retries.again(1, "line", 0.0, Setback.PUSHBACK)
 
 
 def test_what_waits_is_handed_back_at_an_early_end() -> None:
     retries = Retries[str](3)
-    retries.again(1, "late", 0.0, Trouble.PUSHBACK, 9.0)
-    retries.again(2, "soon", 0.0, Trouble.PUSHBACK)
+    retries.again(1, "late", 0.0, Setback.PUSHBACK, 9.0)
+    retries.again(2, "soon", 0.0, Setback.PUSHBACK)
     assert retries.left() == ["soon", "late"]
     assert len(retries) == 0
 
 
-ANSWERS: list[tuple[Result | RunwareError, Trouble | None]] = [
+ANSWERS: list[tuple[Result | RunwareError, Setback | None]] = [
     (Result("u", []), None),
-    (TaskError("x", code="providerRateLimitExceeded", retryable=True), Trouble.PUSHBACK),
-    (TaskError("x", code="429"), Trouble.PUSHBACK),
-    (TaskError("x", code="noAvailableServer", retryable=True), Trouble.PUSHBACK),
-    (TaskError("x", code="serviceUnavailable", retryable=True), Trouble.PUSHBACK),
-    (TaskError("x", code="inferenceError", retryable=True), Trouble.PASSING),
-    (TaskError("x", code="invalidField"), Trouble.FINAL),
-    (HttpRefused("x", status=429), Trouble.PUSHBACK),
-    (HttpRefused("x", status=400), Trouble.FINAL),
-    (TaskTimeout("x"), Trouble.PASSING),
-    (TaskTimeout("x", submitted=Submitted.YES), Trouble.FINAL),
-    (OutcomeUnknown("x", submitted=Submitted.MAYBE), Trouble.FINAL),
-    (ConnectionFailed("x"), Trouble.FINAL),
-    (ClientClosed("x"), Trouble.FINAL),
-    (InvalidTask("x"), Trouble.FINAL),
+    (TaskError("x", code="providerRateLimitExceeded", retryable=True), Setback.PUSHBACK),
+    (TaskError("x", code="429"), Setback.PUSHBACK),
+    (TaskError("x", code="noAvailableServer", retryable=True), Setback.PUSHBACK),
+    (TaskError("x", code="serviceUnavailable", retryable=True), Setback.PUSHBACK),
+    (TaskError("x", code="inferenceError", retryable=True), Setback.PASSING),
+    (TaskError("x", code="invalidField"), Setback.FINAL),
+    (HttpRefused("x", status=429), Setback.PUSHBACK),
+    (HttpRefused("x", status=400), Setback.FINAL),
+    (TaskTimeout("x"), Setback.PASSING),
+    (TaskTimeout("x", submitted=Submitted.YES), Setback.FINAL),
+    (OutcomeUnknown("x", submitted=Submitted.MAYBE), Setback.FINAL),
+    (ConnectionFailed("x"), Setback.FINAL),
+    (ClientClosed("x"), Setback.FINAL),
+    (InvalidTask("x"), Setback.FINAL),
 ]
 
 
-@pytest.mark.parametrize(("answer", "trouble"), ANSWERS)
-def test_what_an_answer_means(answer: Result | RunwareError, trouble: Trouble | None) -> None:
-    assert trouble_of(answer) is trouble
+@pytest.mark.parametrize(("answer", "setback"), ANSWERS)
+def test_what_an_answer_means(answer: Result | RunwareError, setback: Setback | None) -> None:
+    assert setback_of(answer) is setback
 
 
 def test_where_retry_after_stands() -> None:
