@@ -80,7 +80,9 @@ def prepare(db: sqlite3.Connection, path: Path, patience: float) -> None:
         JournalError: it is not a journal, or newer than this library.
         sqlite3.Error: it cannot be read or written.
     """
+    db.execute("BEGIN")  # So that what is read is of one moment.
     empty = _is_empty(db, path)
+    db.execute("COMMIT")
     # Writers do not wait for each other in here, whatever the time limit: SQLite's rule.
     until = time.monotonic() + patience
     while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

@@ -1,0 +1,511 @@
+"""The journal in a SQLite file: what is its own, beside what every store must do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runware_ws.errors import ConfigurationError, Fenced, JournalError
+from runware_ws.journal.sqlite import SqliteStore
+from runware_ws.journal.sqlite_schema import SCHEMA_VERSION
+from runware_ws.journal.store import EntryState, NewEntry
+
+pytestmark = pytest.mark.timeout(120)
+
+TARGET = "wss://example.test"
+
+
+def new(uuid: str, key: str | None = None, payload: bytes = b"{}") -> NewEntry:
+    return NewEntry(uuid, key, b"digest", payload, 1.0)
+
+
+def opened(path: Path, **options: float) -> SqliteStore:
+    store = SqliteStore(path, **options)  # type: ignore[arg-type]
+    store.open(TARGET, 1.0)
+    return store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "agents.db"
+
+
+def begin(store: SqliteStore, *uuids: str) -> None:
+    with store.transaction() as work:
+        for uuid in uuids:
+            assert work.begin(new(uuid)) is None
+
+
+def run_python(code: str, *args: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in a process of its own, with ``opened``, ``begin`` and ``new`` at hand."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore::DeprecationWarning", "-c"),
+            "import os, sys, threading\nfrom pathlib import Path\n"
+            "from tests.journal.test_sqlite import *\n" + textwrap.dedent(code),
+            *map(str, args),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=check,
+    )
+
+
+def refusal(path: Path, **options: float) -> JournalError:
+    store = SqliteStore(path, **options)  # type: ignore[arg-type]
+    with pytest.raises(JournalError) as told:
+        store.open(TARGET, 1.0)
+    assert str(path.resolve()) in told.value.message
+    store.close()
+    return told.value
+
+
+# Files
+
+
+def modes(path: Path) -> dict[str, int]:
+    return {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+
+
+def test_only_its_user_can_read_it(path: Path) -> None:
+    store = opened(path)
+    begin(store, "a")
+    assert modes(path) == {
+        "agents.db": 0o600,
+        "agents.db-wal": 0o600,
+        "agents.db-shm": 0o600,
+        "agents.db.owners": 0o700,
+    }
+    assert set(modes(path.parent / "agents.db.owners" / "x").values()) == {0o600}
+    store.close()
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    store = opened(path)
+    begin(store, "a")
+    for name in ("agents.db", "agents.db-wal", "agents.db-shm"):
+        (path.parent / name).chmod(0o644)
+    second = opened(path)
+    begin(second, "b")
+    assert {mode for name, mode in modes(path).items() if "owners" not in name} == {0o600}
+    second.close()
+    store.close()
+
+
+def test_an_empty_file_becomes_a_journal(path: Path) -> None:
+    path.touch(0o644)
+    store = opened(path)
+    begin(store, "a")
+    assert modes(path)["agents.db"] == 0o600
+    store.close()
+
+
+def test_a_link_and_its_file_are_one_journal(path: Path) -> None:
+    path.parent.joinpath("link.db").symlink_to(path)
+    first = opened(path.parent / "link.db")
+    second = opened(path)
+    assert first.place == second.place == str(path.resolve())
+    begin(first, "a")
+    with second.transaction() as work:
+        assert not work.adopt("a", first.owner)
+    second.close()
+    first.close()
+
+
+def test_closed_with_nothing_left_it_leaves_no_owner(path: Path) -> None:
+    store = opened(path)
+    store.close()
+    store.close()
+    assert list((path.parent / "agents.db.owners").iterdir()) == []
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM owners").fetchone() == (0,)
+    db.close()
+
+
+def test_locks_of_processes_that_died_between_two_steps_are_swept(path: Path) -> None:
+    opened(path).close()
+    stray = path.parent / "agents.db.owners" / "0123456789abcdef"
+    stray.touch()
+    store = opened(path)
+    assert [each.name for each in stray.parent.iterdir()] != []
+    assert not stray.exists()
+    store.close()
+
+
+# Refusals
+
+
+def test_another_programs_database_is_refused_and_left_as_it_is(path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE theirs (a)")
+    db.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    told = refusal(path)
+    assert "another program" in told.message
+    assert not told.temporary
+    assert path.read_bytes() == before
+    assert modes(path) == {"agents.db": 0o644}
+
+
+def test_a_newer_journal_is_refused_and_left_as_it_is(path: Path) -> None:
+    opened(path).close()
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    db.close()
+    told = refusal(path)
+    assert "pip install -U runware-ws" in told.message
+    assert not told.temporary
+
+
+@pytest.mark.parametrize("content", [b"hello, world\n", b'{"a": 1}\n' * 1000, b"\0" * 5000])
+def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    told = refusal(path)
+    assert "not a journal" in told.message or "damaged" in told.message
+    assert not told.temporary
+    assert path.read_bytes() == content
+
+
+def grown(path: Path) -> None:
+    store = opened(path)
+    begin(store, *(f"{number:04}" for number in range(1000)))
+    store.close()
+
+
+def test_a_truncated_journal(path: Path) -> None:
+    grown(path)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    told = refusal(path)
+    assert "damaged" in told.message
+    assert not told.temporary
+
+
+def open_and_begin(store: SqliteStore) -> None:
+    store.open(TARGET, 1.0)
+    begin(store, "a")
+
+
+def test_a_journal_that_is_broken_inside(path: Path) -> None:
+    grown(path)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+    store = SqliteStore(path)
+    with pytest.raises(JournalError, match="damaged") as told:
+        open_and_begin(store)
+    store.close()
+    assert str(path) in told.value.message
+    assert not told.value.temporary
+
+
+def test_a_folder_and_a_missing_folder(tmp_path: Path) -> None:
+    assert "folder: name a file" in refusal(tmp_path).message
+    missing = refusal(tmp_path / "no" / "agents.db")
+    assert "create it" in missing.message
+    assert not missing.temporary
+    (tmp_path / "file").touch()
+    assert not refusal(tmp_path / "file" / "agents.db").temporary
+    os.mkfifo(tmp_path / "pipe")
+    assert "regular file" in refusal(tmp_path / "pipe").message
+
+
+@pytest.mark.parametrize("value", ["", ":memory:", "a\0b"])
+def test_what_cannot_be_a_path(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="must be the path of a file"):
+        SqliteStore(value)
+
+
+def test_an_unknown_way_to_sync() -> None:
+    with pytest.raises(ConfigurationError, match="FULL"):
+        SqliteStore("a.db", synchronous="OFF")  # type: ignore[arg-type]
+
+
+def test_it_is_opened_once(path: Path) -> None:
+    store = opened(path)
+    with pytest.raises(JournalError, match="open already"):
+        store.open(TARGET, 2.0)
+    begin(store, "a")
+    store.close()
+    with pytest.raises(JournalError, match="not open"):
+        begin(store, "b")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(file: Path) -> None:
+    """Take all the room that is left."""
+    with file.open("wb", buffering=0) as out, contextlib.suppress(OSError):
+        while True:
+            out.write(b"x" * 4096)
+
+
+def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
+    store = opened(small_disk / "agents.db")
+    begin(store, "a")
+    filler = small_disk / "filler"
+    fill(filler)
+    for number in range(100):
+        try:
+            begin(store, f"b{number}")
+        except JournalError as exc:
+            told = exc
+            break
+    else:
+        pytest.fail("there was room")
+    assert told.temporary
+    assert "make room" in told.message
+    full = refusal(small_disk / "agents.db")
+    assert full.temporary
+    filler.unlink()
+    begin(store, "c")
+    with store.transaction() as work:
+        there = [entry.uuid for entry in work.entries()]
+    assert there == sorted(["a", "c", *(f"b{each}" for each in range(number))])
+    store.close()
+
+
+def test_a_disk_full_from_the_beginning(small_disk: Path) -> None:
+    fill(small_disk / "filler")
+    told = refusal(small_disk / "agents.db")
+    assert told.temporary
+    (small_disk / "filler").unlink()
+    opened(small_disk / "agents.db").close()
+
+
+def test_a_disk_that_became_read_only(small_disk: Path) -> None:
+    store = opened(small_disk / "agents.db")
+    begin(store, "a")
+    store.close()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    told = refusal(small_disk / "agents.db")
+    assert not told.temporary
+    assert "cannot be written" in told.message
+
+
+def test_a_limit_of_file_sizes(path: Path) -> None:
+    said = run_python(
+        """
+        import resource
+        path = Path(sys.argv[1])
+        store = opened(path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        done = 0
+        try:
+            while True:
+                begin(store, f"{done:05}")
+                done += 1
+        except JournalError as exc:
+            print(done, exc.temporary, exc.message)
+        """,
+        path,
+    ).stdout
+    done, temporary, message = said.split(" ", 2)
+    assert temporary == "True"
+    assert "limit of file sizes" in message
+    store = opened(path)
+    with store.transaction() as work:
+        assert len(work.adopt_all().entries) == int(done) > 0
+    store.close()
+
+
+def test_somebody_keeps_it_locked(path: Path) -> None:
+    store = opened(path, busy_timeout=0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalError, match=r"locked for 0\.05 s") as told:
+        begin(store, "a")
+    assert told.value.temporary
+    assert refusal(path, busy_timeout=0.05).temporary
+    other.execute("ROLLBACK")
+    other.close()
+    begin(store, "a")
+    store.close()
+
+
+def test_a_file_that_is_removed_or_replaced_under_it(path: Path) -> None:
+    store = opened(path)
+    begin(store, "a")
+    aside = path.rename(path.with_name("aside"))
+    with pytest.raises(JournalError, match="removed or replaced") as told:
+        begin(store, "b")
+    assert not told.value.temporary
+    path.touch()
+    with pytest.raises(JournalError, match="removed or replaced"):
+        begin(store, "b")
+    aside.rename(path)
+    begin(store, "b")
+    store.close()
+
+
+def test_a_transaction_that_is_over_does_nothing(path: Path) -> None:
+    store = opened(path)
+    with store.transaction() as work:
+        work.begin(new("a"))
+    with pytest.raises(RuntimeError, match="over"):
+        work.begin(new("b"))
+    store.close()
+
+
+# Owners
+
+
+def test_a_lock_that_is_removed_gets_its_owner_fenced_not_doubled(path: Path) -> None:
+    first, second = opened(path), opened(path)
+    begin(first, "a")
+    for lock in (path.parent / "agents.db.owners").iterdir():
+        lock.unlink()
+    with second.transaction() as work:
+        assert [entry.uuid for entry in work.adopt_all().entries] == ["a"]
+    with pytest.raises(Fenced), first.transaction() as work:
+        work.end("a", EntryState.DONE, b"1", 2.0)
+    first.close()
+    second.close()
+
+
+def test_a_forked_child_does_not_keep_its_dead_parent_alive(path: Path) -> None:
+    parent = subprocess.Popen(
+        [
+            *(sys.executable, "-c"),
+            "import os, sys, time\nfrom tests.journal.test_sqlite import *\n"
+            "store = opened(Path(sys.argv[1]))\nbegin(store, 'a')\n"
+            "if (child := os.fork()) == 0:\n    time.sleep(60)\n"
+            "print(child, flush=True)\ntime.sleep(60)\n",
+            str(path),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    store = opened(path)
+    try:
+        with store.transaction() as work:
+            assert work.adopt_all().entries == []
+        parent.kill()
+        parent.wait()
+        os.kill(child, 0)  # It lives.
+        with store.transaction() as work:
+            assert [entry.uuid for entry in work.adopt_all().entries] == ["a"]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        parent.stdout.close()
+        store.close()
+
+
+def test_a_forked_child_cannot_use_its_parents_store(path: Path) -> None:
+    said = run_python(
+        """
+        store = opened(Path(sys.argv[1]))
+        if os.fork() == 0:
+            try:
+                begin(store, "a")
+            except JournalError as exc:
+                print(exc.message, flush=True)
+            os._exit(0)
+        os.wait()
+        begin(store, "b")
+        store.close()
+        """,
+        path,
+    ).stdout
+    assert "a store is of one process" in said
+
+
+def test_forked_children_with_stores_of_their_own_lose_nothing(path: Path) -> None:
+    # While a thread of the parent commits, and also after the parent has closed its own.
+    run_python(
+        """
+        path = Path(sys.argv[1])
+        store = opened(path, busy_timeout=30.0)
+        stop = threading.Event()
+
+        def work():
+            number = 0
+            while not stop.is_set():
+                begin(store, f"parent-{number}")
+                number += 1
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        children = []
+        read, write = os.pipe()
+        for child in range(5):
+            if (pid := os.fork()) == 0:
+                own = opened(path, busy_timeout=30.0)
+                begin(own, *(f"{child}-{number}-before" for number in range(20)))
+                os.close(write)
+                os.read(read, 1)
+                for number in range(20):
+                    begin(own, f"{child}-{number}-after")
+                os._exit(0)
+            children.append(pid)
+        stop.set()
+        thread.join()
+        store.close()
+        os.close(write)
+        for pid in children:
+            assert os.waitpid(pid, 0)[1] == 0
+        """,
+        path,
+    )
+    store = opened(path)
+    with store.transaction() as work:
+        there = {entry.uuid for entry in work.adopt_all().entries}
+    assert {each for each in there if not each.startswith("parent")} == {
+        f"{child}-{number}-{when}"
+        for child in range(5)
+        for number in range(20)
+        for when in ("before", "after")
+    }
+    store.close()
+
+
+def test_many_open_a_new_journal_at_once(path: Path) -> None:
+    failed: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            store = opened(path)
+            begin(store, str(number))
+            store.close()
+        except BaseException as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    store = opened(path)
+    with store.transaction() as work_:
+        assert len(work_.adopt_all().entries) == 8
+    assert not list(path.parent.glob(".agents.db.*"))
+    store.close()
