@@ -33,7 +33,8 @@ class EntryState(StrEnum):
 class NewEntry:
     """A task that is about to be sent for the first time.
 
-    ``uuid``: its taskUUID. ``key``: the caller's idempotency key; ``None`` if there is none.
+    ``uuid``: its taskUUID. ``key``: the caller's idempotency key; ``None`` if there is none; at
+    most 500 characters, without U+0000 and lone surrogates, which not every store can keep.
     ``digest``: of the content that belongs to the key. ``payload``: the task's JSON.
     """
 
@@ -70,7 +71,8 @@ class Adoption:
     """What dead owners left: entries that are the caller's now, and one session to resume.
 
     The entries are those that are open, and those without a key that are done: nobody was sure
-    to have been given their results. ``session`` is that of the owner with the most open entries.
+    to have been given their results. ``session`` is that of the owner with the most open entries;
+    ``None`` if none of those with open entries has recorded one.
     """
 
     entries: Sequence[Entry]
@@ -81,8 +83,8 @@ class Transaction(Protocol):
     """All of it becomes durable at once, or nothing. Everything is about the store's own target."""
 
     def begin(self, new: NewEntry) -> Entry | None:
-        """Insert an open entry of this owner. If its key is taken, insert nothing and return the
-        entry that has it."""
+        """Insert an open entry of this owner. If its key is taken, or else its taskUUID, insert
+        nothing and return the entry that has it."""
         ...
 
     def again(self, uuid: str, new: NewEntry) -> bool:
@@ -123,7 +125,9 @@ class Transaction(Protocol):
 
     def prune(self, before: float, max_bytes: int) -> int:
         """Forget what ended before ``before``, and then the oldest outcomes until those left take
-        at most ``max_bytes``. Open entries stay. Returns how many went."""
+        at most ``max_bytes``. Open entries stay. Returns how many went: a store may forget a part
+        only, so that nobody waits for it; call again, in a transaction of its own, until it
+        returns 0."""
         ...
 
 
@@ -167,5 +171,6 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Free the owner's lock. Its open entries stay, for others to adopt. Idempotent."""
+        """Free the owner's lock, and forget the owner if it leaves nothing to adopt. Its open
+        entries stay, for others. Idempotent; never raises."""
         ...
