@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
 from runware_ws.testing.store_bench import (
@@ -247,7 +248,7 @@ def version_tells_of_others(bench: Bench) -> None:
     raise AssertionError("version() changes all the time, so whoever waits for it never rests")
 
 
-def writersat_once_lose_nothing(bench: Bench) -> None:
+def writers_at_once_lose_nothing(bench: Bench) -> None:
     stores = [bench.open() for _ in range(3)]
     winners: list[tuple[int, int]] = []
 
@@ -257,7 +258,7 @@ def writersat_once_lose_nothing(bench: Bench) -> None:
             if begin_keyed(stores[which], f"key-{which}-{number:02}", f"{number}") is None:
                 winners.append((number, which))
 
-    at_once([lambda which=which: write(which) for which in range(3)])
+    at_once([partial(write, which) for which in range(3)])
     seen = all_of(stores[0])
     assert len([uuid for uuid in seen if not uuid.startswith("key")]) == 90
     assert sorted(number for number, _ in winners) == list(range(30)), "a key has two winners"
@@ -279,5 +280,5 @@ ENTRY_CHECKS: Sequence[Callable[[Bench], None]] = (
     a_block_that_raises_leaves_nothing,
     what_was_committed_outlives_a_kill_and_nothing_else_does,
     version_tells_of_others,
-    writersat_once_lose_nothing,
+    writers_at_once_lose_nothing,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from runware_ws.journal.store import EntryState, Store
 from runware_ws.testing.store_bench import (
@@ -121,12 +122,11 @@ def of_two_adopters_one_wins(bench: Bench) -> None:
     bench.dies_after(lambda owner: begin(owner, *uuids))
     stores = [bench.open() for _ in range(3)]
     adopted: list[list[str]] = []
-    at_once(
-        [
-            lambda store=store: adopted.append([e.uuid for e in adopt_all(store).entries])
-            for store in stores
-        ]
-    )
+
+    def adopt_them(store: Store) -> None:
+        adopted.append([entry.uuid for entry in adopt_all(store).entries])
+
+    at_once([partial(adopt_them, store) for store in stores])
     assert sorted(len(each) for each in adopted) == [0, 0, 50], "two adopters shared or doubled"
     # And of one entry.
     bench.dies_after(lambda owner: begin(owner, "x"))
@@ -137,7 +137,7 @@ def of_two_adopters_one_wins(bench: Bench) -> None:
         with store.transaction() as work:
             won.append(work.adopt("x", dead))
 
-    at_once([lambda store=store: adopt(store) for store in stores])
+    at_once([partial(adopt, store) for store in stores])
     assert sorted(won) == [False, False, True]
 
 

@@ -75,7 +75,9 @@ class _Several:
 
     def do(self, operation: Operation, now: float) -> object:
         """What the operation gives, and what is there afterwards."""
-        name, which, *values = operation
+        name: str = operation[0]
+        which: int = operation[1]
+        values: tuple[int, ...] = operation[2:]
         store = self._stores[which]
         if name == "reopen":
             store.close()
@@ -146,9 +148,11 @@ def _do(
             entries: object = sorted(adoption.entries, key=lambda entry: entry.uuid)
             return [entries, adoption.session]
         case "drop":
-            return work.drop(uuid)
+            work.drop(uuid)
+            return None
         case "session":
-            return work.session("the session")
+            work.session("the session")
+            return None
         case "find":
             return work.find(f"key {b}")
         case "prune":

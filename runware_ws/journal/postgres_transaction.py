@@ -1,0 +1,252 @@
+"""One transaction in PostgreSQL: what becomes of entries, as statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+from psycopg import Cursor
+
+from runware_ws.journal.postgres_schema import LOCKS
+from runware_ws.journal.store import Adoption, Entry, EntryState, NewEntry
+
+__all__ = ["FIELDS", "PostgresTransaction", "Unsure", "entry_of"]
+
+FIELDS: LiteralString = "uuid, key, attempt, digest, payload, owner, state, outcome, created, ended"
+
+_STATES = (EntryState.OPEN, EntryState.DONE, EntryState.FAILED)
+_NUMBERS = {state: number for number, state in enumerate(_STATES)}
+_PRUNED_AT_ONCE = 1_000
+"""So that nobody waits long for a transaction that prunes."""
+
+_LEFT: LiteralString = "(state = 0 OR (state = 1 AND key IS NULL))"
+_BEGIN: LiteralString = (
+    "INSERT INTO runware_ws.entries (target, uuid, key, digest, payload, owner, created) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
+_AGAIN: LiteralString = (
+    "UPDATE runware_ws.entries SET uuid = %s, key = %s, attempt = attempt + 1, digest = %s, "
+    "payload = %s, owner = %s, state = 0, outcome = NULL, size = 0, created = %s, ended = NULL "
+    "WHERE target = %s AND uuid = %s AND state = 2"
+)
+_END: LiteralString = (
+    "UPDATE runware_ws.entries SET state = %s, outcome = %s, size = %s, ended = %s, "
+    "payload = NULL WHERE target = %s AND uuid = %s AND owner = %s AND state = 0"
+)
+_SELECT: LiteralString = f"SELECT {FIELDS} FROM runware_ws.entries WHERE target = %s"
+_EXCESS: LiteralString = (
+    "DELETE FROM runware_ws.entries WHERE target = %s AND uuid IN (SELECT uuid FROM "
+    "(SELECT uuid, ended, sum(size) OVER (ORDER BY ended DESC, uuid DESC) AS newer "
+    "FROM runware_ws.entries WHERE target = %s AND ended IS NOT NULL) AS sizes "
+    "WHERE newer > %s ORDER BY ended LIMIT %s)"
+)
+
+
+@dataclass(slots=True)
+class Unsure:
+    """What transactions did whose commit was not confirmed: the connection broke before.
+
+    It may be there or not. Whoever does the same again is told as if it was the first time.
+    """
+
+    uuids: set[str] = field(default_factory=set[str])
+    adopted: list[str] = field(default_factory=list[str])
+    session: str | None = None
+
+
+class PostgresTransaction:
+    """See :class:`runware_ws.journal.store.Transaction`.
+
+    ``did`` is what was done in it. ``unsure`` is what was done before, perhaps.
+    """
+
+    def __init__(self, cursor: Cursor[Any], owner: int, target: int, unsure: Unsure) -> None:
+        self._cursor: Cursor[Any] | None = cursor
+        self._owner = owner
+        self._target = target
+        self._unsure = unsure
+        self.did = Unsure()
+
+    def over(self) -> None:
+        """Nothing may be done in it any more."""
+        self._cursor = None
+
+    def begin(self, new: NewEntry) -> Entry | None:
+        self.did.uuids.add(new.uuid)
+        values = (self._target, new.uuid, new.key, new.digest, new.payload)
+        if self._run(_BEGIN, (*values, self._owner, new.created)).rowcount == 1:
+            return None
+        taken = None if new.key is None else self.find(new.key)
+        taken = taken or self._entry(new.uuid)
+        if taken is not None and self._perhaps_did(new.uuid, taken):
+            return None
+        return taken
+
+    def again(self, uuid: str, new: NewEntry) -> bool:
+        self.did.uuids.add(new.uuid)
+        if self._entry(new.uuid) is not None:
+            taken = self._entry(new.uuid)
+            return taken is not None and self._perhaps_did(new.uuid, taken)
+        values = (new.uuid, new.key, new.digest, new.payload, self._owner, new.created)
+        return self._run(_AGAIN, (*values, self._target, uuid)).rowcount == 1
+
+    def adopt(self, uuid: str, owner: int) -> bool:
+        if owner != self._owner:
+            if self._perhaps_did(uuid, self._entry(uuid)):
+                return True
+            if not self._is_dead(owner):
+                return False
+        self.did.uuids.add(uuid)
+        done = self._run(
+            "UPDATE runware_ws.entries SET owner = %s "
+            "WHERE target = %s AND uuid = %s AND owner = %s AND state = 0",
+            (self._owner, self._target, uuid, owner),
+        )
+        return done.rowcount == 1
+
+    def adopt_all(self) -> Adoption:
+        others = self._run(
+            "SELECT id FROM runware_ws.owners WHERE target = %s AND id != %s ORDER BY id",
+            (self._target, self._owner),
+        ).fetchall()
+        entries = self._adopted_before()
+        session, most = self._unsure.session if entries else None, 0
+        for (owner,) in others:
+            if not self._is_dead(owner):
+                continue
+            # Locked: a fenced owner is in a transaction, or another adopts it at this moment.
+            its = self._run(
+                "SELECT session FROM runware_ws.owners WHERE id = %s FOR UPDATE SKIP LOCKED",
+                (owner,),
+            ).fetchone()
+            if its is None:
+                continue
+            rows = self._run(
+                f"UPDATE runware_ws.entries SET owner = %s WHERE owner = %s AND {_LEFT} "
+                f"RETURNING {FIELDS}",
+                (self._owner, owner),
+            ).fetchall()
+            left = [entry_of(row) for row in rows]
+            still_open = sum(entry.state is EntryState.OPEN for entry in left)
+            if its[0] is not None and still_open > most:
+                session, most = its[0], still_open
+            self._run("DELETE FROM runware_ws.owners WHERE id = %s", (owner,))
+            entries += left
+        self.did.adopted = [entry.uuid for entry in entries]
+        self.did.session = session
+        return Adoption(entries, session)
+
+    def end(self, uuid: str, state: EntryState, outcome: bytes, now: float) -> bool:
+        self.did.uuids.add(uuid)
+        values = (_NUMBERS[state], outcome, len(outcome), now)
+        if self._run(_END, (*values, self._target, uuid, self._owner)).rowcount == 1:
+            return True
+        if uuid not in self._unsure.uuids:
+            return False
+        entry = self._entry(uuid)
+        return (
+            entry is not None
+            and entry.owner == self._owner
+            and (entry.state, entry.outcome, entry.ended) == (state, outcome, now)
+        )
+
+    def drop(self, uuid: str) -> None:
+        self._run(
+            "DELETE FROM runware_ws.entries WHERE target = %s AND uuid = %s AND owner = %s",
+            (self._target, uuid, self._owner),
+        )
+
+    def session(self, session: str) -> None:
+        self._run("UPDATE runware_ws.owners SET session = %s WHERE id = %s", (session, self._owner))
+
+    def find(self, key: str) -> Entry | None:
+        row = self._run(f"{_SELECT} AND key = %s", (self._target, key)).fetchone()
+        return None if row is None else entry_of(row)
+
+    def entries(self, *, after: str = "", limit: int = 1_000) -> Sequence[Entry]:
+        rows = self._run(
+            f"{_SELECT} AND uuid > %s ORDER BY uuid LIMIT %s", (self._target, after, limit)
+        )
+        return [entry_of(row) for row in rows.fetchall()]
+
+    def prune(self, before: float, max_bytes: int) -> int:
+        gone = self._run(
+            "DELETE FROM runware_ws.entries WHERE target = %s AND uuid IN (SELECT uuid "
+            "FROM runware_ws.entries WHERE target = %s AND ended < %s ORDER BY ended LIMIT %s)",
+            (self._target, self._target, before, _PRUNED_AT_ONCE),
+        ).rowcount
+        rest = _PRUNED_AT_ONCE - gone
+        return gone + self._run(_EXCESS, (self._target, self._target, max_bytes, rest)).rowcount
+
+    # Beyond the contract
+
+    def check(self) -> bool:
+        """Whether this owner is not fenced; and it is not while this transaction goes on."""
+        row = self._run(
+            "SELECT fenced FROM runware_ws.owners WHERE id = %s FOR SHARE", (self._owner,)
+        ).fetchone()
+        return row is not None and not row[0]
+
+    def fence(self, owner: int) -> bool:
+        """See :meth:`runware_ws.journal.store.Store.fence`."""
+        done = self._run("UPDATE runware_ws.owners SET fenced = true WHERE id = %s", (owner,))
+        return done.rowcount == 1
+
+    def leave(self) -> None:
+        """Forget this owner if it leaves nothing to adopt."""
+        self._run(
+            "DELETE FROM runware_ws.owners WHERE id = %s AND NOT EXISTS "
+            f"(SELECT 1 FROM runware_ws.entries WHERE owner = %s AND {_LEFT})",
+            (self._owner, self._owner),
+        )
+
+    # Inside
+
+    def _run(self, sql: LiteralString, values: Sequence[Any] = ()) -> Cursor[Any]:
+        if self._cursor is None:
+            raise RuntimeError("this transaction is over: what is done in it would not be atomic")
+        return self._cursor.execute(sql, values)
+
+    def _entry(self, uuid: str) -> Entry | None:
+        row = self._run(f"{_SELECT} AND uuid = %s", (self._target, uuid)).fetchone()
+        return None if row is None else entry_of(row)
+
+    def _perhaps_did(self, uuid: str, found: Entry | None) -> bool:
+        """Whether ``found`` is what a commit left that was not confirmed."""
+        return (
+            found is not None
+            and uuid in self._unsure.uuids
+            and found.uuid == uuid
+            and found.owner == self._owner
+            and found.state is EntryState.OPEN
+        )
+
+    def _adopted_before(self) -> list[Entry]:
+        if not self._unsure.adopted:
+            return []
+        rows = self._run(
+            f"{_SELECT} AND owner = %s AND uuid = ANY(%s) AND {_LEFT}",
+            (self._target, self._owner, self._unsure.adopted),
+        )
+        return [entry_of(row) for row in rows.fetchall()]
+
+    def _is_dead(self, owner: int) -> bool:
+        if owner == self._owner:
+            return False
+        row = self._run("SELECT fenced FROM runware_ws.owners WHERE id = %s", (owner,)).fetchone()
+        if row is None or row[0]:
+            return True
+        # Shared, so that two who ask do not take each other for the owner; and held until this
+        # transaction ends, so that the owner does not come back in the midst of it.
+        row = self._run(
+            "SELECT pg_try_advisory_xact_lock_shared(%s, %s)", (LOCKS, owner)
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """A row of ``FIELDS``."""
+    uuid, key, attempt, digest, payload, owner, number, outcome, created, ended = row
+    state = _STATES[int(number)]
+    return Entry(uuid, key, attempt, digest, payload, owner, state, outcome, created, ended)
