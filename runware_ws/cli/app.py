@@ -14,6 +14,12 @@ from runware_ws.cli.chaos_faults import FAULTS, find_faults
 from runware_ws.cli.demo import DemoOptions, run_demo
 from runware_ws.cli.emulate import describe, parse_options, run_emulator
 from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.journal_commands import (
+    fence_owner,
+    list_entries,
+    prune_entries,
+    show_entry,
+)
 from runware_ws.cli.probe import ProbeOptions, describe_questions, run_probe
 from runware_ws.cli.run import Target, run_lines
 from runware_ws.cli.runner import RunOptions
@@ -33,6 +39,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+journal = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, short_help="See what a journal holds."
+)
+app.add_typer(journal, name="journal")
 
 # Options of more than one command.
 
@@ -428,3 +439,61 @@ def _load(given: dict[str, Any]) -> int:
             ExitCode.USAGE, f"load needs {exc.name}: pip install 'runware-ws[load]'"
         ) from None
     return run_load_command(LoadOptions(**given))
+
+
+JournalArgument = Annotated[
+    str, typer.Argument(help="As journal= has it: a path, sqlite:PATH or postgresql://...")
+]
+
+
+@journal.callback()
+def about_journal() -> None:
+    """See what a journal holds: tasks, their outcomes, and whose they are.
+
+    It takes part in nothing: no client can adopt what these commands do.
+    """
+
+
+@journal.command("ls", short_help="The newest entries.")
+def journal_ls(
+    place: JournalArgument,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Only tasks without an outcome.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="How many.")] = 1_000,
+    json: Annotated[bool, typer.Option("--json", help="A JSON object on each line.")] = False,
+) -> None:
+    """The newest entries of all servers, and whether their owners live."""
+    _finish(lambda: list_entries(place, only_open=only_open, limit=limit, as_json=json))
+
+
+@journal.command("show", short_help="All that is recorded of one task.")
+def journal_show(
+    place: JournalArgument,
+    name: Annotated[str, typer.Argument(metavar="KEY|UUID", help="Its key or its taskUUID.")],
+) -> None:
+    """All that is recorded of a task, as JSON: also what was asked and answered."""
+    _finish(lambda: show_entry(place, name))
+
+
+@journal.command("prune", short_help="Forget old outcomes.")
+def journal_prune(
+    place: JournalArgument,
+    older: Annotated[
+        str, typer.Option(metavar="TIME", help="Older than this: 1d, 12h, 0s.")
+    ] = "1d",
+) -> None:
+    """Forget outcomes that are older. Tasks without an outcome stay."""
+    _finish(lambda: prune_entries(place, older))
+
+
+@journal.command("fence", short_help="Declare an owner dead that hangs.")
+def journal_fence(
+    place: JournalArgument,
+    owner: Annotated[int, typer.Argument(help="Its number, as ls shows it.")],
+) -> None:
+    """Declare an owner dead that hangs, or whose machine does.
+
+    It can write nothing to the journal any more, and others take its tasks over.
+    """
+    _finish(lambda: fence_owner(place, owner))

@@ -13,12 +13,13 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
 from psycopg import Connection, Notify
+from psycopg.conninfo import conninfo_to_dict
 
 from runware_ws.errors import Fenced, JournalError
 from runware_ws.journal.forks import on_fork
@@ -96,7 +97,7 @@ class PostgresStore:
             on_fork(self)
 
     def _connect(self) -> Connection[Any]:
-        given = psycopg.conninfo.conninfo_to_dict(self._url)
+        given = conninfo_to_dict(self._url)
         wanted: dict[str, Any] = {k: v for k, v in _PARAMETERS.items() if k not in given}
         self._db = db = psycopg.connect(self._url, autocommit=True, prepare_threshold=2, **wanted)
         self._pid = db.info.backend_pid
@@ -262,7 +263,7 @@ class PostgresStore:
                 db.close()
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None]:
         try:
             yield
         except psycopg.Error as exc:

@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from runware_ws.errors import JournalError
 
-__all__ = ["LOCKS", "SCHEMA_VERSION", "prepare"]
+__all__ = ["LOCKS", "SCHEMA_VERSION", "prepare", "recognise"]
 
 SCHEMA_VERSION = 1
 
@@ -49,17 +49,28 @@ def prepare(db: Connection[Any], place: str) -> None:
     with db.transaction():
         # Two that create the same at once would fail, whatever IF NOT EXISTS says.
         db.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCKS,))
-        found = db.execute("SELECT to_regclass('runware_ws.journal')").fetchone()
-        if found is None or found[0] is None:
+        if not recognise(db, place):
             for statement in _SCHEMA:
                 db.execute(statement)
             db.execute("INSERT INTO runware_ws.journal VALUES (%s)", (SCHEMA_VERSION,))
-            return
-        row = db.execute("SELECT version FROM runware_ws.journal").fetchone()
-        version = 0 if row is None else row[0]
-        if version > SCHEMA_VERSION:
-            raise JournalError(
-                f"{place}: a newer runware-ws wrote this journal (its version is {version}, this "
-                f"one knows up to {SCHEMA_VERSION}): upgrade with `pip install -U runware-ws`, "
-                "or choose another database"
-            )
+
+
+def recognise(db: Connection[Any], place: str) -> bool:
+    """Whether there is a journal.
+
+    Raises:
+        JournalError: it is newer than this library.
+        psycopg.Error: it cannot be read.
+    """
+    found = db.execute("SELECT to_regclass('runware_ws.journal')").fetchone()
+    if found is None or found[0] is None:
+        return False
+    row = db.execute("SELECT version FROM runware_ws.journal").fetchone()
+    version = 0 if row is None else row[0]
+    if version > SCHEMA_VERSION:
+        raise JournalError(
+            f"{place}: a newer runware-ws wrote this journal (its version is {version}, this "
+            f"one knows up to {SCHEMA_VERSION}): upgrade with `pip install -U runware-ws`, "
+            "or choose another database"
+        )
+    return True

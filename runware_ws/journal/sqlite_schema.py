@@ -11,7 +11,14 @@ from pathlib import Path
 
 from runware_ws.errors import JournalError
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "create_file", "make_private", "prepare"]
+__all__ = [
+    "APPLICATION_ID",
+    "SCHEMA_VERSION",
+    "create_file",
+    "make_private",
+    "prepare",
+    "recognise",
+]
 
 APPLICATION_ID = 0x5257_4A4C
 """In the file's header, "RWJL": tells a journal from any other database."""
@@ -104,6 +111,17 @@ def prepare(db: sqlite3.Connection, path: Path, patience: float) -> None:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
+
+
+def recognise(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse what is not a journal, or not one yet.
+
+    Raises:
+        JournalError: it is not, or newer than this library.
+        sqlite3.Error: it cannot be read.
+    """
+    if _is_empty(db, path):
+        raise JournalError(f"{path}: there is no journal in this file yet: look for its path")
 
 
 def _is_empty(db: sqlite3.Connection, path: Path) -> bool:

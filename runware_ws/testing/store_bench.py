@@ -39,6 +39,9 @@ StoreMaker = Callable[[], Store]
 TARGET = "wss://one.test"
 OTHER_TARGET = "wss://another.test"
 
+PROBE = "probe"
+"""A task of an owner that is to be killed: it can be adopted once the owner counts as dead."""
+
 PATIENCE = 30.0
 """How long a killed owner's lock may take to be freed, and threads to end, in seconds."""
 
@@ -59,20 +62,27 @@ class Bench:
         return store
 
     def dies_after(self, act: Callable[[Store], object], target: str = TARGET) -> None:
-        """An owner opens the journal, does ``act``, and is killed then."""
+        """An owner opens the journal, does ``act``, is killed, and counts as dead by now."""
+        watcher = self.open(target)
         if self._kill is not None:
-            store = self.make()
-            store.open(target, 1.0)
-            kept = act(store)
+            store, kept = self._live(act, target)
             self._kill(store)
             del kept
-            return
-        child, said = self._fork(act, target)
-        try:
-            assert said == b"", f"an owner in a process of its own failed:\n{said.decode()}"
-        finally:
+        else:
+            child, said = self._fork(act, target)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+            assert said == b"", f"an owner in a process of its own failed:\n{said.decode()}"
+        owner = all_of(watcher)[PROBE].owner
+        wait_until(lambda: _adopt(watcher, PROBE, owner), "the killed owner still counts as alive")
+        with watcher.transaction() as work:
+            work.drop(PROBE)
+
+    def _live(self, act: Callable[[Store], object], target: str) -> tuple[Store, object]:
+        store = self.make()
+        store.open(target, 1.0)
+        begin(store, PROBE)
+        return store, act(store)
 
     def _fork(self, act: Callable[[Store], object], target: str) -> tuple[int, bytes]:
         """A child that does it, and what it says of an error. It waits to be killed."""
@@ -88,9 +98,7 @@ class Bench:
                 done = pipe.read(1)
                 return child, b"" if done == b"." else done + pipe.read()
         try:
-            store = self.make()
-            store.open(target, 1.0)
-            kept = act(store)
+            kept = self._live(act, target)
             os.write(write, b".")
             time.sleep(PATIENCE * 10)
             del kept
@@ -102,6 +110,11 @@ class Bench:
     def close(self) -> None:
         for store in self._stores:
             store.close()
+
+
+def _adopt(store: Store, uuid: str, owner: int) -> bool:
+    with store.transaction() as work:
+        return work.adopt(uuid, owner)
 
 
 def new(

@@ -61,6 +61,8 @@ class _Several:
     def __init__(self, make: StoreMaker) -> None:
         self._make = make
         self._numbers: dict[int, int] = {}
+        self._watcher = make()
+        self._watcher.open(TARGET, 1.0)
         self._stores: list[Store] = [self._new() for _ in range(3)]
 
     def _new(self) -> Store:
@@ -70,7 +72,7 @@ class _Several:
         return store
 
     def close(self) -> None:
-        for store in self._stores:
+        for store in (*self._stores, self._watcher):
             store.close()
 
     def do(self, operation: Operation, now: float) -> object:
@@ -105,12 +107,8 @@ class _Several:
             return "fenced"
 
     def _look(self) -> object:
-        watcher = self._make()
-        watcher.open(TARGET, 1.0)
-        with watcher.transaction() as work:
-            seen = self._told(list(work.entries()))
-        watcher.close()
-        return seen
+        with self._watcher.transaction() as work:
+            return self._told(list(work.entries()))
 
     def _told(self, value: object) -> object:
         if isinstance(value, Entry):

@@ -37,9 +37,9 @@ class PostgresServer:
         self._bin = found
         self.folder = Path(tempfile.mkdtemp(prefix="rwpg", dir="/tmp"))
         self._numbers = count(1)
-        self._as: dict[str, int] = {}
+        self._as: int | None = None
         if os.geteuid() == 0:
-            self._as = {"user": 65534, "group": 65534}
+            self._as = 65534
             os.chown(self.folder, 65534, 65534)
         self._run("initdb", "-D", self.data, "-U", "tester", "-A", "trust", "--no-sync")
         self.start()
@@ -84,6 +84,7 @@ class PostgresServer:
             cwd=self.folder,
             timeout=60,
             check=False,
-            **self._as,  # type: ignore[call-overload]
+            user=self._as,
+            group=self._as,
         )
         assert done.returncode == 0, (program, arguments, done.stderr)

@@ -1,0 +1,139 @@
+"""A journal in SQLite, as people look at it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from runware_ws.errors import JournalError
+from runware_ws.journal.owner_locks import is_held, require_locks
+from runware_ws.journal.sqlite_errors import explain, why_not
+from runware_ws.journal.sqlite_schema import recognise
+from runware_ws.journal.sqlite_transaction import FIELDS, SqliteTransaction, entry_of
+from runware_ws.journal.store import Entry, EntryState
+from runware_ws.journal.viewing import Listed, Liveness
+
+__all__ = ["SqliteView"]
+
+_STATES = (EntryState.OPEN, EntryState.DONE, EntryState.FAILED)
+_BUSY_TIMEOUT = 10.0
+_UNBOUNDED = 1 << 62
+
+_NEWEST = """
+    SELECT t.name, e.uuid, e.key, e.attempt, e.state, coalesce(length(e.payload), e.size),
+        e.created, e.ended, e.owner, o.fenced, o.lock, o.host, o.pid
+    FROM entries e JOIN targets t ON t.id = e.target LEFT JOIN owners o ON o.id = e.owner
+    WHERE e.state = 0 OR NOT ? ORDER BY e.created DESC, e.id DESC LIMIT ?"""
+
+
+class SqliteView:
+    """See :class:`runware_ws.journal.viewing.View`.
+
+    Raises:
+        JournalError: it is not there, or cannot be used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        require_locks()
+        self._path = Path(os.path.realpath(os.fspath(path)))
+        self._locks = self._path.with_name(self._path.name + ".owners")
+        if not self._path.exists() and self._path.parent.is_dir():
+            raise JournalError(f"{self._path}: there is no journal: look for its path")
+        if not self._path.is_file():
+            raise JournalError(f"{self._path}: {why_not(self._path)}")
+        with self._explained():
+            self._db = sqlite3.connect(
+                f"{self._path.as_uri()}?mode=rw",
+                uri=True,
+                timeout=_BUSY_TIMEOUT,
+                isolation_level=None,
+            )
+        try:
+            with self._explained():
+                recognise(self._db, self._path)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def place(self) -> str:
+        return str(self._path)
+
+    def newest(self, limit: int, *, only_open: bool = False) -> Sequence[Listed]:
+        with self._explained():
+            rows = self._db.execute(_NEWEST, (only_open, limit)).fetchall()
+        held: dict[str, bool] = {}
+        listed: list[Listed] = []
+        for target, uuid, key, attempt, state, size, created, ended, owner, *about in rows:
+            fenced, lock, host, pid = cast("tuple[int, str | None, str, int]", about)
+            if lock is not None and lock not in held:
+                held[lock] = is_held(self._locks, lock)
+            liveness = Liveness.GONE if lock is None else _liveness(bool(fenced), held[lock])
+            listed.append(
+                Listed(
+                    *(target, uuid, key, attempt, _STATES[int(state)], size, created, ended),
+                    *(owner, liveness, host, pid),
+                )
+            )
+        return listed
+
+    def find(self, name: str) -> Sequence[tuple[str, Entry]]:
+        with self._explained():
+            rows = self._db.execute(
+                f"SELECT t.name, {FIELDS} FROM targets t JOIN entries ON target = t.id "
+                "WHERE uuid = ? OR key = ? ORDER BY created",
+                (name, name),
+            ).fetchall()
+        return [(row[0], entry_of(row[1:])) for row in rows]
+
+    def prune(self, before: float) -> int:
+        gone = 0
+        with self._explained():
+            targets = self._db.execute("SELECT id FROM targets").fetchall()
+            for (target,) in targets:
+                while True:
+                    with self._transaction(target) as work:
+                        now_gone = work.prune(before, _UNBOUNDED)
+                    gone += now_gone
+                    if not now_gone:
+                        break
+        return gone
+
+    def fence(self, owner: int) -> bool:
+        with self._explained(), self._transaction(0) as work:
+            return work.fence(owner)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self, target: int) -> Generator[SqliteTransaction]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield SqliteTransaction(self._run, 0, target, lambda _: False)
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return self._db.execute(sql, values)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise explain(exc, self._path, _BUSY_TIMEOUT) from exc
+
+
+def _liveness(fenced: bool, held: bool) -> Liveness:
+    if fenced:
+        return Liveness.FENCED
+    return Liveness.ALIVE if held else Liveness.DEAD
