@@ -12,12 +12,15 @@ from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.store import Store
 from runware_ws.journal.viewing import View
 
-__all__ = ["open_store", "open_view"]
+__all__ = ["JournalPlace", "open_store", "open_view"]
+
+JournalPlace = str | os.PathLike[str] | Store
+"""What can be given for ``journal=``."""
 
 _FORMS = "a path, sqlite:PATH, postgresql://USER@HOST/DATABASE, or a Store"
 
 
-def open_store(journal: str | os.PathLike[str] | Store) -> Store:
+def open_store(journal: JournalPlace) -> Store:
     """The store that ``journal`` names, not open yet.
 
     It is a path; ``sqlite:PATH``, also ``sqlite:PATH?synchronous=NORMAL``; ``postgresql://...``
