@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import orjson
 
+from runware_ws.models.jsonable import encode_json, load_json
+
 __all__ = [
     "PING",
     "MalformedFrameError",
@@ -44,12 +46,13 @@ def decode(data: bytes) -> dict[str, Any]:
         MalformedFrameError: not JSON, nested too deeply, or not an object.
     """
     try:
-        frame: Any = orjson.loads(data)
+        frame: Any = load_json(data)
         # Each level takes two bytes at least.
         if len(data) > 2 * _DEEP and _may_be_deep(data):
-            orjson.dumps(frame)
-    except orjson.JSONDecodeError as exc:
-        raise MalformedFrameError(f"not JSON: {exc.msg}") from None
+            encode_json(frame)
+    except ValueError as exc:
+        reason = exc.msg if isinstance(exc, orjson.JSONDecodeError) else str(exc)
+        raise MalformedFrameError(f"not JSON: {reason}") from None
     except TypeError:
         raise MalformedFrameError("nested too deeply") from None
     if type(frame) is not dict:
@@ -83,7 +86,7 @@ def frame_size(payload: bytes) -> int:
 
 def with_delivery(payload: bytes, method: str) -> bytes:
     """The same task object with another ``deliveryMethod``."""
-    return orjson.dumps({**orjson.loads(payload), "deliveryMethod": method})
+    return encode_json({**load_json(payload), "deliveryMethod": method})
 
 
 def weight(item: dict[str, Any], most: int) -> int:

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import orjson
-
 from runware_ws.errors import ProtocolError
 from runware_ws.messages.objects import (
     ContentBlock,
@@ -37,7 +35,7 @@ from runware_ws.messages.request import DEFAULT_MODEL
 from runware_ws.messages.response import message_id, stop_reason, usage_of
 from runware_ws.messages.tools import tool_id
 from runware_ws.models.delta import Delta, ToolCallPiece
-from runware_ws.models.jsonable import is_object
+from runware_ws.models.jsonable import encode_json, is_object, load_json
 from runware_ws.models.results import Result
 from runware_ws.models.usage import Usage as RunwareUsage
 
@@ -50,7 +48,7 @@ def delta_of(result: Result) -> Delta:
         text=result.text,
         reasoning=result.reasoning_content,
         tool_calls=tuple(
-            ToolCallPiece(number, call.id, call.name, orjson.dumps(call.arguments).decode("utf-8"))
+            ToolCallPiece(number, call.id, call.name, encode_json(call.arguments).decode("utf-8"))
             for number, call in enumerate(result.tool_calls or ())
         ),
         finish_reason=result.finish_reason,
@@ -301,7 +299,7 @@ class EventBuilder:
 
 def _read(text: str) -> Any:
     try:
-        return orjson.loads(text)
+        return load_json(text)
     except ValueError:
         return None
 

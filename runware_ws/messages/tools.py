@@ -12,11 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from runware_ws.messages.objects import ToolUseBlock
 from runware_ws.messages.reading import Reading, as_object, shown
-from runware_ws.models.jsonable import dump_json, is_array, is_object
+from runware_ws.models.jsonable import dump_json, encode_json, is_array, is_object, load_json
 from runware_ws.models.tool_calls import ToolCall, call_source
 
 __all__ = [
@@ -83,7 +81,7 @@ def tool_text(blocks: Sequence[Mapping[str, Any]]) -> str:
 
 def _unquoted(text: str) -> str | None:
     try:
-        value = orjson.loads(text)
+        value = load_json(text)
     except ValueError:
         return None
     return value if isinstance(value, str) else None
@@ -95,7 +93,7 @@ def _use_at(lines: list[str], at: int) -> dict[str, Any] | None:
         return None
     identity, name = _unquoted(head[1]), _unquoted(head[2])
     try:
-        given = orjson.loads(lines[at + 1])
+        given = load_json(lines[at + 1])
     except ValueError:
         return None
     if identity is None or name is None or not is_object(given):
@@ -243,8 +241,8 @@ def invalid_input(call: ToolCall) -> str | None:
     value = source.get("arguments", source.get("input"))
     if value is None or value == "" or is_object(value):
         return None
-    text = value if isinstance(value, str) else orjson.dumps(value).decode("utf-8")
+    text = value if isinstance(value, str) else encode_json(value).decode("utf-8")
     try:
-        return None if is_object(orjson.loads(text)) else text
+        return None if is_object(load_json(text)) else text
     except ValueError:
         return text

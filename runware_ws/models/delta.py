@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from runware_ws.models.jsonable import is_array, is_object
+from runware_ws.models.jsonable import encode_json, is_array, is_object
 from runware_ws.models.results import ResultItem
 from runware_ws.models.tool_calls import call_source
 from runware_ws.models.usage import Usage
@@ -83,7 +81,7 @@ def _piece(entry: dict[str, Any], number: int) -> ToolCallPiece:
     arguments = source.get("arguments", source.get("input"))
     if not isinstance(arguments, str):
         empty = arguments is None or arguments == {}
-        arguments = "" if empty else orjson.dumps(arguments).decode("utf-8")
+        arguments = "" if empty else encode_json(arguments).decode("utf-8")
     index = entry.get("index")
     if not isinstance(index, int) or isinstance(index, bool):
         index = number

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from runware_ws.models.jsonable import is_array, is_object
+from runware_ws.models.jsonable import is_array, is_object, load_json
 
 __all__ = ["ToolCall", "call_source", "parse_tool_calls"]
 
@@ -29,8 +27,8 @@ class ToolCall:
 def _arguments(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
-            value = orjson.loads(value)
-        except ValueError:  # orjson's own error is a ValueError
+            value = load_json(value)
+        except ValueError:
             return {}
     return value if is_object(value) else {}
 

@@ -101,7 +101,6 @@ def test_other_models_pass_with_their_envelope_checked() -> None:
         ({"taskType": "x", "deliveryMethod": None}, "deliveryMethod: must be a string"),
         ({"taskType": "x", "f": object()}, "cannot be written as JSON"),
         ({"taskType": "x", "f": "\ud800"}, "cannot be written as JSON"),
-        ({"taskType": "x", "f": 2**65}, "cannot be written as JSON"),
         ({"taskType": "x", 1: 2}, "cannot be written as JSON"),
         ({"taskType": "x", "f": [{"g": float("nan")}]}, "f[0].g: NaN and infinity"),
         ({"taskType": "x", "f": (1, float("-inf"))}, "f[1]: NaN and infinity"),
