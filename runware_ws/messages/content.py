@@ -6,7 +6,7 @@ import base64
 import re
 from typing import Any, Literal
 
-from runware_ws.messages.reading import CacheScope, Reading, as_object, shown
+from runware_ws.messages.reading import CacheScope, Reading, as_data, as_object, shown
 from runware_ws.messages.tools import tool_text
 from runware_ws.models.formats import is_base64
 from runware_ws.models.jsonable import is_array, is_object
@@ -125,7 +125,7 @@ def _tool_use(reading: Reading, block: dict[str, Any], place: str) -> dict[str, 
         if not isinstance(block.get(key), str):
             reading.wrong(f"{place}.{key}", "must be a string")
             return None
-    value = as_object(block.get("input"))
+    value = as_data(block.get("input"))
     if value is None:
         reading.wrong(f"{place}.input", "must be an object")
         return None

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from runware_ws.models.jsonable import is_object
 
-__all__ = ["Reading", "UnsupportedWarning", "as_object", "shown"]
+__all__ = ["Reading", "UnsupportedWarning", "as_data", "as_object", "shown"]
 
 CacheScope = Literal["system", "system+history"]
 
@@ -29,17 +29,25 @@ def shown(name: object) -> str:
     return repr(text if len(text) <= _MAX_NAME else text[:_MAX_NAME] + "…")
 
 
-def as_object(value: object) -> dict[str, Any] | None:
-    """Read a JSON object: a mapping, or a pydantic model (the ``anthropic`` package's blocks).
-
-    ``None`` if it is neither. In a model, a field that is ``None`` counts as not set.
-    """
+def as_data(value: object) -> dict[str, Any] | None:
+    """Read a JSON object as it is: a mapping, or a pydantic model. ``None`` if it is neither."""
     if is_object(value):
         return value
     if isinstance(value, BaseModel):
-        # Only at the top level: a ``None`` deeper inside may be data, such as a tool's argument.
-        return {key: each for key, each in value.model_dump().items() if each is not None}
+        return value.model_dump()
     return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else None
+
+
+def as_object(value: object) -> dict[str, Any] | None:
+    """Read an object of the shape, as :func:`as_data` does; a field that is ``None`` is not set.
+
+    ``model_dump()`` writes each field that a block does not have as ``None``.
+    """
+    # Only at the top level: a ``None`` deeper inside may be data, such as a tool's argument.
+    given = as_data(value)
+    if given is None or None not in given.values():
+        return given
+    return {key: each for key, each in given.items() if each is not None}
 
 
 @dataclass

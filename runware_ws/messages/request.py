@@ -1,8 +1,9 @@
 """Turns a Messages request into a task: ``to_task``. Pure, and the only such translation.
 
 The names and rules are those of the Messages shape as the gateway of ``anthropic/claude-haiku-4.5``
-publishes it ("second seed"): ``messages`` and ``max_tokens`` are required, ``null`` is no value,
-and what Runware's Haiku does not support is refused by name. ``docs/messages.md`` has the tables.
+publishes it ("second seed"): ``messages`` and ``max_tokens`` are required, and what Runware's
+Haiku does not support is refused by name. A ``null`` counts as not given, wherever it stands in
+the shape: ``model_dump()`` writes many. ``docs/messages.md`` has the tables.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from runware_ws.messages.tools import read_tool_choice, read_tools
 from runware_ws.models.jsonable import is_array
 from runware_ws.models.text_inference import HAIKU_MODEL, TEXT_INFERENCE, TextInference
 
-__all__ = ["DEFAULT_MODEL", "ThinkingLevel", "Unsupported", "is_haiku", "to_task"]
+__all__ = ["DEFAULT_MODEL", "ThinkingLevel", "Unsupported", "is_haiku", "read_request", "to_task"]
 
 DEFAULT_MODEL = "anthropic/claude-haiku-4.5"
 """The model's name in the Messages shape (second seed)."""
@@ -87,6 +88,30 @@ def to_task(
     if unsupported not in ("error", "drop"):
         raise ConfigurationError("unsupported must be 'error' or 'drop'")
     reading = Reading(drop=unsupported == "drop")
+    task = read_request(
+        reading,
+        request,
+        thinking_level=thinking_level,
+        include_cost=include_cost,
+        task_uuid=task_uuid,
+    )
+    reading.warn(stacklevel + 1)
+    return task
+
+
+def read_request(
+    reading: Reading,
+    request: Mapping[str, Any],
+    *,
+    thinking_level: ThinkingLevel | None = None,
+    include_cost: bool | None = None,
+    task_uuid: str | None = None,
+) -> TextInference:
+    """What :func:`to_task` does; ``reading`` has what was left out, and nothing is warned of.
+
+    Raises:
+        InvalidTask: refused; ``problems`` holds those that ``reading`` had before, too.
+    """
     fields = as_object(request)
     if fields is None:
         raise InvalidTask("a request must be an object", task_uuid=task_uuid)
@@ -98,12 +123,10 @@ def to_task(
             "; ".join(reading.problems), problems=reading.problems, task_uuid=task_uuid
         )
     try:
-        task = TextInference.from_wire(wire)
+        return TextInference.from_wire(wire)
     except InvalidTask as error:
         problems = [_in_request(reading, problem) for problem in error.problems]
         raise InvalidTask("; ".join(problems), problems=problems, task_uuid=task_uuid) from None
-    reading.warn(stacklevel + 1)
-    return task
 
 
 def _in_request(reading: Reading, problem: str) -> str:
@@ -128,9 +151,7 @@ def _read(
         if name not in fields:
             reading.wrong(name, "is required")
     for name, value in fields.items():
-        if value is None:
-            reading.wrong(name, "must not be null")
-        elif name == "messages":
+        if name == "messages":
             wire["messages"] = _messages(reading, value)
         elif name in ("max_tokens", "stop_sequences", "system", "thinking"):
             _setting(reading, name, value, settings)

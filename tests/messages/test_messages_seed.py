@@ -58,13 +58,19 @@ _NARROWER = (
     "must be a string",  # the seed lets a text block go without text
     "must be an object",  # ... and an image without a source
     "must be 'base64' or 'url'",
-    "must not be null",  # ... and an unknown parameter be null
 )
+
+
+def _given(value: Any) -> Any:
+    """Without the fields that are null, which count as not given."""
+    if isinstance(value, dict):
+        return {key: _given(each) for key, each in value.items() if each is not None}
+    return [_given(each) for each in value] if isinstance(value, list) else value
 
 
 @given(_SEED_REQUEST)
 def test_verdicts_against_the_seed(fields: dict[str, Any]) -> None:
-    good = SEED.is_valid(fields)
+    good = SEED.is_valid(_given(fields))
     task: TextInference | None = None
     problems: tuple[str, ...] = ()
     try:
