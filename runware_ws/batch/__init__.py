@@ -1,0 +1,1 @@
+"""Files of tasks: what reads them, runs them and writes their answers."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from runware_ws import __version__
+from runware_ws.batch.reading import InputError
 from runware_ws.cli.chaos import run_chaos
 from runware_ws.cli.chaos_faults import FAULTS, find_faults
 from runware_ws.cli.demo import DemoOptions, run_demo
@@ -21,7 +22,7 @@ from runware_ws.cli.journal_commands import (
     show_entry,
 )
 from runware_ws.cli.probe import ProbeOptions, describe_questions, run_probe
-from runware_ws.cli.run import Target, run_lines
+from runware_ws.cli.run import ReadOptions, Target, run_lines
 from runware_ws.cli.runner import RunOptions
 from runware_ws.cli.screen import say
 from runware_ws.emulator import parse_duration
@@ -66,6 +67,9 @@ def _finish(action: Callable[[], int]) -> NoReturn:
     except Stop as exc:
         say(exc.message)
         code = int(exc.code)
+    except InputError as exc:
+        say(exc.message)
+        code = int(ExitCode.USAGE)
     except KeyboardInterrupt:
         code = int(ExitCode.INTERRUPTED)
     raise typer.Exit(code)
@@ -159,7 +163,7 @@ def demo(
 # The options of ``run``. They stand here because their help texts would bury its signature.
 
 InputArgument = Annotated[
-    str, typer.Argument(metavar="IN.jsonl", help="One JSON object on each line; - for stdin.")
+    str, typer.Argument(metavar="IN", help="JSON lines, an array, CSV or Parquet; - for stdin.")
 ]
 OutputOption = Annotated[
     str,
@@ -178,6 +182,19 @@ ConnectTimeoutOption = Annotated[
 GraceOption = Annotated[
     float, typer.Option(min=0.0, metavar="SECONDS", help="For tasks in flight after Ctrl-C.")
 ]
+PromptColumnOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Where prompts stand; all else is yours. [default: prompt]"),
+]
+InputFormatOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FORMAT", help="jsonl, json, csv, tsv or parquet. [default: by the content]"
+    ),
+]
+UnsupportedOption = Annotated[
+    str, typer.Option(metavar="error|drop", help="What to do with what Runware cannot take.")
+]
 RetryErrorsOption = Annotated[
     bool, typer.Option("--retry-errors", help="Try again every line with an error.")
 ]
@@ -195,6 +212,9 @@ def run(
     timeout: TimeoutOption = 300.0,
     connect_timeout: ConnectTimeoutOption = 15.0,
     grace: GraceOption = 5.0,
+    prompt_column: PromptColumnOption = None,
+    input_format: InputFormatOption = None,
+    unsupported: UnsupportedOption = "error",
     retry_errors: RetryErrorsOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -205,8 +225,14 @@ def run(
       {"prompt": "…"}       also system, max_tokens, stop_sequences, model
       {"messages": […]}     a task in Runware's spelling; taskType, taskUUID
                             and, for Claude Haiku 4.5, model may be missing
+      {"max_tokens": 99, "messages": […]}
+                            a Messages request in the Anthropic style
       {"custom_id": "…", "params": {"model": "claude-haiku-4-5", …}}
-                            a batch line in the Anthropic style
+      {"custom_id": "…", "body": {"messages": […], …}}
+                            batch lines in the Anthropic and the OpenAI style
+
+    Also taken: a JSON array of them, {"requests": […]}, and CSV, TSV or Parquet
+    with a column of prompts; as they are, or as .gz or .zst, in UTF-8 or UTF-16.
 
     A line's id is its custom_id, id or task_id. Each line of the output carries
     it, the line's number, and a "result" or an "error", in the order in which
@@ -233,8 +259,17 @@ def run(
         _finish(lambda: _refuse("--emulate and --url exclude each other: use one of them"))
     target = Target(url, emulate, api_key_file)
     options = RunOptions(concurrency, timeout, grace, connect_timeout)
+    reading = ReadOptions(input_format, prompt_column, unsupported)
     _finish(
-        lambda: run_lines(source, output, target, options, retry_errors=retry_errors, quiet=quiet)
+        lambda: run_lines(
+            source,
+            output,
+            target,
+            options,
+            reading=reading,
+            retry_errors=retry_errors,
+            quiet=quiet,
+        )
     )
 
 

@@ -88,7 +88,7 @@ class Journal:
     def sent(self, key: int, task_uuid: str) -> None:
         """Note that a task is about to be sent."""
         self.blank = False
-        self._append(orjson.dumps({"key": f"{key:016x}", "task_uuid": task_uuid}) + b"\n")
+        self._append(orjson.dumps({"key": f"{key:032x}", "task_uuid": task_uuid}) + b"\n")
 
     def connected(self, session: str | None) -> None:
         """Note the session, so that the next process can take it up."""

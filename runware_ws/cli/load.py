@@ -25,11 +25,11 @@ from runware_ws import (
     ConnectionFailed,
     RunwareError,
 )
+from runware_ws.batch.reading import Source
 from runware_ws.cli.emulate import parse_options
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.run import read_key_file
 from runware_ws.cli.screen import on_terminal, say
-from runware_ws.cli.source import Source
 from runware_ws.emulator import EmulatorProcess, parse_duration
 from runware_ws.load import (
     Arrivals,
@@ -197,7 +197,7 @@ def _tasks(name: str | None) -> tuple[dict[str, Any], ...]:
     with Source(name) as source:
         for line in source.lines(source.check()):
             if line.task is None:
-                raise ValueError(f"{source.name}:{line.number}: {line.problem}")
+                raise ValueError(f"{source.place(line.number)}: {line.problem}")
             tasks.append(line.task)
     return tuple(tasks)
 

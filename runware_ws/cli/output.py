@@ -13,15 +13,16 @@ from typing import Any, cast
 import orjson
 
 from runware_ws import Submitted
+from runware_ws.batch.reading import Line
 from runware_ws.cli.exits import ExitCode, Stop
-from runware_ws.cli.lines import Line
+from runware_ws.models.jsonable import encode_json
 
 __all__ = ["Output", "Prior", "head"]
 
 
 def head(line: Line) -> dict[str, Any]:
     """What every output line begins with."""
-    start: dict[str, Any] = {"line": line.number, "key": f"{line.key:016x}"}
+    start: dict[str, Any] = {"line": line.number, "key": f"{line.key:032x}"}
     if line.id is not None:
         name, value = line.id
         start[name] = value
@@ -178,7 +179,7 @@ class Output:
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append one line, at once."""
-        data = orjson.dumps(entry) + b"\n"
+        data = encode_json(entry) + b"\n"
         try:
             if self.path is None:
                 sys.stdout.buffer.write(data)

@@ -14,17 +14,42 @@ from signal import SIGTERM
 import anyio
 
 from runware_ws import DEFAULT_URL, Client, ConfigurationError
+from runware_ws.batch.reading import Facts, Source
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.journal import Journal
 from runware_ws.cli.output import Output, Prior
 from runware_ws.cli.runner import BatchRunner, RunOptions
 from runware_ws.cli.screen import Screen
-from runware_ws.cli.source import Facts, Source
 from runware_ws.emulator import Emulator
 
 _ENV = "RUNWARE_API_KEY"
 
-__all__ = ["Target", "read_key_file", "run_lines"]
+__all__ = ["ReadOptions", "Target", "read_key_file", "run_lines"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the input is read; see ``Source``."""
+
+    input_format: str | None = None
+    prompt_column: str | None = None
+    unsupported: str = "error"
+
+    def open(self, name: str) -> Source:
+        """Open the input.
+
+        Raises:
+            Stop: an option has no such value.
+            InputError: the input cannot be read.
+        """
+        if self.unsupported not in ("error", "drop"):
+            raise Stop(ExitCode.USAGE, "--unsupported: must be error or drop")
+        return Source(
+            name,
+            input_format=self.input_format,
+            prompt_column=self.prompt_column,
+            unsupported="drop" if self.unsupported == "drop" else "error",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +110,7 @@ def run_lines(
     target: Target,
     options: RunOptions,
     *,
+    reading: ReadOptions,
     retry_errors: bool,
     quiet: bool,
 ) -> int:
@@ -95,7 +121,7 @@ def run_lines(
     """
     url, key = ("", None) if target.emulate else _checked(target)
     with ExitStack() as stack:
-        source = stack.enter_context(Source(input_name))
+        source = stack.enter_context(reading.open(input_name))
         if output_name != "-" and source.is_file(Path(output_name)):
             raise Stop(ExitCode.USAGE, f"{output_name}: is the input too: choose another output")
         facts = source.check()
@@ -130,11 +156,8 @@ def _prepare(
     retry_errors: bool,
 ) -> Prior:
     """Read the output of an earlier run, and tidy it."""
-    if facts.repeated:
-        screen.say(
-            f"{source.name}: {len(facts.repeated)} ids stand on more than one line; "
-            "these lines are known by their numbers"
-        )
+    for name, lines in sorted(facts.dropped.items()):
+        screen.say(f"{source.name}: {name} is left out of {lines} lines: Runware cannot take it")
     prior = output.read(retry_errors=retry_errors)
     if prior.torn:
         screen.say(f"{output.name}: its last line was cut off: this line is done again")

@@ -29,13 +29,12 @@ from runware_ws import (
     TaskCancelled,
     TaskError,
 )
+from runware_ws.batch.reading import Facts, InputError, Line, Source
 from runware_ws.cli.answers import error_entry, from_archive, invalid_line, result_entry, unknown
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.journal import Journal
-from runware_ws.cli.lines import Line
 from runware_ws.cli.output import Output, Prior, head
 from runware_ws.cli.screen import Screen
-from runware_ws.cli.source import Facts, Source
 
 __all__ = ["BatchRunner", "Counts", "RunOptions"]
 
@@ -164,6 +163,8 @@ class BatchRunner:
                 self.fatal = key_refused(exc)
             except (ConnectionFailed, ClientClosed) as exc:
                 self.fatal = unreachable(exc)
+            except InputError as exc:
+                return Stop(ExitCode.USAGE, exc.message)
             except Stop as exc:
                 return exc
             finally:

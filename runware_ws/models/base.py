@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema, ErrorDetails
 
-__all__ = ["INTEGER", "Items", "Omittable", "TaskUUID", "WireModel", "invalid_task"]
+__all__ = ["INTEGER", "Items", "Omittable", "TaskUUID", "WireModel", "invalid_task", "place_of"]
 
 T = TypeVar("T")
 
@@ -190,7 +190,8 @@ class WireModel(BaseModel):
         return type(self)(**values)
 
 
-def _place(loc: Iterable[str | int]) -> str:
+def place_of(loc: Iterable[str | int]) -> str:
+    """A place as people write it: ``messages[0].content``."""
     path = ""
     for step in loc:
         if isinstance(step, int):
@@ -245,6 +246,6 @@ def invalid_task(errors: Sequence[ErrorDetails], *, task_uuid: str | None = None
             len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in errors
         ):
             continue
-        place, rule = _place(loc), _rule(error)
+        place, rule = place_of(loc), _rule(error)
         problems.append(f"{place}: {rule}" if place else rule)
     return InvalidTask("; ".join(problems), problems=problems, task_uuid=task_uuid)

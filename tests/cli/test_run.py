@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -164,13 +165,67 @@ def test_a_timeout_is_asked_for_and_not_run_twice(run: Cli, server: Server, tmp_
     assert server.emulator.stats.executed == 1
 
 
-def test_ids_that_are_not_unique(run: Cli, tmp_path: Path) -> None:
+def test_ids_that_are_not_unique(run: Cli, server: Server, tmp_path: Path) -> None:
     write_lines(tmp_path / "in", *prompts("a", "a"))
-    ended = run("in", "-o", "out")
-    assert ended.code == 0
-    assert "known by their numbers" in ended.said
+    assert run("in", "-o", "out").code == 0
     assert len(texts(tmp_path / "out")) == 2
     assert "2 already there" in run("in", "-o", "out").said
+    write_lines(tmp_path / "in", {"id": "a", "prompt": "another"}, *prompts("a", "a"))
+    assert "2 already there" in run("in", "-o", "out").said
+    assert server.emulator.stats.executed == 3
+
+
+def test_lines_that_move_are_not_paid_again(run: Cli, server: Server, tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [{"prompt": f"ask {n % 7}"} for n in range(20)]
+    write_lines(tmp_path / "in", *lines)
+    assert run("in", "-o", "out").code == 0
+    blank = "\n\n".join(json.dumps(line, separators=(" ,", ":  ")) for line in reversed(lines[1:]))
+    (tmp_path / "in").write_text(f'{{"prompt": "new"}}\n{blank}')
+    assert "19 already there" in run("in", "-o", "out").said
+    assert server.emulator.stats.executed == 21
+    assert len({entry["key"] for entry in read_lines(tmp_path / "out")}) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "args"),
+    [
+        ("in.csv", b"id,prompt\na,ask\n", ()),
+        ("in.csv.gz", gzip.compress(b"id,q\na,ask\n"), ("--prompt-column", "q")),
+        ("in", b"id|prompt\na|ask\n", ("--input-format", "csv")),
+        ("in.json", b'[{"id": "a", "prompt": "ask"}]', ()),
+        ("in", b'{"requests": [{"id": "a", "prompt": "ask"}]}', ()),
+        ("in", '{"id": "a", "prompt": "ask"}'.encode("utf-16"), ()),
+        ("in", b'{"id": "a", "prompt": "ask", "temperature": 1}', ("--unsupported", "drop")),
+        ("in", b'{"id": "a", "body": {"messages": [{"role": "user", "content": "ask"}]}}', ()),
+    ],
+)
+def test_input_in_many_forms(
+    run: Cli, tmp_path: Path, name: str, content: bytes, args: tuple[str, ...]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    ended = run(name, "-o", "out", *args)
+    assert ended.code == 0, ended.said
+    assert ("temperature is left out of 1 lines" in ended.said) == ("drop" in args)
+    (entry,) = read_lines(tmp_path / "out")
+    assert entry["id"] == "a"
+    assert entry["result"]["text"].endswith("ask")
+
+
+def test_long_ids_stay_apart(run: Cli, server: Server, tmp_path: Path) -> None:
+    big = 12345678901234567890123
+    write_lines(tmp_path / "in", {"id": big, "prompt": "a"}, {"id": big + 1, "prompt": "a"})
+    assert run("in", "-o", "out").code == 0
+    assert {entry["id"] for entry in read_lines(tmp_path / "out")} == {big, big + 1}
+    assert "2 already there" in run("in", "-o", "out").said
+    assert server.emulator.stats.executed == 2
+
+
+def test_half_of_a_pair_is_one_lines_error(run: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a"), {"id": "\ud800", "prompt": "\ud800"})
+    assert run("in", "-o", "out").code == 1
+    assert texts(tmp_path / "out") == {1: "ask a"}
+    (error,) = [entry for entry in read_lines(tmp_path / "out") if "error" in entry]
+    assert "must be valid Unicode" in error["error"]["message"]
 
 
 def test_a_line_with_its_own_task_uuid(run: Cli, server: Server, tmp_path: Path) -> None:
@@ -206,6 +261,9 @@ def test_a_line_with_its_own_task_uuid(run: Cli, server: Server, tmp_path: Path)
             {"in": "{}", "out": '{"line":1,"key":"00","result":{}}\n'},
             "out: none of its lines belongs to in",
         ),
+        (("in", "-o", "out", "--unsupported", "no"), {"in": "{}"}, "must be error or drop"),
+        (("in", "-o", "out", "--input-format", "xls"), {"in": "{}"}, "'xls' is no format of"),
+        (("in.csv", "-o", "out"), {"in.csv": "a,b\n1,2"}, "in.csv: has no column 'prompt', only"),
         (("in", "-o", "out", "--url", "http://x"), {"in": "{}"}, "--url: url must look like"),
         (("in", "-o", "out", "--url", "ws://example.com/v1"), {"in": "{}"}, "use wss://"),
         (("in", "-o", "out", "--url", "ws://x", "--emulate"), {"in": "{}"}, "exclude each other"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from runware_ws import InvalidTask, TextInference
 from runware_ws.messages import to_task
+from runware_ws.models.jsonable import is_array, is_object
 
 from .support import TEXT, validator
 
@@ -63,9 +64,9 @@ _NARROWER = (
 
 def _given(value: Any) -> Any:
     """Without the fields that are null, which count as not given."""
-    if isinstance(value, dict):
+    if is_object(value):
         return {key: _given(each) for key, each in value.items() if each is not None}
-    return [_given(each) for each in value] if isinstance(value, list) else value
+    return [_given(each) for each in value] if is_array(value) else value
 
 
 @given(_SEED_REQUEST)

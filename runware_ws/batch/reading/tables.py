@@ -1,0 +1,180 @@
+"""Tables: CSV and its kin, and Parquet. Each row becomes a JSON object on one line."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import importlib
+import io
+import json
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from itertools import chain
+from typing import IO, Any
+
+from runware_ws.batch.reading.errors import InputError
+
+__all__ = ["csv_rows", "header_of", "parquet_rows", "prompt_column_of"]
+
+_DELIMITERS = ",;\t|"
+_BATCH = 256
+
+
+def header_of(line: str, delimiter: str | None = None) -> tuple[list[str], str]:
+    """The columns that a header names, and what stands between them.
+
+    ``delimiter`` ``None``: whichever makes the most columns.
+    """
+    best: tuple[list[str], str] = ([], delimiter or ",")
+    for each in delimiter or _DELIMITERS:
+        try:
+            cells = next(csv.reader([line], delimiter=each), list[str]())
+        except csv.Error:
+            continue
+        if len(cells) > len(best[0]):
+            best = [cell.strip() for cell in cells], each
+    return best
+
+
+def prompt_column_of(columns: Sequence[str], wanted: str | None, name: str) -> str:
+    """The column that holds the prompts.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    column = "prompt" if wanted is None else wanted
+    if columns.count(column) > 1:
+        raise InputError(f"{name}: has {columns.count(column)} columns {column!r}: rename them")
+    if column in columns:
+        return column
+    has = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
+    raise InputError(
+        f"{name}: has no column {column!r}, only {has}: name the one that holds the prompts "
+        "with --prompt-column"
+    )
+
+
+# CSV
+
+
+@contextmanager
+def _long_fields() -> Generator[None]:
+    # The limit is the process's, and shorter than a prompt may be.
+    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def csv_rows(
+    file: IO[bytes], name: str, wanted: str | None, delimiter: str | None
+) -> tuple[str, Iterator[tuple[int, str]]]:
+    """The prompt's column, and the rows: the header is row 1.
+
+    Raises:
+        InputError: it is no such table; where, and what to do.
+    """
+    lines = _text_lines(file, name)
+    first = next(lines, "")
+    _, delimiter = header_of(first, delimiter)
+    rows = _cells(chain([first], lines), delimiter, name)
+    columns = [cell.strip() for cell in next(rows, (1, [""]))[1]]
+    return prompt_column_of(columns, wanted, name), _csv_objects(columns, rows)
+
+
+def _text_lines(file: IO[bytes], name: str) -> Iterator[str]:
+    try:
+        with io.TextIOWrapper(file, "utf-8-sig", "surrogatepass", newline="") as text:
+            yield from text
+    except UnicodeDecodeError:
+        raise InputError(
+            f'{name}: not UTF-8; nothing was run: save the file as UTF-8 (in Excel: "CSV UTF-8")'
+        ) from None
+
+
+def _cells(lines: Iterator[str], delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    number = 0
+    try:
+        while True:
+            with _long_fields():
+                cells = next(rows, None)
+            if cells is None:
+                return
+            number += 1
+            yield number, cells
+    except csv.Error as exc:
+        raise InputError(
+            f"{name}: row {number + 1}: not CSV ({exc}); nothing was run: mend this row"
+        ) from None
+
+
+def _csv_objects(
+    columns: list[str], rows: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[int, str]]:
+    for number, cells in rows:
+        if len(cells) > len(columns):
+            found = f"has {len(cells)} cells, and the header {len(columns)}"
+            yield number, "!" + json.dumps(found)
+        elif any(cells):
+            # An empty cell is a null.
+            row = {key: cell for key, cell in zip(columns, cells, strict=False) if cell}
+            yield number, json.dumps(row)
+
+
+# Parquet
+
+
+def parquet_rows(
+    file: IO[bytes], name: str, wanted: str | None
+) -> tuple[str | None, Iterator[tuple[int, str]]]:
+    """The prompt's column, and the rows, from 1. ``None``: each row is a line of ours as it is.
+
+    Raises:
+        InputError: it is no Parquet file, or the extra is missing.
+    """
+    try:
+        parquet: Any = importlib.import_module("pyarrow.parquet")
+        broken: Any = importlib.import_module("pyarrow").ArrowException
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{name}: Parquet needs pyarrow: pip install 'runware-ws[table]'"
+        ) from None
+    try:
+        table = parquet.ParquetFile(file)
+        columns = list(table.schema_arrow.names)
+    except (broken, OSError) as exc:
+        raise InputError(f"{name}: cannot be read as Parquet: {_first_line(exc)}") from None
+    column = None
+    if wanted is not None or not {"messages", "params", "body", "taskType"}.intersection(columns):
+        column = prompt_column_of(columns, wanted, name)
+
+    def rows() -> Iterator[tuple[int, str]]:
+        number = 0
+        try:
+            for batch in table.iter_batches(batch_size=_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    # A NaN is how the tools that write these files say that nothing is there.
+                    given = {k: v for k, v in row.items() if v is not None and v == v}
+                    yield number, json.dumps(given, default=_plain)
+        except (broken, OSError) as exc:
+            raise InputError(
+                f"{name}: cannot be read as Parquet behind row {number}: {_first_line(exc)}"
+            ) from None
+
+    return column, rows()
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for, as text."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value.isoformat() if isinstance(value, date | datetime | time) else str(value)
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).partition("\n")[0].strip().rstrip(".")
