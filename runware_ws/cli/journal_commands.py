@@ -17,7 +17,7 @@ from runware_ws.emulator import parse_duration
 from runware_ws.errors import ConfigurationError, JournalError
 from runware_ws.journal.opening import open_view
 from runware_ws.journal.store import Entry
-from runware_ws.journal.viewing import Listed, Liveness, View
+from runware_ws.journal.viewing import Listed, OwnerLife, View
 
 __all__ = ["fence_owner", "list_entries", "prune_entries", "show_entry"]
 
@@ -95,7 +95,7 @@ def _print_table(entries: Sequence[Listed]) -> None:
 
 def _row(entry: Listed, now: float) -> tuple[str, ...]:
     owner = f"{entry.owner} {entry.liveness}"
-    if entry.liveness is not Liveness.GONE:
+    if entry.liveness is not OwnerLife.GONE:
         owner += f" ({entry.host}:{entry.pid})"
     return (
         *(str(entry.state), _age(now - entry.created), str(entry.attempt), str(entry.size)),

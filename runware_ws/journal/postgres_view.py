@@ -14,7 +14,7 @@ from runware_ws.journal.postgres_errors import explain, place_of
 from runware_ws.journal.postgres_schema import LOCKS, recognise
 from runware_ws.journal.postgres_transaction import FIELDS, PostgresTransaction, Unsure, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, Liveness
+from runware_ws.journal.viewing import Listed, OwnerLife
 
 __all__ = ["PostgresView"]
 
@@ -65,7 +65,7 @@ class PostgresView:
             listed.append(
                 Listed(
                     *(target, uuid, key, attempt, _STATES[int(state)], size, created, ended),
-                    *(owner, Liveness(liveness), host, pid),
+                    *(owner, OwnerLife(liveness), host, pid),
                 )
             )
         return listed

@@ -16,7 +16,7 @@ from runware_ws.journal.sqlite_errors import explain, why_not
 from runware_ws.journal.sqlite_schema import recognise
 from runware_ws.journal.sqlite_transaction import FIELDS, SqliteTransaction, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, Liveness
+from runware_ws.journal.viewing import Listed, OwnerLife
 
 __all__ = ["SqliteView"]
 
@@ -73,7 +73,7 @@ class SqliteView:
             fenced, lock, host, pid = cast("tuple[int, str | None, str, int]", about)
             if lock is not None and lock not in held:
                 held[lock] = is_held(self._locks, lock)
-            liveness = Liveness.GONE if lock is None else _liveness(bool(fenced), held[lock])
+            liveness = OwnerLife.GONE if lock is None else _liveness(bool(fenced), held[lock])
             listed.append(
                 Listed(
                     *(target, uuid, key, attempt, _STATES[int(state)], size, created, ended),
@@ -133,7 +133,7 @@ class SqliteView:
             raise explain(exc, self._path, _BUSY_TIMEOUT) from exc
 
 
-def _liveness(fenced: bool, held: bool) -> Liveness:
+def _liveness(fenced: bool, held: bool) -> OwnerLife:
     if fenced:
-        return Liveness.FENCED
-    return Liveness.ALIVE if held else Liveness.DEAD
+        return OwnerLife.FENCED
+    return OwnerLife.ALIVE if held else OwnerLife.DEAD

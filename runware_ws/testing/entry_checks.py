@@ -10,7 +10,7 @@ from functools import partial
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
 from runware_ws.testing.store_bench import (
     OTHER_TARGET,
-    Bench,
+    StoreBench,
     adopt_all,
     all_of,
     at_once,
@@ -28,7 +28,7 @@ __all__ = ["ENTRY_CHECKS"]
 # Entries
 
 
-def an_entry_is_kept_whole(bench: Bench) -> None:
+def an_entry_is_kept_whole(bench: StoreBench) -> None:
     store = bench.open()
     payload = bytes(range(256)) * 40
     with store.transaction() as work:
@@ -44,7 +44,7 @@ def an_entry_is_kept_whole(bench: Bench) -> None:
         assert seen == {"a": expected}, f"another transaction sees {seen}"
 
 
-def nothing_is_there_in_the_beginning(bench: Bench) -> None:
+def nothing_is_there_in_the_beginning(bench: StoreBench) -> None:
     store = bench.open()
     with store.transaction() as work:
         assert list(work.entries()) == []
@@ -58,7 +58,7 @@ def nothing_is_there_in_the_beginning(bench: Bench) -> None:
     assert (list(adoption.entries), adoption.session) == ([], None)
 
 
-def a_key_is_taken_once(bench: Bench) -> None:
+def a_key_is_taken_once(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     assert begin_keyed(one, "a", "key") is None
     for store in (one, two):
@@ -75,7 +75,7 @@ def a_key_is_taken_once(bench: Bench) -> None:
     assert begin_keyed(two, "d", "") is None, "an empty key is a key"
 
 
-def a_uuid_is_taken_once(bench: Bench) -> None:
+def a_uuid_is_taken_once(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     begin(one, "a")
     taken = begin_keyed(two, "a", "key")
@@ -85,7 +85,7 @@ def a_uuid_is_taken_once(bench: Bench) -> None:
         assert work.find("key") is None
 
 
-def an_outcome_ends_an_entry_once(bench: Bench) -> None:
+def an_outcome_ends_an_entry_once(bench: StoreBench) -> None:
     store = bench.open()
     begin(store, "a", "b")
     with store.transaction() as work:
@@ -103,7 +103,7 @@ def an_outcome_ends_an_entry_once(bench: Bench) -> None:
         assert isinstance(entry.state, EntryState)
 
 
-def only_its_owner_ends_or_drops_an_entry(bench: Bench) -> None:
+def only_its_owner_ends_or_drops_an_entry(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     begin(one, "a", "b")
     with two.transaction() as work:
@@ -118,7 +118,7 @@ def only_its_owner_ends_or_drops_an_entry(bench: Bench) -> None:
     assert all_of(two) == {}, "drop left an entry of its own owner"
 
 
-def a_failed_entry_gets_another_attempt(bench: Bench) -> None:
+def a_failed_entry_gets_another_attempt(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     assert begin_keyed(one, "a", "key") is None
     second = NewEntry("b", "key", b"other", b"[2]", 5.0)
@@ -148,7 +148,7 @@ def a_failed_entry_gets_another_attempt(bench: Bench) -> None:
     assert all_of(one)["c"].attempt == 3
 
 
-def entries_come_in_order_and_in_parts(bench: Bench) -> None:
+def entries_come_in_order_and_in_parts(bench: StoreBench) -> None:
     store = bench.open()
     uuids = [f"{number:04x}" for number in range(0, 300, 3)]
     shuffled = random.Random(1).sample(uuids, len(uuids))
@@ -164,7 +164,7 @@ def entries_come_in_order_and_in_parts(bench: Bench) -> None:
     assert got == uuids
 
 
-def targets_do_not_see_each_other(bench: Bench) -> None:
+def targets_do_not_see_each_other(bench: StoreBench) -> None:
     one, other = bench.open(), bench.open(OTHER_TARGET)
     bench.dies_after(lambda store: begin(store, "x"))
     assert begin_keyed(one, "a", "key") is None
@@ -183,7 +183,7 @@ def targets_do_not_see_each_other(bench: Bench) -> None:
 # Transactions
 
 
-def a_block_that_raises_leaves_nothing(bench: Bench) -> None:
+def a_block_that_raises_leaves_nothing(bench: StoreBench) -> None:
     store = bench.open()
     begin(store, "a", "b")
     assert begin_keyed(store, "f", "key") is None
@@ -216,7 +216,7 @@ def a_block_that_raises_leaves_nothing(bench: Bench) -> None:
         allat_once(work)
 
 
-def what_was_committed_outlives_a_kill_and_nothing_else_does(bench: Bench) -> None:
+def what_was_committed_outlives_a_kill_and_nothing_else_does(bench: StoreBench) -> None:
     def act(store: Store) -> object:
         for number in range(20):
             begin(store, f"committed-{number:02}")
@@ -234,7 +234,7 @@ def what_was_committed_outlives_a_kill_and_nothing_else_does(bench: Bench) -> No
     assert seen["committed-01"].state is EntryState.OPEN, "half a transaction is there"
 
 
-def version_tells_of_others(bench: Bench) -> None:
+def version_tells_of_others(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     before = one.version()
     begin(two, "a")
@@ -248,7 +248,7 @@ def version_tells_of_others(bench: Bench) -> None:
     raise AssertionError("version() changes all the time, so whoever waits for it never rests")
 
 
-def writers_at_once_lose_nothing(bench: Bench) -> None:
+def writers_at_once_lose_nothing(bench: StoreBench) -> None:
     stores = [bench.open() for _ in range(3)]
     winners: list[tuple[int, int]] = []
 
@@ -267,7 +267,7 @@ def writers_at_once_lose_nothing(bench: Bench) -> None:
     }
 
 
-ENTRY_CHECKS: Sequence[Callable[[Bench], None]] = (
+ENTRY_CHECKS: Sequence[Callable[[StoreBench], None]] = (
     an_entry_is_kept_whole,
     nothing_is_there_in_the_beginning,
     a_key_is_taken_once,

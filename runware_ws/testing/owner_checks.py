@@ -7,7 +7,7 @@ from functools import partial
 
 from runware_ws.journal.store import EntryState, Store
 from runware_ws.testing.store_bench import (
-    Bench,
+    StoreBench,
     adopt_all,
     all_of,
     all_of_one,
@@ -27,7 +27,7 @@ __all__ = ["OWNER_CHECKS"]
 # Owners
 
 
-def the_living_are_left_alone(bench: Bench) -> None:
+def the_living_are_left_alone(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     begin(one, "a")
     with two.transaction() as work:
@@ -40,7 +40,7 @@ def the_living_are_left_alone(bench: Bench) -> None:
         assert not work.adopt("a", own), "an entry that ended was adopted"
 
 
-def what_the_dead_leave_is_adopted(bench: Bench) -> None:
+def what_the_dead_leave_is_adopted(bench: StoreBench) -> None:
     def act(store: Store) -> None:
         begin(store, "open", "done", "failed")
         for uuid in ("open", "done", "failed"):
@@ -70,7 +70,7 @@ def what_the_dead_leave_is_adopted(bench: Bench) -> None:
     assert end(store, "open")
 
 
-def one_entry_of_the_dead_is_adopted(bench: Bench) -> None:
+def one_entry_of_the_dead_is_adopted(bench: StoreBench) -> None:
     store, third = bench.open(), bench.open()
     bench.dies_after(lambda owner: begin(owner, "a", "b"))
     dead = all_of(store)["a"].owner
@@ -84,7 +84,7 @@ def one_entry_of_the_dead_is_adopted(bench: Bench) -> None:
     assert end(store, "a")
 
 
-def the_session_is_that_of_the_most_open_entries(bench: Bench) -> None:
+def the_session_is_that_of_the_most_open_entries(bench: StoreBench) -> None:
     def owner(session: str | None, *uuids: str, ended: Sequence[str] = ()) -> None:
         def act(store: Store) -> None:
             with store.transaction() as work:
@@ -106,7 +106,7 @@ def the_session_is_that_of_the_most_open_entries(bench: Bench) -> None:
     assert {entry.uuid for entry in adoption.entries} == set("abcdefghi")
 
 
-def the_closed_count_as_dead(bench: Bench) -> None:
+def the_closed_count_as_dead(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     begin(one, "a")
     number = all_of(one)["a"].owner
@@ -117,7 +117,7 @@ def the_closed_count_as_dead(bench: Bench) -> None:
     assert number_of(third) != number, "the number of a forgotten owner was given again"
 
 
-def of_two_adopters_one_wins(bench: Bench) -> None:
+def of_two_adopters_one_wins(bench: StoreBench) -> None:
     uuids = [f"{number:03}" for number in range(50)]
     bench.dies_after(lambda owner: begin(owner, *uuids))
     stores = [bench.open() for _ in range(3)]
@@ -141,7 +141,7 @@ def of_two_adopters_one_wins(bench: Bench) -> None:
     assert sorted(won) == [False, False, True]
 
 
-def the_fenced_do_nothing_more(bench: Bench) -> None:
+def the_fenced_do_nothing_more(bench: StoreBench) -> None:
     frozen, store = bench.open(), bench.open()
     begin(frozen, "a", "b")
     number = all_of(frozen)["a"].owner
@@ -159,7 +159,7 @@ def the_fenced_do_nothing_more(bench: Bench) -> None:
     assert end(store, "a")
 
 
-def the_adopted_are_fenced(bench: Bench) -> None:
+def the_adopted_are_fenced(bench: StoreBench) -> None:
     # Its lock was freed, though it lives: the database was gone for a while, a file was removed.
     gone, store = bench.open(), bench.open()
     begin(gone, "a")
@@ -175,7 +175,7 @@ def the_adopted_are_fenced(bench: Bench) -> None:
 # Pruning
 
 
-def what_is_old_is_forgotten(bench: Bench) -> None:
+def what_is_old_is_forgotten(bench: StoreBench) -> None:
     store = bench.open()
     bench.dies_after(lambda owner: _ended(owner, "theirs", 4.0))
     for number in range(5):
@@ -187,7 +187,7 @@ def what_is_old_is_forgotten(bench: Bench) -> None:
     assert list(all_of(store)) == ["open"]
 
 
-def the_oldest_go_until_the_rest_has_room(bench: Bench) -> None:
+def the_oldest_go_until_the_rest_has_room(bench: StoreBench) -> None:
     store = bench.open()
     for number in (3, 1, 4, 0, 2):
         _ended(store, f"{number}", float(number), b"x" * 100)
@@ -199,7 +199,7 @@ def the_oldest_go_until_the_rest_has_room(bench: Bench) -> None:
     assert list(all_of(store)) == ["open"]
 
 
-def pruning_many_comes_to_an_end(bench: Bench) -> None:
+def pruning_many_comes_to_an_end(bench: StoreBench) -> None:
     store = bench.open()
     with store.transaction() as work:
         for number in range(2_500):
@@ -226,11 +226,11 @@ def _ended(store: Store, uuid: str, now: float, outcome: bytes = b"1") -> None:
         assert work.end(uuid, EntryState.DONE, outcome, now)
 
 
-def random_operations_do_as_in_memory(bench: Bench) -> None:
+def random_operations_do_as_in_memory(bench: StoreBench) -> None:
     check_like_memory(bench.make, random_operations(1, 400))
 
 
-OWNER_CHECKS: Sequence[Callable[[Bench], None]] = (
+OWNER_CHECKS: Sequence[Callable[[StoreBench], None]] = (
     the_living_are_left_alone,
     what_the_dead_leave_is_adopted,
     one_entry_of_the_dead_is_adopted,

@@ -18,7 +18,7 @@ __all__ = [
     "OTHER_TARGET",
     "PATIENCE",
     "TARGET",
-    "Bench",
+    "StoreBench",
     "StoreMaker",
     "adopt_all",
     "all_of",
@@ -46,7 +46,7 @@ PATIENCE = 30.0
 """How long a killed owner's lock may take to be freed, and threads to end, in seconds."""
 
 
-class Bench:
+class StoreBench:
     """Stores of one journal, and ways for them to die."""
 
     def __init__(self, make: StoreMaker, kill: Callable[[Any], None] | None) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 from runware_ws.testing.entry_checks import ENTRY_CHECKS
 from runware_ws.testing.memory_store import MemoryJournal, MemoryStore
 from runware_ws.testing.owner_checks import OWNER_CHECKS
-from runware_ws.testing.store_bench import Bench, StoreMaker
+from runware_ws.testing.store_bench import StoreBench, StoreMaker
 from runware_ws.testing.store_likeness import Operation, check_like_memory, random_operations
 
 __all__ = [
@@ -47,7 +47,7 @@ class StoreCheck:
     """One of ``STORE_CHECKS``. Call it with what makes a store, see the top of the module."""
 
     name: str
-    _run: Callable[[Bench], None]
+    _run: Callable[[StoreBench], None]
 
     def __call__(self, make: StoreMaker, *, kill: Callable[[Any], None] | None = None) -> None:
         """Run it on an empty journal.
@@ -55,7 +55,7 @@ class StoreCheck:
         Raises:
             AssertionError: the store does not do what it must.
         """
-        bench = Bench(make, kill)
+        bench = StoreBench(make, kill)
         try:
             self._run(bench)
         finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runware_ws import Result, RunwareError, TaskError
-from runware_ws.batch.writing import Entry, Writer, open_output
+from runware_ws.batch.writing import AnswerEntry, Writer, open_output
 
 FORMATS = ("out", "out.jsonl", "out.csv", "out.parquet", "out.sqlite")
 
@@ -25,7 +25,7 @@ def result(text: str = "hello", *, cost: float | None = 0.001, **more: Any) -> R
     return Result("u-" + text[:20], [raw | ({} if cost is None else {"cost": cost}) | more])
 
 
-def entry(number: int, answer: Result | RunwareError | None = None, **more: Any) -> Entry:
+def entry(number: int, answer: Result | RunwareError | None = None, **more: Any) -> AnswerEntry:
     """The outcome of line ``number``; its key is ``number * 11``."""
     usual: dict[str, Any] = {
         "key": number * 11,
@@ -33,7 +33,7 @@ def entry(number: int, answer: Result | RunwareError | None = None, **more: Any)
         "seconds": 0.25,
         "model": "claude-haiku-4-5",
     }
-    return Entry(number, answer=answer or result(f"text {number}"), **(usual | more))
+    return AnswerEntry(number, answer=answer or result(f"text {number}"), **(usual | more))
 
 
 def passing(code: str = "providerRateLimitExceeded") -> TaskError:
@@ -55,7 +55,7 @@ def opened(path: Path | str, **options: Any) -> Generator[Writer]:
         writer.close()
 
 
-def write(out: Path, *entries: Entry, **options: Any) -> None:
+def write(out: Path, *entries: AnswerEntry, **options: Any) -> None:
     """One whole run."""
     with opened(out, **options) as writer:
         writer.known()

@@ -66,7 +66,7 @@ class PostgresServer:
         """A new, empty one; its URL."""
         name = f"test{next(self._numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as db:
-            db.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+            db.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """The output of a batch: one line for each line of the input, in the format that its name says.
 
-:func:`open_output` gives a :class:`Writer`; what it writes is an :class:`Entry`.
+:func:`open_output` gives a :class:`Writer`; what it writes is an :class:`AnswerEntry`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from runware_ws.batch.writing.entries import (
     BATCH,
     COLUMNS,
     OURS,
-    Entry,
+    AnswerEntry,
     Shape,
     error_entry,
     result_entry,
@@ -23,7 +23,7 @@ __all__ = [
     "COLUMNS",
     "FORMATS",
     "OURS",
-    "Entry",
+    "AnswerEntry",
     "Order",
     "PriorAnswers",
     "PriorError",

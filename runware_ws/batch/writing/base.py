@@ -7,7 +7,15 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from runware_ws.batch.writing.entries import BATCH, EMULATOR, OURS, RUNWARE, Entry, Shape, cost_of
+from runware_ws.batch.writing.entries import (
+    BATCH,
+    EMULATOR,
+    OURS,
+    RUNWARE,
+    AnswerEntry,
+    Shape,
+    cost_of,
+)
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.errors import Submitted
 from runware_ws.models.jsonable import is_object
@@ -110,7 +118,7 @@ class Writer(Protocol):
         """These lines are in the input no more: :meth:`finish` moves them to ``OUT.stale``."""
         ...
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AnswerEntry) -> None:
         """Write one line, whole or not at all, so that the death of this process keeps it.
 
         A line that is written again replaces its older answer, unless that is a result and the

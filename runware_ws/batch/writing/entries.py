@@ -37,7 +37,7 @@ __all__ = [
     "EMULATOR",
     "OURS",
     "RUNWARE",
-    "Entry",
+    "AnswerEntry",
     "Shape",
     "cost_of",
     "error_entry",
@@ -83,7 +83,7 @@ COLUMNS: dict[str, type] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AnswerEntry:
     """The outcome of one line.
 
     ``key`` identifies the line, whatever its number. ``id`` is the name under which the line has
@@ -167,7 +167,7 @@ def error_entry(error: RunwareError) -> dict[str, Any]:
     return entry
 
 
-def record_of(entry: Entry, source: str, shape: Shape) -> dict[str, Any]:
+def record_of(entry: AnswerEntry, source: str, shape: Shape) -> dict[str, Any]:
     """The JSON object of one line of the output."""
     if shape == BATCH:
         return _batch_record(entry, source)
@@ -228,7 +228,7 @@ _ERROR_TYPES = {
 }
 
 
-def _batch_record(entry: Entry, source: str) -> dict[str, Any]:
+def _batch_record(entry: AnswerEntry, source: str) -> dict[str, Any]:
     answer = entry.answer
     beside: dict[str, Any] = {"line": entry.line, "key": key_text(entry.key), "from": source}
     if entry.seconds is not None:

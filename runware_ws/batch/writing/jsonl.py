@@ -20,7 +20,7 @@ from runware_ws.batch.writing.base import (
     read_record,
     unwritable,
 )
-from runware_ws.batch.writing.entries import Entry, Shape, record_of
+from runware_ws.batch.writing.entries import AnswerEntry, Shape, record_of
 from runware_ws.batch.writing.files import Lock, lines_of, replacing, write_whole
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
@@ -151,7 +151,7 @@ class JsonlWriter:
         """Move these to ``OUT.stale`` in the end."""
         self._aside |= keys
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AnswerEntry) -> None:
         """Append one line, at once."""
         record = record_of(entry, self._lines.source, self._lines.shape)
         try:
@@ -274,7 +274,7 @@ class StreamWriter:
     def set_aside(self, keys: Set[int]) -> None:
         """Nothing is there that could be moved."""
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AnswerEntry) -> None:
         """Hand one line on, at once; with ``sort``, keep it."""
         data = dumps(record_of(entry, self._source, self._shape)) + b"\n"
         if self._waiting is None:

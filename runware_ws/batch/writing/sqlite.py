@@ -17,7 +17,7 @@ from runware_ws.batch.writing.base import (
 from runware_ws.batch.writing.entries import (
     COLUMNS,
     OURS,
-    Entry,
+    AnswerEntry,
     cost_of,
     key_text,
     record_of,
@@ -143,7 +143,7 @@ class SqliteWriter:
         """Move these to ``OUT.stale`` in the end."""
         self._aside |= keys
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AnswerEntry) -> None:
         """Put one row, at once."""
         row = row_of(record_of(entry, self._source, OURS))
         with self._said():

@@ -28,7 +28,7 @@ from runware_ws.batch.writing.base import (
     prior_error,
     unwritable,
 )
-from runware_ws.batch.writing.entries import COLUMNS, OURS, Entry, cost_of, record_of, row_of
+from runware_ws.batch.writing.entries import COLUMNS, OURS, AnswerEntry, cost_of, record_of, row_of
 from runware_ws.batch.writing.files import Lock, beside, replacing
 from runware_ws.batch.writing.jsonl import LineFile
 from runware_ws.batch.writing.jsontext import dumps, loads
@@ -132,7 +132,7 @@ class TableWriter:
         """Move these to ``OUT.stale`` in the end."""
         self._aside |= keys
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AnswerEntry) -> None:
         """Add a row to the side file, at once."""
         try:
             self._lines.append(dumps(record_of(entry, self._source, OURS)) + b"\n")
