@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import anyio
 import orjson
 
+from .exact import load_exact
 from .executing import Executor, outcome
 from .faults import CutOrder, LiveSocket
 from .questions import QUESTIONS, answer_units
@@ -111,7 +112,7 @@ class Engine:
     def receive(self, connection: Peer, body: bytes) -> None:
         """Handle one client message."""
         try:
-            message: Any = orjson.loads(body)
+            message: Any = load_exact(body)
         except orjson.JSONDecodeError:
             message = None
         if not is_list(message):

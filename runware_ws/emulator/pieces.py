@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
-import orjson
-
+from .exact import dump_exact
 from .options import EmulatorOptions
 from .replies import Answer, Request, generated_item
 
@@ -53,7 +52,7 @@ def _cut_call(index: int, call: dict[str, Any], size: int) -> Iterator[dict[str,
     source: dict[str, Any] = call["function"] if nested else call
     arguments = source.get("arguments", "")
     if not isinstance(arguments, str):
-        arguments = orjson.dumps(arguments).decode()
+        arguments = dump_exact(arguments).decode()
     head = {**source, "arguments": ""}
     entry = {**call, "index": index, "function": head} if nested else {**head, "index": index}
     yield {"toolCalls": [entry]}

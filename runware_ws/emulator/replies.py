@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-import orjson
+from .exact import dump_exact
 
 __all__ = [
     "Answer",
@@ -102,7 +102,7 @@ def generated_item(request: Request, answer: Answer, *, with_index: bool) -> dic
         item["resultIndex"] = request.index
     prompt_tokens = completion_tokens = 0
     if task.get("includeUsage") or task.get("includeCost"):
-        prompt_tokens = _count_tokens(orjson.dumps(task.get("messages", "")).decode())
+        prompt_tokens = _count_tokens(dump_exact(task.get("messages", "")).decode())
         completion_tokens = _count_tokens(str(text or ""))
     if task.get("includeUsage"):
         item["usage"] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
-import orjson
+from .exact import dump_exact
 
 __all__ = [
     "PING",
@@ -58,7 +58,7 @@ class Unit:
         self.is_error = is_error
         self.stream: UnitSource | None = None
         self.number = 0
-        self.body = orjson.dumps(item)
+        self.body = dump_exact(item)
 
 
 class Envelope:

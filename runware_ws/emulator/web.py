@@ -13,6 +13,7 @@ import orjson
 from anyio.abc import ByteStream
 
 from .engine import Engine
+from .exact import load_exact
 from .faults import CutOrder
 from .sessions import Session
 from .tasks import AcceptedTask
@@ -293,7 +294,7 @@ class WebSide:
 
 def _task_objects(body: bytes) -> list[dict[str, Any]] | None:
     try:
-        message: Any = orjson.loads(body)
+        message: Any = load_exact(body)
     except orjson.JSONDecodeError:
         return None
     if not is_list(message) or not all(isinstance(task, dict) for task in message):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runware_ws.emulator import Request
 from tests.cli.conftest import KEY, Ended, Server, read_lines, texts, write_lines
 
 Cli = Callable[..., Ended]
@@ -218,6 +219,29 @@ def test_long_ids_stay_apart(run: Cli, server: Server, tmp_path: Path) -> None:
     assert {entry["id"] for entry in read_lines(tmp_path / "out")} == {big, big + 1}
     assert "2 already there" in run("in", "-o", "out").said
     assert server.emulator.stats.executed == 2
+
+
+def test_integers_of_tools_are_exact_on_the_whole_way(
+    run: Cli, server: Server, tmp_path: Path
+) -> None:
+    big = 12345678901234567890123
+    schema = {"type": "object", "properties": {"id": {"enum": [big, big + 1]}}}
+    call = {"id": "t", "name": "f", "arguments": {"id": big}}
+    seen: list[Any] = []
+
+    async def answer(request: Request) -> dict[str, Any]:
+        seen.append(request.task["tools"][0]["schema"])
+        return {"text": "", "toolCalls": [call], "finishReason": "tool_calls"}
+
+    server.emulator.reply("textInference")(answer)
+    tools = [{"type": "function", "name": "f", "schema": schema}]
+    asked = [{"role": "user", "content": "x"}]
+    write_lines(tmp_path / "in", {"messages": asked, "tools": tools})
+    ended = run("in", "-o", "out")
+    assert ended.code == 0, ended.said
+    assert seen == [schema]
+    (entry,) = read_lines(tmp_path / "out")
+    assert entry["result"]["raw"][0]["toolCalls"] == [call]
 
 
 def test_half_of_a_pair_is_one_lines_error(run: Cli, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 
 import anyio
 import jsonschema_rs
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import runware_ws.emulator as package
 from runware_ws.emulator import Emulator, EmulatorOptions, Latency, parse_latency
+from runware_ws.emulator.exact import dump_exact, load_exact
 from runware_ws.emulator.timers import Timers
 from runware_ws.emulator.units import Kind, Unit, close_frame, data_frame, pack
 from runware_ws.emulator.validation import BrokenRuleError, check_task
@@ -260,3 +262,13 @@ def test_hand_written_rules_agree_with_a_schema_validator(fields: dict[str, Any]
         assert not expected
     else:
         assert expected
+
+
+def test_integers_are_exact() -> None:
+    big = 12345678901234567890123
+    for value in ({"a": [big, -big, 2**64 - 1, "x"]}, [0.1234567890123456789, big], big):
+        assert load_exact(dump_exact(value)) == value
+    with pytest.raises(orjson.JSONDecodeError):
+        load_exact(b"[%d" % big)
+    with pytest.raises(TypeError):
+        dump_exact([big, object()])
