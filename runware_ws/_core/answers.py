@@ -33,10 +33,10 @@ from runware_ws._core.inbound.router import (
     Unreadable,
 )
 from runware_ws._core.recovery.recovery import Recovery
+from runware_ws._core.recovery.resending import overdue_at
 from runware_ws._core.recovery.words import (
     insists,
     is_answer_to_question,
-    is_end_after_copy,
     is_listed_verdict,
     is_refusal_of_copy,
 )
@@ -400,9 +400,7 @@ class Answers:
                 return
             if self._is_receipt(record, error):
                 self._recovery.receipt(record, now)
-            elif error.code != record.ladder.barred or (
-                results and insists(record, error, QuestionType.ARCHIVE, now)
-            ):
+            elif error.code != record.ladder.barred or self._is_end_after_copy(record, error, now):
                 self._ends.refuse(record, error, now)
             else:
                 self._recovery.brought_nothing(record, now)
@@ -447,10 +445,22 @@ class Answers:
         elif is_answer_to_question(record, error, early=not self._recovery.ready):
             if self._recovery.told(record, error, now):
                 self._ends.refuse(record, error, now)
-        elif is_refusal_of_copy(record, error) and not is_end_after_copy(record, error, now):
+        elif is_refusal_of_copy(record, error) and not self._is_end_after_copy(record, error, now):
             record.barred(error.code)
         else:
             self._ends.refuse(record, error, now)
+
+    def _is_end_after_copy(self, record: TaskRecord, error: WireError, now: float) -> bool:
+        """Whether what seems to refuse a copy of the task is its own end: the server insists on it.
+
+        It does so beside some of the results, for a copy that was not let in has none; or so long
+        after the last copy that a task that runs would be done.
+        """
+        ladder = record.ladder
+        question = ladder.question or ladder.last_question
+        if question is None or not insists(record, error, question, now):
+            return False
+        return ladder.told or now >= overdue_at(record, self._out.options)
 
     @staticmethod
     def _is_receipt(record: TaskRecord, error: WireError) -> bool:

@@ -22,7 +22,6 @@ __all__ = [
     "Meant",
     "insists",
     "is_answer_to_question",
-    "is_end_after_copy",
     "is_listed_verdict",
     "is_lost",
     "is_refusal_of_copy",
@@ -139,13 +138,3 @@ def insists(record: TaskRecord, error: WireError, question: QuestionType, now: f
     """Whether this error came in answer to one question after the other: then it is the task's."""
     word = record.heard(error.code, question, now)
     return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER
-
-
-def is_end_after_copy(record: TaskRecord, error: WireError, now: float) -> bool:
-    """What seems to refuse a copy of the task is its own end, if the server insists on it.
-
-    Beside some of the results, that is: a copy that was not let in has none.
-    """
-    ladder = record.ladder
-    question = ladder.question or ladder.last_question
-    return ladder.told and question is not None and insists(record, error, question, now)
