@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from runware_ws.emulator import parse_duration
 from runware_ws.errors import ConfigurationError, JournalError
 from runware_ws.journal.opening import open_view
 from runware_ws.journal.store import Entry
-from runware_ws.journal.viewing import Listed, OwnerLife, View
+from runware_ws.journal.viewing import Listed, OwnerState, View
 
 __all__ = ["fence_owner", "list_entries", "prune_entries", "show_entry"]
 
@@ -46,8 +47,9 @@ def show_entry(journal: str, name: str) -> int:
     if not found:
         raise Stop(ExitCode.ERRORS, f"{view.place}: no entry has the key or taskUUID {name!r}")
     for target, entry in found:
-        text = orjson.dumps(_whole(target, entry), option=orjson.OPT_INDENT_2)
-        typer.echo(text)
+        # Not orjson: integers of any size have to stay what they are.
+        text = json.dumps(_whole(target, entry), indent=2, ensure_ascii=False)
+        typer.echo(text.encode(errors="backslashreplace"))
     return ExitCode.OK
 
 
@@ -94,8 +96,8 @@ def _print_table(entries: Sequence[Listed]) -> None:
 
 
 def _row(entry: Listed, now: float) -> tuple[str, ...]:
-    owner = f"{entry.owner} {entry.liveness}"
-    if entry.liveness is not OwnerLife.GONE:
+    owner = f"{entry.owner} {entry.owner_state}"
+    if entry.owner_state is not OwnerState.GONE:
         owner += f" ({entry.host}:{entry.pid})"
     return (
         *(str(entry.state), _age(now - entry.created), str(entry.attempt), str(entry.size)),
@@ -116,17 +118,16 @@ def _age(seconds: float) -> str:
 
 
 def _whole(target: str, entry: Entry) -> dict[str, Any]:
-    whole = {"target": target, **asdict(entry), "digest": entry.digest.hex()}
+    whole: dict[str, Any] = {"target": target, **asdict(entry), "digest": entry.digest.hex()}
     for part in ("payload", "outcome"):
-        content: bytes | None = whole[part]
-        if content is not None:
-            whole[part] = _as_json(content)
+        if whole[part] is not None:
+            whole[part] = _as_json(whole[part])
     return whole
 
 
 def _as_json(content: bytes) -> object:
     try:
-        return orjson.Fragment(orjson.dumps(orjson.loads(content), option=orjson.OPT_INDENT_2))
+        return json.loads(content)
     except ValueError:
         return content.decode(errors="replace")
 

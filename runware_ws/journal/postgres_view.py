@@ -14,7 +14,7 @@ from runware_ws.journal.postgres_errors import explain, place_of
 from runware_ws.journal.postgres_schema import LOCKS, recognise
 from runware_ws.journal.postgres_transaction import FIELDS, PostgresTransaction, Unsure, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, OwnerLife
+from runware_ws.journal.viewing import Listed, OwnerState
 
 __all__ = ["PostgresView"]
 
@@ -60,12 +60,12 @@ class PostgresView:
     def newest(self, limit: int, *, only_open: bool = False) -> Sequence[Listed]:
         listed: list[Listed] = []
         for row in self._rows(_NEWEST, (LOCKS, only_open, limit)):
-            target, uuid, key, attempt, state, size, created, ended, owner, liveness, *who = row
+            target, uuid, key, attempt, state, size, created, ended, owner, owner_state, *who = row
             host, pid = who
             listed.append(
                 Listed(
                     *(target, uuid, key, attempt, _STATES[int(state)], size, created, ended),
-                    *(owner, OwnerLife(liveness), host, pid),
+                    *(owner, OwnerState(owner_state), host, pid),
                 )
             )
         return listed

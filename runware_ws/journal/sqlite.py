@@ -65,7 +65,7 @@ class SqliteStore:
         self.path = Path(os.path.realpath(name))
         self.guard = threading.RLock()
         self._locks = self.path.with_name(self.path.name + ".owners")
-        self._synchronous = synchronous
+        self.synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._db: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
@@ -112,8 +112,8 @@ class SqliteStore:
         )
         prepare(db, self.path, self._busy_timeout)
         make_private(self.path)
-        db.execute(f"PRAGMA synchronous = {self._synchronous}")
-        if self._synchronous == "FULL":
+        db.execute(f"PRAGMA synchronous = {self.synchronous}")
+        if self.synchronous == "FULL":
             db.execute("PRAGMA fullfsync = ON")  # What fsync does not do on macOS
         # Pages are changed again and again while tasks are in flight: held, and copied less often.
         db.execute("PRAGMA cache_size = -16000")

@@ -16,7 +16,7 @@ from runware_ws.journal.sqlite_errors import explain, why_not
 from runware_ws.journal.sqlite_schema import recognise
 from runware_ws.journal.sqlite_transaction import FIELDS, SqliteTransaction, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, OwnerLife
+from runware_ws.journal.viewing import Listed, OwnerState
 
 __all__ = ["SqliteView"]
 
@@ -73,11 +73,11 @@ class SqliteView:
             fenced, lock, host, pid = cast("tuple[int, str | None, str, int]", about)
             if lock is not None and lock not in held:
                 held[lock] = is_held(self._locks, lock)
-            liveness = OwnerLife.GONE if lock is None else _liveness(bool(fenced), held[lock])
+            owner_state = OwnerState.GONE if lock is None else _liveness(bool(fenced), held[lock])
             listed.append(
                 Listed(
                     *(target, uuid, key, attempt, _STATES[int(state)], size, created, ended),
-                    *(owner, liveness, host, pid),
+                    *(owner, owner_state, host, pid),
                 )
             )
         return listed
@@ -133,7 +133,7 @@ class SqliteView:
             raise explain(exc, self._path, _BUSY_TIMEOUT) from exc
 
 
-def _liveness(fenced: bool, held: bool) -> OwnerLife:
+def _liveness(fenced: bool, held: bool) -> OwnerState:
     if fenced:
-        return OwnerLife.FENCED
-    return OwnerLife.ALIVE if held else OwnerLife.DEAD
+        return OwnerState.FENCED
+    return OwnerState.ALIVE if held else OwnerState.DEAD

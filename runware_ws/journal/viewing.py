@@ -9,10 +9,10 @@ from typing import Protocol
 
 from runware_ws.journal.store import Entry, EntryState
 
-__all__ = ["Listed", "OwnerLife", "View"]
+__all__ = ["Listed", "OwnerState", "View"]
 
 
-class OwnerLife(StrEnum):
+class OwnerState(StrEnum):
     """Of an owner. ``GONE``: it was closed, or adopted by another."""
 
     ALIVE = "alive"
@@ -37,7 +37,7 @@ class Listed:
     created: float
     ended: float | None
     owner: int
-    liveness: OwnerLife
+    owner_state: OwnerState
     host: str | None
     pid: int | None
 

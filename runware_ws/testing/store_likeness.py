@@ -94,6 +94,7 @@ class _Several:
                 if name == "undone":
                     raise _Undone
         except Fenced:
+            store.close()
             self._stores[which] = self._new()
             return "fenced", self._look()
         except _Undone:

@@ -191,7 +191,7 @@ def test_lines_that_move_are_not_paid_again(run: Cli, server: Server, tmp_path: 
     ("name", "content", "args"),
     [
         ("in.csv", b"id,prompt\na,ask\n", ()),
-        ("in.csv.gz", gzip.compress(b"id,q\na,ask\n"), ("--prompt-column", "q")),
+        ("in.csv.gz", gzip.compress(b"id,q\na,ask\n", mtime=0), ("--prompt-column", "q")),
         ("in", b"id|prompt\na|ask\n", ("--input-format", "csv")),
         ("in.json", b'[{"id": "a", "prompt": "ask"}]', ()),
         ("in", b'{"requests": [{"id": "a", "prompt": "ask"}]}', ()),
