@@ -140,7 +140,10 @@ class Answers:
         ladder = record.ladder
         asked = self._recovery.ready and (ladder.question is QuestionType.POLL or ladder.told)
         listing = asked and (record.delivery == "async" or "status" in items[0])
-        if listing or (record.delivery == "async" and ladder.polls):
+        # A poll that was given up, or taken for answered, may be answered all the same.
+        late = record.deltas is None and ladder.outstanding and "status" in items[0]
+        late = late and ladder.last_question is QuestionType.POLL
+        if listing or late or (record.delivery == "async" and ladder.polls):
             record.told()
             source = RecoveredBy.POLL
         elif record.posted:

@@ -101,20 +101,24 @@ def test_a_copy_that_is_not_let_in_does_not_end_the_task(code: str) -> None:
     assert record.state is TaskState.DONE
 
 
-def test_nor_does_such_a_refusal_that_the_archive_keeps() -> None:
+def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run() -> None:
     bench = Bench()
-    record = bench.begin_in_doubt(OTHER_SESSION)
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=1_000)
     bench.resent(record)
+    copied = bench.now
     bench.refuse(record, "rateLimitExceeded", taskType=record.task_type)
     kept = {"request": [{"taskUUID": record.uuid}]}
     response = {"response": {"errors": [error(record, "rateLimitExceeded")]}}
     told = 0
-    while told < 2:
+    while not record.ended:
         for question in _unsent(bench, 60):
             if question["taskType"] == "getTaskDetails":
                 told += 1
                 bench.say({"data": [{**question, **kept, **response}]})
-    assert not record.ended
+    # Nobody else says anything, and a task that runs would be done.
+    assert told >= 2
+    assert bench.now - copied >= 20
+    assert isinstance(ended(record, TaskState.FAILED), TaskError)
 
 
 def test_the_refusal_of_a_second_try_does_not_tell_what_became_of_the_first() -> None:

@@ -224,13 +224,17 @@ class Recovery:
 
     def _ask_later(self, record: TaskRecord, now: float, latest: float = FOREVER) -> None:
         """Back off: the server has the task, or its answer says nothing useful."""
-        wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
+        cap = self._options.question_backoff_cap
+        if record.delivery == "async" and record.ladder.confirmed and record.learned is not None:
+            wait = record.learned.next_poll(now - record.written_at, cap)
+        else:
+            wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
         if record.ladder.word is not None:
             # It is to be heard again.
             wait = min(wait, VERDICT_AFTER / (VERDICT_TIMES - 1))
         if now >= record.deadline - LAST_CALL:
             wait = FIRST_BACKOFF
-        self._ask_at(record, min(latest, now + min(wait, self._options.question_backoff_cap)))
+        self._ask_at(record, min(latest, now + min(wait, cap)))
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: end the replay, continue the sweep, ask, resend."""
@@ -375,13 +379,7 @@ class Recovery:
         if self.resending.pop(record.uuid, None) is not None:
             unplanned = True
         record.confirm()
-        if not unplanned:
-            return
-        if record.delivery == "async" and record.learned is not None:
-            age = now - record.written_at
-            cap = self._options.question_backoff_cap
-            self._ask_at(record, now + record.learned.next_poll(age, cap))
-        else:
+        if unplanned:
             self._ask_later(record, now)
 
     def receipt(self, record: TaskRecord, now: float) -> None:

@@ -80,6 +80,18 @@ def _same(one: Identity, other: Identity) -> bool:
     return one[2] == other[2] or has_output(dict.fromkeys(common))
 
 
+def _is_named(identity: Identity) -> bool:
+    """Whether the server tells this result from the others, by its index or by ids."""
+    return identity[0] is not None or bool(identity[1])
+
+
+def _named_alike(one: Identity, other: Identity) -> bool:
+    """Whether the server calls two items the same result."""
+    if one[0] is not None and other[0] is not None:
+        return one[0] == other[0]
+    return bool(one[1]) and one[1] == other[1]
+
+
 def fresh_items(
     record: TaskRecord, items: list[dict[str, Any]], *, listing: bool
 ) -> list[dict[str, Any]]:
@@ -88,7 +100,7 @@ def fresh_items(
     Two results without an index may be equal, and a copy of one looks just the
     same. Equal items that were pushed count as copies: no item is ever delivered
     twice. A ``listing`` (the archive, a poll) names all results at once, so two
-    equal entries in it are two results.
+    equal entries in it are two results, unless they have one index or one id.
     """
     known = record.identities()
     unmatched = list(known)
@@ -99,10 +111,15 @@ def fresh_items(
         if match is None:
             fresh.append(item)
             known.append(identity)
-            if not listing:
-                unmatched.append(identity)
-        elif listing:
-            unmatched = [old for old in unmatched if old is not match]
+        elif _named_alike(match, identity):
+            continue  # However often it is named, it is one.
+        else:
+            # What the server calls it is known from now on.
+            known[known.index(match)] = identity
+        if match is not None and listing:
+            unmatched.remove(match)
+        if not listing or _is_named(identity):
+            unmatched.append(identity)
     return fresh
 
 
