@@ -154,6 +154,9 @@ def test_a_stream_that_is_gone_ends_nothing() -> None:
     assert not BatchProgress(out).due(100.0)
 
 
+_MARK = b"\x1b[mark"
+
+
 class Terminal:
     """A pseudo-terminal of 30 columns, and what stands on it."""
 
@@ -165,7 +168,12 @@ class Terminal:
 
     def shown(self) -> list[str]:
         """The lines that a user sees, and whether the cursor is (``|``) at the end."""
-        text = os.read(self.master, 100_000).decode()
+        # A mark behind it, because the kernel may hand on what was written piece by piece.
+        os.write(self.stream.fileno(), _MARK)
+        read = b""
+        while not read.endswith(_MARK):
+            read += os.read(self.master, 100_000)
+        text = read.removesuffix(_MARK).decode()
         while text:
             if text.startswith("\x1b[2K"):
                 self.lines[-1], text = "", text[4:]

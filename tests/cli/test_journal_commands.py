@@ -82,11 +82,11 @@ def test_ls_shows_all_servers_and_whether_owners_live(
 ) -> None:
     one, two = opened(ONE), opened(TWO)
     begin(one, "a", "order-17", time.time() - 7200)
-    begin(two, "b")
+    begin(two, "b", None, time.time() - 3700)
     end(one, "a")
     lines = invoke("ls", journal).stdout.splitlines()
     assert lines[0].split() == ["STATE", "AGE", "TRY", "SIZE", "OWNER", "UUID", "KEY"]
-    assert lines[1].split()[:2] == ["open", "0s"]
+    assert lines[1].split()[:2] == ["open", "1h"]
     assert lines[2].split()[:4] == ["done", "2h", "1", "28"]
     assert lines[2].endswith("a     order-17") or lines[2].endswith("a  order-17")
     assert "alive" in lines[1]
