@@ -25,7 +25,7 @@ from runware_ws._core.answers import Answers
 from runware_ws._core.blame import Blame
 from runware_ws._core.connection.connection import Change, Connection, Down, Over, Up
 from runware_ws._core.context import Context, Counters
-from runware_ws._core.effects import Frame, PostEnding, Todo
+from runware_ws._core.effects import Admit, Frame, PostEnding, Todo
 from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.router import Router, proves_life
 from runware_ws._core.posting import Posting
@@ -210,7 +210,8 @@ class SessionCore:
             )
         self._posting.choose(record)
         self._table.submit(record)
-        self._take_kept(record, record.submitted_at)
+        if not self._out.journaled:
+            self._take_kept(record, record.submitted_at)
         if connection.state is BACKOFF and not record.ended:
             connection.hurry(record.submitted_at, first=len(self._table.tasks) == 1)
 
@@ -242,6 +243,10 @@ class SessionCore:
 
     # Inputs: the journal's
 
+    def knows(self, uuid: str) -> bool:
+        """Whether this taskUUID is in use, or was used lately."""
+        return self._table.knows(uuid)
+
     def entered(self, record: TaskRecord, now: float, *, known: bool = False) -> None:
         """The journal has the task: it may be sent. ``known``: an earlier use may have sent it."""
         if record.ended:
@@ -249,8 +254,9 @@ class SessionCore:
         if known and not record.ladder.reused:
             record.second_try(0)
         self._table.entered(record)
+        self._take_kept(record, now)
 
-    def rebind(self, record: TaskRecord, uuid: str, payload: bytes, now: float) -> None:
+    def rebind(self, record: TaskRecord, uuid: str, payload: bytes) -> None:
         """The key of a task that is being entered stands for this taskUUID already.
 
         Raises:
@@ -258,12 +264,23 @@ class SessionCore:
         """
         if not record.ended:
             self._table.rebind(record, uuid, payload)
-            self._take_kept(record, now)
 
     def elsewhere(self, record: TaskRecord) -> None:
         """Somebody else runs the task of this key: its outcome is waited for, not known."""
-        if not record.ended and not record.ladder.reused:
+        if record.ended:
+            return
+        if not record.ladder.reused:
             record.second_try(0)
+        self._out.effects.append(Admit(record))
+
+    def unrecorded(self, record: TaskRecord, error: RunwareError, now: float) -> None:
+        """What this task ended with could not be recorded, and its caller is told ``error``.
+
+        The taskUUID may be tried again. Results are kept for that, or for :meth:`claim`.
+        """
+        record.unrecorded(error)
+        self.keep(record)
+        self._table.reopen(record, now)
 
     def recorded(
         self, record: TaskRecord, uuid: str, items: list[dict[str, Any]], now: float

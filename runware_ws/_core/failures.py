@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 from runware_ws._core.effects import PostEnding
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.classify import LossKind
@@ -10,6 +12,7 @@ from runware_ws.errors import (
     ConfigurationError,
     ConnectionFailed,
     HttpRefused,
+    JournalError,
     ProtocolError,
     RunwareError,
     Submitted,
@@ -108,5 +111,10 @@ def for_task(failure: RunwareError, uuid: str, submitted: Submitted) -> RunwareE
         return AuthenticationError(
             failure.message, code=failure.code, task_uuid=uuid, submitted=submitted
         )
+    if isinstance(failure, JournalError):
+        told = copy(failure)
+        told.task_uuid, told.submitted = uuid, submitted
+        told.safe_to_resend = submitted is Submitted.NO
+        return told
     kind = ProtocolError if isinstance(failure, ProtocolError) else ConnectionFailed
     return kind(failure.message, task_uuid=uuid, submitted=submitted)

@@ -114,7 +114,13 @@ class Driver:
         if post is not None:
             limit = config.open_timeout
             self._posts = PostRunner(
-                post, keys, self.core, self.now, self.apply, fetch_timeout=limit
+                post,
+                keys,
+                self.core,
+                self.now,
+                self.apply,
+                fetch_timeout=limit,
+                verify=None if journal is None else journal.verify,
             )
         self._opening: deque[int] = deque()
         # Tasks that have ended but whose callers were not woken yet.
@@ -147,6 +153,7 @@ class Driver:
         if journal is not None:
             journal.attach(self.core, self.apply, self._recorded)
             tasks.start_soon(journal.run, name="runware_ws journal")
+            tasks.start_soon(journal.release, name="runware_ws journal's patience")
             tasks.start_soon(journal.tend, name="runware_ws journal's care")
         if adoption is not None and journal is not None:
             # Before the dial, for its session brings their answers at once.
@@ -159,6 +166,8 @@ class Driver:
 
     def submit(self, record: TaskRecord) -> None:
         """Hand a task to the core. Raises what the core raises."""
+        if self._journal is not None:
+            self._journal.prepare(record)
         self.core.submit(record)
         self.apply()
 
@@ -176,6 +185,11 @@ class Driver:
     def pending(self) -> int:
         """Tasks whose callers still wait."""
         return self.core.pending + (0 if self._journal is None else len(self._journal.held))
+
+    def pending_uuids(self) -> tuple[str, ...]:
+        """Their taskUUIDs."""
+        held = () if self._journal is None else (each.uuid for each in self._journal.held)
+        return (*self.core.pending_uuids(), *held)
 
     @property
     def journaled(self) -> bool:
@@ -210,7 +224,8 @@ class Driver:
             self._wake_all()
         finally:
             self.stopped.set()
-            if self._journal is not None:
+            if self._journal is not None and crash is None and left_open:
+                # Nobody can close it any more.
                 self._journal.stop()
         if crash is None and left_open:
             warnings.warn(
@@ -303,7 +318,8 @@ class Driver:
     def _recorded(self, records: Iterable[TaskRecord]) -> None:
         """The ends of these tasks are in the journal: their callers may be told."""
         self._to_wake.extend(records)
-        if self.core.state is ConnectionState.CLOSED:
+        if self.stopped.is_set():
+            # Nobody is left to do it later.
             self._wakes_left = len(self._to_wake)
         self._wake_some()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -38,7 +38,8 @@ def carrier_of(url: str, config: Config, *, own_dial: bool) -> HttpCarrier | Non
 class PostRunner:
     """The POSTs of one driver. ``apply`` performs what the core wants done after an input.
 
-    ``fetch_timeout``: seconds that fetching the key may take.
+    ``fetch_timeout``: seconds that fetching the key may take. ``verify``: returns once it is
+    certain that the tasks are still ours to send.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class PostRunner:
         apply: Callable[[], object],
         *,
         fetch_timeout: float,
+        verify: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._post = post
         self._keys = keys
@@ -57,6 +59,7 @@ class PostRunner:
         self._now = now
         self._apply = apply
         self._fetch_timeout = fetch_timeout
+        self._verify = verify
         self._scopes: dict[int, anyio.CancelScope] = {}
 
     def start(self, wanted: Post, tasks: Supervisor) -> None:
@@ -103,6 +106,8 @@ class PostRunner:
                 # Given up before there was anything to await.
                 return
             fetched = await self._fetched()
+            if self._verify is not None:
+                await self._verify()
             if isinstance(fetched, PostEnding):
                 ending = fetched
             else:

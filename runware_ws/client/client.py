@@ -55,6 +55,10 @@ T = TypeVar("T", bound=Task)
 NOT_STARTED = "use the client as: async with Client() as client, or await client.start()"
 
 
+FLUSH_TIMEOUT = 0.5
+"""A journal gets so many seconds to record the last ends, whatever the socket took to close."""
+
+
 class Unset:
     def __repr__(self) -> str:
         return "the client's own"
@@ -196,6 +200,7 @@ class Client:
             raise ConfigurationError(NOT_STARTED)
         if not self._supervisor.ended:
             driver.home.check()
+        until = driver.now() + self._config.close_timeout
         driver.close()
         if self._sources is not None:
             self._sources.cancel()
@@ -212,7 +217,7 @@ class Client:
             if self._http is not None:
                 await self._http.aclose()
             if self._journal is not None:
-                await self._journal.aclose(self._config.close_timeout)
+                await self._journal.aclose(max(FLUSH_TIMEOUT, until - driver.now()))
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take no new tasks, and wait for the pending ones, across reconnects too.
@@ -230,11 +235,11 @@ class Client:
         driver = self._running()
         limit = seconds("timeout", timeout, zero=True, none="no limit")
         driver.drain()
-        before = driver.core.pending
+        before = driver.pending
         with anyio.move_on_after(limit):
             while driver.pending:
                 await driver.wait_changed()
-        unfinished = driver.core.pending_uuids()
+        unfinished = driver.pending_uuids()
         return DrainReport(before - len(unfinished), unfinished)
 
     async def ready(self, timeout: float | None = None) -> None:
@@ -530,8 +535,7 @@ class Client:
         """
         self._running()
         journal = self._journal
-        while journal is not None and await journal.wait_left():
-            left = journal.left.popleft()
+        while journal is not None and (left := await journal.next_left()) is not None:
             yield as_recovered(left)
             # Asking for the next one shows that this one was taken care of.
             journal.told(left)

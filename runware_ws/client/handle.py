@@ -52,7 +52,15 @@ class TaskHandle:
     may wait for it.
     """
 
-    __slots__ = ("_admitted", "_driver", "_record", "_result", "_waiters", "on_done")
+    __slots__ = (
+        "_admitted",
+        "_driver",
+        "_is_admitted",
+        "_record",
+        "_result",
+        "_waiters",
+        "on_done",
+    )
 
     def __init__(
         self,
@@ -65,6 +73,7 @@ class TaskHandle:
         # One for each waiting task, rarely more than one. They are woken in this order.
         self._waiters: dict[Waiter, None] | None = None
         self._admitted: Waiter | None = None
+        self._is_admitted = False
         self._result: Result | None = None
         self.on_done = on_done
 
@@ -158,7 +167,7 @@ class TaskHandle:
 
     async def wait_admitted(self) -> None:
         """Wait until there is room for the task in flight, or until it has ended."""
-        if self._record.state is TaskState.WAITING:
+        if self._record.state is TaskState.WAITING and not self._is_admitted:
             self._admitted = self._driver.waiting.waiter()
             await self._admitted
 
@@ -174,7 +183,8 @@ class TaskHandle:
     # The driver's calls
 
     def on_admitted(self) -> None:
-        """There is room for the task (called by the driver)."""
+        """There is room for the task, or it runs elsewhere (called by the driver)."""
+        self._is_admitted = True
         if self._admitted is not None:
             self._driver.waiting.wake(self._admitted)
 

@@ -11,8 +11,9 @@ from runware_ws._core.tasks.ladder import ABOUT_OTHERS
 from runware_ws.client.handle import error_of, outcome_of
 from runware_ws.client.tasks import Task
 from runware_ws.errors import ConfigurationError, RunwareError
-from runware_ws.journal.keeper import JournalKeeper, Left
+from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.keys import Keyed, checked_key, content_digest
+from runware_ws.journal.left import Left
 from runware_ws.journal.outcomes import items_in, task_in
 from runware_ws.models import RecoveredBy, Result, TextInference, ValidatedTask
 

@@ -2,117 +2,106 @@
 
 It stands between the core and the store. The core says that a task is to be entered, and that it
 ended; the keeper has both written, and says so, to the core and to the task's caller. Everything
-here runs in the client's loop, but for the functions that take a transaction: those run in the
-writer's thread.
+here runs in the client's loop; what runs in the writer's thread is in ``binding.py``.
+
+A caller is told of an end once it is certain what the journal makes of it: a result or a verdict
+is recorded, and a task that was never sent is forgotten, so that nobody who takes over sends it.
+Until then it is held, see ``holding.py``.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
 
 import anyio
 
-from runware_ws._core.states import DONE
-from runware_ws._core.tasks.record import TaskRecord
-from runware_ws._io.wakeups import Waiting, Wakeup, caller_from_threads
-from runware_ws.errors import (
-    Fenced,
-    InvalidTask,
-    JournalError,
-    KeyConflict,
-    RunwareError,
-    Submitted,
+from runware_ws._core.tasks.record import FOREVER, TaskRecord
+from runware_ws._io.wakeups import Waiting, Wakeup
+from runware_ws.errors import Fenced, InvalidTask, JournalError, RunwareError
+from runware_ws.journal.binding import Beginning, Begun, EntryEnd, end, forget, nothing, prune
+from runware_ws.journal.holding import (
+    Held,
+    for_task,
+    has_verdict,
+    in_doubt,
+    key_conflict,
+    never_sent,
+    uuid_used,
 )
 from runware_ws.journal.keys import Keyed, under_uuid
-from runware_ws.journal.outcomes import error_in, is_attempt_over, items_in, outcome_to_record
-from runware_ws.journal.store import Adoption, Entry, EntryState, NewEntry, Store, Transaction
+from runware_ws.journal.left import Left, Leftovers
+from runware_ws.journal.link import WriterLink
+from runware_ws.journal.outcomes import error_in, has_outcome, items_in, outcome_to_record
+from runware_ws.journal.seam import JournaledCore
+from runware_ws.journal.store import Adoption, Entry, EntryState, Store, Transaction
 from runware_ws.journal.writer import Job, JournalWriter
 
 if TYPE_CHECKING:
     from runware_ws.config import Config
 
-__all__ = ["JournalKeeper", "Left"]
+__all__ = ["JournalKeeper"]
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("runware_ws")
 
 ADOPT_EVERY = 5.0
 """How often a living client looks for what dead ones left, in seconds."""
 
+PRUNE_EVERY = 60.0
+"""How often a client forgets what is old, in seconds."""
+
 VERIFIED_FOR = 5.0
 """Nothing is sent unless within so many seconds the journal confirmed that our tasks are ours."""
 
+VERIFY_PAUSE = 1.0
+"""Between two tries, where the journal cannot be used, in seconds."""
 
-class Core(Protocol):
-    """What the keeper tells the core."""
-
-    def submit(self, record: TaskRecord) -> None: ...
-
-    def entered(self, record: TaskRecord, now: float, *, known: bool = False) -> None: ...
-
-    def rebind(self, record: TaskRecord, uuid: str, payload: bytes, now: float) -> None: ...
-
-    def elsewhere(self, record: TaskRecord) -> None: ...
-
-    def recorded(
-        self, record: TaskRecord, uuid: str, items: list[dict[str, Any]], now: float
-    ) -> None: ...
-
-    def refuse(self, record: TaskRecord, error: RunwareError, now: float) -> None: ...
-
-    def fail(self, failure: RunwareError, now: float) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What a dead client left, as far as it is known: the entry, and its end if it has one here."""
-
-    entry: Entry
-    record: TaskRecord | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A key is taken by ``entry``. ``ours``: it is open, and we answer for it now."""
-
-    entry: Entry
-    ours: bool
+RELEASE_EVERY = 0.5
+"""How often is looked for tasks that were held too long, in seconds."""
 
 
 class JournalKeeper:
     """One client's journal. ``make`` makes a task's record of an entry that was adopted."""
 
     def __init__(
-        self, store: Store, config: Config, make: Callable[[Entry, Keyed | None], TaskRecord]
+        self,
+        store: Store,
+        config: Config,
+        make: Callable[[Entry, Keyed | None], TaskRecord],
+        writer: Callable[..., JournalWriter] = JournalWriter,
     ) -> None:
         self._store = store
         self._keep = config.journal_keep
         self._max_bytes = config.journal_bytes
         self._make = make
-        self._core: Core
+        self._core: JournaledCore
         self._apply: Callable[[], object]
         self._tell: Callable[[Iterable[TaskRecord]], None]
         self._waiting: Waiting
-        self._writer: JournalWriter
-        # Tasks that have ended, and whose callers are told once that is recorded.
-        self.held: set[TaskRecord] = set()
-        # To be entered with the next job; being entered; and in the journal, by taskUUID.
-        self._new: list[TaskRecord] = []
-        self._beginning: set[TaskRecord] = set()
+        self._link = WriterLink(store, self._look_again, writer)
+        # Tasks that have ended, and whose callers are not told yet.
+        self.held = Held()
+        # To be entered with the next job; all that are being entered; in the journal, by taskUUID.
+        self._next = Beginning()
+        self._beginning: dict[TaskRecord, Beginning] = {}
         self._entries: set[str] = set()
         # By key: the task that runs here, those that wait for its end, and the one that waits for
         # the end of somebody else's.
         self._active: dict[str, TaskRecord] = {}
         self._joined: dict[str, list[TaskRecord]] = {}
         self._elsewhere: dict[str, TaskRecord] = {}
-        # What others left: what runs here again, and what of it has ended and nobody asked for.
-        self._adopted: dict[TaskRecord, Entry] = {}
-        self.left: deque[Left] = deque()
-        self._news: Wakeup
-        self._written: Wakeup
+        # What others left, and what of it somebody here has asked for at the same time.
+        self._left = Leftovers()
+        self._awaited: dict[str, Entry] = {}
+        self._holding: Wakeup
 
     # Life
 
@@ -125,162 +114,200 @@ class JournalKeeper:
 
         def work() -> Adoption:
             self._store.open(target, time.time())
-            try:
-                with self._store.transaction() as transaction:
-                    return transaction.adopt_all()
-            except BaseException:
-                self._store.close()
-                raise
+            with self._store.transaction() as transaction:
+                return transaction.adopt_all()
 
-        adoption = await anyio.to_thread.run_sync(work)
         self._waiting = Waiting.current()
-        self._news, self._written = Wakeup(self._waiting), Wakeup(self._waiting)
-        on_news = partial(caller_from_threads(), self._written.set)
-        self._writer = JournalWriter(self._store, on_news, on_change=self._look_again)
-        self._writer.start()
-        return adoption
+        self._holding = Wakeup(self._waiting)
+        return await self._link.open(work)
+
+    async def run(self) -> None:
+        """Act on what was written, as it is written."""
+        await self._link.run()
+
+    async def aclose(self, timeout: float) -> None:
+        """Record what waits, leave the rest to others. Shielded; ``timeout`` seconds at most."""
+        try:
+            await self._link.aclose(timeout)
+        finally:
+            self._release(FOREVER)
+
+    def stop(self) -> None:
+        """Write what waits, and end, without waiting for it."""
+        self._link.stop()
 
     def attach(
         self,
-        core: Core,
+        core: JournaledCore,
         apply: Callable[[], object],
         tell: Callable[[Iterable[TaskRecord]], None],
     ) -> None:
         """From now on tell ``core``, and wake callers with ``tell``."""
         self._core, self._apply, self._tell = core, apply, tell
 
-    async def run(self) -> None:
-        """Act on what was written, as it is written."""
+    async def release(self) -> None:
+        """Tell callers who were held too long what can be said."""
         while True:
-            self._writer.deliver()
-            await self._written.wait()
+            if not self.held:
+                await self._holding.wait()
+            await anyio.sleep(RELEASE_EVERY)
+            self._release(self._waiting.now())
 
     async def tend(self) -> None:
         """Look after what others leave, and forget what is old, again and again."""
+        since_pruned = PRUNE_EVERY
         while True:
             await anyio.sleep(ADOPT_EVERY)
-            self._writer.put(Job(lambda tx: tx.adopt_all(), self._found))
-            self._writer.put(Job(partial(_prune, keep=self._keep, max_bytes=self._max_bytes)))
-
-    async def aclose(self, timeout: float) -> None:
-        """Record what waits, leave the rest to others. Shielded; ``timeout`` seconds at most."""
-        self.stop()
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._writer.join, timeout)
-        self._writer.deliver()
-
-    def stop(self) -> None:
-        """Write what waits, and end, without waiting for it."""
-        self._writer.stop()
+            adoption = await self._do(lambda tx: tx.adopt_all())
+            if adoption is not None and adoption.entries:
+                self.adopt(adoption.entries)
+                self._look_again()
+                self._apply()
+            since_pruned += ADOPT_EVERY
+            if since_pruned >= PRUNE_EVERY:
+                since_pruned = 0.0
+                work = partial(prune, keep=self._keep, max_bytes=self._max_bytes)
+                while await self._do(work):
+                    pass
 
     async def verify(self) -> None:
         """Return once the journal has confirmed lately that our tasks are ours."""
-        writer = self._writer
-        while time.monotonic() - writer.verified_at > VERIFIED_FOR:
-            waiter = self._waiting.waiter()
+        link = self._link
+        while time.monotonic() - link.verified_at > VERIFIED_FOR:
+            before = link.verified_at
+            await self._do(nothing)
+            if link.verified_at == before:
+                await anyio.sleep(VERIFY_PAUSE)
 
-            def done(_: None, error: BaseException | None, waiter: Any = waiter) -> None:
-                self._waiting.wake(waiter)
-                if error is not None:
-                    self._broken(error)
-
-            writer.put(Job(_nothing, done))
-            await waiter
+    async def _do(self, work: Callable[[Transaction], T]) -> T | None:
+        """Have it written, and wait for that. ``None`` if it cannot be."""
+        answer, error = await self._link.do(work)
+        if error is not None:
+            self._broken(error)
+        return answer
 
     # Tasks begin
+
+    def prepare(self, record: TaskRecord) -> None:
+        """A task with a key is about to be submitted: what it is called is the key's business.
+
+        The caller may give the same task again and again, and its taskUUID is used up by then.
+        """
+        if record.entry is not None and self._core.knows(record.uuid):
+            uuid = str(uuid4())
+            record.rebind(uuid, under_uuid(record.payload, record.uuid, uuid))
 
     def enter(self, record: TaskRecord) -> None:
         """Have a task entered; :meth:`flush` hands it to the writer."""
         keyed: Keyed | None = record.entry
-        if record in self._adopted:
+        if record.ended:
+            return
+        if record in self._left.running:
             self._core.entered(record, self._waiting.now(), known=True)
         elif keyed is not None and (keyed.key in self._active or keyed.key in self._elsewhere):
             first = self._active.get(keyed.key) or self._elsewhere[keyed.key]
             if first.entry.digest != keyed.digest:
-                self._core.refuse(record, _conflict(record, keyed.key), self._waiting.now())
+                self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
                 return
             self._joined.setdefault(keyed.key, []).append(record)
             self._core.elsewhere(record)
         else:
             if keyed is not None:
                 self._active[keyed.key] = record
-            self._new.append(record)
+            self._begin(record)
+
+    def _begin(self, record: TaskRecord) -> None:
+        self._next.records.append(record)
+        self._beginning[record] = self._next
 
     def flush(self) -> None:
         """Hand the tasks that are to be entered to the writer."""
-        if self._new:
-            records, self._new = self._new, []
-            self._beginning.update(records)
-            now = time.time()
-            work = partial(_begin, [_new_entry(record, now) for record in records])
-            self._writer.put(Job(work, partial(self._begun, records)))
+        if self._next.records:
+            beginning, self._next = self._next, Beginning()
+            beginning.close()
+            done = partial(self._begun, beginning)
+            self._link.put(Job(beginning.work, done, undone=beginning.undone))
 
     def _begun(
-        self,
-        records: list[TaskRecord],
-        answers: list[_Taken | None] | None,
-        error: BaseException | None,
+        self, beginning: Beginning, answers: list[Begun] | None, error: BaseException | None
     ) -> None:
-        self._beginning.difference_update(records)
-        if answers is None:
-            for record in records:
-                self._core.refuse(record, _for_task(error, record), self._waiting.now())
-                self._leave(record)
+        for number, record in enumerate(beginning.records):
+            if self._beginning.get(record) is not beginning:
+                continue  # It ended before it was entered, and its caller knows.
+            del self._beginning[record]
+            begun = Begun(left_out=True) if answers is None else answers[number]
+            if record.ended:
+                self._ended_meanwhile(record, begun, error)
+            elif answers is None:
+                self._core.refuse(record, for_task(error, record), self._waiting.now())
+            elif begun.entry is None:
+                self._entries.add(record.uuid)
+                self._core.entered(record, self._waiting.now())
+            else:
+                self._settle_taken(record, begun, begun.entry)
+        if error is not None:
             self._broken(error)
-        else:
-            for record, taken in zip(records, answers, strict=True):
-                if record.ended:
-                    self._given_up(record, taken)
-                elif taken is None:
-                    self._entries.add(record.uuid)
-                    self._core.entered(record, self._waiting.now())
-                else:
-                    self._settle_taken(record, taken)
+        self._watch()
         self._apply()
 
-    def _given_up(self, record: TaskRecord, taken: _Taken | None) -> None:
-        """It was given up while it was being entered: it never left this process."""
-        if taken is None:
-            self._drop([record.uuid])
-        self._leave(record)
+    def _ended_meanwhile(
+        self, record: TaskRecord, begun: Begun, error: BaseException | None
+    ) -> None:
+        """It ended while it was being entered."""
+        entry = begun.entry
+        uuid = record.uuid if entry is None else entry.uuid
+        ending = self._ending(record)
+        if error is not None and ending is not None and ending.state is not None:
+            self._core.unrecorded(record, in_doubt(record, error), self._waiting.now())
+            self._let_go([record])
+        elif (
+            ending is not None
+            and not begun.left_out
+            and (entry is None or not begun.known or (ending.state is not None and begun.ours))
+        ):
+            self._hold([record], [replace(ending, uuid=uuid)])
+        else:
+            self._let_go([record])
+            if entry is not None and begun.ours:
+                self.adopt([entry])
 
-    def _settle_taken(self, record: TaskRecord, taken: _Taken) -> None:
-        """The key is taken."""
-        entry, core, now = taken.entry, self._core, self._waiting.now()
-        keyed: Keyed = record.entry
-        if entry.digest != keyed.digest:
-            core.refuse(record, _conflict(record, keyed.key), now)
+    def _settle_taken(self, record: TaskRecord, begun: Begun, entry: Entry) -> None:
+        """The key is taken, or the taskUUID."""
+        core, now = self._core, self._waiting.now()
+        keyed: Keyed | None = record.entry
+        if entry.key != (None if keyed is None else keyed.key):
+            core.refuse(record, uuid_used(record), now)
+        elif keyed is not None and entry.digest != keyed.digest:
+            core.refuse(record, key_conflict(record, keyed.key), now)
         elif entry.state is EntryState.DONE:
             core.recorded(record, entry.uuid, items_in(entry), now)
         elif entry.state is EntryState.FAILED:
             core.refuse(record, error_in(entry), now)
-        elif taken.ours:
+        elif begun.ours:
             try:
                 payload = under_uuid(record.payload, record.uuid, entry.uuid)
-                core.rebind(record, entry.uuid, payload, now)
+                core.rebind(record, entry.uuid, payload)
             except InvalidTask as exc:
                 core.refuse(record, exc, now)
                 return
             self._entries.add(entry.uuid)
-            core.entered(record, now, known=True)
+            core.entered(record, now, known=begun.known)
+        elif keyed is None:
+            core.refuse(record, uuid_used(record), now)
         else:
             self._active.pop(keyed.key, None)
             self._elsewhere[keyed.key] = record
             core.elsewhere(record)
-            self._watch()
 
     def _watch(self) -> None:
-        watching = bool(self._elsewhere)
-        if watching != self._writer.watching:
-            self._writer.watching = watching
-            self._writer.nudge()
+        self._link.watch(bool(self._elsewhere))
 
     def _look_again(self) -> None:
         """Others have committed, or may have died: ask again for the keys that they hold."""
         for key, record in list(self._elsewhere.items()):
             del self._elsewhere[key]
             self._active[key] = record
-            self._new.append(record)
+            self._begin(record)
         self.flush()
 
     # Tasks end
@@ -289,52 +316,109 @@ class JournalKeeper:
         """These tasks ended; returns those whose callers may be told at once."""
         at_once: list[TaskRecord] = []
         hold: list[TaskRecord] = []
-        ends: list[tuple[str, EntryState, bytes]] = []
-        drop: list[str] = []
+        endings: list[EntryEnd] = []
         for record in records:
-            outcome = outcome_to_record(record) if record.uuid in self._entries else None
-            if outcome is None or (record.entry is None and outcome[0] is EntryState.FAILED):
-                if record.uuid in self._entries and (
-                    outcome is not None or record.submitted is Submitted.NO
-                ):
-                    drop.append(record.uuid)
+            beginning = self._beginning.get(record)
+            if beginning is not None:
+                # An answer to a first try may come before this one is entered.
+                if has_outcome(record) or not beginning.leave_out(record):
+                    self._wait_for([record])
+                    continue
+                del self._beginning[record]
+            ending = self._ending(record) if record.uuid in self._entries else None
+            if ending is None:
                 at_once.append(record)
             else:
                 hold.append(record)
-                ends.append((record.uuid, *outcome))
-        if drop:
-            self._drop(drop)
+                endings.append(ending)
         for record in at_once:
-            if record not in self._beginning:
-                self._leave(record)
+            self._drop_verdict(record)
+            self._leave(record)
         if hold:
-            self.held.update(hold)
-            work = partial(_end, ends, now=time.time())
-            self._writer.put(Job(work, partial(self._recorded, hold)))
+            self._hold(hold, endings)
         return at_once
 
-    def _recorded(self, records: list[TaskRecord], _: object, error: BaseException | None) -> None:
-        self.held.difference_update(records)
+    @staticmethod
+    def _ending(record: TaskRecord) -> EntryEnd | None:
+        """What is written of its end before it is told; ``None``: nothing, it stays open."""
+        keyed: Keyed | None = record.entry
+        key = None if keyed is None else keyed.key
+        outcome = outcome_to_record(record)
+        if outcome is not None and (keyed is not None or outcome[0] is EntryState.DONE):
+            return EntryEnd(record.uuid, key, *outcome)
+        return EntryEnd(record.uuid, key) if never_sent(record) else None
+
+    def _drop_verdict(self, record: TaskRecord) -> None:
+        """The caller has the server's verdict now."""
+        known = record.uuid in self._entries and has_outcome(record)
+        if known and self._has_caller(record):
+            self._drop([record.uuid])
+
+    def _has_caller(self, record: TaskRecord) -> bool:
+        """Whether it is told to one who waits, and nobody else can ask for it. What was adopted
+        is told when ``recovered()`` is asked."""
+        return record.entry is None and record not in self._left.running
+
+    def _hold(self, records: list[TaskRecord], endings: list[EntryEnd]) -> None:
+        self._wait_for(records)
+        done = partial(self._ends_written, records, endings)
+        self._link.put(Job(partial(end, endings), done))
+
+    def _wait_for(self, records: Iterable[TaskRecord]) -> None:
+        self.held.add(records, self._waiting.now())
+        self._holding.set()
+
+    def _ends_written(
+        self,
+        records: list[TaskRecord],
+        endings: list[EntryEnd],
+        answers: list[bool] | None,
+        error: BaseException | None,
+    ) -> None:
+        now = self._waiting.now()
+        delivered: list[str] = []
+        for number, (record, ending) in enumerate(zip(records, endings, strict=True)):
+            if answers is None or not answers[number]:
+                self._core.unrecorded(record, in_doubt(record, error), now)
+            elif ending.state is not None and self._has_caller(record) and record in self.held:
+                delivered.append(record.uuid)
+        if delivered:
+            self._drop(delivered)
         if error is not None:
-            for record in records:
-                record.unrecorded(_for_task(error, record))
             self._broken(error)
-        drop = [record.uuid for record in records if record.entry is None and error is None]
-        if drop:
-            # Its caller has it now, and nobody else can ask for it.
-            self._drop(drop, idle=True)
-        for record in records:
-            self._leave(record)
-        self._tell(records)
+        self._let_go(records)
         self._apply()
 
-    def _drop(self, uuids: list[str], *, idle: bool = False) -> None:
-        self._writer.put(Job(partial(_forget, uuids), idle=idle))
+    def _let_go(self, records: list[TaskRecord]) -> None:
+        """Tell their callers, unless that was done because it took too long."""
+        self._tell(self.held.take(records))
+        for record in records:
+            self._leave(record)
+
+    def _release(self, now: float) -> None:
+        """Tell those who were held too long: what becomes of their tasks here is not known."""
+        left_out = [
+            record
+            for record in self.held
+            if (beginning := self._beginning.get(record)) is not None
+            and not has_outcome(record)
+            and beginning.leave_out(record)
+        ]
+        for record in left_out:
+            del self._beginning[record]
+        self._let_go(left_out)
+        late = self.held.late(now)
+        for record in late:
+            record.unrecorded(in_doubt(record, self._link.trouble))
+        self._tell(self.held.take(late))
+
+    def _drop(self, uuids: list[str]) -> None:
+        self._link.put(Job(partial(forget, uuids), idle=True))
 
     def _leave(self, record: TaskRecord) -> None:
         """A task that ended here is nobody's any more, or that of one who waited for its end."""
         self._entries.discard(record.uuid)
-        entry = self._adopted.pop(record, None)
+        entry = self._left.running.pop(record, None)
         keyed: Keyed | None = record.entry
         joined: list[TaskRecord] = []
         if keyed is not None:
@@ -347,11 +431,11 @@ class JournalKeeper:
             else:
                 self._unjoin(key, record)
                 return
-            joined = self._joined.pop(key, [])
-        if entry is not None:
-            if not joined:
-                self.left.append(Left(entry, record))
-            self._news.set()
+            joined = [each for each in self._joined.pop(key, ()) if not each.ended]
+        if entry is not None and not joined:
+            self._left.add(entry, record)
+        elif entry is not None:
+            self._left.changed()
         self._hand_on(record, joined)
 
     def _unjoin(self, key: str, record: TaskRecord) -> None:
@@ -363,18 +447,22 @@ class JournalKeeper:
 
     def _hand_on(self, record: TaskRecord, joined: list[TaskRecord]) -> None:
         """Those who waited for the end of a task of their key: it is theirs, or they go on."""
-        verdict = outcome_to_record(record)
+        verdict = has_verdict(record)
         for waiter in joined:
             now = self._waiting.now()
-            if verdict is None or (record.error is not None and record.state is DONE):
+            if not verdict:
                 self.enter(waiter)
             elif record.error is None:
                 self._core.recorded(waiter, record.uuid, list(record.items), now)
             else:
                 self._core.refuse(waiter, copy(record.error), now)
+        keyed: Keyed | None = record.entry
+        awaited = self._awaited.pop(keyed.key, None) if keyed is not None else None
+        if awaited is not None and not verdict and not joined:
+            self.adopt([awaited])
         self.flush()
 
-    def _broken(self, error: BaseException | None) -> None:
+    def _broken(self, error: BaseException) -> None:
         """The journal cannot be written any more, or not by us."""
         if isinstance(error, JournalError) and not isinstance(error, Fenced):
             return  # The tasks that it is about end with it; the next ones may fare better.
@@ -387,118 +475,46 @@ class JournalKeeper:
 
     def session(self, session: str) -> None:
         """Whoever takes over from us can resume this session."""
-        self._writer.put(Job(lambda tx: tx.session(session)))
-
-    def _found(self, adoption: Adoption | None, error: BaseException | None) -> None:
-        if adoption is not None and adoption.entries:
-            self.adopt(adoption.entries)
-            self._look_again()
-            self._apply()
+        self._link.put(Job(lambda tx: tx.session(session)))
 
     def adopt(self, entries: Iterable[Entry]) -> None:
         """Answer for what others left: it is asked for, and sent if the server does not know it."""
         for entry in entries:
             if entry.state is not EntryState.OPEN:
-                self.left.append(Left(entry, None))
-                self._news.set()
-                continue
-            if entry.key is not None and (
+                self._left.add(entry)
+            elif entry.key is not None and (
                 entry.key in self._active or entry.key in self._elsewhere
             ):
-                continue  # The one who asks for it here finds it to be ours.
-            record = self._make(
-                entry, None if entry.key is None else Keyed(entry.key, entry.digest)
-            )
-            self._adopted[record] = entry
-            self._entries.add(entry.uuid)
+                # The one who asks for it here finds it to be ours, unless it ends before.
+                self._awaited[entry.key] = entry
+            else:
+                self._adopt(entry)
+
+    def _adopt(self, entry: Entry) -> None:
+        record: TaskRecord | None = None
+        try:
+            keyed = None if entry.key is None else Keyed(entry.key, entry.digest)
+            record = self._make(entry, keyed)
             if entry.key is not None:
                 self._active[entry.key] = record
-            try:
-                self._core.submit(record)
-            except RunwareError:
-                # In use, or the client ended: it stays open, for the next one.
-                self._adopted.pop(record)
+            self._left.running[record] = entry
+            self._entries.add(entry.uuid)
+            self._core.submit(record)
+        except (RunwareError, ValueError) as exc:
+            # In use, or the client ended, or no task that we understand: it stays open, for the
+            # next one.
+            _LOG.warning("task %s in the journal is left alone: %s", entry.uuid, exc)
+            if record is not None:
+                self._left.running.pop(record, None)
                 self._entries.discard(entry.uuid)
                 if entry.key is not None:
                     self._active.pop(entry.key, None)
 
-    async def wait_left(self) -> bool:
-        """Wait for the end of something that others left; False if nothing of it runs any more."""
-        while not self.left:
-            if not self._adopted:
-                return False
-            await self._news.wait()
-        return True
+    async def next_left(self) -> Left | None:
+        """The next that others left and that has ended; ``None`` if nothing of it runs any more."""
+        return await self._left.next(self._waiting)
 
     def told(self, left: Left) -> None:
-        """Somebody has it: what has no key need not be kept."""
-        if left.entry.key is None:
-            self._drop([left.entry.uuid], idle=True)
-
-
-# In the writer's thread
-
-
-def _nothing(_: Transaction) -> None:
-    """A transaction that only shows that we are not fenced."""
-
-
-def _begin(new: list[NewEntry], transaction: Transaction) -> list[_Taken | None]:
-    return [_bind(transaction, entry) for entry in new]
-
-
-def _bind(transaction: Transaction, new: NewEntry) -> _Taken | None:
-    entry = transaction.begin(new)
-    if entry is None:
-        return None
-    ours = False
-    if entry.digest == new.digest:
-        if entry.state is EntryState.FAILED and is_attempt_over(entry):
-            if transaction.again(entry.uuid, new):
-                return None
-        elif entry.state is EntryState.OPEN:
-            ours = transaction.adopt(entry.uuid, entry.owner)
-    return _Taken(entry, ours)
-
-
-def _end(
-    ends: list[tuple[str, EntryState, bytes]], transaction: Transaction, *, now: float
-) -> None:
-    for uuid, state, outcome in ends:
-        transaction.end(uuid, state, outcome, now)
-
-
-def _forget(uuids: list[str], transaction: Transaction) -> None:
-    for uuid in uuids:
-        transaction.drop(uuid)
-
-
-def _prune(transaction: Transaction, *, keep: float, max_bytes: int) -> None:
-    transaction.prune(time.time() - keep, max_bytes)
-
-
-def _new_entry(record: TaskRecord, now: float) -> NewEntry:
-    keyed: Keyed | None = record.entry
-    if keyed is None:
-        return NewEntry(record.uuid, None, b"", record.payload, now)
-    return NewEntry(record.uuid, keyed.key, keyed.digest, record.payload, now)
-
-
-def _conflict(record: TaskRecord, key: str) -> KeyConflict:
-    return KeyConflict(
-        f"the key {key!r} was used for a task with another content: use a new key, "
-        "or give the same task",
-        problems=("key: used for another task",),
-        task_uuid=record.uuid,
-    )
-
-
-def _for_task(error: BaseException | None, record: TaskRecord) -> RunwareError:
-    """Why a task could not be entered, or its answer not be recorded."""
-    if isinstance(error, JournalError):
-        told: JournalError = copy(error)
-    else:
-        told = JournalError(f"the journal failed: {type(error).__name__}: {error}")
-    told.task_uuid, told.submitted = record.uuid, record.submitted
-    told.safe_to_resend = record.submitted is Submitted.NO
-    return told
+        """Somebody has it: what has no key, and a known end, need not be kept."""
+        if left.entry.key is None and (left.record is None or has_verdict(left.record)):
+            self._drop([left.entry.uuid])

@@ -12,7 +12,7 @@ from runware_ws.errors import ConfigurationError, InvalidTask
 
 __all__ = ["Keyed", "checked_key", "content_digest", "under_uuid"]
 
-LONGEST_KEY = 512
+LONGEST_KEY = 500
 """Characters of a key."""
 
 # How the answer travels is no part of what is asked for.

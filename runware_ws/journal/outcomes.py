@@ -14,7 +14,12 @@ from runware_ws.errors import RunwareError, Submitted, TaskError
 from runware_ws.journal.store import Entry, EntryState
 from runware_ws.models.error_codes import ErrorFamily
 
-__all__ = ["error_in", "is_attempt_over", "items_in", "outcome_to_record", "task_in"]
+__all__ = ["error_in", "has_outcome", "is_attempt_over", "items_in", "outcome_to_record", "task_in"]
+
+
+def has_outcome(record: TaskRecord) -> bool:
+    """Whether a task ended with its results, or with the server's verdict."""
+    return record.state is DONE or (record.state is FAILED and isinstance(record.error, TaskError))
 
 
 def outcome_to_record(record: TaskRecord) -> tuple[EntryState, bytes] | None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+import anyio
+
 from runware_ws.errors import JournalError
 from runware_ws.journal.store import Store, Transaction
 
@@ -31,27 +33,30 @@ class Job(Generic[T]):
     ``done(answer, error)``.
 
     ``error`` is ``None``, or why nothing of it was written: then ``answer`` is ``None``.
-    ``done`` may be ``None``. ``idle``: it may wait for others to be written with.
+    ``done`` may be ``None``. ``undone()``, in the thread: what ``work`` did was undone; it may be
+    done again. ``idle``: it may wait for others to be written with.
     """
 
-    __slots__ = ("done", "idle", "work")
+    __slots__ = ("done", "idle", "undone", "work")
 
     def __init__(
         self,
         work: Callable[[Transaction], T],
         done: Callable[[T | None, BaseException | None], None] | None = None,
         *,
+        undone: Callable[[], None] | None = None,
         idle: bool = False,
     ) -> None:
         self.work = work
         self.done = done
+        self.undone = undone
         self.idle = idle
 
 
 class JournalWriter:
-    """Runs jobs on a store that is open. All but the thread itself belongs to the loop's thread.
+    """Opens a store and runs jobs on it. All but the thread itself belongs to the loop's thread.
 
-    ``on_news`` is called in the thread when there is something to deliver. ``on_change`` is
+    ``on_news`` is called when there is something to deliver, in either thread. ``on_change`` is
     delivered after another owner committed, while :attr:`watching`.
     """
 
@@ -70,19 +75,28 @@ class JournalWriter:
         self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._idle: list[Job[Any]] = []
         self._news: deque[Callable[[], None]] = deque()
-        self._thread = threading.Thread(target=self._run, name="runware_ws journal", daemon=True)
-        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._stopping = self._ending = False
         self._hurry = threading.Event()
         self._unchanged = 0
+        # Jobs whose end was not delivered yet.
+        self._open = 0
+        # Set by the thread: why it writes nothing more.
+        self._over: BaseException | None = None
         # Set by the loop, read by the thread.
         self.watching = False
-        # Set by the thread, read by the loop: since when nothing can be written, and why; and when
+        # Set by the thread, read by the loop: why nothing can be written at this moment; and when
         # a transaction was last written, on the monotonic clock.
         self.trouble: JournalError | None = None
-        self.verified_at = time.monotonic()
+        self.verified_at = 0.0
 
-    def start(self) -> None:
-        """Begin to write."""
+    def start(self, opening: Callable[[], T], done: Callable[..., None]) -> None:
+        """Call ``opening`` in the thread, then write. ``done`` is as that of a job; after an
+        error the thread ends."""
+        self._open += 1
+        self._thread = threading.Thread(
+            target=self._run, args=(opening, done), name="runware_ws journal", daemon=True
+        )
         self._thread.start()
 
     def put(self, job: Job[Any]) -> None:
@@ -93,64 +107,100 @@ class JournalWriter:
                 return
         self._put_idle()
         if not job.idle:
-            self._jobs.put(job)
+            self._put(job)
 
     def _put_idle(self) -> None:
         for job in self._idle:
-            self._jobs.put(job)
+            self._put(job)
         self._idle.clear()
+
+    def _put(self, job: Job[Any]) -> None:
+        self._open += 1
+        self._jobs.put(job)
+        if self._over is not None:
+            self._tell_all(self._left(), self._over)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is to be written, or to be delivered."""
+        return self._open > 0 or bool(self._news)
 
     def deliver(self) -> None:
         """Tell what was written."""
         while self._news:
             self._news.popleft()()
 
-    def stop(self) -> None:
-        """Write what waits, if that can be done at once, and end the thread. Idempotent."""
+    def hurry(self) -> None:
+        """Write what waits; from now on trouble is an error also where it is temporary."""
         self._put_idle()
         self._stopping = True
         self._hurry.set()
+
+    def stop(self) -> None:
+        """Write what waits, if that can be done at once, and end the thread. Idempotent."""
+        self.hurry()
+        self._ending = True
         self._jobs.put(None)
 
-    def join(self, timeout: float) -> bool:
-        """Wait for the end of the thread, in another thread. False: it still runs."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+    async def join(self, timeout: float) -> None:
+        """Wait for the end of the thread, at most so many seconds."""
+        if self._thread is not None:
+            await anyio.to_thread.run_sync(self._thread.join, timeout)
 
     # The thread
 
-    def _run(self) -> None:
+    def _run(self, opening: Callable[[], Any], done: Callable[..., None]) -> None:
+        over: BaseException = JournalError(f"{self._store.place}: the journal is closed")
         try:
-            version = self._store.version()
-            while True:
-                batch, last = self._next_batch()
-                if batch:
-                    self._write(batch)
-                if last:
-                    return
-                if self.watching:
-                    version = self._look(version)
+            if self._opened(opening, done):
+                self._work()
         except BaseException as exc:  # a bug, or a store that breaks its contract
             _LOG.error("the journal's thread ended: %s: %s", type(exc).__name__, exc)
-            self._tell_all(self._left(), exc)
+            over = exc
         finally:
+            self._over = over
+            self._tell_all(self._left(), over)
             self._store.close()
+
+    def _opened(self, opening: Callable[[], Any], done: Callable[..., None]) -> bool:
+        answer: Any = None
+        error: BaseException | None = None
+        self.verified_at = time.monotonic()
+        try:
+            answer = opening()
+        except BaseException as exc:
+            error = exc
+        self._tell([Job(_nothing, done)], [answer], error)
+        return error is None
+
+    def _work(self) -> None:
+        version: int | None = None
+        while True:
+            batch, last = self._next_batch()
+            if batch:
+                self._write(batch)
+            if last:
+                return
+            if self.watching:
+                version = self._look(version)
 
     def _next_batch(self) -> tuple[list[Job[Any]], bool]:
         """What waits; and whether nothing comes after it."""
         batch: list[Job[Any]] = []
+        ends = False
         try:
             job = self._jobs.get(timeout=self._watch_every if self.watching else None)
-            while job is not None:
-                batch.append(job)
+            while True:
+                if job is not None:
+                    batch.append(job)
+                elif self._ending:
+                    ends = True
+                # Otherwise a nudge: it was blocked without looking.
                 if len(batch) == MOST_JOBS:
-                    return batch, False
+                    return batch, ends
                 job = self._jobs.get_nowait()
         except Empty:
-            return batch, False
-        if self._stopping:
-            return batch + self._left(), True
-        return batch, False  # a nudge: it was blocked without looking
+            return batch, ends
 
     def _left(self) -> list[Job[Any]]:
         left: list[Job[Any]] = []
@@ -172,7 +222,13 @@ class JournalWriter:
             try:
                 with self._store.transaction() as transaction:
                     answers = [job.work(transaction) for job in batch]
-            except JournalError as exc:
+            except BaseException as exc:
+                for job in batch:
+                    if job.undone is not None:
+                        job.undone()
+                if not isinstance(exc, JournalError):
+                    self._tell_all(batch, exc)
+                    raise
                 if not exc.temporary or self._stopping:
                     self._tell_all(batch, exc)
                     return
@@ -182,35 +238,29 @@ class JournalWriter:
                 self._hurry.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            except BaseException as exc:
-                self._tell_all(batch, exc)
-                raise
             self.trouble = None
             self.verified_at = time.monotonic()
-            self._tell(batch, answers)
+            self._tell(batch, answers, None)
             return
 
     def _report(self, news: Callable[[], None]) -> None:
         self._news.append(news)
         self._on_news()
 
-    def _tell(self, batch: list[Job[Any]], answers: list[Any]) -> None:
+    def _tell(self, batch: list[Job[Any]], answers: list[Any], error: BaseException | None) -> None:
         def tell() -> None:
             for job, answer in zip(batch, answers, strict=True):
+                self._open -= 1
                 if job.done is not None:
-                    job.done(answer, None)
+                    job.done(answer, error)
 
         self._report(tell)
 
     def _tell_all(self, batch: list[Job[Any]], error: BaseException) -> None:
-        def tell() -> None:
-            for job in batch:
-                if job.done is not None:
-                    job.done(None, error)
+        if batch:
+            self._tell(batch, [None] * len(batch), error)
 
-        self._report(tell)
-
-    def _look(self, version: int) -> int:
+    def _look(self, version: int | None) -> int | None:
         """Tell whether others have committed; and now and then anyway, for they may have died."""
         try:
             now = self._store.version()
@@ -221,3 +271,7 @@ class JournalWriter:
             self._unchanged = 0
             self._report(self._on_change)
         return now
+
+
+def _nothing(_: Transaction) -> None:
+    """The opening is done already."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
+from collections import Counter
 
 from tests.simulation.batch import Batch, run_seeds
 from tests.simulation.coverage import missing, table
+from tests.simulation.lives import play_lives
 from tests.simulation.play import play
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.shrink import kind_of, shrink
@@ -70,6 +73,25 @@ def many(start: int, count: int, jobs: int, without: tuple[str, ...] = ()) -> in
     return 1 if whole.failures or never else 0
 
 
+def lives(seed: int | None, start: int, count: int, *, story: bool) -> int:
+    """Run seeds of processes that die, see ``lives.py``."""
+    logging.disable(logging.CRITICAL)
+    seen: Counter[str] = Counter()
+    seeds = range(start, start + count) if seed is None else [seed]
+    failed = 0
+    for each in seeds:
+        played = play_lives(each)
+        seen += played.story.seen
+        failed += bool(played.problems)
+        if story:
+            print(played.story.text())
+        for problem in played.problems[:3]:
+            print(f"seed {each}: {problem}", flush=True)
+    print(*(f"{count:>9,} {state}" for state, count in sorted(seen.items())), sep="\n")
+    print(f"{len(seeds):,} seeds, {failed} failed")
+    return 1 if failed else 0
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
@@ -82,7 +104,10 @@ def main() -> int:
     parser.add_argument(
         "--without", action="append", default=[], help="leave out this trait, or kind of fault"
     )
+    parser.add_argument("--lives", action="store_true", help="processes with a journal that die")
     options = parser.parse_args()
+    if options.lives:
+        return lives(options.seed, options.start, options.seeds, story=options.story)
     without = tuple(options.without)
     if options.seed is not None:
         smallest = not options.whole

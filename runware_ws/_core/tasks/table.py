@@ -23,6 +23,8 @@ from runware_ws._core.tasks.tombstones import Tombstones
 from runware_ws.errors import (
     HttpRefused,
     InvalidTask,
+    JournalError,
+    KeyConflict,
     OutcomeUnknown,
     RunwareError,
     Submitted,
@@ -106,6 +108,24 @@ class TaskTable:
             record.second_try(self.given_up.take(uuid))
             self.forget_left(uuid)
         self.tasks[uuid] = record
+
+    def knows(self, uuid: str) -> bool:
+        """Whether this taskUUID is in use, or is remembered."""
+        return (
+            uuid in self.tasks
+            or self.end_of(uuid) is not None
+            or self.left.get(uuid) is not None
+            or uuid in self.claims
+        )
+
+    def reopen(self, record: TaskRecord, now: float) -> None:
+        """How this task ended counts for nothing: its taskUUID may be tried again."""
+        if self.answered.get(record.uuid) is None:
+            return
+        self.answered.take(record.uuid)
+        stream = record.deltas is not None
+        if self.given_up.add(record.uuid, TaskState.UNKNOWN, now, record.generation, stream=stream):
+            self._out.rearm = True
 
     def entered(self, record: TaskRecord) -> None:
         """The journal has the task: it may be sent."""
@@ -242,8 +262,9 @@ class TaskTable:
             counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
-        # What HTTP refused for now may be tried again under its own taskUUID.
-        answered = state is DONE or (state is FAILED and not isinstance(error, HttpRefused))
+        # What HTTP or the journal refused for now may be tried again under its own taskUUID.
+        passing = isinstance(error, HttpRefused | JournalError | KeyConflict)
+        answered = state is DONE or (state is FAILED and not passing)
         if (
             record.task_type not in ABOUT_OTHERS
             and (answered or record.sends or record.ladder.reused)

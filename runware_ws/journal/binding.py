@@ -1,0 +1,205 @@
+"""What the keeper has done in a transaction: tasks begin, keys are taken, tasks end.
+
+All of it runs in the writer's thread, and may be undone and run again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.journal.keys import Keyed, under_uuid
+from runware_ws.journal.outcomes import is_attempt_over
+from runware_ws.journal.store import (
+    BatchTransaction,
+    EndedEntry,
+    Entry,
+    EntryState,
+    NewEntry,
+    Transaction,
+)
+
+__all__ = ["Beginning", "Begun", "EntryEnd", "end", "forget", "nothing", "prune"]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What became of a task that was to be entered.
+
+    ``entry``: the one that has its key, or its taskUUID; ``None`` if it is entered as it is.
+    ``ours``: that entry is open, and we answer for it now. ``known``: it may have been sent.
+    ``left_out``: the task had ended before it was entered, and is not in the journal.
+    """
+
+    entry: Entry | None = None
+    ours: bool = False
+    known: bool = True
+    left_out: bool = False
+
+
+class Beginning:
+    """Tasks that are entered together.
+
+    A task may end while it is being entered, and then its caller wants to be told that it will
+    never be sent. So it is left out, unless it is too late for that, because a transaction has it
+    and may be committed at any moment.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[TaskRecord] = []
+        self._new: list[NewEntry] = []
+        self._out: set[TaskRecord] = set()
+        self._lock = threading.Lock()
+        self._open = False
+
+    def close(self) -> None:
+        """No more are added. In the loop's thread, because a task forgets itself when it ends."""
+        now = time.time()
+        self._new = [_new_entry(record, now) for record in self.records]
+
+    def leave_out(self, record: TaskRecord) -> bool:
+        """Do not enter this task. False if it is too late."""
+        with self._lock:
+            if not self._open:
+                self._out.add(record)
+            return not self._open
+
+    def work(self, transaction: Transaction) -> list[Begun]:
+        """Enter them."""
+        with self._lock:
+            self._open = True
+        begun = dict.fromkeys(self.records, Begun(left_out=True))
+        pairs = zip(self.records, self._new, strict=True)
+        new = {record: each for record, each in pairs if record not in self._out}
+        found = _begin(transaction, list(new.values()))
+        for (record, each), entry in zip(new.items(), found, strict=True):
+            begun[record] = Begun() if entry is None else _bind(transaction, each, entry)
+        return list(begun.values())
+
+    def undone(self) -> None:
+        """None of them was entered."""
+        with self._lock:
+            self._open = False
+
+
+@dataclass(frozen=True, slots=True)
+class EntryEnd:
+    """The end of an entry: an outcome that is recorded or, without a ``state``, it is forgotten."""
+
+    uuid: str
+    key: str | None
+    state: EntryState | None = None
+    outcome: bytes = b""
+
+
+def end(ends: Sequence[EntryEnd], transaction: Transaction) -> list[bool]:
+    """Write these ends. False: there is no such open entry of ours any more."""
+    now = time.time()
+    ended = [
+        EndedEntry(each.uuid, each.state, each.outcome, now)
+        for each in ends
+        if each.state is not None
+    ]
+    if isinstance(transaction, BatchTransaction):
+        written = iter(transaction.end_many(ended))
+    else:
+        written = iter(
+            [transaction.end(each.uuid, each.state, each.outcome, now) for each in ended]
+        )
+    answers: list[bool] = []
+    for each in ends:
+        if each.state is None:
+            transaction.drop(each.uuid)
+        answers.append(each.state is None or next(written) or _was_written(transaction, each))
+    return answers
+
+
+def _was_written(transaction: Transaction, ended: EntryEnd) -> bool:
+    """Whether it is there already: a connection may break after the commit, before we hear of it.
+    Then it is written a second time."""
+    found = _find(transaction, ended.uuid, ended.key)
+    return found is not None and found.outcome == ended.outcome
+
+
+def _find(transaction: Transaction, uuid: str, key: str | None) -> Entry | None:
+    if key is not None:
+        near: Iterable[Entry | None] = [transaction.find(key)]
+    else:
+        near = transaction.entries(after=uuid[:-1], limit=64)
+    return next((each for each in near if each is not None and each.uuid == uuid), None)
+
+
+def renewed(new: NewEntry) -> NewEntry:
+    """The same task under a taskUUID of its own."""
+    uuid = str(uuid4())
+    return replace(new, uuid=uuid, payload=under_uuid(new.payload, new.uuid, uuid))
+
+
+def _begin(transaction: Transaction, new: Sequence[NewEntry]) -> Sequence[Entry | None]:
+    if isinstance(transaction, BatchTransaction):
+        return transaction.begin_many(new)
+    return [transaction.begin(each) for each in new]
+
+
+def _bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
+    """``entry`` has the key of a task, or its taskUUID."""
+    if entry.key != new.key:
+        # The task was used before, under another key or under none.
+        if new.key is None:
+            return Begun(entry)
+        other = renewed(new)
+        taken = transaction.begin(other)
+        if taken is None:
+            return Begun(_opened(other), ours=True, known=False)
+        entry = taken
+    if entry.digest != new.digest:
+        return Begun(entry)
+    if entry.state is EntryState.FAILED and is_attempt_over(entry):
+        other = renewed(new)
+        if transaction.again(entry.uuid, other):
+            return Begun(_opened(other), ours=True, known=False)
+    elif entry.state is EntryState.OPEN:
+        return Begun(entry, transaction.adopt(entry.uuid, entry.owner))
+    return Begun(entry)
+
+
+def _opened(new: NewEntry) -> Entry:
+    """The entry that was made of it; what we do not know of it nobody asks."""
+    return Entry(
+        new.uuid,
+        new.key,
+        0,
+        new.digest,
+        new.payload,
+        owner=0,
+        state=EntryState.OPEN,
+        outcome=None,
+        created=new.created,
+        ended=None,
+    )
+
+
+def forget(uuids: Sequence[str], transaction: Transaction) -> None:
+    """Forget these entries."""
+    for uuid in uuids:
+        transaction.drop(uuid)
+
+
+def nothing(_: Transaction) -> None:
+    """Only show that we are not fenced."""
+
+
+def prune(transaction: Transaction, *, keep: float, max_bytes: int) -> int:
+    """Forget what is old, or too much."""
+    return transaction.prune(time.time() - keep, max_bytes)
+
+
+def _new_entry(record: TaskRecord, now: float) -> NewEntry:
+    keyed: Keyed | None = record.entry
+    if keyed is None:
+        return NewEntry(record.uuid, None, b"", record.payload, now)
+    return NewEntry(record.uuid, keyed.key, keyed.digest, record.payload, now)

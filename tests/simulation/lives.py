@@ -1,0 +1,650 @@
+"""Processes that share a journal and are killed at any effect and at any commit.
+
+One to three processes run the real client, with the real keeper of the journal, against the model
+server of the simulation, in virtual time. The store keeps what was committed and nothing else
+(``MemoryJournal``); the thread that writes is a model that commits at drawn times. A process is
+killed as it sends a frame, as it commits (before or after), or at any time: its sockets end, its
+transaction is undone, none of its code does anything any more. Another life follows. At last one
+life is let run until everything is done.
+
+    python -m tests.simulation --lives                 many seeds
+    python -m tests.simulation --lives --seed 17 --story
+
+What must hold: nothing is written to a wire whose entry was not committed; no result is told that
+was not committed; a key is executed once, unless a verdict ended the attempt; every key that is
+asked for until it is answered gets its own answer; what the server executed without a key is told
+to somebody; what was told never to have been sent is never sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
+from uuid import UUID
+
+import anyio
+import tenacity
+
+from runware_ws import Client, Config
+from runware_ws._io.transport.base import Transport
+from runware_ws.client.recovered import Recovered
+from runware_ws.errors import (
+    Fenced,
+    JournalError,
+    KeyConflict,
+    RunwareError,
+    Submitted,
+    TaskCancelled,
+    TaskError,
+)
+from runware_ws.journal import binding, keeper
+from runware_ws.journal.store import EntryState
+from runware_ws.journal.writer import Job
+from runware_ws.testing.stores import MemoryJournal, MemoryStore
+from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run
+from tests.simulation.server import Server
+from tests.simulation.story import START, Story, short
+from tests.simulation.traits import Plan, draw_traits
+from tests.simulation.weather import Weather
+from tests.simulation.wire import Socket, Wire
+
+__all__ = ["Lives", "play_lives"]
+
+URL = "wss://model.invalid/v1"
+KEY = "Kq7xVw2ZpT9mLs4RdY8bNc3HgJ6fAe5U"
+CALM = 20.0
+"""Until then processes die, in seconds; the last life comes behind it."""
+
+ENOUGH = 3_000.0
+"""The last life is over by then."""
+
+AWAY = JournalError("model: away", temporary=True)
+BROKEN = JournalError("model: broken")
+
+
+class Killed(BaseException):
+    """This process is no more."""
+
+
+class ModelWriter:
+    """The thread that writes, as a model: it commits what waits at drawn times, or not at all."""
+
+    def __init__(
+        self,
+        life: Life,
+        store: MemoryStore,
+        on_news: Callable[[], None],
+        *,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._life = life
+        self._store = store
+        self._on_news = on_news
+        self._on_change = on_change
+        self._loop = life.lives.loop
+        self._rng = life.rng
+        self._jobs: list[Job[Any]] = []
+        self._news: list[Callable[[], None]] = []
+        self._planned = False
+        self._hurried = False
+        self._ended = False
+        self._open = 0
+        self._version = 0
+        self.watching = False
+        self.trouble: JournalError | None = None
+        self.verified_at = self._loop.now
+
+    def start(self, opening: Callable[[], Any], done: Callable[..., None]) -> None:
+        self._open += 1
+
+        def opened() -> None:
+            if not self._life.dead:
+                answer = opening()
+                self._life.committed("opening")
+                self._tell([Job(lambda _: None, done)], [answer], None)
+
+        self._loop.call_later(self._rng.random() * 0.05, opened)
+
+    def put(self, job: Job[Any]) -> None:
+        if self._life.dead:
+            return
+        self._open += 1
+        self._jobs.append(job)
+        self._plan(self._rng.choice((0.0, 0.001, 0.01, 0.2)))
+
+    @property
+    def busy(self) -> bool:
+        return not self._life.dead and (self._open > 0 or bool(self._news))
+
+    def deliver(self) -> None:
+        while self._news and not self._life.dead:
+            self._news.pop(0)()
+
+    def hurry(self) -> None:
+        self._hurried = True
+
+    def stop(self) -> None:
+        self._hurried = True
+        if not self._ended and not self._life.dead:
+            self._ended = True
+            self._commit()
+            self._store.close()
+
+    async def join(self, timeout: float) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    def nudge(self) -> None:
+        if self.watching:
+            self._loop.call_later(0.05, self._look)
+
+    def _look(self) -> None:
+        if self.watching and not self._life.dead and not self._ended:
+            now = self._store.version()
+            if now != self._version or self._rng.random() < 0.05:
+                self._version = now
+                self._report(self._on_change)
+            self.nudge()
+
+    def _plan(self, delay: float) -> None:
+        if not self._planned:
+            self._planned = True
+            self._loop.call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._planned = False
+        self._commit()
+
+    def _commit(self) -> None:
+        batch, self._jobs = self._jobs, []
+        life = self._life
+        if not batch or life.dead:
+            return
+        try:
+            self._store.trouble = life.lives.trouble
+            with self._store.transaction() as transaction:
+                answers = [job.work(transaction) for job in batch]
+                life.point("before a commit")
+        except Killed:
+            return
+        except JournalError as exc:
+            for job in batch:
+                if job.undone is not None:
+                    job.undone()
+            if exc.temporary and not self._hurried:
+                self.trouble = exc
+                self._jobs = batch + self._jobs
+                self._plan(0.5)
+            else:
+                self._tell(batch, [None] * len(batch), exc)
+            return
+        self.trouble = None
+        self.verified_at = self._loop.now
+        life.committed("commit")
+        if not life.dead:
+            self._tell(batch, answers, None)
+
+    def _tell(self, batch: list[Job[Any]], answers: list[Any], error: BaseException | None) -> None:
+        def tell() -> None:
+            for job, answer in zip(batch, answers, strict=True):
+                self._open -= 1
+                if job.done is not None:
+                    job.done(answer, error)
+
+        delay = self._rng.choice((0.0, 0.0, 0.01, 0.3))
+        self._loop.call_later(delay, self._report, tell)
+
+    def _report(self, news: Callable[[], None]) -> None:
+        if not self._life.dead:
+            self._news.append(news)
+            self._on_news()
+
+
+class Life:
+    """One process, from its start to its death or its end."""
+
+    def __init__(self, lives: Lives, slot: int, number: int, *, last: bool) -> None:
+        self.lives = lives
+        self.name = f"{slot}.{number}"
+        self.rng = Random(f"{lives.seed} {self.name}")
+        self.last = last
+        self.dead = False
+        self.store = lives.journal.store()
+        self.fenced = False
+        self._wire = lives.wire()
+        self._scope = anyio.CancelScope()
+        # It is killed when so many of these have come.
+        self._points: dict[str, int] = {}
+        if not last and self.rng.random() < 0.7:
+            kind = self.rng.choice(("before a send", "after a send", "before a commit", "commit"))
+            self._points[kind] = self.rng.randint(1, 12)
+
+    # Death
+
+    def point(self, kind: str) -> None:
+        """Here it may be killed.
+
+        Raises:
+            Killed: it is.
+        """
+        if self.dead:
+            raise Killed
+        left = self._points.get(kind)
+        if left is not None:
+            self._points[kind] = left - 1
+            if left == 1:
+                self.kill(kind)
+                raise Killed
+
+    def committed(self, kind: str) -> None:
+        """It has committed."""
+        self.lives.look()
+        with suppress(Killed):
+            self.point(kind)
+
+    def kill(self, why: str) -> None:
+        """SIGKILL."""
+        if self.dead:
+            return
+        self.lives.story.tell("killed", f"{self.name} {why}")
+        self.lives.story.count(f"killed: {why}")
+        self.dead = True
+        self.store.die()
+        for socket in self._wire.sockets:
+            socket.leave()
+        self.lives.loop.call_soon(self._scope.cancel)
+
+    @asynccontextmanager
+    async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
+        async with self._wire.dial(url, config) as transport:
+            inner = cast("Socket", transport)
+            send = inner.send
+
+            async def spied(data: bytes) -> None:
+                try:
+                    self.point("before a send")
+                    self.lives.sending(self, data)
+                    await send(data)
+                    self.point("after a send")
+                except Killed:
+                    await anyio.sleep_forever()
+
+            cast("Any", inner).send = spied
+            yield cast("Transport", inner)
+
+    # Life
+
+    async def live(self) -> None:
+        """Work until killed, or until all is done."""
+        lives = self.lives
+        lives.story.tell("starts", self.name)
+        if not self.last:
+            lives.loop.call_later(self.rng.random() ** 2 * 15, self.kill, "at any time")
+        with self._scope:
+            config = Config(
+                backoff=tenacity.wait_fixed(0.1 + self.rng.random()),
+                timeout=None if self.last else self.rng.choice((5.0, 30.0, None)),
+                max_in_flight=self.rng.choice((1, 3, 1000)),
+            )
+            client = Client(
+                URL, api_key=KEY, config=config, dial=self.dial, journal=cast("Any", self.store)
+            )
+            cast("Any", client)._journal._link._make = lambda *args, **more: ModelWriter(
+                self, *args, **more
+            )
+            async with AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(client)
+                    await self._work(client)
+                finally:
+                    lives.ended(self)
+        lives.story.tell("ends", self.name)
+
+    async def _work(self, client: Client) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._recover, client)
+            names = [name for name in self.lives.names if self.last or self.rng.random() < 0.6]
+            for name in names:
+                for _ in range(self.rng.choice((1, 1, 2))):
+                    group.start_soon(self._ask, client, name)
+            if not self.last:
+                for number in range(self.rng.randint(0, 3)):
+                    group.start_soon(self._once, client, f"once {self.name} {number}")
+
+    async def _recover(self, client: Client) -> None:
+        while True:
+            async for left in client.recovered():
+                if self.dead:
+                    return
+                self._told_left(left)
+            if self.last and client.stats().pending == 0:
+                return
+            await anyio.sleep(1.0)
+
+    def _told_left(self, left: Recovered) -> None:
+        if left.error is not None:
+            self.lives.told_error(self, left.key, left.error)
+        else:
+            result = left.unwrap()
+            self.lives.told(self, left.key, left.task_uuid, [each.raw for each in result.items])
+
+    async def _ask(self, client: Client, name: str) -> None:
+        """Ask for a key; in the last life until it is answered."""
+        await anyio.sleep(0.0 if self.last else self.rng.random() * 8)
+        for _ in range(60):
+            error = await self._run(client, name, key=name)
+            if error is None or not self.last:
+                return
+            if isinstance(error, TaskError) and not error.safe_to_resend:
+                return
+            await anyio.sleep(1.0)
+        self.lives.fail(f"the key {name} was not answered in the last life")
+
+    async def _once(self, client: Client, name: str) -> None:
+        await anyio.sleep(self.rng.random() * 8)
+        await self._run(client, name, key=None)
+
+    async def _run(self, client: Client, name: str, *, key: str | None) -> RunwareError | None:
+        lives = self.lives
+        task = {
+            "taskType": "textInference",
+            "taskUUID": lives.uuid(),
+            "model": "model:1@1",
+            "name": name,
+        }
+        begin = lives.loop.now
+        try:
+            if self.last or self.rng.random() < 0.8:
+                result = await client.run(task, key=key)
+            else:
+                handle = await client.submit(task, key=key)
+                with anyio.move_on_after(self.rng.random() * 6):
+                    await handle
+                handle.cancel()
+                result = await handle
+        except RunwareError as exc:
+            if not self.dead:
+                lives.told_error(self, key, exc)
+                self._check_time(client, begin, exc)
+            return exc
+        if not self.dead:
+            lives.told(self, key, result.task_uuid, [each.raw for each in result.items])
+        return None
+
+    def _check_time(self, client: Client, begin: float, exc: RunwareError) -> None:
+        limit = cast("Any", client)._config.timeout
+        if limit is not None and self.lives.loop.now - begin > limit + 2.6:
+            self.lives.fail(f"{exc!r} came {self.lives.loop.now - begin:.1f} s after its task")
+
+
+class _Plans(dict[str, Plan]):
+    """What becomes of a task is drawn when it comes, for nobody knows its taskUUID before."""
+
+    def __init__(self, lives: Lives) -> None:
+        super().__init__()
+        self._lives = lives
+
+    def __missing__(self, uuid: str) -> Plan:
+        rng = Random(f"{self._lives.seed} {len(self)}")
+        self[uuid] = plan = Plan(
+            uuid,
+            register=rng.choice((0.0, 0.0, 0.3)),
+            takes=(rng.choice((0.0, 0.5, 3.0, 20.0)) * rng.random(),),
+            ends=rng.choice(("ok",) * 6 + ("error",)),
+            code=rng.choice(("rateLimitExceeded", "inferenceError")),
+            loses=rng.random() < 0.1,
+            doubles=rng.random() < 0.1,
+        )
+        return plan
+
+
+class Lives:
+    """One run of a seed. ``problems`` is empty where all invariants held."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = rng = Random(f"lives {seed}")
+        self.loop = loop = VirtualLoop(START)
+        self.story = Story(loop.time)
+        self.weather = Weather()
+        self.journal = MemoryJournal()
+        self.problems: list[str] = []
+        self.trouble: JournalError | None = None
+        self.names = [f"key {number}" for number in range(rng.randint(1, 6))]
+        self._latency = rng.choice((0.001, 0.02, 0.1))
+        traits = draw_traits(rng, seed)
+        traits = replace(
+            traits,
+            archive=True,
+            archive_delay=min(traits.archive_delay, 2.0),
+            archive_keeps="nothing",
+            anonymous_conflicts=False,
+            limit_in=None,
+            limit_out=None,
+            question_fails="",
+            before_auth="",
+            echoes_key=False,
+            reads_rest=0.0,
+        )
+        wire = self.wire()
+        plans = _Plans(self)
+        self.server = Server(
+            loop, rng, wire, self.weather, traits, self.story, plans, lambda key: key == KEY
+        )
+        self._wires = [wire]
+        self._alive: list[Life] = []
+        # The name of each taskUUID, as it was sent; what was recorded; and what was told of it.
+        self._names: dict[str, str] = {}
+        self._recorded: set[str] = set()
+        self._told: dict[str, set[str]] = defaultdict(set)
+        self._told_uuids: set[str] = set()
+        self._verdicts: dict[str, TaskError] = {}
+        self._never: dict[str, str] = {}
+
+    def uuid(self) -> str:
+        """A taskUUID."""
+        return str(UUID(int=self.rng.getrandbits(128), version=4))
+
+    def wire(self) -> Wire:
+        """The wire of one process."""
+        wire = Wire(self.loop, self.rng, self.weather, Story(self.loop.time), latency=self._latency)
+        wire.story = self.story
+        wire.peer = cast(
+            "Any", SimpleNamespace(opened=self._opened, heard=self._heard, ended=self._gone)
+        )
+        return wire
+
+    def _opened(self, socket: Socket) -> None:
+        self.server.opened(socket)
+
+    def _heard(self, socket: Socket, data: bytes) -> None:
+        self.server.heard(socket, data)
+
+    def _gone(self, socket: Socket) -> None:
+        self.server.ended(socket)
+
+    def fail(self, words: str) -> None:
+        """An invariant is broken."""
+        self.story.tell("BROKEN", words)
+        self.problems.append(words)
+
+    # What the processes do
+
+    def sending(self, life: Life, data: bytes) -> None:
+        """A process is about to send a frame."""
+        for task in json.loads(data):
+            if task["taskType"] != "textInference":
+                continue
+            uuid = task["taskUUID"]
+            self._names[uuid] = task["name"]
+            entry = self.journal.rows.get((URL, uuid))
+            if entry is None:
+                self.fail(f"{short(uuid)} is sent by {life.name}, and is not in the journal")
+            elif not life.fenced and entry.owner != life.store.owner:
+                self.fail(f"{short(uuid)} is sent by {life.name}, and is owned by {entry.owner}")
+            if uuid in self._never:
+                self.fail(f"{short(uuid)} is sent, and was told never to be: {self._never[uuid]}")
+
+    def look(self) -> None:
+        """Something was committed."""
+        for (_, uuid), entry in self.journal.rows.items():
+            if entry.state is not EntryState.OPEN:
+                self._recorded.add(uuid)
+
+    def told(self, life: Life, key: str | None, uuid: str, items: list[dict[str, Any]]) -> None:
+        """A caller was told a result."""
+        self.story.tell("told", f"{life.name} {key or 'once'}: {short(uuid)}")
+        self.story.count("told a result")
+        name = self._names.get(uuid, "")
+        if uuid not in self._recorded:
+            self.fail(f"{short(uuid)} was told, and was not recorded")
+        if [item["text"] for item in items] != [f"{uuid}#0"]:
+            self.fail(f"{short(uuid)} was told {items}")
+        if key is not None and name != key:
+            self.fail(f"{key} was told the answer to {name!r}")
+        self._told[name].add(uuid)
+        self._told_uuids.add(uuid)
+
+    def told_error(self, life: Life, key: str | None, error: RunwareError) -> None:
+        """A caller was told an error."""
+        self.story.tell("told", f"{life.name} {key or 'once'}: {error!r} {error.submitted}")
+        self.story.count(f"told {type(error).__name__}")
+        uuid = error.task_uuid
+        if isinstance(error, KeyConflict) or uuid is None:
+            self.fail(f"{key}: {error!r}")
+            return
+        if isinstance(error, TaskError):
+            self._verdicts[uuid] = error
+            self._told_uuids.add(uuid)
+            plan = self.server.works[uuid].plan
+            if plan.ends != "error" or error.code != plan.code:
+                self.fail(f"{short(uuid)} failed with {error!r}, and nobody said so")
+        elif error.submitted is Submitted.NO and not isinstance(error, Fenced):
+            self._never[uuid] = repr(error)
+            if uuid in self.server.received:
+                self.fail(f"{short(uuid)} was told never to be sent, and it was: {error!r}")
+        if isinstance(error, TaskCancelled):
+            self.story.count("cancelled")
+
+    def ended(self, life: Life) -> None:
+        """A process is no more."""
+        if life in self._alive:
+            self._alive.remove(life)
+
+    # The run
+
+    async def main(self) -> None:
+        """Deaths and faults, then one last life."""
+        loop, rng = self.loop, self.rng
+        for _ in range(rng.randint(0, 6)):
+            loop.call_later(rng.random() * CALM, self._cut)
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            loop.call_later(rng.random() * CALM, self._trouble, rng.choice((AWAY, AWAY, BROKEN)))
+        for _ in range(rng.choice((0, 0, 0, 1, 2))):
+            loop.call_later(rng.random() * CALM, self._fence)
+        async with anyio.create_task_group() as group:
+            for slot in range(rng.randint(1, 3)):
+                group.start_soon(self._slot, slot)
+        self.trouble = None
+        with anyio.move_on_after(ENOUGH) as scope:
+            await self._one(9, 0, last=True)
+        if scope.cancelled_caught:
+            self.fail("the last life does not come to its end")
+        self._judge()
+
+    async def _slot(self, slot: int) -> None:
+        number = 0
+        while self.loop.now < START + CALM:
+            await self._one(slot, number, last=False)
+            await anyio.sleep(self.rng.choice((0.0, 0.1, 5.0)) * self.rng.random())
+            number += 1
+
+    async def _one(self, slot: int, number: int, *, last: bool) -> None:
+        life = Life(self, slot, number, last=last)
+        self._alive.append(life)
+        await life.live()
+
+    def _cut(self) -> None:
+        for life in self._alive:
+            socket = life._wire.current
+            if socket is not None:
+                socket.cut(self.rng.random() * 0.3, self.rng.random())
+
+    def _trouble(self, trouble: JournalError) -> None:
+        self.trouble = trouble
+        self.story.tell("fault", str(trouble))
+        self.story.count(f"journal: {trouble}")
+        self.loop.call_later(self.rng.random() * 10, setattr, self, "trouble", None)
+
+    def _fence(self) -> None:
+        for life in self._alive:
+            owner = life.store.owner
+            if owner in self.journal.owners and not life.last:
+                store = self.journal.store()
+                store.open("another target", 0.0)
+                store.fence(owner)
+                store.close()
+                life.fenced = True
+                self.story.tell("fault", f"{life.name} is fenced")
+                self.story.count("fenced")
+                return
+
+    def _judge(self) -> None:
+        works: dict[str, list[str]] = defaultdict(list)
+        for uuid in self.server.works:
+            works[self._names[uuid]].append(uuid)
+        for name, uuids in works.items():
+            if name.startswith("key"):
+                ended = [uuid for uuid in uuids if self._is_over(uuid)]
+                if len(uuids) - len(ended) > 1:
+                    self.fail(f"{name} was executed as {[short(uuid) for uuid in uuids]}")
+                if len(self._told[name]) > 1:
+                    self.fail(f"{name} was told as {self._told[name]}")
+            else:
+                for uuid in uuids:
+                    if uuid not in self._told_uuids and not self._is_over(uuid):
+                        self.fail(f"{name} was executed as {short(uuid)}, and never told")
+        open_still = [entry for entry in self.journal.rows.values() if entry.key is None]
+        if open_still:
+            self.fail(f"left in the journal: {[short(entry.uuid) for entry in open_still]}")
+
+    def _is_over(self, uuid: str) -> bool:
+        """Whether the verdict was that nothing ran."""
+        plan = self.server.works[uuid].plan
+        return plan.ends == "error" and plan.code == "rateLimitExceeded"
+
+
+@contextmanager
+def _virtual_clock(lives: Lives) -> Any:
+    clock = SimpleNamespace(monotonic=lives.loop.time, time=lives.loop.time)
+    with (
+        patch.object(keeper, "time", clock),
+        patch.object(binding, "time", clock),
+        patch.object(keeper, "uuid4", lives.uuid),
+        patch.object(binding, "uuid4", lives.uuid),
+    ):
+        yield
+
+
+def play_lives(seed: int) -> Lives:
+    """Run one seed."""
+    lives = Lives(seed)
+
+    def crashed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        lives.problems.append(f"crash: {context['message']}: {context.get('exception')!r}")
+
+    lives.loop.set_exception_handler(crashed)
+    try:
+        with _virtual_clock(lives):
+            run(lives.main(), lives.loop)
+    except (Deadlock, BusyLoop) as exc:
+        lives.problems.append(f"{type(exc).__name__}: {exc}")
+    lives.problems = [*lives.problems, *lives.server.problems]
+    return lives

@@ -1,0 +1,64 @@
+"""Processes that die, from seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from runware_ws.journal.keeper import JournalKeeper
+from tests.simulation.lives import play_lives
+
+LOTS = 10
+
+HAPPENED = (
+    "killed: at any time",
+    "killed: before a commit",
+    "killed: commit",
+    "killed: before a send",
+    "killed: after a send",
+    "fenced",
+    "told a result",
+    "told TaskError",
+    "told JournalError",
+    "told Fenced",
+    "told OutcomeUnknown",
+    "told TaskCancelled",
+    "journal: model: away",
+    "journal: model: broken",
+    "conflict",
+    "replay",
+)
+
+
+@pytest.mark.parametrize("lot", range(LOTS))
+def test_all_invariants_hold(lot: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(20 * lot, 20 * lot + 20):
+        lives = play_lives(seed)
+        assert lives.problems == [], f"python -m tests.simulation --lives --story --seed {seed}"
+        seen += lives.story.seen
+    if lot == 0:
+        assert [state for state in HAPPENED if not seen[state]] == []
+
+
+def test_a_run_is_the_same_each_time() -> None:
+    assert play_lives(3).story.digest() == play_lives(3).story.digest()
+
+
+def test_what_is_told_before_it_is_recorded_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JournalKeeper, "ended", lambda _, records: records)
+    assert any("was not recorded" in " ".join(play_lives(seed).problems) for seed in range(5))
+
+
+def test_what_is_sent_before_it_is_entered_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter = JournalKeeper.enter
+
+    def hasty(self: Any, record: Any) -> None:
+        enter(self, record)
+        if record in self._beginning:
+            self._core.entered(record, 1000.0)
+
+    monkeypatch.setattr(JournalKeeper, "enter", hasty)
+    assert any("not in the journal" in " ".join(play_lives(seed).problems) for seed in range(5))
