@@ -88,12 +88,16 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class EntryEnd:
-    """The end of an entry: an outcome that is recorded or, without a ``state``, it is forgotten."""
+    """The end of an entry: an outcome that is recorded or, without a ``state``, it is forgotten.
+
+    ``keep``: neither; it is only made sure that the entry is still ours.
+    """
 
     uuid: str
     key: str | None
     state: EntryState | None = None
     outcome: bytes = b""
+    keep: bool = False
 
 
 def end(ends: Sequence[EntryEnd], transaction: Transaction) -> list[bool]:
@@ -112,7 +116,7 @@ def end(ends: Sequence[EntryEnd], transaction: Transaction) -> list[bool]:
         )
     answers: list[bool] = []
     for each in ends:
-        if each.state is None:
+        if each.state is None and not each.keep:
             transaction.drop(each.uuid)
         answers.append(each.state is None or next(written) or _was_written(transaction, each))
     return answers

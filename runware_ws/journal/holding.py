@@ -8,6 +8,7 @@ from copy import copy
 from runware_ws._core.states import DONE
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import (
+    Fenced,
     InvalidTask,
     JournalError,
     KeyConflict,
@@ -87,6 +88,11 @@ def in_doubt(record: TaskRecord, error: BaseException | None) -> RunwareError:
     was never sent is not told, because it may still be in the journal, and another process may
     send it.
     """
+    if isinstance(error, Fenced):
+        fenced = for_task(error, record)
+        fenced.submitted = Submitted.MAYBE if record.submitted is Submitted.NO else record.submitted
+        fenced.safe_to_resend = False
+        return fenced
     if record.state is not DONE:
         return _unsure(record)
     if error is None:

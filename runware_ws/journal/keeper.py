@@ -332,7 +332,6 @@ class JournalKeeper:
                 hold.append(record)
                 endings.append(ending)
         for record in at_once:
-            self._drop_verdict(record)
             self._leave(record)
         if hold:
             self._hold(hold, endings)
@@ -346,13 +345,9 @@ class JournalKeeper:
         outcome = outcome_to_record(record)
         if outcome is not None and (keyed is not None or outcome[0] is EntryState.DONE):
             return EntryEnd(record.uuid, key, *outcome)
-        return EntryEnd(record.uuid, key) if never_sent(record) else None
-
-    def _drop_verdict(self, record: TaskRecord) -> None:
-        """The caller has the server's verdict now."""
-        known = record.uuid in self._entries and has_outcome(record)
-        if known and self._has_caller(record):
-            self._drop([record.uuid])
+        if never_sent(record):
+            return EntryEnd(record.uuid, key)
+        return None if outcome is None else EntryEnd(record.uuid, key, keep=True)
 
     def _has_caller(self, record: TaskRecord) -> bool:
         """Whether it is told to one who waits, and nobody else can ask for it. What was adopted
@@ -380,7 +375,11 @@ class JournalKeeper:
         for number, (record, ending) in enumerate(zip(records, endings, strict=True)):
             if answers is None or not answers[number]:
                 self._core.unrecorded(record, in_doubt(record, error), now)
-            elif ending.state is not None and self._has_caller(record) and record in self.held:
+            elif (
+                (ending.keep or ending.state is not None)
+                and self._has_caller(record)
+                and record in self.held
+            ):
                 delivered.append(record.uuid)
         if delivered:
             self._drop(delivered)
