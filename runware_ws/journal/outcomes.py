@@ -69,7 +69,7 @@ def error_in(entry: Entry) -> RunwareError:
     family = told.pop("family")
     return TaskError(
         told.pop("message"),
-        parameter=tuple(parameter) if isinstance(parameter, list) else parameter,
+        parameter=tuple(cast("list[str]", parameter)) if isinstance(parameter, list) else parameter,
         family=None if family is None else ErrorFamily(family),
         submitted=Submitted(told.pop("submitted")),
         task_uuid=entry.uuid,

@@ -35,7 +35,7 @@ def _sent_again(bench: Bench, question: dict[str, Any]) -> bool:
 
 # Nothing but trouble
 
-_NO_ANSWERS = [
+_NO_ANSWERS: list[Any] = [
     ("rateLimitExceeded", "rateLimitExceeded"),
     ("internalServerError", "unsupportedTaskType"),
     ("invalidRequest", "archiveUnavailable"),
@@ -51,7 +51,8 @@ def test_where_no_question_is_answered_no_copy_is_sent(codes: tuple[str, str]) -
     while due := _unsent(bench, 40):
         asked += len(due)
         for question in due:
-            if code := codes[question["taskType"] == "getResponse"]:
+            code = codes[1] if question["taskType"] == "getResponse" else codes[0]
+            if code:
                 say_about(bench, question, code, "question")
     assert record.state is TaskState.UNKNOWN
     assert asked < 25

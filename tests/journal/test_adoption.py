@@ -114,7 +114,9 @@ async def test_a_result_that_was_recorded_and_perhaps_not_told(
         store = journal.store()
         with monkeypatch.context() as patch:
             # As if it was killed just after its caller was told.
-            patch.setattr(MemoryTransaction, "drop", lambda *_: None)
+            def forget_nothing(*_: Any) -> None: ...
+
+            patch.setattr(MemoryTransaction, "drop", forget_nothing)
             async with keyed_client(emulator, store) as client:
                 told = await client.run(ask("told?"))
         async with keyed_client(emulator, journal.store()) as client:

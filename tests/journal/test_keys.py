@@ -194,6 +194,7 @@ async def test_what_is_not_known_stays_open(tmp_path: Path, how: str) -> None:
     async with Emulator() as emulator:
         gate = Gate(emulator)
         path = tmp_path / "j.db"
+        result: Any = None
         async with keyed_client(emulator, path) as client:
             if how == "timeout":
                 with pytest.raises(TaskTimeout):
@@ -210,7 +211,7 @@ async def test_what_is_not_known_stays_open(tmp_path: Path, how: str) -> None:
             if how != "close":
                 gate.open()
                 result = await client.run(ask("slow"), key="k")
-        if how == "close":
+        if result is None:
             assert [entry.state for entry in rows(path, emulator.url)] == [EntryState.OPEN]
             gate.open()
             async with keyed_client(emulator, path) as client:
@@ -308,13 +309,15 @@ async def test_map_with_keys(tmp_path: Path) -> None:
 @bounded
 async def test_messages_with_a_key(tmp_path: Path) -> None:
     async with Emulator() as emulator:
-        request: Any = {"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        request: dict[str, Any] = {"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
         async with keyed_client(emulator, tmp_path / "j.db") as client:
-            first = await client.messages.create(**request, key="m")
+            create: Any = client.messages.create
+            first = await create(**request, key="m")
         async with keyed_client(emulator, tmp_path / "j.db") as client:
-            again = await client.messages.create(**request, key="m")
+            create = client.messages.create
+            again = await create(**request, key="m")
             assert (again.id, again.content) == (first.id, first.content)
-            async with await client.messages.create(**request, key="m", stream=True) as events:
+            async with await create(**request, key="m", stream=True) as events:
                 kinds = [event.type async for event in events]
         assert kinds[0] == "message_start"
         assert kinds[-1] == "message_stop"
@@ -323,7 +326,11 @@ async def test_messages_with_a_key(tmp_path: Path) -> None:
 
 def test_a_blocking_client(tmp_path: Path) -> None:
     with ScriptedEmulator() as emulator:
-        emulator.reply("textInference")(lambda request: f"to {request.prompt}")
+
+        @emulator.reply("textInference")
+        def reply(request: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+            return f"to {request.prompt}"
+
         options: dict[str, Any] = {"journal": tmp_path / "j.db", "proxy": None}
         with SyncClient(emulator.url, api_key=emulator.api_key, **options) as client:
             first = client.run(ask("blocking"), key="k")

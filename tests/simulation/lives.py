@@ -218,7 +218,7 @@ class Life:
         self.dead = False
         self.store = lives.journal.store()
         self.fenced = False
-        self._wire = lives.wire()
+        self.wire = lives.wire()
         self._scope = anyio.CancelScope()
         # It is killed when so many of these have come.
         self._points: dict[str, int] = {}
@@ -257,13 +257,13 @@ class Life:
         self.lives.story.count(f"killed: {why}")
         self.dead = True
         self.store.die()
-        for socket in self._wire.sockets:
+        for socket in self.wire.sockets:
             socket.leave()
         self.lives.loop.call_soon(self._scope.cancel)
 
     @asynccontextmanager
     async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
-        async with self._wire.dial(url, config) as transport:
+        async with self.wire.dial(url, config) as transport:
             inner = cast("Socket", transport)
             send = inner.send
 
@@ -296,9 +296,11 @@ class Life:
             client = Client(
                 URL, api_key=KEY, config=config, dial=self.dial, journal=cast("Any", self.store)
             )
-            cast("Any", client)._journal._link._make = lambda *args, **more: ModelWriter(
-                self, *args, **more
-            )
+
+            def make(*args: Any, **more: Any) -> ModelWriter:
+                return ModelWriter(self, *args, **more)
+
+            cast("Any", client)._journal._link._make = make
             async with AsyncExitStack() as stack:
                 try:
                     await stack.enter_async_context(client)
@@ -573,7 +575,7 @@ class Lives:
 
     def _cut(self) -> None:
         for life in self._alive:
-            socket = life._wire.current
+            socket = life.wire.current
             if socket is not None:
                 socket.cut(self.rng.random() * 0.3, self.rng.random())
 

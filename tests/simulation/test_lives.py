@@ -48,7 +48,10 @@ def test_a_run_is_the_same_each_time() -> None:
 
 
 def test_what_is_told_before_it_is_recorded_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(JournalKeeper, "ended", lambda _, records: records)
+    def ended(_: Any, records: Any) -> Any:
+        return records
+
+    monkeypatch.setattr(JournalKeeper, "ended", ended)
     assert any("was not recorded" in " ".join(play_lives(seed).problems) for seed in range(5))
 
 
