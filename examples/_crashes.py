@@ -24,9 +24,9 @@ STEPS = 20
 NOTHING = "nothing yet"
 """What the step before the first has given."""
 
-FIRST_LIFE, GROWTH = 0.5, 1.5
+FIRST_LIFE, GROWTH = 0.5, 2.0
 """The first life ends within so many seconds of the first line that the worker prints, which is too
-short for 20 steps. Each may be half as long again as the one before, so that one is long enough."""
+short for 20 steps. Each may be twice as long as the one before, so that one is long enough."""
 
 
 class Times(TypedDict):

