@@ -305,7 +305,9 @@ async def leave(url: str, journal: str, number: int) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=ROOT, help="on the disk to be measured")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="on the disk"
+    )
     parser.add_argument("--rounds", type=int, default=Scale().rounds)
     parser.add_argument("--leave", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
