@@ -56,10 +56,10 @@ class Beginning:
         self._lock = threading.Lock()
         self._open = False
 
-    def close(self) -> None:
-        """No more are added. In the loop's thread, because a task forgets itself when it ends."""
-        now = time.time()
-        self._new = [_new_entry(record, now) for record in self.records]
+    def add(self, record: TaskRecord) -> None:
+        """One more. Its entry is made now, because a task forgets itself when it ends."""
+        self.records.append(record)
+        self._new.append(_new_entry(record, time.time()))
 
     def leave_out(self, record: TaskRecord) -> bool:
         """Do not enter this task. False if it is too late."""

@@ -86,7 +86,7 @@ class JournalKeeper:
         self._apply: Callable[[], object]
         self._tell: Callable[[Iterable[TaskRecord]], None]
         self._waiting: Waiting
-        self._link = WriterLink(store, self._look_again, writer)
+        self._link = WriterLink(store, self._look_again, self._hand_over, writer)
         # Tasks that have ended, and whose callers are not told yet.
         self.held = Held()
         # To be entered with the next job; all that are being entered; in the journal, by taskUUID.
@@ -217,14 +217,17 @@ class JournalKeeper:
             self._begin(record)
 
     def _begin(self, record: TaskRecord) -> None:
-        self._next.records.append(record)
+        self._next.add(record)
         self._beginning[record] = self._next
 
     def flush(self) -> None:
-        """Hand the tasks that are to be entered to the writer."""
+        """See to it that the tasks that are to be entered are handed to the writer."""
+        if self._next.records:
+            self._link.at_end_of_turn()
+
+    def _hand_over(self) -> None:
         if self._next.records:
             beginning, self._next = self._next, Beginning()
-            beginning.close()
             done = partial(self._begun, beginning)
             self._link.put(Job(beginning.work, done, undone=beginning.undone))
 

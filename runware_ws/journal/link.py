@@ -20,16 +20,18 @@ T = TypeVar("T")
 
 class WriterLink:
     """One client's writer. ``on_change`` is called when others may have committed, see
-    :meth:`watch`."""
+    :meth:`watch`; ``on_turn`` at the end of a turn, see :meth:`at_end_of_turn`."""
 
     def __init__(
         self,
         store: Store,
         on_change: Callable[[], None],
+        on_turn: Callable[[], None],
         make: Callable[..., JournalWriter] = JournalWriter,
     ) -> None:
         self._store = store
         self._on_change = on_change
+        self._on_turn = on_turn
         self._make = make
         self._waiting: Waiting
         self._writer: JournalWriter
@@ -83,11 +85,20 @@ class WriterLink:
         try:
             while True:
                 self._writer.deliver()
+                self._on_turn()
                 if over():
                     return
                 await self._written.wait()
         finally:
             self._delivering = False
+
+    def at_end_of_turn(self) -> None:
+        """Call ``on_turn`` once all that is ready in the loop has run: what comes in one turn is
+        written together."""
+        if self._delivering:
+            self._written.set()
+        else:
+            self._on_turn()
 
     def put(self, job: Job[Any]) -> None:
         """See :meth:`JournalWriter.put`."""
