@@ -5,6 +5,8 @@ from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._io.feed import EventStream
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, TransportLost
 from runware_ws._version import __version__
+from runware_ws.batch.run import run_file
+from runware_ws.batch.run_report import RunReport
 from runware_ws.classify import Loss, LossKind, Verdict
 from runware_ws.client.client import Client, DrainReport
 from runware_ws.client.handle import TaskHandle
@@ -24,6 +26,7 @@ from runware_ws.errors import (
     JournalError,
     KeyConflict,
     OutcomeUnknown,
+    OutputError,
     ProtocolError,
     RunwareError,
     StreamInterrupted,
@@ -82,12 +85,14 @@ __all__ = [
     "NotSent",
     "Outcome",
     "OutcomeUnknown",
+    "OutputError",
     "PostEnding",
     "ProtocolError",
     "Recovered",
     "RecoveredBy",
     "Result",
     "ResultItem",
+    "RunReport",
     "RunwareError",
     "Settings",
     "Stats",
@@ -112,4 +117,5 @@ __all__ = [
     "Verdict",
     "__version__",
     "data_uri",
+    "run_file",
 ]

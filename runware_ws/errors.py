@@ -15,6 +15,7 @@
     ├── ProtocolError        the peer (or a frame) breaks the protocol
     ├── JournalError         the journal cannot be read or written
     │   └── Fenced           another process has taken this client's tasks over
+    ├── OutputError          the output of a batch cannot be used
     └── ClientClosed         the client was closed or is draining
 
 Every exception that ends a task says two things that a caller must know before
@@ -43,6 +44,7 @@ __all__ = [
     "JournalError",
     "KeyConflict",
     "OutcomeUnknown",
+    "OutputError",
     "ProtocolError",
     "RunwareError",
     "StreamInterrupted",
@@ -281,6 +283,13 @@ class Fenced(JournalError):
     """This client's entries in the journal are another process's by now, which answers for them.
 
     It was declared dead while it hung. The client ends; what became of its tasks is in the journal.
+    """
+
+
+class OutputError(RunwareError):
+    """The output of ``run_file`` cannot be read or written, is another run's, or is not ours.
+
+    The message names the place and the cure. What it held before is still there.
     """
 
 

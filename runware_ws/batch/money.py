@@ -206,7 +206,7 @@ class Forecast:
 class Budget:
     """Decides whether a run may take one more line: ``--max-cost`` and ``--limit``.
 
-    Ask :meth:`admits`, then :meth:`take` the line, then :meth:`settle` it with its final answer; a
+    Ask :meth:`admits`, then :meth:`take` the line, then :meth:`ended` with its final answer; a
     line that is tried again within the run stays taken meanwhile. ``max_cost``: US dollars over all
     runs of the output, ``spent`` of which are gone; ``max_lines``: lines of this run. ``None``: no
     such limit. Where :meth:`admits` says no while lines are in flight, ask again when one ended.
@@ -273,7 +273,7 @@ class Budget:
         self._in_flight += hold
         self.taken += 1
 
-    def settle(self, key: int, answer: Result | RunwareError) -> None:
+    def ended(self, key: int, answer: Result | RunwareError) -> None:
         """A line has its final answer. One that was not taken here (the journal's) counts too."""
         hold, guess = self._held.pop(key, (0.0, 0.0))
         self._in_flight = self._in_flight - hold if self._held else 0.0

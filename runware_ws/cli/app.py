@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -22,8 +23,7 @@ from runware_ws.cli.journal_commands import (
     show_entry,
 )
 from runware_ws.cli.probe import ProbeOptions, describe_questions, run_probe
-from runware_ws.cli.run import ReadOptions, Target, run_lines
-from runware_ws.cli.runner import RunOptions
+from runware_ws.cli.run import run_lines
 from runware_ws.cli.screen import say
 from runware_ws.emulator import parse_duration
 
@@ -167,7 +167,7 @@ InputArgument = Annotated[
 ]
 OutputOption = Annotated[
     str,
-    typer.Option("-o", "--output", metavar="OUT.jsonl", help="Where answers go; - for stdout."),
+    typer.Option("-o", "--output", metavar="OUT", help="Where answers go; - for stdout."),
 ]
 EmulateOption = Annotated[
     bool, typer.Option("--emulate", help="Use a built-in server: no key, no cost.")
@@ -195,6 +195,34 @@ InputFormatOption = Annotated[
 UnsupportedOption = Annotated[
     str, typer.Option(metavar="error|drop", help="What to do with what Runware cannot take.")
 ]
+RunJournalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--journal", metavar="PATH|URL", help="Shared by runs. [default: OUT.journal, until done]"
+    ),
+]
+JobOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Names the work in --journal. [default: OUT's name]"),
+]
+ShapeOption = Annotated[str, typer.Option(metavar="ours|anthropic-batch", help="Of JSON lines.")]
+SortOption = Annotated[bool, typer.Option("--sort", help="In the end, as the input is ordered.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Send nothing: tell the lines, and what they may cost.")
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option(metavar="DOLLARS", help="For all runs of this output together.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="So many lines in this run.")
+]
+PriceOption = Annotated[
+    str | None,
+    typer.Option(metavar="IN,OUT", help="Dollars for a million tokens. [default: 1,5]"),
+]
+RetriesOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Of a line within the run, if an error may pass.")
+]
 RetryErrorsOption = Annotated[
     bool, typer.Option("--retry-errors", help="Try again every line with an error.")
 ]
@@ -215,6 +243,15 @@ def run(
     prompt_column: PromptColumnOption = None,
     input_format: InputFormatOption = None,
     unsupported: UnsupportedOption = "error",
+    shape: ShapeOption = "ours",
+    sort: SortOption = False,
+    journal: RunJournalOption = None,
+    job: JobOption = None,
+    dry_run: DryRunOption = False,
+    max_cost: MaxCostOption = None,
+    limit: LimitOption = None,
+    price: PriceOption = None,
+    retries: RetriesOption = 5,
     retry_errors: RetryErrorsOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -234,47 +271,49 @@ def run(
     Also taken: a JSON array of them, {"requests": […]}, and CSV, TSV or Parquet
     with a column of prompts; as they are, or as .gz or .zst, in UTF-8 or UTF-16.
 
-    A line's id is its custom_id, id or task_id. Each line of the output carries
-    it, the line's number, and a "result" or an "error", in the order in which
-    tasks end. A file with a line that is not JSON is refused before anything is
-    run; any other bad line gets an error of its own.
+    OUT is JSON lines (.jsonl, or no suffix), .csv, .parquet or .sqlite. A line's
+    id is its custom_id, id or task_id. Each line of the output carries it, the
+    line's number, and a result or an error, in the order in which tasks end. A
+    file with a line that is not JSON is refused before anything is run; any
+    other bad line gets an error of its own.
 
     The same command again does only what is missing: lines without a result,
     and errors that may pass (an error's "retryable": timeouts, a busy server).
     Definite errors stay, unless --retry-errors. An edited line is done again;
-    the old answer moves to OUT.jsonl.stale.
+    the old answer moves to OUT.stale.
 
-    OUT.jsonl.journal holds the taskUUIDs of tasks in flight. After a crash the
-    next run asks the server for their answers, and sends them again only under
-    the same taskUUID, so no task is run twice. It is removed at the end.
+    OUT.journal holds what is in flight, until all is done: after a crash the
+    next run asks the server for these answers, and no task is run twice. With
+    --journal, several runs on several machines share the work.
 
     Ctrl-C (or SIGTERM) takes no new line and gives tasks in flight a short
     grace; a second one ends at once.
 
     \b
-    Exit codes: 0 all lines have a result, 1 some have an error, 2 bad input or
-    output, 3 key refused, 4 server unreachable, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 all lines have a result, 1 some have an error or are left,
+    2 bad input or output, 3 key refused, 4 server unreachable, 130 Ctrl-C,
+    143 SIGTERM.
     """
-    if emulate and url is not None:
-        _finish(lambda: _refuse("--emulate and --url exclude each other: use one of them"))
-    target = Target(url, emulate, api_key_file)
-    options = RunOptions(concurrency, timeout, grace, connect_timeout)
-    reading = ReadOptions(input_format, prompt_column, unsupported)
-    _finish(
-        lambda: run_lines(
-            source,
-            output,
-            target,
-            options,
-            reading=reading,
-            retry_errors=retry_errors,
-            quiet=quiet,
-        )
+    given = dict(locals())
+    names = ("source", "output", "api_key_file", "grace", "price", "quiet")
+    own = {name: given.pop(name) for name in names}
+    _finish(lambda: _run(given, **own))
+
+
+def _run(given: dict[str, Any], **own: Any) -> int:
+    if given["emulate"] and given["url"] is not None:
+        raise Stop(ExitCode.USAGE, "--emulate and --url exclude each other: use one of them")
+    if not 0 <= own["grace"] < math.inf:
+        raise Stop(ExitCode.USAGE, "--grace: must be a finite number of seconds, 0 or more")
+    return run_lines(
+        own["source"],
+        own["output"],
+        given,
+        price=own["price"],
+        key_file=own["api_key_file"],
+        grace=own["grace"],
+        quiet=own["quiet"],
     )
-
-
-def _refuse(message: str) -> NoReturn:
-    raise Stop(ExitCode.USAGE, message)
 
 
 @app.command(short_help="Run a local server that speaks Runware's protocol.")

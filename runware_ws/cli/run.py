@@ -1,64 +1,41 @@
-"""``run``: what is checked before, and told after."""
+"""``run``: what its options mean, signals, and what is told after."""
 
 from __future__ import annotations
 
+import io
 import os
-import secrets
-import time
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from signal import SIGTERM
+from typing import Any, TextIO
 
 import anyio
+import typer
 
-from runware_ws import DEFAULT_URL, Client, ConfigurationError
-from runware_ws.batch.reading import Facts, Source
+from runware_ws import (
+    DEFAULT_URL,
+    AuthenticationError,
+    Client,
+    ClientClosed,
+    ConfigurationError,
+    ConnectionFailed,
+    RunReport,
+    RunwareError,
+)
+from runware_ws.batch.money import Price, dollars
+from runware_ws.batch.progress import BatchProgress, Standing
+from runware_ws.batch.run_batch import check_client, finish_batch, run_client
+from runware_ws.batch.run_opening import OpenedBatch, forecast, open_batch
+from runware_ws.batch.run_options import BatchOptions
+from runware_ws.batch.runner import BatchRunner
 from runware_ws.cli.exits import ExitCode, Stop
-from runware_ws.cli.journal import Journal
-from runware_ws.cli.output import Output, Prior
-from runware_ws.cli.runner import BatchRunner, RunOptions
-from runware_ws.cli.screen import Screen
-from runware_ws.emulator import Emulator
 
 _ENV = "RUNWARE_API_KEY"
 
-__all__ = ["ReadOptions", "Target", "read_key_file", "run_lines"]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How the input is read; see ``Source``."""
-
-    input_format: str | None = None
-    prompt_column: str | None = None
-    unsupported: str = "error"
-
-    def open(self, name: str) -> Source:
-        """Open the input.
-
-        Raises:
-            Stop: an option has no such value.
-            InputError: the input cannot be read.
-        """
-        if self.unsupported not in ("error", "drop"):
-            raise Stop(ExitCode.USAGE, "--unsupported: must be error or drop")
-        return Source(
-            name,
-            input_format=self.input_format,
-            prompt_column=self.prompt_column,
-            unsupported="drop" if self.unsupported == "drop" else "error",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a run goes. ``url`` ``None`` and ``emulate`` false: Runware."""
-
-    url: str | None
-    emulate: bool
-    key_file: Path | None
+__all__ = ["read_key_file", "run_lines"]
 
 
 def read_key_file(path: Path) -> str:
@@ -77,184 +54,192 @@ def read_key_file(path: Path) -> str:
     return key
 
 
-def _checked(target: Target) -> tuple[str, str | None]:
-    """The URL and the key; ``None``: from the environment."""
-    url = target.url or DEFAULT_URL
+def _options(given: dict[str, Any], price: str | None) -> BatchOptions:
+    try:
+        prices = None if price is None else Price.parse(price)
+        return BatchOptions(
+            **given, price=None if prices is None else (prices.input, prices.output)
+        )
+    except ConfigurationError as exc:
+        name, _, rest = exc.message.partition(" ")
+        raise Stop(ExitCode.USAGE, f"--{name.replace('_', '-')}: {rest}") from None
+
+
+def _with_key(options: BatchOptions, key_file: Path | None) -> BatchOptions:
+    """The options with the key of a file; all that can be refused of URL and key is."""
+    if options.emulate:
+        return options
+    url = options.url
     for insecure in (True, False):
         try:
             Client(url, api_key="checks the url only", allow_insecure=insecure)
         except ConfigurationError as exc:
             if insecure:
                 raise Stop(ExitCode.USAGE, f"--url: {exc.message}") from None
+            shown = url or os.environ.get("RUNWARE_WS_URL") or DEFAULT_URL
             raise Stop(
                 ExitCode.USAGE,
-                f"--url: {url} would send the API key unencrypted over the network: use wss://",
+                f"--url: {shown} would send the API key unencrypted over the network: use wss://",
             ) from None
-    key = None if target.key_file is None else read_key_file(target.key_file)
+    key = None if key_file is None else read_key_file(key_file)
     if key is None and not os.environ.get(_ENV):
         raise Stop(
             ExitCode.USAGE,
             f"no API key: set {_ENV}, or give --api-key-file PATH, or try --emulate",
         )
+    options = replace(options, api_key=key)
     try:
-        Client(url, api_key=key)
+        check_client(options)
     except ConfigurationError as exc:
-        where = _ENV if target.key_file is None else str(target.key_file)
+        where = _ENV if key_file is None else str(key_file)
         raise Stop(ExitCode.USAGE, f"{where}: {exc.message}") from None
-    return url, key
+    return options
 
 
 def run_lines(
     input_name: str,
     output_name: str,
-    target: Target,
-    options: RunOptions,
+    given: dict[str, Any],
     *,
-    reading: ReadOptions,
-    retry_errors: bool,
+    price: str | None,
+    key_file: Path | None,
+    grace: float,
     quiet: bool,
 ) -> int:
-    """Run a file of lines; returns the exit code.
+    """Run a file of lines; returns the exit code. ``given``: fields of :class:`BatchOptions`.
 
     Raises:
         Stop: it cannot be done, or not to the end.
     """
-    url, key = ("", None) if target.emulate else _checked(target)
-    with ExitStack() as stack:
-        source = stack.enter_context(reading.open(input_name))
-        if output_name != "-" and source.is_file(Path(output_name)):
-            raise Stop(ExitCode.USAGE, f"{output_name}: is the input too: choose another output")
-        facts = source.check()
-        output = Output(output_name)
-        stack.callback(output.close)
-        journal = None
-        finished = False
-        if output.can_resume:
-            journal = Journal(Path(output_name))
-            stack.callback(lambda: journal.close(finished=finished))
-        screen = Screen("run", facts.count, quiet=quiet)
-        prior = _prepare(source, facts, output, journal, screen, retry_errors=retry_errors)
-        runner = BatchRunner(source, facts, output, prior, journal, screen, options)
-        began = time.monotonic()
-        left = facts.count - len(prior.results) - len(prior.kept_errors)
-        with screen:
-            session = None if journal is None else journal.session
-            if left:
-                anyio.run(_with_client, runner, url, key, target.emulate, session, options)
-        finished = runner.signal is None and runner.fatal is None
-        _tell(runner, prior, screen, time.monotonic() - began, facts.count, quiet=quiet)
-        return _code(runner, prior)
+    options = _options(given, price)
+    try:
+        if options.dry_run:
+            for line in forecast(input_name, output_name, options)[1]:
+                typer.echo(line)
+            return ExitCode.OK
+        options = _with_key(options, key_file)
+        progress = BatchProgress(_standard_error(), quiet=quiet)
+        batch = open_batch(input_name, output_name, options, progress.say)
+        with ExitStack() as stack:
+            stack.callback(batch.close)
+            runner = _SignalledRun(batch, options, progress, grace)
+            with progress:
+                runner.run()
+            finish_batch(batch, runner.runner)
+            return runner.tell(quiet=quiet)
+    except ConfigurationError as exc:
+        raise Stop(ExitCode.USAGE, f"--{exc.message}") from None
+    except RunwareError as exc:
+        raise Stop(ExitCode.USAGE, exc.message) from None
 
 
-def _prepare(
-    source: Source,
-    facts: Facts,
-    output: Output,
-    journal: Journal | None,
-    screen: Screen,
-    *,
-    retry_errors: bool,
-) -> Prior:
-    """Read the output of an earlier run, and tidy it."""
-    for name, lines in sorted(facts.dropped.items()):
-        screen.say(f"{source.name}: {name} is left out of {lines} lines: Runware cannot take it")
-    prior = output.read(retry_errors=retry_errors)
-    if prior.torn:
-        screen.say(f"{output.name}: its last line was cut off: this line is done again")
-    known = prior.results | prior.kept_errors
-    if known:
-        stale = set(known)
-        for line in source.lines(facts):
-            stale.discard(line.key)
-        if len(stale) == len(known) and not prior.again:
-            raise Stop(
-                ExitCode.USAGE,
-                f"{output.name}: none of its lines belongs to {source.name}: choose another output",
-            )
-        if stale:
-            screen.say(
-                f"{output.name}: {len(stale)} lines belong to no line of {source.name} any more: "
-                f"moved to {output.name}.stale"
-            )
-    else:
-        stale = set[int]()
-    if journal is not None:
-        # The error line that told of these tasks is about to go.
-        for key, uuid in prior.ask.items():
-            journal.sent(key, uuid)
-            journal.entries[key] = uuid
-    output.tidy(prior, stale)
-    prior.results -= stale
-    prior.kept_errors -= stale
-    return prior
+def _standard_error() -> TextIO:
+    # Closed by whoever runs us, it is not there at all.
+    return sys.stderr if sys.stderr is not None else io.StringIO()
 
 
-async def _with_client(
-    runner: BatchRunner,
-    url: str,
-    key: str | None,
-    emulate: bool,
-    session: str | None,
-    options: RunOptions,
-) -> None:
-    async with _server(url, key, emulate) as (real_url, real_key):
-        await runner.run(
-            Client(
-                real_url,
-                api_key=real_key,
-                session_uuid=session,
-                timeout=options.timeout,
-                # An earlier run's answers come unasked when its session is taken up.
-                claim_limit=max(1000, 2 * options.concurrency),
-            )
+class _SignalledRun:
+    """A run that ends when it is told to, and what is said of it."""
+
+    def __init__(
+        self, batch: OpenedBatch, options: BatchOptions, progress: BatchProgress, grace: float
+    ) -> None:
+        self._batch, self._options, self._progress = batch, options, progress
+        self._grace = grace
+        self._signal: int | None = None
+        self._scope: anyio.CancelScope
+        self.runner = BatchRunner(batch, options, self._show)
+
+    def _show(self, standing: Standing) -> None:
+        self._progress.update(standing, anyio.current_time())
+
+    def run(self) -> None:
+        """Run what is left."""
+        if self.runner.report().left:
+            anyio.run(self._run)
+
+    async def _run(self) -> None:
+        self._scope = anyio.CancelScope()
+        # The signals stay ours while the client closes, so that a second one ends that too.
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch_signals)
+            with self._scope:
+                async with run_client(self._batch, self._options) as client:
+                    await self.runner.run(client)
+            group.cancel_scope.cancel()
+
+    async def _watch_signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                again, self._signal = self._signal is not None, self._signal or number
+                in_flight = self.runner.in_flight
+                if again or not in_flight:
+                    self._scope.cancel()
+                    continue
+                self.runner.stop(self._grace)
+                self._progress.say(
+                    f"ending: {in_flight} tasks in flight get {self._grace:g} s; "
+                    "once more to end at once"
+                )
+
+    # What is told
+
+    def tell(self, *, quiet: bool) -> int:
+        """Tell what became of all lines; returns the exit code.
+
+        Raises:
+            Stop: something broke.
+        """
+        report, fatal = self.runner.report(), self.runner.fatal
+        if fatal is not None:
+            stop = _stop_of(fatal)
+            if report.left and (report.done or report.errors):
+                stop = Stop(
+                    stop.code, f"{stop.message}; {report.left} lines are left: run it again"
+                )
+            raise stop
+        if report.stopped is not None:
+            self._progress.say(report.stopped)
+        if not quiet:
+            _summary(report, self._options, self._progress.say)
+        if self._signal is not None:
+            terminated = self._signal == signal.SIGTERM
+            return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+        return ExitCode.OK if report.complete else ExitCode.ERRORS
+
+
+def _summary(report: RunReport, options: BatchOptions, say: Callable[[str], None]) -> None:
+    if report.found:
+        say(f"{report.found} tasks of an earlier run, or of another one, were not sent again")
+    parts = [f"{report.done} done", f"{report.errors} errors"]
+    if report.before:
+        kept = f" ({report.errors_before} of them errors)" if report.errors_before else ""
+        parts.append(f"{report.before} already there{kept}")
+    if report.left:
+        parts.append(f"{report.left} left: run it again")
+    parts.append(dollars(report.cost, emulated=options.emulate))
+    if report.total_cost > report.cost:
+        parts.append(f"{dollars(report.total_cost)} in all runs")
+    if report.input_tokens or report.output_tokens:
+        parts.append(f"{report.input_tokens} tokens in, {report.output_tokens} out")
+    parts += [f"{report.reconnects} reconnects", f"{report.seconds:.1f} s"]
+    say(", ".join(parts))
+    if report.curable:
+        say(f"{report.curable} errors may pass: the same command tries these lines again")
+    stay = report.errors + report.errors_before - report.curable
+    if stay:
+        say(f"{stay} errors stay: mend these lines, or use --retry-errors")
+
+
+def _stop_of(error: RunwareError) -> Stop:
+    if isinstance(error, AuthenticationError):
+        return Stop(
+            ExitCode.KEY_REFUSED,
+            f"the server refuses the API key ({error.code or error.message}): "
+            "check RUNWARE_API_KEY or --api-key-file",
         )
-
-
-@asynccontextmanager
-async def _server(
-    url: str, key: str | None, emulate: bool
-) -> AsyncGenerator[tuple[str, str | None]]:
-    if not emulate:
-        yield url, key
-        return
-    made_up = secrets.token_hex(16)
-    async with Emulator(made_up) as emulator:
-        yield emulator.url, made_up
-
-
-def _tell(
-    runner: BatchRunner, prior: Prior, screen: Screen, seconds: float, total: int, *, quiet: bool
-) -> None:
-    counts = runner.counts
-    before = len(prior.results) + len(prior.kept_errors)
-    errors = counts.errors + len(prior.kept_errors)
-    left = total - before - counts.done - counts.errors
-    if runner.fatal is not None:
-        if left:
-            more = f"; {left} lines are left: run it again" if counts.done else ""
-            raise Stop(runner.fatal.code, runner.fatal.message + more)
-        raise runner.fatal
-    if quiet:
-        return
-    if counts.asked:
-        screen.say(f"{counts.asked} tasks of an earlier run were found done on the server")
-    parts = [f"{counts.done} done", f"{counts.errors} errors"]
-    if before:
-        kept = f" ({len(prior.kept_errors)} of them errors)" if prior.kept_errors else ""
-        parts.append(f"{before} already there{kept}")
-    if left:
-        parts.append(f"{left} left: run it again")
-    parts += [f"${counts.cost:.4f}", f"{counts.reconnects} reconnects", f"{seconds:.1f} s"]
-    screen.say(", ".join(parts))
-    if counts.curable:
-        screen.say(f"{counts.curable} errors may pass: the same command tries these lines again")
-    if errors > counts.curable:
-        screen.say(
-            f"{errors - counts.curable} errors stay: mend these lines, or use --retry-errors"
+    if isinstance(error, ConnectionFailed | ClientClosed):
+        return Stop(
+            ExitCode.UNREACHABLE, f"{error}: check the network and --url, then run it again"
         )
-
-
-def _code(runner: BatchRunner, prior: Prior) -> int:
-    if runner.signal is not None:
-        return ExitCode.TERMINATED if runner.signal == SIGTERM else ExitCode.INTERRUPTED
-    return ExitCode.ERRORS if runner.counts.errors or prior.kept_errors else ExitCode.OK
+    return Stop(ExitCode.USAGE, error.message)

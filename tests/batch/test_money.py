@@ -100,7 +100,7 @@ def test_without_limits_all_is_admitted() -> None:
     for key in range(100):
         assert budget.admits(PENNY)
         budget.take(key, PENNY)
-        budget.settle(key, costing(0.01))
+        budget.ended(key, costing(0.01))
     assert budget.total == pytest.approx(3.0)
     assert budget.run == pytest.approx(1.0)
     assert budget.why() is None
@@ -111,7 +111,7 @@ def test_a_limit_of_lines_counts_those_of_this_run() -> None:
     for key in (1, 2):
         assert budget.admits(PENNY)
         budget.take(key, PENNY)
-    budget.settle(1, costing(0.01))
+    budget.ended(1, costing(0.01))
     assert not budget.admits(PENNY)
     assert budget.why() == "--limit 2: so many lines were taken"
 
@@ -129,7 +129,7 @@ def test_lines_in_flight_count_with_all_they_may_cost() -> None:
         taken += 1
     assert taken == 3
     assert budget.in_flight == 3
-    budget.settle(0, costing(0.001))
+    budget.ended(0, costing(0.001))
     # Now no line is thought to cost more than a fifth of a cent; two are held at a cent.
     while budget.admits(PENNY):
         budget.take(taken, PENNY)
@@ -143,14 +143,14 @@ def test_the_first_line_is_taken_alone_where_its_guess_is_above_the_limit() -> N
     assert budget.admits(PENNY)
     budget.take(1, PENNY)
     assert not budget.admits(PENNY)
-    budget.settle(1, costing(0.0001))
+    budget.ended(1, costing(0.0001))
     assert budget.admits(PENNY)
 
 
 def test_an_answer_for_nothing_teaches_nothing() -> None:
     budget = Budget(max_cost=0.02)
     budget.take(1, PENNY)
-    budget.settle(1, costing(0.0))
+    budget.ended(1, costing(0.0))
     budget.take(2, PENNY)
     assert budget.held == pytest.approx(0.01)
 
@@ -158,7 +158,7 @@ def test_an_answer_for_nothing_teaches_nothing() -> None:
 def test_an_unknown_outcome_counts_with_all_it_may_cost() -> None:
     budget = Budget(max_cost=0.02)
     budget.take(1, PENNY)
-    budget.settle(1, OutcomeUnknown("who knows"))
+    budget.ended(1, OutcomeUnknown("who knows"))
     assert (budget.run, budget.unsure) == (0.0, pytest.approx(0.01))
     budget.take(2, PENNY)
     assert not budget.admits(PENNY)
@@ -168,7 +168,7 @@ def test_an_unknown_outcome_counts_with_all_it_may_cost() -> None:
 def test_prices_that_are_too_low_are_noticed() -> None:
     budget = Budget(max_cost=1.0)
     budget.take(1, PENNY)
-    budget.settle(1, costing(0.04))
+    budget.ended(1, costing(0.04))
     cheap = LineCost(0, 1_000)
     budget.take(2, cheap)
     # Guessed at half a cent: held at four times as much.
@@ -193,16 +193,16 @@ def test_the_limit_holds_where_guesses_do(
         real = real if dearest is None else min(real, dearest)
         while flying and (len(flying) >= concurrency or not budget.admits(cost)):
             done, price = flying.pop(0)
-            budget.settle(done, costing(price))
+            budget.ended(done, costing(price))
         if not budget.admits(cost):
             break
         budget.take(key, cost)
         flying.append((key, real))
         if dearest is None:
             dearest = real
-            budget.settle(*(lambda each: (each[0], costing(each[1])))(flying.pop()))
+            budget.ended(*(lambda each: (each[0], costing(each[1])))(flying.pop()))
     for done, price in flying:
-        budget.settle(done, costing(price))
+        budget.ended(done, costing(price))
     first = lines[0][0] * 5e-6 * lines[0][1]
     assert budget.total <= max(limit, first) + 1e-9
     assert budget.in_flight == 0

@@ -18,7 +18,6 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from typer.testing import CliRunner
 
-from runware_ws.cli import runner as runner_module
 from runware_ws.cli.app import app
 from runware_ws.emulator import Emulator, Request, expected_text
 
@@ -40,6 +39,7 @@ class Server:
     held: int = 0
     let_go: int = 0
     released: threading.Event = field(default_factory=threading.Event)
+    over: bool = False
 
     @property
     def url(self) -> str:
@@ -52,10 +52,9 @@ class Server:
         """Order a fault, in the emulator's own loop."""
         self.portal.call(lambda: getattr(self.emulator.faults, name)(*args, **kwargs))
 
-    @staticmethod
-    async def when(true: Callable[[], bool]) -> None:
+    async def when(self, true: Callable[[], bool]) -> None:
         """Wait, in the emulator's loop, for what happens in another thread or process."""
-        while not true():  # noqa: ASYNC110 (an event of this loop cannot be set from there)
+        while not (true() or self.over):  # noqa: ASYNC110 (an event of this loop cannot be set from there)
             await anyio.sleep(0.01)
 
     async def answer(self, request: Request) -> str:
@@ -72,8 +71,11 @@ def server() -> Iterator[Server]:
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(emulator):
         server = Server(emulator, portal)
         emulator.reply("textInference")(server.answer)
-        yield server
-        server.release()
+        try:
+            yield server
+        finally:
+            server.release()
+            server.over = True
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,6 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ended]
     """Runs a command in this process, in an empty folder, with the key in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUNWARE_API_KEY", KEY)
-    monkeypatch.setattr(runner_module, "_ASK_TIMEOUT", 0.5)
-    monkeypatch.setattr(runner_module, "_PAUSE_FIRST", 0.02)
 
     def invoke(*args: str, stdin: str | None = None) -> Ended:
         result = CliRunner().invoke(app, list(args), input=stdin)

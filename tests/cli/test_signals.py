@@ -58,10 +58,11 @@ def test_killed_and_answered_meanwhile(cli: Cli, server: Server, tmp_path: Path)
 def test_killed_and_still_running(cli: Cli, server: Server, tmp_path: Path) -> None:
     with stuck(server, tmp_path) as process:
         process.kill()
-    asked = server.emulator.stats.details
+    stats = server.emulator.stats
+    asked = stats.polls + stats.details
 
     async def release_when_asked_twice() -> None:
-        await server.when(lambda: server.emulator.stats.details >= asked + 2 * HELD)
+        await server.when(lambda: stats.polls + stats.details >= asked + 2 * HELD)
         server.release()
 
     server.portal.start_task_soon(release_when_asked_twice)
@@ -70,13 +71,19 @@ def test_killed_and_still_running(cli: Cli, server: Server, tmp_path: Path) -> N
     assert_whole(server, tmp_path)
 
 
-def test_killed_and_forgotten_by_the_server(cli: Cli, server: Server, tmp_path: Path) -> None:
+def test_a_killed_run_is_not_finished_by_the_emulator(
+    cli: Cli, server: Server, tmp_path: Path
+) -> None:
     with stuck(server, tmp_path) as process:
         process.kill()
-    # Another server never heard of these tasks, so they run there, under their old taskUUIDs.
+    before = (tmp_path / "out").read_bytes()
     ended = cli("run", "in", "-o", "out", "--emulate")
-    assert ended.code == 0, ended.said
-    assert len(texts(tmp_path / "out")) == QUICK + HELD
+    assert ended.code == 2
+    assert "and this run asks the emulator" in ended.said
+    assert (tmp_path / "out").read_bytes() == before
+    server.release()
+    assert cli("run", "in", "-o", "out", "--url", server.url).code == 0
+    assert_whole(server, tmp_path)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -7,7 +7,7 @@ from tests.mutation.mutants import Mutant
 __all__ = ["EDGES"]
 
 _DRIVER, _MAP, _STREAMS = "_io/driver.py", "client/mapping.py", "client/streams.py"
-_RUNNER, _JOURNAL = "cli/runner.py", "cli/journal.py"
+_RUNNER = "batch/runner.py"
 
 EDGES = [
     Mutant(
@@ -316,72 +316,45 @@ EDGES = [
         "tests/client/test_map.py::test_an_endless_source_ends_with_the_client",
     ),
     Mutant(
-        "the run's journal is written after the task is handed over",
+        "a line of a run has no key",
         _RUNNER,
-        "            if again is None and self._journal is not None:\n"
-        "                self._journal.sent(line.key, uuid)\n"
-        '            yield Work({**line.task, "taskUUID": uuid}, line, uuid, '
-        "repeated=again is not None)\n",
-        '            yield Work({**line.task, "taskUUID": uuid}, line, uuid, '
-        "repeated=again is not None)\n"
-        "            if again is None and self._journal is not None:\n"
-        "                self._journal.sent(line.key, uuid)\n",
+        "            key = work.key(journal.scope)\n",
+        "",
         "tests/cli/test_signals.py",
     ),
     Mutant(
-        "a line that an earlier run sent is sent under a new taskUUID",
-        _RUNNER,
-        "uuid = again or self._own_uuid(line)",
-        "uuid = self._own_uuid(line)",
+        "the keys of a run change with each start",
+        "batch/run_tries.py",
+        'return f"{scope}/{self.line.key:032x}{self.suffix}"',
+        'return f"{scope}/{uuid4()}{self.suffix}"',
         "tests/cli/test_signals.py",
     ),
     Mutant(
-        "a conflict of a line that an earlier run sent is its error",
-        _RUNNER,
-        "elif work.repeated and _is_conflict(error):",
-        "elif not work and _is_conflict(error):",
-        "tests/cli/test_signals.py",
-    ),
-    Mutant(
-        "the session of the run that died is not noted",
-        _RUNNER,
-        "            self._journal.connected(client.session_uuid)\n",
-        "            pass\n",
-        "tests/cli/test_signals.py",
-    ),
-    Mutant(
-        "the journal goes though tasks are open",
-        _JOURNAL,
-        "finished = finished or self.blank",
-        "finished = True",
+        "the journal of a run goes though tasks are open",
+        "batch/run_batch.py",
+        "runner.report().left or runner.doubtful or runner.fatal",
+        "runner.fatal",
         "tests/cli/test_signals.py::test_grace_is_short_and_the_rest_comes_next_time",
     ),
     Mutant(
-        "a torn line of the journal ends the run",
-        _JOURNAL,
-        "                except orjson.JSONDecodeError:\n                    continue",
-        "                except orjson.JSONDecodeError:\n                    raise",
-        "tests/cli/test_run.py",
+        "a run forgets that a line timed out",
+        _RUNNER,
+        "not isinstance(answer, TaskError) and answer.submitted is not Submitted.NO",
+        "isinstance(answer, Result)",
+        "tests/cli/test_run.py::test_a_timeout_is_asked_for_and_not_run_twice",
     ),
     Mutant(
         "two runs share an output",
-        _JOURNAL,
+        "batch/writing/files.py",
         "        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
         "tests/cli/test_signals.py::test_two_runs_do_not_share_an_output",
     ),
     Mutant(
-        "what a killed run had sent is not asked for",
-        _RUNNER,
-        "        if self._ask:\n",
-        "        if not self._ask:\n",
-        "tests/cli/test_signals.py::test_killed_and_answered_meanwhile",
-    ),
-    Mutant(
-        "a taskUUID that the server used up is used again",
-        _RUNNER,
-        "if given is None or line.key in self._prior.judged:",
-        "if given is None:",
-        "tests/cli/test_run.py",
+        "a definite verdict is told again though another try was asked for",
+        "batch/run_tries.py",
+        '            self.suffix = f"~{answer.task_uuid}"',
+        "            pass",
+        "tests/batch/test_runner.py",
     ),
 ]

@@ -43,13 +43,14 @@ class PriorError(NamedTuple):
 
     ``retryable``: it is to be tried again. ``unsure``: the taskUUID of a task that may have been
     run, and whose outcome nobody knows: ask for it before anything is sent anew. ``None``: there is
-    no such task.
+    no such task. ``task_uuid``: the task that ended so, whatever is known of it.
     """
 
     type: str
     code: str | None
     retryable: bool
     unsure: str | None = None
+    task_uuid: str | None = None
 
 
 @dataclass(slots=True)
@@ -220,9 +221,11 @@ def prior_error(error: dict[str, Any]) -> PriorError:
     code, kind, uuid = error.get("code"), str(error.get("type")), error.get("task_uuid")
     # On a TaskError the server gave its verdict.
     unsure = kind != "TaskError" and error.get("submitted") != Submitted.NO.value
+    known = uuid if isinstance(uuid, str) else None
     return PriorError(
         kind,
         None if code is None else str(code),
         error.get("retryable") is True,
-        uuid if unsure and isinstance(uuid, str) else None,
+        known if unsure else None,
+        known,
     )

@@ -68,7 +68,10 @@ class SqliteWriter:
         self._prior = PriorAnswers()
         self._written = 0
         with self._said():
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT)
+            # A loop may open it in a thread, so that nothing else waits.
+            self._db = sqlite3.connect(
+                path, isolation_level=None, timeout=BUSY_TIMEOUT, check_same_thread=False
+            )
             try:
                 self._prepare()
             except BaseException:

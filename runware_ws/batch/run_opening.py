@@ -1,0 +1,220 @@
+"""What a run opens before anything is sent: its input, its output, and its journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+
+from runware_ws._urls import default_url
+from runware_ws.batch.money import Forecast
+from runware_ws.batch.reading import Facts, Source
+from runware_ws.batch.run_options import BatchOptions
+from runware_ws.batch.writing import PriorAnswers, Writer, open_output, source_name
+from runware_ws.cli.exits import Stop
+from runware_ws.errors import ConfigurationError, OutputError
+from runware_ws.journal.opening import JournalPlace
+
+__all__ = ["JournalSite", "OpenedBatch", "open_batch"]
+
+_OWN = "run"
+"""The scope of a journal that belongs to one output: it may be moved together with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSite:
+    """Where the tasks of a run are recorded.
+
+    ``scope``: what the keys of the run's lines begin with. ``own``: the file, if it is this
+    output's alone, so that it goes when all is done; ``fresh``: it was not there before.
+    """
+
+    place: JournalPlace
+    scope: str
+    own: Path | None = None
+    fresh: bool = False
+
+    def remove(self) -> None:
+        """Remove the output's own journal. Nobody else uses it: we hold the lock of the output.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        if self.own is not None:
+            for suffix in ("", "-wal", "-shm"):
+                self.own.with_name(self.own.name + suffix).unlink(missing_ok=True)
+            rmtree(self.own.with_name(self.own.name + ".owners"), ignore_errors=True)
+
+
+class OpenedBatch:
+    """A run's input and output, open and looked through. Close it.
+
+    ``prior``: what the output holds of the lines of this input; ``before`` of them need nothing
+    more, ``errors_before`` of these with an error. ``journal`` is ``None`` where nothing is kept:
+    for an output that cannot be read again, and with the emulator.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        facts: Facts,
+        writer: Writer,
+        prior: PriorAnswers,
+        journal: JournalSite | None,
+        close: Callable[[], None],
+    ) -> None:
+        self.source, self.facts, self.writer, self.prior = source, facts, writer, prior
+        self.journal = journal
+        self.before = self.errors_before = 0
+        self.close = close
+
+    def order(self) -> Iterator[tuple[int, int]]:
+        """Key and number of all lines, in their order."""
+        for line in self.source.lines(self.facts):
+            yield line.key, line.number
+
+
+def open_batch(
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    options: BatchOptions,
+    note: Callable[[str], None],
+) -> OpenedBatch:
+    """Open and check all of it. Blocks. ``note`` is called with what people should know.
+
+    Raises:
+        ConfigurationError: the options do not go together.
+        InputError: the input cannot be read.
+        OutputError: the output cannot be used.
+    """
+    name = os.fspath(output)
+    with ExitStack() as stack:
+        source = stack.enter_context(_open_input(os.fspath(input), options))
+        if name != "-" and source.is_file(Path(name)):
+            raise OutputError(f"{name}: is the input too: choose another output")
+        facts = source.check()
+        for field, lines in sorted(facts.dropped.items()):
+            note(f"{source.name}: {field} is left out of {lines} lines: Runware cannot take it")
+        try:
+            writer = open_output(
+                name, source=_source_of(options), shape=options.shape, sort=options.sort
+            )
+            stack.callback(writer.close)
+            prior = writer.known()
+        except Stop as exc:
+            raise OutputError(exc.message) from None
+        if prior.torn:
+            note(f"{writer.name}: its last line was cut off: this line is done again")
+        journal = _journal_of(name, writer, options, note)
+        batch = OpenedBatch(source, facts, writer, prior, journal, lambda: None)
+        _match(batch, options, note)
+        batch.close = stack.pop_all().close
+        return batch
+
+
+def forecast(
+    input: str | os.PathLike[str], output: str | os.PathLike[str], options: BatchOptions
+) -> tuple[int, tuple[str, ...]]:
+    """How many lines there are, and what a run would do, for people. Blocks.
+
+    An output that is not there is not made.
+
+    Raises:
+        InputError, OutputError: as of :func:`open_batch`.
+    """
+    told = Forecast(options.prices, emulated=options.emulate)
+    with _open_input(os.fspath(input), options) as source:
+        facts = source.check()
+        prior = _looked_at(os.fspath(output), options)
+        told.spent = prior.cost
+        for line in source.lines(facts):
+            kind = "without a task" if line.task is None else str(line.task["taskType"])
+            done = prior.done(line.key, retry_errors=options.retry_errors)
+            told.add(line.task, kind, done=done)
+    return facts.count, tuple(told.report())
+
+
+def _open_input(name: str, options: BatchOptions) -> Source:
+    return Source(
+        name,
+        input_format=options.input_format,
+        prompt_column=options.prompt_column,
+        unsupported=options.unsupported,
+    )
+
+
+def _source_of(options: BatchOptions) -> str:
+    return source_name(options.url or default_url(), emulate=options.emulate)
+
+
+def _looked_at(name: str, options: BatchOptions) -> PriorAnswers:
+    if name == "-" or not os.path.exists(name):
+        return PriorAnswers()
+    try:
+        writer = open_output(name, source=_source_of(options), shape=options.shape)
+        try:
+            return writer.known()
+        finally:
+            writer.close()
+    except Stop as exc:
+        raise OutputError(exc.message) from None
+
+
+def _journal_of(
+    name: str, writer: Writer, options: BatchOptions, note: Callable[[str], None]
+) -> JournalSite | None:
+    given = options.journal
+    if options.emulate:
+        if given is not None:
+            note("the journal is left alone: the answers of the emulator are not real")
+        return None
+    path = Path(os.path.realpath(name)) if writer.can_resume else None
+    if given is not None:
+        # Not the path, so that two machines with the same command share the work.
+        job = options.job or (None if path is None else _as_text(path.name))
+        if job is None:
+            raise ConfigurationError(
+                f"job is needed with a journal and {writer.name}: it names the work"
+            )
+        return JournalSite(given, f"run/{job}")
+    if options.job is not None:
+        raise ConfigurationError("job names the work in a shared journal: give a journal as well")
+    if path is None:
+        return None
+    own = path.with_name(path.name + ".journal")
+    return JournalSite(own, _OWN, own, not own.exists())
+
+
+def _as_text(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _match(batch: OpenedBatch, options: BatchOptions, note: Callable[[str], None]) -> None:
+    """Compare what the output holds with the lines of the input."""
+    prior, writer, source = batch.prior, batch.writer, batch.source
+    known = prior.keys()
+    if not known:
+        return
+    done = {key for key in known if prior.done(key, retry_errors=options.retry_errors)}
+    stale = set(known)
+    for line in source.lines(batch.facts):
+        stale.discard(line.key)
+    if done and len(stale) == len(known):
+        raise OutputError(
+            f"{writer.name}: none of its lines belongs to {source.name}: choose another output"
+        )
+    if stale:
+        writer.set_aside(stale)
+        prior.results -= stale
+        for key in stale:
+            prior.errors.pop(key, None)
+        if done & stale:
+            note(
+                f"{writer.name}: {len(done & stale)} lines belong to no line of {source.name} "
+                f"any more: moved to {writer.name}.stale"
+            )
+    kept = done - stale
+    batch.before, batch.errors_before = len(kept), len(kept - prior.results)
