@@ -78,7 +78,9 @@ class TaskTable:
         self._out.counters.submitted += 1
         if self.deadlines.put(record, record.wake_at):
             self._out.rearm = True
-        if self._out.journaled:
+        # A question that the caller asks has another task's taskUUID, and may be asked again.
+        asks_only = record.task_type in ABOUT_OTHERS and record.entry is None
+        if self._out.journaled and not asks_only:
             self.entering[record.uuid] = record
             self._out.effects.append(Enter(record))
         else:
