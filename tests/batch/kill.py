@@ -52,12 +52,13 @@ class Figures:
 def _start(folder: Path, name: str, url: str, journal: str | None) -> subprocess.Popen[bytes]:
     shared = [] if journal is None else ["--journal", journal, "--job", "kill"]
     run = [sys.executable, "-m", "runware_ws", "run", "in", "-o", name, "--url", url, "--quiet"]
-    return subprocess.Popen(
-        [*run, *shared],
-        cwd=folder,
-        env={**os.environ, "RUNWARE_API_KEY": KEY, "PYTHONPATH": str(_ROOT)},
-        stderr=(folder / f"{name}.said").open("ab"),
-    )
+    with (folder / f"{name}.said").open("ab") as said:
+        return subprocess.Popen(
+            [*run, *shared],
+            cwd=folder,
+            env={**os.environ, "RUNWARE_API_KEY": KEY, "PYTHONPATH": str(_ROOT)},
+            stderr=said,
+        )
 
 
 def _look(path: Path, figures: Figures) -> None:
@@ -76,9 +77,19 @@ def _look(path: Path, figures: Figures) -> None:
 
 
 async def run_and_kill(
-    folder: Path, *, lines: int, kills: int, processes: int, seed: int, journal: str | None
+    folder: Path,
+    *,
+    lines: int,
+    kills: int,
+    processes: int,
+    seed: int,
+    journal: str | None,
+    longest: float = 6.0,
 ) -> Figures:
-    """Do it in ``folder``. ``journal`` ``None``: each process has the one beside its output."""
+    """Do it in ``folder``. ``journal`` ``None``: each process has the one beside its output.
+
+    ``longest``: seconds between two kills, at most.
+    """
     rng, figures = random.Random(seed), Figures(lines)
     (folder / "in").write_text(
         "".join(json.dumps({"id": f"{n}", "prompt": f"ask {n}"}) + "\n" for n in range(lines))
@@ -89,7 +100,7 @@ async def run_and_kill(
         running = [_start(folder, name, emulator.url, journal) for name in names]
         try:
             while figures.kills < kills:
-                await anyio.sleep(rng.uniform(0.5, 6.0))
+                await anyio.sleep(rng.uniform(0.3, longest))
                 victim = rng.randrange(processes)
                 if running[victim].poll() is None:
                     running[victim].kill()
