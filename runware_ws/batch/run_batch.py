@@ -13,6 +13,7 @@ from runware_ws.batch.progress import Standing
 from runware_ws.batch.run_opening import OpenedBatch, forecast, open_batch
 from runware_ws.batch.run_options import BatchOptions
 from runware_ws.batch.run_report import RunReport
+from runware_ws.batch.run_seeding import seed_journal
 from runware_ws.batch.runner import BatchRunner
 from runware_ws.cli.exits import Stop
 from runware_ws.client.client import Client
@@ -113,6 +114,7 @@ async def run_once(
         runner = BatchRunner(batch, options, on_progress)
         try:
             if runner.report().left:
+                await anyio.to_thread.run_sync(seed_journal, batch, options)
                 async with run_client(batch, options) as client:
                     await runner.run(client)
         finally:

@@ -16,7 +16,8 @@ from runware_ws.batch.run_options import BatchOptions
 from runware_ws.batch.writing import PriorAnswers, Writer, open_output, source_name
 from runware_ws.cli.exits import Stop
 from runware_ws.errors import ConfigurationError, OutputError
-from runware_ws.journal.opening import JournalPlace
+from runware_ws.journal.opening import JournalPlace, open_store
+from runware_ws.journal.sqlite import SqliteStore
 
 __all__ = ["JournalSite", "OpenedBatch", "open_batch"]
 
@@ -173,6 +174,9 @@ def _journal_of(
         return None
     path = Path(os.path.realpath(name)) if writer.can_resume else None
     if given is not None:
+        store = open_store(given)
+        if path is not None and isinstance(store, SqliteStore) and store.path == path:
+            raise ConfigurationError(f"journal: {path} is the output: choose another file")
         # Not the path, so that two machines with the same command share the work.
         job = options.job or (None if path is None else _as_text(path.name))
         if job is None:

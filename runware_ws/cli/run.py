@@ -30,6 +30,7 @@ from runware_ws.batch.progress import BatchProgress, Standing
 from runware_ws.batch.run_batch import check_client, finish_batch, run_client
 from runware_ws.batch.run_opening import OpenedBatch, forecast, open_batch
 from runware_ws.batch.run_options import BatchOptions
+from runware_ws.batch.run_seeding import seed_journal
 from runware_ws.batch.runner import BatchRunner
 from runware_ws.cli.exits import ExitCode, Stop
 
@@ -147,6 +148,7 @@ class _SignalledRun:
         self._batch, self._options, self._progress = batch, options, progress
         self._grace = grace
         self._signal: int | None = None
+        self._refused: RunwareError | None = None
         self._scope: anyio.CancelScope
         self.runner = BatchRunner(batch, options, self._show)
 
@@ -156,7 +158,10 @@ class _SignalledRun:
     def run(self) -> None:
         """Run what is left."""
         if self.runner.report().left:
+            seed_journal(self._batch, self._options)
             anyio.run(self._run)
+        if self._refused is not None:
+            raise self._refused
 
     async def _run(self) -> None:
         self._scope = anyio.CancelScope()
@@ -164,8 +169,11 @@ class _SignalledRun:
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch_signals)
             with self._scope:
-                async with run_client(self._batch, self._options) as client:
-                    await self.runner.run(client)
+                try:
+                    async with run_client(self._batch, self._options) as client:
+                        await self.runner.run(client)
+                except RunwareError as exc:
+                    self._refused = exc  # Raised through a task group it would come out wrapped.
             group.cancel_scope.cancel()
 
     async def _watch_signals(self) -> None:

@@ -152,6 +152,28 @@ async def test_what_was_recorded_and_not_written_is_not_asked_for(tmp_path: Path
         assert b.executed == 4
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_task_in_doubt_is_asked_for_without_its_journal(
+    shared: bool, tmp_path: Path
+) -> None:
+    journal = str(tmp_path / "first.db") if shared else None
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "hold")
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            report = await b.run(timeout=timeout, journal=journal)
+            assert (report.errors, report.curable) == (1, 1)
+            if b.held:
+                break
+        assert b.held == 1
+        if shared:
+            journal = str(tmp_path / "second.db")
+        else:
+            (tmp_path / "out.journal").unlink()
+        b.hold.set()
+        report = await b.run(journal=journal)
+        assert (report.done, report.found, b.executed) == (1, 1, 1)
+
+
 async def test_two_runs_share_the_work(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         write_prompts(b.input, *range(60))
@@ -290,6 +312,8 @@ async def test_what_cannot_be_done_is_one_clear_error(tmp_path: Path) -> None:
             ({"retries": -1}, "retries must be"),
             ({"job": "x"}, "give a journal as well"),
             ({"output": "-", "journal": "x.db"}, "job is needed"),
+            ({"journal": "mysql://x"}, "there is no such store"),
+            ({"journal": str(b.output)}, "is the output"),
         ):
             with pytest.raises(ConfigurationError, match=words):
                 await b.run(**options)

@@ -1,0 +1,53 @@
+"""Tasks that only the output still knows: their journal has gone, or is on another machine.
+
+A line that timed out has its taskUUID in the output. It is entered in the journal as if a process
+had died with it, so the client asks the server for it before anything is sent anew.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runware_ws._urls import socket_url
+from runware_ws.batch.money import LineCost
+from runware_ws.batch.run_opening import OpenedBatch
+from runware_ws.batch.run_options import BatchOptions
+from runware_ws.batch.run_tries import LineTry
+from runware_ws.errors import InvalidTask
+from runware_ws.journal.keys import content_digest
+from runware_ws.journal.opening import open_store
+from runware_ws.journal.store import NewEntry
+from runware_ws.models import validate_task
+
+__all__ = ["seed_journal"]
+
+
+def seed_journal(batch: OpenedBatch, options: BatchOptions) -> None:
+    """Enter what the output is unsure of, where the journal does not have its key. Blocks.
+
+    Raises:
+        JournalError: the journal cannot be used.
+    """
+    site = batch.journal
+    unsure = {key: each.unsure for key, each in batch.prior.errors.items() if each.unsure}
+    if site is None or not unsure:
+        return
+    now = time.time()
+    store = open_store(site.place)
+    store.open(socket_url(options.url, allow_insecure=False), now)
+    try:
+        with store.transaction() as transaction:
+            for line in batch.source.lines(batch.facts):
+                uuid = unsure.get(line.key)
+                work = LineTry(line, LineCost(0, 0))
+                if uuid is None or not work.keyed:
+                    continue
+                task = {"deliveryMethod": "async", **(line.task or {}), "taskUUID": uuid}
+                try:
+                    payload = validate_task(task).payload
+                except InvalidTask:
+                    continue
+                key = work.key(site.scope)
+                transaction.begin(NewEntry(uuid, key, content_digest(payload), payload, now))
+    finally:
+        store.close()
