@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import anyio
 
 from runware_ws.emulator import EmulatorProcess
+from tests.journal.postgres_server import PostgresServer
 
 KEY = "a-key-of-the-tests"
 _ROOT = Path(__file__).parents[2]
@@ -131,11 +133,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--journal", help="default: a SQLite file, or postgresql://...")
+    parser.add_argument(
+        "--journal",
+        help="a URL, or postgres: a server of its own. Default: a SQLite file; beside the output "
+        "with one process",
+    )
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         journal = given.journal or (str(folder / "work.db") if given.processes > 1 else None)
+        if journal == "postgres":
+            server = PostgresServer()
+            stack.callback(server.close)
+            journal = server.database()
 
         async def act() -> Figures:
             return await run_and_kill(
