@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from runware_ws.emulator import Request
-from tests.cli.conftest import KEY, Ended, Server, read_lines, texts, write_lines
+from tests.cli.conftest import KEY, ROOT, Ended, Server, read_lines, texts, write_lines
 
 Cli = Callable[..., Ended]
 
@@ -299,6 +301,17 @@ def test_a_line_with_its_own_task_uuid(run: Cli, server: Server, tmp_path: Path)
         ),
         (("in", "-o", "out", "--input-format", "xls"), {"in": "{}"}, "'xls' is no format of"),
         (("in.csv", "-o", "out"), {"in.csv": "a,b\n1,2"}, "in.csv: has no column 'prompt', only"),
+        (("in", "-o", "out", "--timeout", "inf"), {"in": "{}"}, "--timeout: must be a finite"),
+        (("in", "-o", "out", "--grace", "inf"), {"in": "{}"}, "--grace: must be a finite"),
+        (("in", "-o", "out", "--max-cost", "nan"), {"in": "{}"}, "--max-cost: must be an amount"),
+        (("in", "-o", "out", "--price", "1"), {"in": "{}"}, "--price: '1' is not IN,OUT"),
+        (("in", "-o", "out", "--shape", "x"), {"in": "{}"}, "--shape: must be 'ours' or"),
+        (("in", "-o", "out", "--job", "x"), {"in": "{}"}, "--job names the work in a shared"),
+        (("in", "-o", "-", "--journal", "j"), {"in": "{}"}, "--job is needed with a journal"),
+        (("in", "-o", "out", "--journal", "out"), {"in": "{}"}, "out is the output: choose"),
+        (("in", "-o", "out", "--journal", "x://y"), {"in": "{}"}, "there is no such store"),
+        (("in", "-o", "out.xlsx"), {"in": "{}"}, "the suffix '.xlsx' of an output is not known"),
+        (("in", "-o", "out.csv", "--shape", "anthropic-batch"), {"in": "{}"}, "is for JSON lines"),
         (("in", "-o", "out", "--url", "http://x"), {"in": "{}"}, "--url: url must look like"),
         (("in", "-o", "out", "--url", "ws://example.com/v1"), {"in": "{}"}, "use wss://"),
         (("in", "-o", "out", "--url", "ws://x", "--emulate"), {"in": "{}"}, "exclude each other"),
@@ -404,3 +417,78 @@ def test_the_output_may_be_a_link(run: Cli, tmp_path: Path) -> None:
     assert run("in", "-o", "out").code == 0
     assert (tmp_path / "out").is_symlink()
     assert len(texts(tmp_path / "real")) == 2
+
+
+def test_a_journal_that_is_none_is_refused(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a"))
+    ended = run("in", "-o", "out", "--journal", "in")
+    assert ended.code == 2
+    assert "this file is not a journal" in ended.said
+    assert len(ended.said.splitlines()) == 1
+    assert server.emulator.stats.executed == 0
+
+
+def test_money_is_told_before_and_bounded(run: Cli, server: Server, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts(*"abcdef"))
+    ended = run("in", "-o", "out", "--dry-run", "--price", "2,10")
+    assert ended.code == 0
+    assert ended.out.splitlines()[0].startswith("6 lines (6 textInference): 6 to send")
+    assert "$2 and $10 for a million tokens" in ended.out
+    assert not (tmp_path / "out").exists()
+    ended = run("in", "-o", "out", "--limit", "2", "--sort")
+    assert ended.code == 1
+    assert "--limit 2: so many lines were taken" in ended.said
+    assert "4 left: run it again" in ended.said
+    ended = run("in", "-o", "out", "--max-cost", "0.00001")
+    assert ended.code == 1
+    assert "--max-cost 1e-05" in ended.said
+    assert server.emulator.stats.executed == 2
+    ended = run("in", "-o", "out", "--sort")
+    assert ended.code == 0
+    assert "in all runs" in ended.said
+    assert [entry["id"] for entry in read_lines(tmp_path / "out")] == list("abcdef")
+
+
+def test_the_batch_shape(run: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a"))
+    for _ in range(2):
+        assert run("in", "-o", "out", "--shape", "anthropic-batch").code == 0
+    (entry,) = read_lines(tmp_path / "out")
+    assert entry["custom_id"] == "a"
+    assert entry["result"]["type"] == "succeeded"
+    assert entry["result"]["message"]["model"] == "anthropic/claude-haiku-4.5"
+
+
+def test_another_server_is_refused(run: Cli, cli: Cli, tmp_path: Path) -> None:
+    write_lines(tmp_path / "in", *prompts("a"))
+    assert run("in", "-o", "out").code == 0
+    ended = cli("run", "in", "-o", "out")
+    assert ended.code == 2
+    assert "and this run asks Runware: choose another output" in ended.said
+    assert cli("run", "in", "-o", "out", "--emulate").code == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX descriptors")
+@pytest.mark.parametrize(
+    ("args", "closed", "said"),
+    [
+        ("- -o out", "<&-", "standard input: is closed"),
+        ("in -o -", ">&-", "standard output: is closed"),
+        ("in -o out", "2>&-", ""),
+    ],
+)
+def test_closed_streams(tmp_path: Path, args: str, closed: str, said: str) -> None:
+    write_lines(tmp_path / "in", *prompts("a"))
+    command = f"exec {sys.executable} -m runware_ws run {args} --emulate {closed}"
+    ended = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) <= 1
+    assert ended.returncode == (2 if said else 0)
