@@ -45,7 +45,7 @@ def test_each_has_a_name_of_its_own_and_there_are_enough() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
     places = {mutant.file.rpartition("/")[0] for mutant in MUTANTS}
     assert {"_core", "_core/recovery", "_core/connection", "_core/tasks"} < places
-    assert {"_io", "_io/transport", "client", "cli"} < places
+    assert {"_io", "_io/transport", "client", "cli", "batch"} < places
 
 
 @pytest.mark.parametrize("name", SAMPLE)
