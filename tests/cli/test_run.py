@@ -166,6 +166,7 @@ def test_a_timeout_is_asked_for_and_not_run_twice(run: Cli, server: Server, tmp_
         if server.held:
             break
     assert server.held == 1
+    assert (tmp_path / "out.journal").exists()
     error = read_lines(tmp_path / "out")[0]["error"]
     assert (error["type"], error["retryable"]) == ("TaskTimeout", True)
     server.release()
