@@ -280,6 +280,8 @@ class SameEnd:
         self.counts[" ".join(filter(None, same))] += 1
         if same != self._same:
             self._same, self._first, self._streak = same, line, 0
+        # Lines end in any order: the first is the one that stands first in the input.
+        self._first = min(self._first, line)
         self._streak += 1
         alone = self._streak == self.counts.total()
         if self._streak < self._after or not (alone or _about_account(answer)):
