@@ -130,8 +130,8 @@ def _nobody_asks_after_a_cut(patch: pytest.MonkeyPatch) -> Setting:
         right(self, record)
         self._out.wake = False
 
-    def forgotten(_self: Any, record: Any, now: float) -> None:
-        record.cut(2, now)
+    def forgotten(self: Any, record: Any, now: float) -> None:
+        record.cut(2, now, resumed=self._resumed)
 
     patch.setattr(Recovery, "last_call", wrong)
     patch.setattr(Recovery, "_recover", forgotten)
@@ -144,8 +144,8 @@ def _a_late_answer_is_the_open_questions(patch: pytest.MonkeyPatch) -> Setting:
     def wrong(self: Any, record: Any, now: float, _asked: Any = None, **_options: bool) -> bool:
         return right(self, record, now, record.ladder.question)
 
-    def at_once(self: Any, question: Any, **_options: bool) -> None:
-        exhaust(self, question)
+    def at_once(self: Any, question: Any, *, sure: bool = True, unknown: int = 0) -> None:
+        exhaust(self, question, sure=True, unknown=unknown)
 
     patch.setattr(Recovery, "denied", wrong)
     # Silence counts only the second time: that alone would hold.
