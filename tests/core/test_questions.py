@@ -363,6 +363,25 @@ def test_a_flood_of_messages_that_cannot_be_read_asks_no_more_than_now_and_then(
     assert bench.core.counters.resends == 0, "it went through no cut"
 
 
+def test_messages_that_cannot_be_read_soon_after_one_are_acted_on_together() -> None:
+    bench = Bench()
+    bench.begin()
+    first_asked: dict[str, float] = {}
+    tasks: list[str] = []
+    while len(first_asked) < 10:
+        assert bench.now < 1_060
+        if len(tasks) < 10:
+            tasks.append(bench.written_task(timeout=300).uuid)
+            bench.say(b"{")
+        bench.step(0.1)
+        for question in questions(bench):
+            first_asked.setdefault(question["taskUUID"], bench.now)
+            say_about(bench, question, "taskNotFound", "question")
+    alone, *together = [first_asked[each] for each in tasks]
+    assert alone < together[0]
+    assert len(set(together)) == 1
+
+
 @pytest.mark.parametrize("code", ["insufficientCredits", "internalServerError", "inferenceError"])
 def test_an_error_without_an_address_before_the_authentications_reply_is_not_about_it(
     code: str,

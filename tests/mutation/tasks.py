@@ -33,8 +33,8 @@ TASKS = [
     Mutant(
         "two equal entries of a listing are one result",
         f"{_TASKS}/items.py",
-        "            if not listing:\n                unmatched.append(identity)",
-        "            unmatched.append(identity)",
+        "        if not listing or _is_named(identity):\n            unmatched.append(identity)",
+        "        unmatched.append(identity)",
         "tests/core/test_fine_rules.py::test_two_equal_entries_of_a_listing_are_two_results",
     ),
     Mutant(
@@ -64,7 +64,7 @@ TASKS = [
     Mutant(
         "questions about the copy before count for the next copy",
         f"{_TASKS}/record.py",
-        "            self.ladder.exhausted = self.ladder.troubled = 0\n",
+        "            self.ladder.exhausted = self.ladder.troubled = self.ladder.unknown = 0\n",
         "",
         "tests/core/test_fine_rules.py::"
         "test_what_was_asked_about_the_first_copy_says_nothing_of_the_second",
@@ -172,8 +172,8 @@ TASKS = [
     Mutant(
         "a late result that waits for a claim is no first try",
         f"{_TASKS}/table.py",
-        "            or uuid in self.claims\n",
-        "",
+        "            or uuid in self.claims\n        ):\n",
+        "        ):\n",
         "tests/core/test_second_tries.py::"
         "test_a_result_for_a_taskuuid_of_an_earlier_process_is_an_answer_too",
     ),
