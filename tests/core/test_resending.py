@@ -107,6 +107,20 @@ def test_a_kind_of_question_that_is_never_answered_does_not_hold_it_up(silent: s
     assert bench.now < 1000 + 35
 
 
+def test_where_no_kind_of_question_is_taken_it_still_waits_until_the_task_is_overdue() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=300)
+    begun = bench.now
+    while record.sends < 2:
+        bench.step(0.25)
+        for task in bench.written():
+            if task["taskType"] == "ping":
+                bench.say({"data": [{"taskType": "ping", "pong": True}]})
+            elif task["taskType"] in QUESTIONS:
+                bench.refuse(record, "unsupportedTaskType", taskType=task["taskType"])
+    assert 19.5 < bench.now - begun < 25
+
+
 def test_a_server_that_answers_no_question_gets_no_second_copy() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, timeout=200)

@@ -54,8 +54,8 @@ ANSWERS = [
         _RECOVERY,
         "if ladder.confirmed or not may_send:",
         "if not may_send:",
-        "tests/core/test_questions.py::"
-        "test_trouble_of_load_account_or_archive_is_never_the_tasks_end",
+        "tests/core/test_odd_answers.py::"
+        "test_an_accepted_task_that_looks_unknown_while_it_runs_is_asked_for_to_the_end",
     ),
     Mutant(
         "resubmit never means nothing",
@@ -69,8 +69,8 @@ ANSWERS = [
         _RESENDING,
         "return max(registered, overdue_at(record, options))",
         "return registered",
-        "tests/core/test_fine_rules.py::"
-        "test_a_task_is_not_sent_again_before_it_is_overdue_though_no_question_is_answered",
+        "tests/core/test_resending.py::"
+        "test_where_no_kind_of_question_is_taken_it_still_waits_until_the_task_is_overdue",
     ),
     Mutant(
         "a resend waits for no registration",
