@@ -50,6 +50,13 @@ ANSWERS = [
         "tests/core/test_resending.py::test_it_does_not_wait_where_that_time_has_passed",
     ),
     Mutant(
+        "trouble with every kind of question makes a task unknown",
+        _RECOVERY,
+        "if complete and ladder.unknown == EVERY_QUESTION:",
+        "if complete:",
+        "tests/core/test_odd_answers.py::test_where_no_question_is_answered_no_copy_is_sent",
+    ),
+    Mutant(
         "a task that the server has is sent again",
         _RECOVERY,
         "if ladder.confirmed or not may_send:",
