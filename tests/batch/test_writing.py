@@ -52,9 +52,9 @@ def test_what_is_written_is_known_again(out: Path, tmp_path: Path) -> None:
         prior = writer.known()
     assert prior.results == {11}
     assert prior.errors == {
-        22: PriorError("TaskError", "providerRateLimitExceeded", True),
-        33: PriorError("TaskError", "invalidField", False),
-        44: PriorError("OutcomeUnknown", None, True, unsure="e-3"),
+        22: PriorError("TaskError", "providerRateLimitExceeded", True, task_uuid="e-1"),
+        33: PriorError("TaskError", "invalidField", False, task_uuid="e-2"),
+        44: PriorError("OutcomeUnknown", None, True, unsure="e-3", task_uuid="e-3"),
         55: PriorError("InvalidTask", None, False),
     }
     assert prior.cost == pytest.approx(0.001)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from runware_ws.testing import Scripted
+from runware_ws.testing.stores import STORE_CHECKS
 
 from .support import run
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n# (test_\w+)\.py\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-OUTCOMES = {"test_summary": 2, "test_cuts": 2, "test_outage": 1}
+OUTCOMES = {"test_summary": 2, "test_cuts": 2, "test_outage": 1, "test_store": len(STORE_CHECKS)}
 
 
 def test_every_block_is_known() -> None:
