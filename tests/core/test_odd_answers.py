@@ -380,3 +380,14 @@ def test_what_the_server_insists_on_beside_some_of_the_results_is_the_end_after_
     assert isinstance(failure, TaskError)
     assert failure.code == "insufficientCredits"
     assert bench.now - begun >= 5
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_copies_with_and_without_an_index_in_one_frame_are_one_result(times: int) -> None:
+    bench = Bench()
+    record = bench.begin_written(expected=3)
+    bare = item(record, "one")
+    named = item(record, "one", resultIndex=0)
+    bench.say({"data": [bare, *[named] * times, bare, named]})
+    assert not record.ended
+    assert [each["text"] for each in record.items] == ["one"]

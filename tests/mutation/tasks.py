@@ -33,8 +33,8 @@ TASKS = [
     Mutant(
         "two equal entries of a listing are one result",
         f"{_TASKS}/items.py",
-        "        if not listing or _is_named(identity):\n            unmatched.append(identity)",
-        "        unmatched.append(identity)",
+        "        if not listing or _is_named(identity):\n            unmatched.append(entry)",
+        "        unmatched.append(entry)",
         "tests/core/test_fine_rules.py::test_two_equal_entries_of_a_listing_are_two_results",
     ),
     Mutant(

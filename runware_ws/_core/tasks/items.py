@@ -108,18 +108,19 @@ def fresh_items(
     for item in items:
         identity = _identity(item)
         match = next((old for old in unmatched if _same(old, identity)), None)
+        entry = identity if match is None else match
         if match is None:
             fresh.append(item)
             known.append(identity)
         elif _named_alike(match, identity):
             continue  # However often it is named, it is one.
         else:
-            # What the server calls it is known from now on.
-            known[known.index(match)] = identity
-        if match is not None and listing:
             unmatched.remove(match)
+            if _is_named(identity) and not _is_named(match):
+                # What the server calls it is known from now on.
+                known[known.index(match)] = entry = identity
         if not listing or _is_named(identity):
-            unmatched.append(identity)
+            unmatched.append(entry)
     return fresh
 
 
