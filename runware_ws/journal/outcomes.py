@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, cast
-
-import orjson
 
 from runware_ws._core.states import DONE, FAILED
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import RunwareError, Submitted, TaskError
 from runware_ws.journal.store import Entry, EntryState
 from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.models.jsonable import encode_json, load_json
 
 __all__ = ["error_in", "has_outcome", "is_attempt_over", "items_in", "outcome_to_record", "task_in"]
 
@@ -25,10 +23,10 @@ def has_outcome(record: TaskRecord) -> bool:
 def outcome_to_record(record: TaskRecord) -> tuple[EntryState, bytes] | None:
     """What of an ended task is recorded: its results, or the server's verdict; else ``None``."""
     if record.state is DONE:
-        return EntryState.DONE, orjson.dumps({"items": record.items})
+        return EntryState.DONE, encode_json({"items": record.items})
     error = record.error
     if record.state is FAILED and isinstance(error, TaskError):
-        return EntryState.FAILED, orjson.dumps({"error": _told(error)})
+        return EntryState.FAILED, encode_json({"error": _told(error)})
     return None
 
 
@@ -48,13 +46,12 @@ def _told(error: TaskError) -> dict[str, Any]:
 
 
 def _outcome(entry: Entry) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", orjson.loads(entry.outcome or b"{}"))
+    return cast("Mapping[str, Any]", load_json(entry.outcome or b"{}"))
 
 
 def task_in(entry: Entry) -> dict[str, Any] | None:
     """The task of an entry; ``None`` where it is kept no longer."""
-    # Not orjson: it rounds integers beyond 64 bits.
-    return cast("dict[str, Any]", json.loads(entry.payload)) if entry.payload else None
+    return cast("dict[str, Any]", load_json(entry.payload)) if entry.payload else None
 
 
 def items_in(entry: Entry) -> list[dict[str, Any]]:

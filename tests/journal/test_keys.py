@@ -386,3 +386,22 @@ async def test_a_task_with_a_key_is_polled_unless_it_says_otherwise(tmp_path: Pa
         await client.run(raw, key="3")
         assert "taskUUID" not in raw
     assert seen == {"model": "async", "pushed": "sync", "without": "None", "dict": "async"}
+
+
+@bounded
+async def test_long_integers_of_a_result_are_recorded_as_they_came(tmp_path: Path) -> None:
+    long = 12345678901234567890123
+
+    def reply(_: Request) -> dict[str, Any]:
+        return {"text": "counted", "seed": long}
+
+    async with Emulator() as emulator:
+        emulator.reply("textInference")(reply)
+        async with keyed_client(emulator, tmp_path / "j.db") as client:
+            first = await client.run(ask("count"), key="k")
+        async with keyed_client(emulator, tmp_path / "j.db") as client:
+            again = await client.run(ask("count"), key="k")
+    for result in (first, again):
+        (told,) = result.raw
+        assert told["seed"] == long
+    assert again.recovered_by is RecoveredBy.JOURNAL
