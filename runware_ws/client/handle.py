@@ -15,7 +15,7 @@ from runware_ws.models.results import Result, ResultItem
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
 
-__all__ = ["TaskHandle", "outcome_of"]
+__all__ = ["ResultOrError", "TaskHandle", "outcome_of"]
 
 
 def outcome_of(record: TaskRecord) -> Result:
@@ -42,6 +42,28 @@ def error_of(record: TaskRecord) -> RunwareError | None:
             "the caller gave the task up", task_uuid=record.uuid, submitted=record.submitted
         )
     return None
+
+
+class ResultOrError:
+    """How a task ended: with ``result`` or with ``error``, never both."""
+
+    __slots__ = ()
+
+    result: Result | None
+    error: RunwareError | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.error is None
+
+    def unwrap(self) -> Result:
+        """The result; raises the error if there is no result."""
+        if self.error is not None:
+            # A copy, because this one would refer to itself through its traceback.
+            raise copy(self.error)
+        assert self.result is not None
+        return self.result
 
 
 class TaskHandle:

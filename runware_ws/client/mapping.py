@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import anyio
 
 from runware_ws._core.states import ConnectionState
-from runware_ws.client.handle import TaskHandle
+from runware_ws.client.handle import ResultOrError, TaskHandle
 from runware_ws.errors import ClientClosed, ConfigurationError, RunwareError
 from runware_ws.models.results import Result
 
@@ -42,7 +42,7 @@ TURN = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class Outcome(ResultOrError, Generic[T]):
     """How one task of a ``map`` ended: with ``result`` or with ``error``, never both.
 
     ``index`` is the task's place in the input, from 0; ``task`` is the input
@@ -55,19 +55,6 @@ class Outcome(Generic[T]):
     task_uuid: str | None
     result: Result | None = None
     error: RunwareError | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a result."""
-        return self.error is None
-
-    def unwrap(self) -> Result:
-        """The result; raises the error if there is no result."""
-        if self.error is not None:
-            # A copy, because this one would refer to itself through its traceback.
-            raise copy(self.error)
-        assert self.result is not None
-        return self.result
 
 
 class MapRun(Generic[T]):

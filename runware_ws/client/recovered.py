@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
-from runware_ws.client.handle import error_of, outcome_of
+from runware_ws.client.handle import ResultOrError, error_of, outcome_of
 from runware_ws.client.tasks import Task
 from runware_ws.errors import ConfigurationError, RunwareError
 from runware_ws.journal.keeper import JournalKeeper
@@ -21,7 +20,7 @@ __all__ = ["Recovered", "as_recovered", "keyed_of", "polled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(ResultOrError):
     """A task that a dead process had left, and how it ended: with ``result`` or with ``error``.
 
     ``key`` is its idempotency key, ``None`` if it had none. ``task`` is the task as it was sent;
@@ -33,18 +32,6 @@ class Recovered:
     task: dict[str, Any] | None
     result: Result | None = None
     error: RunwareError | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is a result."""
-        return self.error is None
-
-    def unwrap(self) -> Result:
-        """The result; raises the error if there is no result."""
-        if self.error is not None:
-            raise copy(self.error)
-        assert self.result is not None
-        return self.result
 
 
 def as_recovered(left: Left) -> Recovered:

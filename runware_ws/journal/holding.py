@@ -18,7 +18,16 @@ from runware_ws.errors import (
 )
 from runware_ws.journal.outcomes import has_outcome
 
-__all__ = ["Held", "for_task", "has_verdict", "in_doubt", "key_conflict", "never_sent", "uuid_used"]
+__all__ = [
+    "Held",
+    "as_journal_error",
+    "for_task",
+    "has_verdict",
+    "in_doubt",
+    "key_conflict",
+    "never_sent",
+    "uuid_used",
+]
 
 GRACE = 1.0
 """A result that came in time may be told so much after its deadline, in seconds."""
@@ -70,12 +79,16 @@ def never_sent(record: TaskRecord) -> bool:
     return record.submitted is Submitted.NO
 
 
+def as_journal_error(error: BaseException | None) -> JournalError:
+    """Anything that ended a transaction, as the journal's error."""
+    if isinstance(error, JournalError):
+        return copy(error)
+    return JournalError(f"the journal failed: {type(error).__name__}: {error}")
+
+
 def for_task(error: BaseException | None, record: TaskRecord) -> JournalError:
     """Why a task could not be entered."""
-    if isinstance(error, JournalError):
-        told: JournalError = copy(error)
-    else:
-        told = JournalError(f"the journal failed: {type(error).__name__}: {error}")
+    told = as_journal_error(error)
     told.task_uuid, told.submitted = record.uuid, record.submitted
     told.safe_to_resend = record.submitted is Submitted.NO
     return told

@@ -28,6 +28,7 @@ from runware_ws.errors import Fenced, InvalidTask, JournalError, RunwareError
 from runware_ws.journal.binding import Beginning, Begun, EntryEnd, end, forget, nothing, prune
 from runware_ws.journal.holding import (
     Held,
+    as_journal_error,
     for_task,
     has_verdict,
     in_doubt,
@@ -468,9 +469,7 @@ class JournalKeeper:
         """The journal cannot be written any more, or not by us."""
         if isinstance(error, JournalError) and not isinstance(error, Fenced):
             return  # The tasks that it is about end with it; the next ones may fare better.
-        if not isinstance(error, Fenced):
-            error = JournalError(f"the journal failed: {type(error).__name__}: {error}")
-        self._core.fail(error, self._waiting.now())
+        self._core.fail(as_journal_error(error), self._waiting.now())
         self._apply()
 
     # What others left
