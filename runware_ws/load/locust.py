@@ -22,12 +22,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 import gevent
 import orjson
 from gevent.event import AsyncResult
-from gevent.threadpool import ThreadPool
+from gevent.monkey import get_original
 from locust import User
 
 from runware_ws import Client, Result, TextInference
@@ -173,9 +174,9 @@ class _Bridge:
     """A client in a native thread with an event loop of its own, asked from greenlets.
 
     Locust makes the standard library cooperative, so a ``threading.Thread`` is a greenlet in the
-    hub that all users share. A thread of gevent's pool is a real one and has a hub of its own, in
-    which asyncio's loop waits. Answers come back through an async watcher: of all that gevent
-    has, it alone may be touched from another thread.
+    hub that all users share. This thread is a real one and has a hub of its own, in which
+    asyncio's loop waits. Answers come back through an async watcher: of all that gevent has, it
+    alone may be touched from another thread.
     """
 
     def __init__(self, make: Callable[[], Client]) -> None:
@@ -187,9 +188,9 @@ class _Bridge:
         self._closing: asyncio.Event | None = None
         self._client: Client | None = None
         self._ready: Any = AsyncResult()
-        self._ended: Any = AsyncResult()
-        self._pool: Any = ThreadPool(1)
-        self._pool.spawn(self._thread)
+        self._ended = False
+        start: Any = get_original("_thread", "start_new_thread")
+        start(self._thread, ())
 
     # In the greenlets
 
@@ -215,12 +216,15 @@ class _Bridge:
     def close(self) -> None:
         """Close the client and end its thread."""
         self._ready.wait()
-        if self._loop is not None and self._closing is not None and not self._ended.ready():
-            self._loop.call_soon_threadsafe(self._closing.set)
-        self._ended.wait()
+        if self._loop is not None and self._closing is not None:
+            with suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._closing.set)
+        # Not through the watcher: the thread must be past its last use of it, and of greenlets,
+        # for an interpreter that ends while a thread is among them crashes.
+        while not self._ended:
+            gevent.sleep(0.005)
         self._watcher.stop()
         self._watcher.close()
-        self._pool.kill()
 
     def _deliver(self) -> None:
         while self._answers:
@@ -245,7 +249,9 @@ class _Bridge:
         if error is not None:
             # Before it was ready; afterwards nobody waits for this one any more.
             self._tell(self._ready, None, error)
-        self._tell(self._ended, None, None)
+        hub: Any = gevent.get_hub()  # this thread's own
+        hub.destroy(destroy_loop=True)
+        self._ended = True
 
     async def _live(self) -> None:
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
