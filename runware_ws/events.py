@@ -8,6 +8,7 @@ event carries the API key. Texts of the server are cut after 1,024 characters.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 __all__ = [
@@ -35,6 +36,9 @@ __all__ = [
 
 LONGEST_TEXT = 1_024
 """In characters."""
+
+BY_CALLER = "closed by the caller"
+"""The ``reason`` of a ``Disconnected`` that nobody needs to worry about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +152,13 @@ class NoHttpSide(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResent(Event):
-    """A task was resent under the same taskUUID, because the server does not know it."""
+    """A task was resent under the same taskUUID, because the server does not know it.
+
+    ``metadata``: what its caller gave with it, ``None`` without.
+    """
 
     task_uuid: str
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runware_ws._core.effects import Effect, Emit, Resolve
+from runware_ws._core.effects import Effect, Emit, Resolve, TaskStep, Tell
 from runware_ws._core.states import TaskState
 from runware_ws.models.results import RecoveredBy
 
@@ -51,10 +51,19 @@ class Context:
 
     ``wake``: there may be something to write. ``rearm``: the next deadline may
     have come nearer. ``silenced``: the client's last event was emitted. ``journaled``: a task is
-    entered in a journal before it is sent.
+    entered in a journal before it is sent. ``traced``: somebody follows single tasks.
     """
 
-    __slots__ = ("counters", "effects", "journaled", "options", "rearm", "silenced", "wake")
+    __slots__ = (
+        "counters",
+        "effects",
+        "journaled",
+        "options",
+        "rearm",
+        "silenced",
+        "traced",
+        "wake",
+    )
 
     def __init__(self, options: Config, *, journaled: bool = False) -> None:
         self.options = options
@@ -64,6 +73,7 @@ class Context:
         self.wake = False
         self.rearm = True
         self.silenced = False
+        self.traced = False
 
     def ended(self, record: TaskRecord) -> None:
         """Queue the end of a task; consecutive ends share one effect."""
@@ -72,6 +82,11 @@ class Context:
             last.records.append(record)
         else:
             effects.append(Resolve([record]))
+
+    def tell(self, record: TaskRecord, step: TaskStep, at: float, detail: str = "") -> None:
+        """Queue a step of a task, if anybody follows them."""
+        if self.traced:
+            self.effects.append(Tell(record, step, at, detail))
 
     def emit(self, event: Event) -> None:
         """Queue an event; none comes after the last one."""

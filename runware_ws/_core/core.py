@@ -40,7 +40,7 @@ from runware_ws.errors import (
     RunwareError,
     Submitted,
 )
-from runware_ws.events import Closed, Disconnected, Draining
+from runware_ws.events import BY_CALLER, Closed, Disconnected, Draining
 from runware_ws.models.results import RecoveredBy
 
 if TYPE_CHECKING:
@@ -188,6 +188,15 @@ class SessionCore:
         ``session``: that of an earlier process, to be resumed; ``None``: that of the options.
         """
         self._connection.start(now, session)
+
+    @property
+    def traced(self) -> bool:
+        """Whether the steps of single tasks are told."""
+        return self._out.traced
+
+    def trace(self, on: bool) -> None:
+        """Whether the steps of single tasks are told from now on, as :class:`Tell`."""
+        self._out.traced = on
 
     def submit(self, record: TaskRecord) -> None:
         """Take a task in.
@@ -455,7 +464,7 @@ class SessionCore:
         self._recovery.stop(now)
         self._table.forget_all_left()
         if over.was_ready:
-            self._disconnected(over.reason or "closed by the caller", None, now)
+            self._disconnected(over.reason or BY_CALLER, None, now)
         if over.failure is None:
             self._ends.all_closed(now)
         else:

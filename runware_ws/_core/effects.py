@@ -26,6 +26,8 @@ __all__ = [
     "PostEnding",
     "Progress",
     "Resolve",
+    "TaskStep",
+    "Tell",
     "Todo",
 ]
 
@@ -146,6 +148,31 @@ class Emit:
     event: Event
 
 
+class TaskStep(Enum):
+    """What happened to one task on its way. Its end is told by :class:`Resolve`.
+
+    ``NOT_WRITTEN``: not one byte of the last write went out. ``CUT``: what carried it broke;
+    ``detail`` says how it goes on. ``ASKED``: ``detail`` is the kind of question.
+    """
+
+    SUBMITTED = "submitted"
+    WRITTEN = "written"
+    NOT_WRITTEN = "not written"
+    CUT = "cut"
+    ASKED = "asked"
+    RESENT = "resent"
+
+
+@dataclass(slots=True, eq=False)
+class Tell:
+    """A step of a task, at a time of the driver's clock: only where somebody follows tasks."""
+
+    record: TaskRecord
+    step: TaskStep
+    at: float
+    detail: str = ""
+
+
 @dataclass(slots=True, eq=False)
 class Frame:
     """One message to write. ``records``: the tasks it carries (none for pings and questions)."""
@@ -154,7 +181,9 @@ class Frame:
     records: tuple[TaskRecord, ...] = ()
 
 
-Effect = Open | Authenticate | Close | Post | Drop | Enter | Resolve | Progress | Admit | Emit
+Effect = (
+    Open | Authenticate | Close | Post | Drop | Enter | Resolve | Progress | Admit | Emit | Tell
+)
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,7 @@ from runware_ws._core import failures, wire
 from runware_ws._core.answers import Answers
 from runware_ws._core.connection.connection import Connection, Over
 from runware_ws._core.context import Context
-from runware_ws._core.effects import Ending, PostEnding
+from runware_ws._core.effects import Ending, PostEnding, TaskStep
 from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.router import Router
 from runware_ws._core.recovery.recovery import Recovery
@@ -64,6 +64,7 @@ class Posting:
         record = self._posts.find(uuid, number)
         if record is not None and not record.posted:
             record.wrote(number, now)
+            self._out.tell(record, TaskStep.WRITTEN, now)
             counters = self._out.counters
             counters.posts += 1
             counters.bytes_out += wire.frame_size(record.payload)

@@ -33,6 +33,7 @@ from runware_ws._core.effects import (
     Post,
     Progress,
     Resolve,
+    Tell,
 )
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.record import TaskRecord
@@ -50,6 +51,7 @@ from runware_ws.errors import ConnectionFailed
 from runware_ws.events import LONGEST_TEXT, Closed, Event, SessionStarted
 from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.store import Adoption
+from runware_ws.telemetry.watchers import Watchers
 
 __all__ = ["Driver", "Owner"]
 
@@ -88,6 +90,7 @@ class Driver:
         keys: KeySource,
         config: Config,
         dial: Dial,
+        watch: Watchers,
         post: HttpPost | None = None,
         journal: JournalKeeper | None = None,
     ) -> None:
@@ -104,6 +107,7 @@ class Driver:
             journaled=journal is not None,
         )
         self._journal = journal
+        self._watch = watch
         self.home = Home()
         self.feed = EventFeed(config.event_buffer, self.home)
         self.waiting = Waiting.current()
@@ -155,6 +159,7 @@ class Driver:
             tasks.start_soon(journal.run, name="runware_ws journal")
             tasks.start_soon(journal.release, name="runware_ws journal's patience")
             tasks.start_soon(journal.tend, name="runware_ws journal's care")
+        self.core.trace(self._watch.follows_tasks)
         if adoption is not None and journal is not None:
             # Before the dial, for its session brings their answers at once.
             journal.adopt(adoption.entries)
@@ -168,6 +173,8 @@ class Driver:
         """Hand a task to the core. Raises what the core raises."""
         if self._journal is not None:
             self._journal.prepare(record)
+        # Asked each time, because a logger's level may change at any time.
+        self.core.trace(self._watch.follows_tasks)
         self.core.submit(record)
         self.apply()
 
@@ -298,6 +305,8 @@ class Driver:
                     owner.on_progress() if isinstance(effect, Progress) else owner.on_admitted()
             elif isinstance(effect, Emit):
                 self._emit(effect.event)
+            elif isinstance(effect, Tell):
+                self._watch.step(effect)
             elif isinstance(effect, Open):
                 self._opening.append(effect.generation)
                 self._open_event.set()
@@ -326,9 +335,12 @@ class Driver:
     def _wake_some(self) -> None:
         """Wake some callers whose tasks have ended; the others wait for their turn."""
         wake, to_wake = self._wake, self._to_wake
+        ended = self._watch.ended if self.core.traced else None
         while to_wake and self._wakes_left:
             self._wakes_left -= 1
             record = to_wake.popleft()
+            if ended is not None:
+                ended(record)
             if record.waiter is not None:
                 wake(record.waiter)
             owner: Owner | None = record.detach()
@@ -350,6 +362,7 @@ class Driver:
 
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)
+        self._watch.event(event)
         if self._journal is not None and isinstance(event, SessionStarted):
             self._journal.session(event.session_uuid)
         if isinstance(event, Closed):

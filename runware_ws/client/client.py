@@ -8,6 +8,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
+    Mapping,
     Sized,
 )
 from copy import copy
@@ -46,6 +47,8 @@ from runware_ws.journal.store import Adoption, Entry
 from runware_ws.messages import Messages
 from runware_ws.models import RecoveredBy, Result, ValidatedTask, validate_task
 from runware_ws.stats import Stats
+from runware_ws.telemetry.metadata import checked_metadata
+from runware_ws.telemetry.watchers import Watchers
 
 __all__ = ["Client", "DrainReport"]
 
@@ -132,6 +135,7 @@ class Client:
         self._config = Config.build(config, options)
         self._url = socket_url(url, allow_insecure=self._config.allow_insecure)
         self._keys = KeySource(key)
+        self.watchers = Watchers(self._url, self._keys.redact_text)
         if dial is not None and not callable(dial):
             raise refusal("dial", "be a function that opens sockets, or None", dial)
         if post is not None and not callable(post):
@@ -170,7 +174,7 @@ class Client:
         if journal is not None:
             adoption = await journal.open(self._url)
         self._driver = driver = Driver(
-            self._url, self._keys, self._config, self._dial, self._post, journal
+            self._url, self._keys, self._config, self._dial, self.watchers, self._post, journal
         )
         self._supervisor = Supervisor("runware_ws client", driver.ended)
         driver.start(self._supervisor, adoption)
@@ -218,6 +222,7 @@ class Client:
                 await self._http.aclose()
             if self._journal is not None:
                 await self._journal.aclose(max(FLUSH_TIMEOUT, until - driver.now()))
+            self.watchers.close()
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take no new tasks, and wait for the pending ones, across reconnects too.
@@ -271,7 +276,12 @@ class Client:
     # Tasks
 
     async def run(
-        self, task: Task, *, timeout: float | Unset | None = UNSET, key: str | None = None
+        self,
+        task: Task,
+        *,
+        timeout: float | Unset | None = UNSET,
+        key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Result:
         """Run one task and return its whole result.
 
@@ -284,13 +294,15 @@ class Client:
                 running task is joined, one that a dead process left is asked for. A task with a
                 key is sent as ``async`` unless it says otherwise. If the server's verdict was
                 that nothing ran, the next use is a new attempt.
+            metadata: what logs, spans and events say of it: at most 16 texts of 256 characters
+                by names of 64. The server does not get it.
 
         If it is cancelled, it gives the task up: the server may still run it, and
         its result can be had with :meth:`claim`.
 
         Raises:
-            ConfigurationError: ``timeout`` is not a finite number of seconds above 0, or there is
-                a ``key`` and no journal.
+            ConfigurationError: ``timeout`` is not a finite number of seconds above 0, there is
+                a ``key`` and no journal, or ``metadata`` is too large.
             InvalidTask: refused before the wire; :class:`KeyConflict` for its key.
             TaskError: the server's verdict.
             TaskTimeout: the deadline passed.
@@ -302,7 +314,8 @@ class Client:
         driver = self._running()
         now = driver.now()
         waiter = driver.waiting.waiter()
-        record = self._whole_record(task, key, self._deadline(timeout, now), now, waiter=waiter)
+        deadline = self._deadline(timeout, now)
+        record = self._whole_record(task, key, deadline, now, metadata, waiter=waiter)
         driver.submit(record)
         try:
             await waiter
@@ -313,7 +326,12 @@ class Client:
         return outcome_of(record)
 
     async def submit(
-        self, task: Task, *, timeout: float | Unset | None = UNSET, key: str | None = None
+        self,
+        task: Task,
+        *,
+        timeout: float | Unset | None = UNSET,
+        key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> TaskHandle:
         """Submit a task; return once there is room for it in flight, and it is in the journal.
 
@@ -327,7 +345,7 @@ class Client:
             AuthenticationError, ConnectionFailed, ProtocolError: the client ended.
                 Awaiting the handle raises what ends the task later.
         """
-        handle = self._start(task, timeout, key=key)
+        handle = self._start(task, timeout, key=key, metadata=metadata)
         try:
             await handle.wait_admitted()
         except BaseException:
@@ -342,6 +360,7 @@ class Client:
         carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
         key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> TaskStream:
         """Run one task and read its answer as it is generated.
 
@@ -379,6 +398,7 @@ class Client:
             deltas=deltas,
             entry=None if key is None else keyed_of(valid, key, self._journal),
             carrier=self._carrier(carrier),
+            metadata=checked_metadata(metadata),
             watched=True,
         )
         return TaskStream(record, deltas, self._submit)
@@ -406,6 +426,7 @@ class Client:
         concurrency: int = 100,
         timeout: float | Unset | None = UNSET,
         key: Callable[[T], str | None] | None = None,
+        metadata: Callable[[T], Mapping[str, str] | None] | None = None,
     ) -> AsyncGenerator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
@@ -423,6 +444,7 @@ class Client:
         Args:
             timeout: seconds for each task, as in :meth:`run`.
             key: gives the idempotency key of each task, or ``None`` for none; see :meth:`run`.
+            metadata: gives the metadata of each task, or ``None`` for none; see :meth:`run`.
 
         Raises:
             ConfigurationError: ``concurrency`` is not a whole number, 1 or more, or
@@ -430,7 +452,8 @@ class Client:
             RuntimeError: the source raised ``CancelledError`` on its own.
             Exception: what ``tasks`` raises, after the outcomes of the started tasks.
         """
-        return run_map(self.map_run(tasks, concurrency, timeout, key), tasks, self._run_source)
+        run = self.map_run(tasks, concurrency, timeout, key, metadata)
+        return run_map(run, tasks, self._run_source)
 
     def map_run(
         self,
@@ -438,13 +461,16 @@ class Client:
         concurrency: int,
         timeout: float | Unset | None,
         key: Callable[[T], str | None] | None = None,
+        metadata: Callable[[T], Mapping[str, str] | None] | None = None,
     ) -> MapRun[T]:
         count("concurrency", concurrency)
         driver = self._running()
         self._seconds(timeout)  # so that a bad value raises here, not in each task
 
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
-            return self._start(task, timeout, on_done, key=None if key is None else key(task))
+            own_key = None if key is None else key(task)
+            told = None if metadata is None else metadata(task)
+            return self._start(task, timeout, on_done, key=own_key, metadata=told)
 
         return MapRun(driver, submit, concurrency, whole=isinstance(tasks, Sized))
 
@@ -464,16 +490,26 @@ class Client:
         on_done: Callable[[TaskHandle], None] | None = None,
         *,
         key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> TaskHandle:
         now = self._running().now()
         # A map looks at a task only when it has ended.
         watched = on_done is None
-        record = self._whole_record(task, key, self._deadline(timeout, now), now, watched=watched)
+        deadline = self._deadline(timeout, now)
+        record = self._whole_record(task, key, deadline, now, metadata, watched=watched)
         return self._submit(record, on_done)
 
     def _whole_record(
-        self, task: Task, key: str | None, deadline: float, now: float, **more: Any
+        self,
+        task: Task,
+        key: str | None,
+        deadline: float,
+        now: float,
+        metadata: Mapping[str, str] | None,
+        **more: Any,
     ) -> TaskRecord:
+        if metadata is not None:
+            more["metadata"] = checked_metadata(metadata)
         if key is None:
             return self._record(validate_whole(task), deadline, now, **more)
         valid = validate_whole(polled(task))
@@ -503,6 +539,7 @@ class Client:
             expected=valid.number_results,
             deadline=deadline,
             learned=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
+            model=valid.model,
             now=now,
             **more,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,12 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.wakeups import Waiter
 from runware_ws.errors import RunwareError, TaskCancelled
 from runware_ws.models.results import Result, ResultItem
+from runware_ws.models.timing import Timing
 
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
 
-__all__ = ["ResultOrError", "TaskHandle", "outcome_of"]
+__all__ = ["ResultOrError", "TaskHandle", "outcome_of", "timing_of"]
 
 
 def outcome_of(record: TaskRecord) -> Result:
@@ -28,8 +29,20 @@ def outcome_of(record: TaskRecord) -> Result:
     if record.state is DONE and record.error is None:
         items = record.items
         assert isinstance(items, list)  # a task that is done has results
-        return Result(record.uuid, items, record.recovered_by)
+        return Result(record.uuid, items, record.recovered_by, timing_of(record))
     raise error_of(record) or RuntimeError("the task has not ended")
+
+
+def timing_of(record: TaskRecord) -> Timing:
+    """The times of a task so far."""
+    start = record.submitted_at
+    deltas = record.deltas
+    return Timing(
+        start,
+        record.first_written_at - start if record.sends else None,
+        deltas.first_at - start if deltas is not None and deltas.first_at is not None else None,
+        record.ended_at - start if record.state >= DONE else None,
+    )
 
 
 def error_of(record: TaskRecord) -> RunwareError | None:
@@ -113,6 +126,16 @@ class TaskHandle:
     def submitted_at(self) -> float:
         """When the task was submitted, on the event loop's clock, in seconds."""
         return self._record.submitted_at
+
+    @property
+    def timing(self) -> Timing:
+        """When it was written, began to answer, and ended, as far as that has happened."""
+        return timing_of(self._record)
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What its caller gave with it; empty without."""
+        return self._record.metadata or {}
 
     @property
     def done(self) -> bool:

@@ -24,6 +24,7 @@ from runware_ws._core.states import ConnectionState
 from runware_ws.client.handle import ResultOrError, TaskHandle
 from runware_ws.errors import ClientClosed, ConfigurationError, RunwareError
 from runware_ws.models.results import Result
+from runware_ws.models.timing import UNTIMED, Timing
 
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
@@ -47,7 +48,7 @@ class Outcome(ResultOrError, Generic[T]):
 
     ``index`` is the task's place in the input, from 0; ``task`` is the input
     itself. ``task_uuid`` is ``None`` only if the task was refused before it
-    got one.
+    got one. ``timing``: when it was written and ended, all ``None`` if it was refused.
     """
 
     index: int
@@ -55,6 +56,7 @@ class Outcome(ResultOrError, Generic[T]):
     task_uuid: str | None
     result: Result | None = None
     error: RunwareError | None = None
+    timing: Timing = UNTIMED
 
 
 class MapRun(Generic[T]):
@@ -153,7 +155,8 @@ class MapRun(Generic[T]):
         index, task = self.running[handle]
         error = handle.error
         result = handle.outcome() if error is None else None
-        self.done.append((Outcome(index, task, handle.uuid, result, error), handle))
+        outcome = Outcome(index, task, handle.uuid, result, error, handle.timing)
+        self.done.append((outcome, handle))
         # In this order, because a reader in another thread must not see room that is not there.
         del self.running[handle]
         self._wake.set()

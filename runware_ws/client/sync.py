@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
@@ -74,6 +74,7 @@ class SyncClient:
             journal=journal,
             **options,
         )
+        self.watchers = self._client.watchers
         # Reentrant: a signal handler may close the client while this thread starts it.
         self._lock = threading.RLock()
         self._portal: BlockingPortal | None = None
@@ -165,10 +166,16 @@ class SyncClient:
         self.call(self._client.ready, timeout)
 
     def run(
-        self, task: Task, *, timeout: float | Unset | None = UNSET, key: str | None = None
+        self,
+        task: Task,
+        *,
+        timeout: float | Unset | None = UNSET,
+        key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Result:
         """Run one task and return its whole result; see :meth:`Client.run`."""
-        return self.call(partial(self._client.run, task, timeout=timeout, key=key))
+        run = partial(self._client.run, task, timeout=timeout, key=key, metadata=metadata)
+        return self.call(run)
 
     def map(
         self,
@@ -177,13 +184,14 @@ class SyncClient:
         concurrency: int = 100,
         timeout: float | Unset | None = UNSET,
         key: Callable[[T], str | None] | None = None,
+        metadata: Callable[[T], Mapping[str, str] | None] | None = None,
     ) -> Generator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
         See :meth:`Client.map`. ``tasks`` is read in the caller's thread, so it may block.
         If you leave the loop early, the running tasks are given up once the iterator is closed.
         """
-        run = self.look(self._client.map_run, tasks, concurrency, timeout, key)
+        run = self.look(self._client.map_run, tasks, concurrency, timeout, key, metadata)
         return self._outcomes(run, tasks)
 
     def _outcomes(self, run: MapRun[T], tasks: Iterable[T]) -> Generator[Outcome[T]]:
@@ -230,13 +238,16 @@ class SyncClient:
         carrier: CarrierChoice = "auto",
         timeout: float | Unset | None = UNSET,
         key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> SyncTaskStream:
         """Run one task and read its answer as it is generated; see :meth:`Client.stream`.
 
         Use it as ``with client.stream(task) as stream``, and iterate ``stream``.
         """
         stream = self.look(
-            lambda: self._client.stream(task, carrier=carrier, timeout=timeout, key=key)
+            lambda: self._client.stream(
+                task, carrier=carrier, timeout=timeout, key=key, metadata=metadata
+            )
         )
         return SyncTaskStream(self, stream)
 

@@ -13,6 +13,7 @@ from runware_ws.models.text_inference import (
     Tool,
     ToolChoice,
 )
+from runware_ws.models.timing import Timing
 from runware_ws.models.tool_calls import ToolCall
 from runware_ws.models.usage import Usage
 from runware_ws.models.utility import (
@@ -39,6 +40,7 @@ __all__ = [
     "ResultItem",
     "Settings",
     "TextInference",
+    "Timing",
     "Tool",
     "ToolCall",
     "ToolChoice",

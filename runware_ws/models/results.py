@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Self
 
 from runware_ws.models.jsonable import is_object
+from runware_ws.models.timing import UNTIMED, Timing
 from runware_ws.models.tool_calls import ToolCall, parse_tool_calls
 from runware_ws.models.usage import Usage
 
@@ -189,23 +190,29 @@ class Result:
     ``raw`` holds the objects as they came. They are in the order of their ``result_index`` if all
     have one, otherwise in the order of arrival, which means nothing. They are not copies: do not
     change them.
+
+    ``timing`` says when the task was written, began to answer, and was done. It does not count
+    where results are compared.
     """
 
-    __slots__ = ("_items", "raw", "recovered_by", "task_uuid")
+    __slots__ = ("_items", "raw", "recovered_by", "task_uuid", "timing")
 
     task_uuid: str
     raw: list[dict[str, Any]]
     recovered_by: RecoveredBy
+    timing: Timing
 
     def __init__(
         self,
         task_uuid: str,
         raw: list[dict[str, Any]],
         recovered_by: RecoveredBy = RecoveredBy.LIVE,
+        timing: Timing = UNTIMED,
     ) -> None:
         self.task_uuid = task_uuid
         self.raw = in_order(raw)
         self.recovered_by = recovered_by
+        self.timing = timing
         self._items: tuple[ResultItem, ...] | None = None
 
     @property
@@ -260,8 +267,8 @@ class Result:
 
     def __reduce__(
         self,
-    ) -> tuple[type[Self], tuple[str, Sequence[dict[str, Any]], RecoveredBy]]:
-        return type(self), (self.task_uuid, self.raw, self.recovered_by)
+    ) -> tuple[type[Self], tuple[str, Sequence[dict[str, Any]], RecoveredBy, Timing]]:
+        return type(self), (self.task_uuid, self.raw, self.recovered_by, self.timing)
 
     def __repr__(self) -> str:
         return (

@@ -28,6 +28,7 @@ from runware_ws._io.driver import Driver
 from runware_ws._io.http_carrier import HttpCarrier
 from runware_ws._io.keys import KeySource
 from runware_ws.emulator import Emulator, EmulatorOptions, ReplyError, Request
+from runware_ws.telemetry.watchers import Watchers
 from runware_ws.testing.network import MemoryNetwork
 from tests.streams.servers import listening
 
@@ -187,7 +188,9 @@ def test_what_is_printed() -> None:
     keys = KeySource(KEY)
 
     async def build() -> Driver:
-        return Driver(NOWHERE, keys, config, MemoryNetwork().dial)
+        return Driver(
+            NOWHERE, keys, config, MemoryNetwork().dial, Watchers(NOWHERE, keys.redact_text)
+        )
 
     assert_clean(client, config, keys, anyio.run(build))
     assert_clean(KeySource(lambda: KEY))

@@ -194,7 +194,7 @@ def test_a_heap_that_was_rebuilt_gives_what_is_due_in_order() -> None:
         records.append(record)
     assert schedule.out_of_order > 300
     for record in sorted(records, key=lambda each: each.ladder.next_at)[:260]:
-        record.end(TaskState.CANCELLED, None)
+        record.end(TaskState.CANCELLED, 0.0, None)
         schedule.forget()
     assert len(schedule) < 300
     due: list[float] = []

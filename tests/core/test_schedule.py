@@ -25,7 +25,7 @@ def _put(schedule: Schedule, records: list[TaskRecord], at: float) -> bool:
 
 
 def _end(schedule: Schedule, record: TaskRecord) -> None:
-    record.end(TaskState.CANCELLED, None)
+    record.end(TaskState.CANCELLED, 0.0, None)
     if record.ladder.next_at != FOREVER:
         schedule.forget()
 

@@ -53,7 +53,7 @@ def thaw(frozen: bytes) -> Any:
 _IDLE_TYPES = (Counters, Config, FunctionType, MethodType)
 _PLAIN = frozenset({bool, int, float, str, bytes})
 _NOTHING: dict[str, Any] = {}
-_IDLE_NAMES = frozenset({"last_in", "last_out", "_frames", "trail"})
+_IDLE_NAMES = frozenset({"last_in", "last_out", "_frames", "trail", "ended_at", "first_written_at"})
 
 
 class _Facts:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 from runware_ws._core import wire
 from runware_ws._core.context import Context
-from runware_ws._core.effects import Frame
+from runware_ws._core.effects import Frame, TaskStep
 from runware_ws._core.recovery.doubts import Doubts
 from runware_ws._core.recovery.questions import OpenQuestions
 from runware_ws._core.recovery.replay import Replay
@@ -135,6 +135,7 @@ class Recovery:
 
     def _recover(self, record: TaskRecord, now: float) -> None:
         record.cut(self._generation, self._ask_from(record, now), resumed=self._resumed)
+        self._out.tell(record, TaskStep.CUT, now, "resumed" if self._resumed else "session lost")
         waits = self._resumed and record.pushed
         self._ask_at(record, max(now, record.ladder.ask_from) if waits else now)
 
@@ -142,6 +143,7 @@ class Recovery:
         """The POST of a task broke: it goes on over the socket, as after the loss of a socket."""
         record.leave_http()
         record.cut(self._generation, now, resumed=False)
+        self._out.tell(record, TaskStep.CUT, now, "to the socket")
         # Without a socket, the sweep after the next connection finds it.
         self._ask_at(record, now)
 
@@ -294,6 +296,7 @@ class Recovery:
                 self._out.counters.polls += 1
             else:
                 self._out.counters.archive_questions += 1
+            self._out.tell(record, TaskStep.ASKED, now, kind.value)
             # A server that is slow to answer gets more time, or it would always answer too late.
             patience = 1 + min(record.ladder.silences, MOST_PATIENCE)
             self._ask_at(record, now + patience * self._options.question_timeout)
@@ -324,7 +327,8 @@ class Recovery:
         records, self._resent = self._resent, []
         for record in records:
             self._out.counters.resends += 1
-            self._out.emit(TaskResent(at=now, task_uuid=record.uuid))
+            self._out.emit(TaskResent(at=now, task_uuid=record.uuid, metadata=record.metadata))
+            self._out.tell(record, TaskStep.RESENT, now)
 
     def not_sent(self) -> None:
         """Not one byte of the last frame went out: nothing was resent."""

@@ -7,6 +7,7 @@ change one way only changes that way: a confirmed task stays confirmed, and item
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +72,10 @@ _ACKNOWLEDGED = TaskState.ACKNOWLEDGED
 class TaskRecord:
     """The one owner of a pending task's facts.
 
-    ``owner``, ``waiter`` and ``entry`` (of the journal) belong to the driver: the core never reads
-    them. Times are on the
-    driver's clock, in seconds; ``deadline`` is infinite if there is none. ``generation`` is
-    the number of the socket on which the task was last written or, below zero, of its POST.
-    ``deltas``: only a stream has them.
+    ``owner``, ``waiter``, ``entry`` (of the journal), ``model`` and ``metadata`` (for people)
+    belong to the driver: the core never reads them. Times are on the driver's clock, in seconds;
+    ``deadline`` is infinite if there is none. ``generation`` is the number of the socket on which
+    the task was last written or, below zero, of its POST. ``deltas``: only a stream has them.
     """
 
     __slots__ = (
@@ -83,13 +83,17 @@ class TaskRecord:
         "deadline",
         "delivery",
         "deltas",
+        "ended_at",
         "entry",
         "error",
         "expected",
+        "first_written_at",
         "generation",
         "items",
         "ladder",
         "learned",
+        "metadata",
+        "model",
         "owner",
         "payload",
         "recovered_by",
@@ -120,6 +124,8 @@ class TaskRecord:
         carrier: Carrier = SOCKET,
         waiter: Any = None,
         entry: Any = None,
+        model: str | None = None,
+        metadata: Mapping[str, str] | None = None,
         now: float = 0.0,
     ) -> None:
         self.uuid = uuid
@@ -135,17 +141,20 @@ class TaskRecord:
         self.owner: Any = None
         self.waiter = waiter
         self.entry = entry
+        self.model = model
+        self.metadata = metadata
         self.state = WAITING
         self.submitted_at = now
         # What was sent.
         self.carrier = carrier
         self.generation = 0
-        self.written_at = 0.0
+        self.first_written_at = self.written_at = 0.0
         self.sends = 0
         # What came.
         self.items: list[dict[str, Any]] | tuple[dict[str, Any], ...] = ()
         self.recovered_by = _LIVE
         self.error: RunwareError | None = None
+        self.ended_at = 0.0
         # Whether a handle wants to know about new items and progress notes.
         self.watched = watched
         self.deltas = deltas
@@ -232,13 +241,14 @@ class TaskRecord:
         self._move(_RECOVERING)
         self.want_whole()
 
-    def end(self, state: TaskState, error: RunwareError | None) -> None:
+    def end(self, state: TaskState, now: float, error: RunwareError | None) -> None:
         """It ends, once. Its request is no longer needed.
 
         Raises:
             IllegalTransition: it had already ended (a bug).
         """
         self._move(state)
+        self.ended_at = now
         self.error = error
         self.payload = b""
 
@@ -250,6 +260,8 @@ class TaskRecord:
             self.state = check_task(QUEUED, WRITTEN)
         self.generation = generation
         self.written_at = now
+        if not self.sends:
+            self.first_written_at = now
         self.sends += 1
         if self.ladder is not UNTOUCHED:
             self.ladder.answered_at = 0.0

@@ -11,7 +11,7 @@ from typing import Any
 
 from runware_ws._core import wire
 from runware_ws._core.context import Context
-from runware_ws._core.effects import Admit, Enter, Frame, Progress
+from runware_ws._core.effects import Admit, Enter, Frame, Progress, TaskStep
 from runware_ws._core.states import DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
 from runware_ws._core.tasks.claims import Claims
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
@@ -76,6 +76,8 @@ class TaskTable:
         """
         self._register(record)
         self._out.counters.submitted += 1
+        if self._out.traced:
+            self._out.tell(record, TaskStep.SUBMITTED, record.submitted_at)
         if self.deadlines.put(record, record.wake_at):
             self._out.rearm = True
         # A question that the caller asks has another task's taskUUID, and may be asked again.
@@ -221,6 +223,9 @@ class TaskTable:
             size += record.size + 1
             if alone:
                 break
+        if self._out.traced:
+            for record in records:
+                self._out.tell(record, TaskStep.WRITTEN, now)
         return Frame(wire.join(payloads), tuple(records))
 
     def not_written(self, frame: Frame) -> None:
@@ -228,6 +233,7 @@ class TaskTable:
         for record in reversed(frame.records):
             if not record.ended and record.unwrote():
                 self.queue.appendleft(record)
+                self._out.tell(record, TaskStep.NOT_WRITTEN, record.written_at)
 
     def to_socket(self, record: TaskRecord) -> None:
         """The server has no HTTP side: a task that was meant for a POST goes over the socket."""
@@ -252,7 +258,7 @@ class TaskTable:
         elif over_http:
             self.posts.drop(record)
         unsent = unsent and not over_http
-        record.end(state, error)
+        record.end(state, now, error)
         if unsent:
             self._stale += 1
             self._drop_stale()
