@@ -17,7 +17,7 @@ from runware_ws._core.effects import TaskStep
 from runware_ws._core.states import DONE, TaskState
 from runware_ws._version import __version__
 from runware_ws.errors import ConfigurationError
-from runware_ws.events import Connected, Disconnected, Event
+from runware_ws.events import BY_CALLER, Connected, Disconnected, Event
 from runware_ws.models.usage import Usage
 from runware_ws.telemetry import conventions as conv
 from runware_ws.telemetry.content import answered_with, asked_for
@@ -185,7 +185,7 @@ class OpenTelemetryWatcher:
         if isinstance(event, Connected):
             if self._watch.connections > 1:
                 self._instruments.reconnects.add(1, self._server)
-        elif isinstance(event, Disconnected):
+        elif isinstance(event, Disconnected) and event.reason != BY_CALLER:
             self._lost = (event.generation, event.at)
 
     # Tasks

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from runware_ws.events import Connected
@@ -106,11 +107,12 @@ class Watchers:
 
     def _failed(self, exc: Exception) -> None:
         if not self._broken:
-            # Its text may hold anything; and it will not fail once only.
             self._broken = True
-            _LOG.error(
-                "telemetry failed, and may be incomplete from now on: %s", type(exc).__name__
-            )
+            # It may be a handler of the log itself. The text of the error may hold anything.
+            with suppress(Exception):
+                _LOG.error(
+                    "telemetry failed, and may be incomplete from now on: %s", type(exc).__name__
+                )
 
 
 class Watched(Protocol):
