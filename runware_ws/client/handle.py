@@ -11,12 +11,12 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.wakeups import Waiter
 from runware_ws.errors import RunwareError, TaskCancelled
 from runware_ws.models.results import Result, ResultItem
-from runware_ws.models.timing import Timing
+from runware_ws.models.timing import Moments, Timing
 
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
 
-__all__ = ["ResultOrError", "TaskHandle", "outcome_of", "timing_of"]
+__all__ = ["ResultOrError", "TaskHandle", "moments_of", "outcome_of"]
 
 
 def outcome_of(record: TaskRecord) -> Result:
@@ -29,19 +29,17 @@ def outcome_of(record: TaskRecord) -> Result:
     if record.state is DONE and record.error is None:
         items = record.items
         assert isinstance(items, list)  # a task that is done has results
-        return Result(record.uuid, items, record.recovered_by, timing_of(record))
+        return Result(record.uuid, items, record.recovered_by, moments_of(record))
     raise error_of(record) or RuntimeError("the task has not ended")
 
 
-def timing_of(record: TaskRecord) -> Timing:
-    """The times of a task so far."""
-    start = record.submitted_at
-    deltas = record.deltas
-    return Timing(
-        start,
-        record.first_written_at - start if record.sends else None,
-        deltas.first_at - start if deltas is not None and deltas.first_at is not None else None,
-        record.ended_at - start if record.state >= DONE else None,
+def moments_of(record: TaskRecord) -> Moments:
+    """When what happened to a task, as far as it has happened."""
+    return (
+        record.submitted_at,
+        record.first_written_at if record.sends else None,
+        None if record.deltas is None else record.deltas.first_at,
+        record.ended_at if record.state >= DONE else None,
     )
 
 
@@ -130,7 +128,12 @@ class TaskHandle:
     @property
     def timing(self) -> Timing:
         """When it was written, began to answer, and ended, as far as that has happened."""
-        return timing_of(self._record)
+        return Timing.of(self.moments)
+
+    @property
+    def moments(self) -> Moments:
+        """The same on the event loop's clock."""
+        return moments_of(self._record)
 
     @property
     def metadata(self) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import (
     Iterator,
 )
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
@@ -24,7 +24,7 @@ from runware_ws._core.states import ConnectionState
 from runware_ws.client.handle import ResultOrError, TaskHandle
 from runware_ws.errors import ClientClosed, ConfigurationError, RunwareError
 from runware_ws.models.results import Result
-from runware_ws.models.timing import UNTIMED, Timing
+from runware_ws.models.timing import UNTIMED, Moments, Timing
 
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
@@ -56,7 +56,12 @@ class Outcome(ResultOrError, Generic[T]):
     task_uuid: str | None
     result: Result | None = None
     error: RunwareError | None = None
-    timing: Timing = UNTIMED
+    moments: Moments = field(default=UNTIMED, repr=False, compare=False)
+
+    @property
+    def timing(self) -> Timing:
+        """When it was submitted, written and done."""
+        return Timing.of(self.moments)
 
 
 class MapRun(Generic[T]):
@@ -155,7 +160,7 @@ class MapRun(Generic[T]):
         index, task = self.running[handle]
         error = handle.error
         result = handle.outcome() if error is None else None
-        outcome = Outcome(index, task, handle.uuid, result, error, handle.timing)
+        outcome = Outcome(index, task, handle.uuid, result, error, handle.moments)
         self.done.append((outcome, handle))
         # In this order, because a reader in another thread must not see room that is not there.
         del self.running[handle]

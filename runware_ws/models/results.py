@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any, Self
 
 from runware_ws.models.jsonable import is_object
-from runware_ws.models.timing import UNTIMED, Timing
+from runware_ws.models.timing import UNTIMED, Moments, Timing
 from runware_ws.models.tool_calls import ToolCall, parse_tool_calls
 from runware_ws.models.usage import Usage
 
@@ -191,28 +191,26 @@ class Result:
     have one, otherwise in the order of arrival, which means nothing. They are not copies: do not
     change them.
 
-    ``timing`` says when the task was written, began to answer, and was done. It does not count
-    where results are compared.
+    ``timing`` does not count where results are compared.
     """
 
-    __slots__ = ("_items", "raw", "recovered_by", "task_uuid", "timing")
+    __slots__ = ("_items", "_moments", "raw", "recovered_by", "task_uuid")
 
     task_uuid: str
     raw: list[dict[str, Any]]
     recovered_by: RecoveredBy
-    timing: Timing
 
     def __init__(
         self,
         task_uuid: str,
         raw: list[dict[str, Any]],
         recovered_by: RecoveredBy = RecoveredBy.LIVE,
-        timing: Timing = UNTIMED,
+        moments: Moments = UNTIMED,
     ) -> None:
         self.task_uuid = task_uuid
         self.raw = in_order(raw)
         self.recovered_by = recovered_by
-        self.timing = timing
+        self._moments = moments
         self._items: tuple[ResultItem, ...] | None = None
 
     @property
@@ -222,6 +220,11 @@ class Result:
         if items is None or len(items) != len(self.raw):
             items = self._items = tuple(map(ResultItem, self.raw))
         return items
+
+    @property
+    def timing(self) -> Timing:
+        """When the task was written, began to answer, and was done."""
+        return Timing.of(self._moments)
 
     @property
     def text(self) -> str | None:
@@ -267,8 +270,8 @@ class Result:
 
     def __reduce__(
         self,
-    ) -> tuple[type[Self], tuple[str, Sequence[dict[str, Any]], RecoveredBy, Timing]]:
-        return type(self), (self.task_uuid, self.raw, self.recovered_by, self.timing)
+    ) -> tuple[type[Self], tuple[str, Sequence[dict[str, Any]], RecoveredBy, Moments]]:
+        return type(self), (self.task_uuid, self.raw, self.recovered_by, self._moments)
 
     def __repr__(self) -> str:
         return (

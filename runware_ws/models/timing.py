@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-__all__ = ["UNTIMED", "Timing"]
+__all__ = ["UNTIMED", "Moments", "Timing"]
+
+Moments = tuple[float | None, float | None, float | None, float | None]
+"""Submitted, first written, first delta, ended: on the loop's clock. Made for each task, and so
+bare; few are read."""
+
+UNTIMED: Moments = (None, None, None, None)
+"""Those of a result that was not submitted here: claimed, or read from a file."""
 
 
 class Timing(NamedTuple):
@@ -22,6 +29,10 @@ class Timing(NamedTuple):
     first_delta: float | None = None
     done: float | None = None
 
-
-UNTIMED = Timing()
-"""The times of a result that was not submitted here: claimed, or read from a file."""
+    @classmethod
+    def of(cls, moments: Moments) -> Self:
+        """The same as seconds since the submission."""
+        start = moments[0]
+        if start is None:
+            return cls()
+        return cls(start, *(None if at is None else at - start for at in moments[1:]))

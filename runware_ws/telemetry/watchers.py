@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Watched", "Watcher", "Watchers"]
 
 _LOG = logging.getLogger("runware_ws")
+_DEBUG = logging.DEBUG
 
 
 class Watcher(Protocol):
@@ -59,6 +60,7 @@ class Watchers:
         self._all: tuple[Watcher, ...] = (self._log,)
         self._broken = False
         self.connections = 0
+        self._debugs = _LOG.isEnabledFor
 
     @property
     def added(self) -> tuple[Watcher, ...]:
@@ -73,7 +75,7 @@ class Watchers:
     @property
     def follows_tasks(self) -> bool:
         """Whether anybody wants to hear of single tasks."""
-        return bool(self._added) or _LOG.isEnabledFor(logging.DEBUG)
+        return True if self._added else self._debugs(_DEBUG)
 
     def event(self, event: Event) -> None:
         if isinstance(event, Connected):
