@@ -14,15 +14,14 @@ from collections.abc import (
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, get_args
+from typing import Self, TypeVar, Unpack, get_args
 
 import anyio
 
 from runware_ws._checks import choice, count, refusal, seconds
 from runware_ws._core.states import ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
-from runware_ws._core.tasks.durations import Durations
-from runware_ws._core.tasks.record import FOREVER, Carrier, TaskRecord
+from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
 from runware_ws._io.keys import ApiKey, KeySource, wrapped
@@ -33,21 +32,20 @@ from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws._urls import socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
 from runware_ws.client.mapping import MapRun, Outcome, run_map
-from runware_ws.client.recovered import Recovered, as_recovered, keyed_of, polled
+from runware_ws.client.records import UNSET, RecordMaker, Unset
+from runware_ws.client.recovered import Recovered, as_recovered
 from runware_ws.client.snapshot import stats_of
 from runware_ws.client.streams import CarrierChoice, TaskStream
-from runware_ws.client.tasks import Task, validate_stream, validate_whole
+from runware_ws.client.tasks import Task
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
 from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.keys import Keyed
 from runware_ws.journal.opening import JournalPlace, open_store
-from runware_ws.journal.outcomes import task_in
 from runware_ws.journal.store import Adoption, Entry
 from runware_ws.messages import Messages
-from runware_ws.models import RecoveredBy, Result, ValidatedTask, validate_task
+from runware_ws.models import RecoveredBy, Result
 from runware_ws.stats import Stats
-from runware_ws.telemetry.metadata import checked_metadata
 from runware_ws.telemetry.watchers import Watchers
 
 __all__ = ["Client", "DrainReport"]
@@ -60,14 +58,6 @@ NOT_STARTED = "use the client as: async with Client() as client, or await client
 
 FLUSH_TIMEOUT = 0.5
 """A journal gets so many seconds to record the last ends, whatever the socket took to close."""
-
-
-class Unset:
-    def __repr__(self) -> str:
-        return "the client's own"
-
-
-UNSET = Unset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +131,11 @@ class Client:
         if post is not None and not callable(post):
             raise refusal("post", "be a function that posts, or None", post)
         self._dial = dial or websocket_dial
-        self._durations = Durations()
+        self._records = RecordMaker(self._config)
         self._journal: JournalKeeper | None = None
         if journal is not None:
             self._journal = JournalKeeper(open_store(journal), self._config, self._adopted)
+            self._records.journal = self._journal
         # The HTTP client, if we have to close it.
         self._http = None
         if post is None:
@@ -314,8 +305,7 @@ class Client:
         driver = self._running()
         now = driver.now()
         waiter = driver.waiting.waiter()
-        deadline = self._deadline(timeout, now)
-        record = self._whole_record(task, key, deadline, now, metadata, waiter=waiter)
+        record = self._records.whole(task, key, timeout, metadata, now, waiter=waiter)
         driver.submit(record)
         try:
             await waiter
@@ -388,17 +378,15 @@ class Client:
         """
         driver = self._running()
         choice("carrier", carrier, of=get_args(CarrierChoice))
-        valid = validate_stream(task)
-        now = driver.now()
         deltas = Deltas()
-        record = self._record(
-            valid,
-            self._deadline(timeout, now),
-            now,
+        record = self._records.stream(
+            task,
+            key,
+            timeout,
+            metadata,
+            driver.now(),
             deltas=deltas,
-            entry=None if key is None else keyed_of(valid, key, self._journal),
             carrier=self._carrier(carrier),
-            metadata=checked_metadata(metadata),
             watched=True,
         )
         return TaskStream(record, deltas, self._submit)
@@ -465,7 +453,7 @@ class Client:
     ) -> MapRun[T]:
         count("concurrency", concurrency)
         driver = self._running()
-        self._seconds(timeout)  # so that a bad value raises here, not in each task
+        self._records.limit(timeout)  # so that a bad value raises here, not in each task
 
         def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
             own_key = None if key is None else key(task)
@@ -495,54 +483,11 @@ class Client:
         now = self._running().now()
         # A map looks at a task only when it has ended.
         watched = on_done is None
-        deadline = self._deadline(timeout, now)
-        record = self._whole_record(task, key, deadline, now, metadata, watched=watched)
+        record = self._records.whole(task, key, timeout, metadata, now, watched=watched)
         return self._submit(record, on_done)
 
-    def _whole_record(
-        self,
-        task: Task,
-        key: str | None,
-        deadline: float,
-        now: float,
-        metadata: Mapping[str, str] | None,
-        **more: Any,
-    ) -> TaskRecord:
-        if metadata is not None:
-            more["metadata"] = checked_metadata(metadata)
-        if key is None:
-            return self._record(validate_whole(task), deadline, now, **more)
-        valid = validate_whole(polled(task))
-        return self._record(valid, deadline, now, entry=keyed_of(valid, key, self._journal), **more)
-
     def _adopted(self, entry: Entry, keyed: Keyed | None) -> TaskRecord:
-        """The record of a task that a dead client left."""
-        now = self._running().now()
-        valid = validate_task(task_in(entry) or {})
-        return self._record(valid, self._deadline(UNSET, now), now, entry=keyed)
-
-    def _seconds(self, timeout: float | Unset | None) -> float | None:
-        if isinstance(timeout, Unset):
-            return self._config.timeout
-        return seconds("timeout", timeout, none="no limit")
-
-    def _deadline(self, timeout: float | Unset | None, now: float) -> float:
-        limit = self._seconds(timeout)
-        return FOREVER if limit is None else now + limit
-
-    def _record(self, valid: ValidatedTask, deadline: float, now: float, **more: Any) -> TaskRecord:
-        return TaskRecord(
-            valid.uuid,
-            valid.task_type,
-            valid.payload,
-            delivery=valid.delivery,
-            expected=valid.number_results,
-            deadline=deadline,
-            learned=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
-            model=valid.model,
-            now=now,
-            **more,
-        )
+        return self._records.adopted(entry, keyed, self._running().now())
 
     def _submit(
         self, record: TaskRecord, on_done: Callable[[TaskHandle], None] | None = None

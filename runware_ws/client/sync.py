@@ -16,8 +16,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from runware_ws._io.keys import ApiKey, wrapped
 from runware_ws._io.transport.base import Dial, HttpPost
-from runware_ws.client.client import UNSET, Client, DrainReport, Unset
+from runware_ws.client.client import Client, DrainReport
 from runware_ws.client.mapping import TURN, MapRun, Outcome
+from runware_ws.client.records import UNSET, Unset
 from runware_ws.client.recovered import Recovered
 from runware_ws.client.streams import CarrierChoice, TaskStream
 from runware_ws.client.tasks import Task
