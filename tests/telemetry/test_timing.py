@@ -37,6 +37,8 @@ from tests.client.support import (
     rest,
 )
 
+from .support import Telemetry, attributes_of
+
 pytestmark = pytest.mark.anyio
 
 JUMPS = [pytest.param(virtual.backend(loop), id=loop) for loop in virtual.LOOPS]
@@ -148,18 +150,24 @@ async def test_the_server_does_not_get_metadata(anyio_backend: Any) -> None:
 
 @bounded
 async def test_a_result_out_of_the_journal_has_times_too(tmp_path: Path) -> None:
-    path = tmp_path / "agents.db"
+    path, told = tmp_path / "agents.db", Telemetry()
     async with Emulator(KEY, latency="20ms") as emulator:
         async with client_of(emulator, journal=str(path)) as client:
             first = await client.run(ask(), key="order-17")
             assert first.timing.written is not None
         async with client_of(emulator, journal=str(path)) as client:
+            told.instrument(client)
             again = await client.run(ask(), key="order-17")
     assert again.recovered_by is RecoveredBy.JOURNAL
     assert again.timing.written is None
     assert again.timing.submitted_at is not None
     assert again.timing.done is not None
     assert again.timing.done >= 0
+    (span,) = told.spans
+    found = attributes_of(span)
+    assert found["runware_ws.task.recovered_by"] == "journal"
+    assert found["runware_ws.task.uuid"] == first.task_uuid
+    assert found["runware_ws.task.sends"] == 0
 
 
 def test_times_do_not_count_where_results_are_compared() -> None:
