@@ -88,6 +88,7 @@ WAYS: dict[str, Callable[[Client], None]] = {
 async def _one(way: str, tasks: int) -> float:
     """Microseconds of CPU for each task."""
     network = MemoryNetwork()
+    took = 0.0
     more: dict[str, Any] = {"metadata": {"order": "17"}} if way == "metadata only" else {}
     async with anyio.create_task_group() as group:
         group.start_soon(_serve, network)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -262,7 +262,7 @@ def words_of(module: ModuleType) -> set[str]:
     found: set[str] = set()
     for name in filter(str.isupper, vars(module)):
         value: Any = getattr(module, name)
-        first: Any = value[0] if isinstance(value, tuple) else value
+        first = cast("tuple[Any, ...]", value)[0] if isinstance(value, tuple) else value
         if isinstance(first, str):
             found.add(first)
     return found
