@@ -287,7 +287,7 @@ ZSTD = PACKERS["zstd"](JSONL)
         (b'{"requests": []}', "in", "in: is empty"),
         (b"id,prompt\n", "in.csv", "in.csv: is empty"),
         (b"", "in.csv", "in.csv: is empty"),
-        (gzip.compress(b""), "in.gz", "in.gz: is empty"),
+        (gzip.compress(b"", mtime=0), "in.gz", "in.gz: is empty"),
         (b"hello\n", "in", "in:1: not JSON (Expecting value, at column 1); nothing was run: mend"),
         (JSONL + b'{"a":}\n', "in", "in:3: not JSON (Expecting value, at column 6)"),
         (b'{"a":}\n' + JSONL, "in", "in:1: not JSON (Expecting value, at column 6)"),
@@ -306,9 +306,9 @@ ZSTD = PACKERS["zstd"](JSONL)
         (b"PK\x03\x04\x14\0\6\0", "in.xlsx", "in.xlsx: is not text: give JSON lines, a JSON array"),
         (b"\x8fPNG" + bytes(50), "in.bin", "in.bin: is not text"),
         ("[1".encode("utf-16") + b"\0", "in", "in: is not UTF-16"),
-        (gzip.compress(JSONL)[:-9], "in.gz", "the gzip data is cut off or damaged"),
-        (gzip.compress(JSONL)[:20] + bytes(30), "in.gz", "the gzip data is cut off or damaged"),
-        (gzip.compress(JSONL) + b"junk", "in.gz", "the gzip data is cut off or damaged"),
+        (gzip.compress(JSONL, mtime=0)[:-9], "in.gz", "the gzip data is cut off or damaged"),
+        (gzip.compress(JSONL, mtime=0)[:20] + bytes(30), "in.gz", "the gzip data is cut off or damaged"),
+        (gzip.compress(JSONL, mtime=0) + b"junk", "in.gz", "the gzip data is cut off or damaged"),
         (ZSTD[:-3], "in", "in: the zstd data is cut off or damaged"),
         (ZSTD[:6] + b"\xff" * 20, "in", "in: the zstd data is cut off or damaged"),
         (ZSTD + b"junk", "in", "in: the zstd data is cut off or damaged"),
@@ -371,7 +371,7 @@ def test_a_missing_extra(
 
 
 def test_standard_input_is_read_as_often_as_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    for content in (JSONL, CSV, gzip.compress(JSONL), table(TWO)):
+    for content in (JSONL, CSV, gzip.compress(JSONL, mtime=0), table(TWO)):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         with Source("-") as source:
             assert source.name == "standard input"
