@@ -127,6 +127,7 @@ class Driver:
                 verify=None if journal is None else journal.verify,
             )
         self._opening: deque[int] = deque()
+        self._effects: deque[Effect] = deque()
         # Tasks that have ended but whose callers were not woken yet.
         self._to_wake: deque[TaskRecord] = deque()
         self._wakes_left = WAKES
@@ -280,21 +281,26 @@ class Driver:
         """Perform what the core wants done. False if there was nothing to do."""
         self._wakes_left = WAKES
         todo = self.core.take()
-        if todo is None:
+        if todo is None and not self._effects:
             return False
-        if todo.deadline is not None:
-            self._timer.set(todo.deadline)
-        if todo.effects:
-            self._perform(todo.effects)
+        if todo is not None:
+            self._effects.extend(todo.effects)
+            if todo.deadline is not None:
+                self._timer.set(todo.deadline)
+            if todo.writable:
+                self._writer.set()
+        if self._effects:
+            self._perform()
             if self._journal is not None:
                 self._journal.flush()
                 self.apply()  # What the journal told the core meanwhile.
-        if todo.writable:
-            self._writer.set()
         return True
 
-    def _perform(self, effects: list[Effect]) -> None:
-        for effect in effects:
+    def _perform(self) -> None:
+        effects = self._effects
+        while effects:
+            # Taken one by one: if one raises, the callers of the others are still told.
+            effect = effects.popleft()
             if isinstance(effect, Resolve):
                 ended = effect.records
                 self._to_wake.extend(ended if self._journal is None else self._journal.ended(ended))

@@ -341,12 +341,15 @@ class JournalKeeper:
             self._hold(hold, endings)
         return at_once
 
-    @staticmethod
-    def _ending(record: TaskRecord) -> EntryEnd | None:
+    def _ending(self, record: TaskRecord) -> EntryEnd | None:
         """What is written of its end before it is told; ``None``: nothing, it stays open."""
         keyed: Keyed | None = record.entry
         key = None if keyed is None else keyed.key
-        outcome = outcome_to_record(record)
+        try:
+            outcome = outcome_to_record(record)
+        except Exception as exc:  # nested too deeply, say: the trouble of this task alone
+            self._core.unrecorded(record, in_doubt(record, exc), self._waiting.now())
+            return None
         if outcome is not None and (keyed is not None or outcome[0] is EntryState.DONE):
             return EntryEnd(record.uuid, key, *outcome)
         if never_sent(record):

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["LogWatcher", "error_type"]
 
 _LOG = logging.getLogger("runware_ws")
+# Without one, warnings go to the standard error of a program that has not set up its logs.
+_LOG.addHandler(logging.NullHandler())
 
 Line = tuple[int, str, tuple[object, ...]]
 """A level, a text with places, and what belongs there."""

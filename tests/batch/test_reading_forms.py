@@ -274,6 +274,7 @@ def test_half_of_a_pair_is_the_lines_own_error_in_each_encoding() -> None:
 
 
 ZSTD = PACKERS["zstd"](JSONL)
+GZIP = gzip.compress(JSONL, mtime=0)  # whose bytes no clock changes
 
 
 @pytest.mark.parametrize(
@@ -306,9 +307,9 @@ ZSTD = PACKERS["zstd"](JSONL)
         (b"PK\x03\x04\x14\0\6\0", "in.xlsx", "in.xlsx: is not text: give JSON lines, a JSON array"),
         (b"\x8fPNG" + bytes(50), "in.bin", "in.bin: is not text"),
         ("[1".encode("utf-16") + b"\0", "in", "in: is not UTF-16"),
-        (gzip.compress(JSONL, mtime=0)[:-9], "in.gz", "the gzip data is cut off or damaged"),
-        (gzip.compress(JSONL, mtime=0)[:20] + bytes(30), "in.gz", "the gzip data is cut off or damaged"),
-        (gzip.compress(JSONL, mtime=0) + b"junk", "in.gz", "the gzip data is cut off or damaged"),
+        (GZIP[:-9], "in.gz", "the gzip data is cut off or damaged"),
+        (GZIP[:20] + bytes(30), "in.gz", "the gzip data is cut off or damaged"),
+        (GZIP + b"junk", "in.gz", "the gzip data is cut off or damaged"),
         (ZSTD[:-3], "in", "in: the zstd data is cut off or damaged"),
         (ZSTD[:6] + b"\xff" * 20, "in", "in: the zstd data is cut off or damaged"),
         (ZSTD + b"junk", "in", "in: the zstd data is cut off or damaged"),

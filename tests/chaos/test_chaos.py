@@ -7,6 +7,7 @@ hold every pair of values, and they are dealt out to the faults in turn.
 
 from __future__ import annotations
 
+import logging
 from itertools import chain, combinations, cycle, islice
 from typing import Any
 
@@ -30,6 +31,12 @@ from tests.conftest import ASYNCIO, TRIO, UVLOOP
 TASKS = 300
 CONCURRENCY = 50
 ROWS = choice_rows()
+
+
+@pytest.fixture(autouse=True)
+def unlogged(caplog: pytest.LogCaptureFixture) -> None:
+    """What a log keeps for the report of a test would count as left behind."""
+    caplog.set_level(logging.CRITICAL, logger="runware_ws")
 
 
 def _deal() -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,11 +25,12 @@ from runware_ws import (
     TaskHandle,
     TextInference,
 )
-from runware_ws.events import Closed
+from runware_ws.events import Closed, Event
 from runware_ws.messages.params import MessageParam
 from runware_ws.testing.network import MemoryNetwork
 
 from .leftovers import nothing_left
+from .raw import Peer, quick, result_of, serving
 from .support import KEY, SESSION, ask, bounded, memory_client, only, rest, until
 
 trio_or_asyncio = pytest.mark.anyio
@@ -237,4 +239,39 @@ async def test_a_crash_ends_every_task_with_its_reason(caplog: pytest.LogCapture
     assert "Traceback" in caplog.text
     told = f"{caplog.text} {found} {caught.value!r} {client!r}"
     assert KEY not in told
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert [(record.name, record.levelno) for record in caplog.records] == [
+        ("runware_ws", logging.ERROR),  # the crash itself
+        ("runware_ws", logging.WARNING),  # the socket
+        ("runware_ws", logging.ERROR),  # the end of the client
+    ]
+
+
+@trio_or_asyncio
+@bounded
+async def test_a_crash_between_two_results_of_a_frame_loses_neither() -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.greet()
+        asked = [await peer.task(), await peer.task()]
+        first, second = (result_of(task)["data"][0] for task in asked)
+        stray = {**first, "taskUUID": str(uuid.uuid4())}
+        await peer.send({"data": [first, stray, second]})
+        await anyio.sleep_forever()
+
+    async def run(client: Client) -> None:
+        told.append((await client.run(ask())).text)
+
+    told: list[str | None] = []
+    async with serving(handle) as (url, _), quick(url) as client:
+        feed = vars(client)["_driver"].feed
+        publish = feed.publish
+
+        def fail(_: Event) -> None:
+            feed.publish = publish
+            raise LookupError("a bug")
+
+        await client.ready()
+        feed.publish = fail
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(run, client)
+        assert told == ["done", "done"]

@@ -13,6 +13,7 @@ from runware_ws import (
     ClientClosed,
     ConfigurationError,
     InvalidTask,
+    JournalError,
     KeyConflict,
     RecoveredBy,
     Submitted,
@@ -22,8 +23,10 @@ from runware_ws import (
     TaskTimeout,
     TextInference,
 )
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.emulator import Emulator, Request, expected_text
 from runware_ws.journal.keys import content_digest
+from runware_ws.journal.outcomes import outcome_to_record
 from runware_ws.journal.store import EntryState
 from runware_ws.models import validate_task
 from runware_ws.testing import ScriptedEmulator
@@ -405,3 +408,33 @@ async def test_long_integers_of_a_result_are_recorded_as_they_came(tmp_path: Pat
         (told,) = result.raw
         assert told["seed"] == long
     assert again.recovered_by is RecoveredBy.JOURNAL
+
+
+@bounded
+async def test_a_result_that_cannot_be_written_is_the_trouble_of_its_task_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(record: TaskRecord) -> tuple[EntryState, bytes] | None:
+        if record.items[0]["text"] == "dig":
+            raise LookupError("a bug")
+        return outcome_to_record(record)
+
+    def echo(request: Request) -> str:
+        return request.prompt
+
+    monkeypatch.setattr("runware_ws.journal.keeper.outcome_to_record", write)
+    async with Emulator() as emulator:
+        emulator.reply("textInference")(echo)
+        async with keyed_client(emulator, tmp_path / "j.db") as client:
+            task = ask("dig")
+            dug = await client.submit(task, key="deep")
+            walked = await client.submit(ask("walk"), key="flat")
+            with pytest.raises(JournalError, match=r"cannot be recorded.*LookupError") as caught:
+                await dug
+            error = caught.value
+            assert (error.submitted, error.safe_to_resend) == (Submitted.YES, False)
+            assert (await walked).text == "walk"
+            claimed = client.claim(task.task_uuid)
+            assert claimed is not None
+            assert claimed.text == "dig"
+            assert (await client.run(ask("on"))).text == "on"
