@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import secrets
 import signal
@@ -51,6 +50,7 @@ from runware_ws.load.arrivals import Process
 from runware_ws.load.compare import Change, compare
 from runware_ws.load.limit import find_limit
 from runware_ws.load.page import make_page
+from runware_ws.load.plan import rare_collections
 from runware_ws.load.targets import Carrier
 
 __all__ = ["LoadOptions", "run_load_command"]
@@ -277,9 +277,6 @@ async def _program(order: _Order) -> int:
 async def _loaded(order: _Order, stop: anyio.Event) -> ExitCode:
     options, plan = order.options, order.plan
     async with _place(options) as (place, server):
-        # What was imported stays: no collection needs to look at it again.
-        gc.collect()
-        gc.freeze()
 
         async def measure(plan: LoadPlan) -> dict[str, Any]:
             with _View(plan, quiet=options.quiet) as view:
@@ -293,10 +290,11 @@ async def _loaded(order: _Order, stop: anyio.Event) -> ExitCode:
                     on_tick=view.show,
                 )
 
-        if not options.find_limit:
-            report = await measure(plan)
-        else:
-            report = await _limit(plan, measure, stop)
+        with rare_collections():
+            if not options.find_limit:
+                report = await measure(plan)
+            else:
+                report = await _limit(plan, measure, stop)
     return _told(order, report)
 
 

@@ -23,6 +23,7 @@ standard input does, so that no emulator outlives its parent.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -42,6 +43,9 @@ from .orders import apply_fault_order
 from .server import Emulator
 
 __all__ = ["main"]
+
+RARELY = (50_000, 20, 100_000)
+"""Of new objects, and so on: the thresholds of the collector."""
 
 
 def _say(answer: dict[str, Any] | str) -> None:
@@ -168,6 +172,9 @@ def _emulator(line: bytes) -> Emulator:
 
 def main() -> int:
     """Run the program; returns the exit code: 2 where it could not start."""
+    # A collection stops the answers for tens of milliseconds once thousands of tasks are known.
+    gc.freeze()
+    gc.set_threshold(*RARELY)
     try:
         return anyio.run(_program)
     except BrokenPipeError:

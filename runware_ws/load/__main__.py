@@ -7,7 +7,6 @@ record, or ``failed`` with the reason. The end of standard input is the end of a
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import sys
@@ -23,6 +22,7 @@ from runware_ws.load.plan import (
     LoadPlan,
     Place,
     Tick,
+    rare_collections,
     run_with_ticks,
     unwrapped,
     wall_clock_offset,
@@ -74,15 +74,15 @@ async def _load(
     agent = plan.find_work()
     stop = anyio.Event()
     target = place.target(plan)
-    async with target:
-        _write(sink, ("ready", None))
-        begin = await anyio.to_thread.run_sync(_read, source) - wall_clock_offset()
-        # What is there by now stays: no collection needs to look at it again.
-        gc.collect()
-        gc.freeze()
-        async with BlockingPortal() as portal:
+    starts = plan.starts(share)
+    with rare_collections():
+        async with target, BlockingPortal() as portal:
+            _write(sink, ("ready", None))
+            begin = await anyio.to_thread.run_sync(_read, source) - wall_clock_offset()
             threading.Thread(target=_await_stop, args=(source, portal, stop), daemon=True).start()
-            await run_with_ticks(plan, place, target, agent, share, begin, stop, tick, recorder)
+            await run_with_ticks(
+                plan, place, target, agent, share, starts, begin, stop, tick, recorder
+            )
             await portal.stop()
 
 

@@ -19,7 +19,7 @@ from runware_ws.load.recorder import Recorder, Sample
 from runware_ws.load.targets import Answer, LoadTarget, unanswered_of
 from runware_ws.load.work import Agent
 
-__all__ = ["Check", "Share", "run_share"]
+__all__ = ["Check", "Share", "run_share", "starts_of"]
 
 
 def _clock() -> Callable[[], float]:
@@ -50,6 +50,13 @@ class Share:
     of: int = 1
 
 
+def starts_of(model: Arrivals | ClosedModel, seed: int, share: Share) -> Sequence[float]:
+    """When each task of a share is to start; nothing for a closed model, which cannot know."""
+    if isinstance(model, ClosedModel):
+        return ()
+    return intended_starts(model, seed)[share.index :: share.of]
+
+
 async def run_share(
     target: LoadTarget,
     agent: Agent,
@@ -60,6 +67,7 @@ async def run_share(
     timeout: float = 60.0,
     check: Check | None = None,
     share: Share | None = None,
+    starts: Sequence[float] | None = None,
     begin: float | None = None,
     stop: anyio.Event | None = None,
 ) -> None:
@@ -71,13 +79,14 @@ async def run_share(
 
     Args:
         check: tells right answers from wrong ones; ``None``: nobody can.
+        starts: those of the share, of :func:`starts_of`, which takes a while; ``None``: computed
+            here.
         begin: when it begins, on the loop's clock; ``None``: now.
         stop: once it is set, nothing more is started.
     """
     share = share or Share()
-    starts: Sequence[float] = []
-    if isinstance(model, Arrivals):
-        starts = intended_starts(model, seed)[share.index :: share.of]
+    if starts is None:
+        starts = starts_of(model, seed, share)
     run = _Run(target, agent, recorder, seed, timeout, check, share, stop or anyio.Event())
     async with anyio.create_task_group() as watching:
         run.began = anyio.current_time() if begin is None else begin

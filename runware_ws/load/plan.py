@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,16 +16,19 @@ from runware_ws import Client
 from runware_ws.emulator import expected_text
 from runware_ws.load.arrivals import Arrivals, ClosedModel
 from runware_ws.load.conditions import Slo
-from runware_ws.load.generator import Check, Share, run_share
+from runware_ws.load.generator import Check, Share, run_share, starts_of
 from runware_ws.load.messages_url import MessagesUrl
 from runware_ws.load.recorder import Recorder
 from runware_ws.load.report import block_width
 from runware_ws.load.targets import Answer, Carrier, ClientTarget, LoadTarget, MessagesTarget
 from runware_ws.load.work import Agent, drawn_tasks, find_agent, listed_tasks, parse_length
 
-__all__ = ["LoadPlan", "Place", "Tick", "check_echo", "run_with_ticks"]
+__all__ = ["LoadPlan", "Place", "Tick", "check_echo", "rare_collections", "run_with_ticks"]
 
 _PAUSE = 1.0
+
+_RARELY = (50_000, 20, 100_000)
+"""Of new objects, and so on: with Python's own 700 a collection finds next to nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,10 @@ class LoadPlan:
     seed: int = 0
     slo: Slo | None = None
     client: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def starts(self, share: Share) -> Sequence[float]:
+        """When each task of one process's share is to start."""
+        return starts_of(self.model, self.seed, share)
 
     def find_work(self) -> Agent:
         """What each start does.
@@ -146,12 +154,16 @@ async def run_with_ticks(
     target: LoadTarget,
     agent: Agent,
     share: Share,
+    starts: Sequence[float],
     begin: float,
     stop: anyio.Event,
     on_tick: OnTick | None,
     recorder: Recorder,
 ) -> None:
-    """One process's share, told of every second. ``begin``: on the loop's clock."""
+    """One process's share, told of every second. ``begin``: on the loop's clock.
+
+    ``starts`` were computed before, for that takes a while, and would count as lag.
+    """
     check: Check | None = check_echo if place.echoes else None
 
     async def tell(tick: OnTick) -> None:
@@ -173,6 +185,7 @@ async def run_with_ticks(
             timeout=plan.timeout,
             check=check,
             share=share,
+            starts=starts,
             begin=begin,
             stop=stop,
         )
@@ -185,6 +198,21 @@ def _tick(recorder: Recorder, at: float) -> Tick:
     return Tick(
         at, recorder.started, recorder.attempted, failed, len(recorder.reconnects), tuple(recent)
     )
+
+
+@contextmanager
+def rare_collections() -> Generator[None]:
+    """What is there by now is looked at no more, and the rest rarely: a collection stops the clock
+    of a load for some ten milliseconds."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 @contextmanager

@@ -130,11 +130,14 @@ async def _here(
     recorder: Recorder,
 ) -> None:
     agent = plan.find_work()
-    target = place.target(plan)
+    target, share = place.target(plan), Share()
+    starts = plan.starts(share)
     async with target:
         begin = anyio.current_time()
         begun(begin)
-        await run_with_ticks(plan, place, target, agent, Share(), begin, stop, on_tick, recorder)
+        await run_with_ticks(
+            plan, place, target, agent, share, starts, begin, stop, on_tick, recorder
+        )
 
 
 async def _asked(
