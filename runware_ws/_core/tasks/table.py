@@ -42,6 +42,10 @@ LONGEST_UUID = 128
 """A text longer than this many characters is no taskUUID of anybody's."""
 
 
+_PASSING = (HttpRefused, JournalError, KeyConflict)
+"""What HTTP or the journal refused for now may be tried again under its own taskUUID."""
+
+
 class TaskTable:
     """The tasks that have not ended, and a bounded memory of those that have."""
 
@@ -270,8 +274,7 @@ class TaskTable:
             counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
-        # What HTTP or the journal refused for now may be tried again under its own taskUUID.
-        passing = isinstance(error, HttpRefused | JournalError | KeyConflict)
+        passing = error is not None and isinstance(error, _PASSING)
         answered = state is DONE or (state is FAILED and not passing)
         if (
             record.task_type not in ABOUT_OTHERS
