@@ -55,6 +55,7 @@ def test_killed_and_answered_meanwhile(cli: Cli, server: Server, tmp_path: Path)
     assert_whole(server, tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_and_still_running(cli: Cli, server: Server, tmp_path: Path) -> None:
     with stuck(server, tmp_path) as process:
         process.kill()

@@ -281,6 +281,7 @@ def assert_frames_clean(frames: list[Any]) -> None:
             assert not any(part in shown for part in KEY_PARTS), where
 
 
+@pytest.mark.slow
 @bounded
 async def test_no_frame_shows_the_key_while_the_socket_takes_nothing() -> None:
     """The authentication waits in the socket's buffers, with all frames below it."""
@@ -299,6 +300,7 @@ async def test_no_frame_shows_the_key_while_the_socket_takes_nothing() -> None:
         vars(client)["_driver"].abort()
 
 
+@pytest.mark.slow
 @bounded
 async def test_no_frame_shows_the_key_while_a_post_waits() -> None:
     """The server reads nothing, so the request, with the key in its head, waits in the frames."""

@@ -28,6 +28,7 @@ async def test_a_step_whose_worker_died_before_the_record_is_paid_once(
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_without_the_key_it_is_paid_again(engine: str, anyio_backend: str) -> None:
     count = await kill_workers(engine, 1, keyed=False)
     assert (count.kills, count.twice, count.wrong) == (1, 1, 0)

@@ -116,11 +116,13 @@ def test_crash_proof_pays_for_each_step_once() -> None:
     check_crashes(run_example("crash_proof.py", timeout=300))
 
 
+@pytest.mark.slow
 def test_durable_dbos_pays_for_each_step_once() -> None:
     pytest.importorskip("dbos")
     check_crashes(run_example("durable_dbos.py", timeout=300))
 
 
+@pytest.mark.slow
 def test_durable_procrastinate_pays_for_each_call_once() -> None:
     pytest.importorskip("procrastinate")
     if binaries() is None:

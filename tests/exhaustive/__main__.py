@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from tests.exhaustive.explore import explore
-from tests.exhaustive.settings import BOUNDED, every
+from tests.exhaustive.settings import BOUNDED, LONG, every
 
 
 def main() -> int:
@@ -23,7 +23,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     options = parser.parse_args()
     chosen = every(options.tasks, options.stalls, options.cancels)
-    settings = [s for s in (BOUNDED if options.bounded else chosen) if options.only in s.name]
+    settings = [
+        s for s in ((*BOUNDED, *LONG) if options.bounded else chosen) if options.only in s.name
+    ]
     states = broken = incomplete = 0
     with ProcessPoolExecutor(options.jobs) as pool:
         for found in pool.map(partial(explore, most=options.most), settings):

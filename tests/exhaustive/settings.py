@@ -8,14 +8,12 @@ from itertools import product
 
 from tests.exhaustive.world import Fate, Setting
 
-__all__ = ["BOUNDED", "every"]
+__all__ = ["BOUNDED", "LONG", "every"]
 
 PAIR = Setting("two sync tasks, the session resumed", stalls=1)
 
 BOUNDED = (
-    PAIR,
     replace(PAIR, name="the session lost, nothing buffered", resumes=False, fate="lost", stalls=0),
-    replace(PAIR, name="tasks that run too long", punctual=False, denial="empty", stalls=0),
     replace(
         PAIR,
         name="two results and one, replayed twice, before the reply",
@@ -25,6 +23,12 @@ BOUNDED = (
         polls=True,
         stalls=0,
     ),
+    replace(PAIR, name="one is given up", results=(1,), delivery=("sync",), cancels=1, stalls=2),
+)
+
+LONG = (
+    PAIR,
+    replace(PAIR, name="tasks that run too long", punctual=False, denial="empty", stalls=0),
     replace(
         PAIR,
         name="an async task, empty answers, stalls",
@@ -34,8 +38,8 @@ BOUNDED = (
         resumes=False,
         stalls=2,
     ),
-    replace(PAIR, name="one is given up", results=(1,), delivery=("sync",), cancels=1, stalls=2),
 )
+"""Each takes ten seconds."""
 
 TASKS = (
     ((1,), ("sync",)),

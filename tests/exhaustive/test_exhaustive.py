@@ -16,7 +16,7 @@ from runware_ws._core.tasks import items
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from tests.exhaustive.explore import Found, explore, replay
-from tests.exhaustive.settings import BOUNDED, every
+from tests.exhaustive.settings import BOUNDED, LONG, every
 from tests.exhaustive.snapshot import fingerprint, freeze, thaw
 from tests.exhaustive.world import Broken, Setting
 
@@ -25,7 +25,13 @@ TWO_RESULTS = replace(ONE, name="two results", results=(2,), fate="twice", stall
 PAIR = Setting("two tasks", stalls=0)
 
 
-@pytest.mark.parametrize("setting", BOUNDED, ids=lambda setting: setting.name)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(setting, id=setting.name, marks=[pytest.mark.slow] if setting in LONG else [])
+        for setting in (*BOUNDED, *LONG)
+    ],
+)
 def test_every_order_of_inputs_keeps_the_promises(setting: Setting) -> None:
     found = explore(setting)
     assert not found.broken, found

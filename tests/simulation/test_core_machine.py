@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -413,3 +414,4 @@ TestCoreMachine = CoreMachine.TestCase
 TestCoreMachine.settings = _SETTINGS
 TestCoreMachineInPieces = CoreMachineInPieces.TestCase
 TestCoreMachineInPieces.settings = _SETTINGS
+TestCoreMachineInPieces = pytest.mark.slow(TestCoreMachineInPieces)

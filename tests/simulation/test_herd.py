@@ -6,6 +6,8 @@ import random
 from collections import Counter
 from heapq import heapify, heappop, heappush
 
+import pytest
+
 from runware_ws._core.core import SessionCore
 from runware_ws._core.effects import Effect, Open
 from runware_ws._core.states import ConnectionState
@@ -102,6 +104,7 @@ def test_from_the_third_attempt_on_at_most_one_in_a_hundred_dial_within_100_ms()
     assert _most_in_a_window(late) <= CLIENTS // 100
 
 
+@pytest.mark.slow
 def test_tasks_that_keep_coming_do_not_drive_the_herd_together() -> None:
     random.seed(22)
     dials = _dials(_herd(Config()), until=60, tasks_per_second=500.0)
@@ -109,6 +112,7 @@ def test_tasks_that_keep_coming_do_not_drive_the_herd_together() -> None:
     assert _most_in_a_window(late) <= CLIENTS // 100
 
 
+@pytest.mark.slow
 def test_the_herd_does_not_fall_into_step() -> None:
     """Long after the loss the dials of each second are spread evenly."""
     random.seed(21)

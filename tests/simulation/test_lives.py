@@ -32,7 +32,9 @@ HAPPENED = (
 )
 
 
-@pytest.mark.parametrize("lot", range(LOTS))
+@pytest.mark.parametrize(
+    "lot", [pytest.param(lot, marks=[pytest.mark.slow] if lot > 1 else []) for lot in range(LOTS)]
+)
 def test_all_invariants_hold(lot: int) -> None:
     seen: Counter[str] = Counter()
     for seed in range(20 * lot, 20 * lot + 20):

@@ -41,6 +41,12 @@ ENOUGH = 300
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
+def test_all_invariants_hold() -> None:
+    for batch in run_seeds(FIRST, ENOUGH, jobs=2):
+        assert not batch.failures, "replay with: python -m tests.simulation --seed N"
+
+
+@pytest.mark.slow
 def test_all_invariants_hold_over_many_seeds_and_everything_happens_sometimes() -> None:
     whole = Batch()
     for batch in run_seeds(FIRST, SEEDS, jobs=2):

@@ -134,6 +134,7 @@ async def test_a_stream_is_not_run_as_a_task() -> None:
             await client.run(task)
 
 
+@pytest.mark.slow
 async def test_a_request_that_was_lost_on_its_way_is_sent_again_under_its_uuid() -> None:
     task = TextInference.prompt("are you there")
 

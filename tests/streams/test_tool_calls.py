@@ -152,7 +152,12 @@ async def test_calls_that_come_whole_and_nested_calls(carrier: Way) -> None:
 
 @pytest.mark.parametrize(
     ("carrier", "resume"),
-    [("socket", "continue"), ("socket", "restart"), ("socket", "whole"), ("sse", "lost")],
+    [
+        ("socket", "continue"),
+        ("socket", "restart"),
+        ("socket", "whole"),
+        pytest.param("sse", "lost", marks=pytest.mark.slow),
+    ],
 )
 async def test_cut_behind_each_delta_the_rest_comes(carrier: Way, resume: Any) -> None:
     async with server(stream_resume=resume) as emulator, client_of(emulator) as client:
@@ -164,7 +169,7 @@ async def test_cut_behind_each_delta_the_rest_comes(carrier: Way, resume: Any) -
     assert not emulator.stats.executed_twice
 
 
-@CARRIERS
+@pytest.mark.parametrize("carrier", ["socket", pytest.param("sse", marks=pytest.mark.slow)])
 async def test_a_message_cut_behind_each_delta_has_whole_calls(carrier: Way) -> None:
     async with server() as emulator, client_of(emulator) as client:
         for count in CUTS:
