@@ -67,6 +67,9 @@ FAULTS: tuple[Fault, ...] = (
             ("heal",),
             ("blackhole=drop,bytes",),
             ("heal",),
+            # Never two in a row that break what is dialled in them: a third dial waits for long.
+            ("blackhole=hold",),
+            ("heal",),
         ),
         # Longer than it takes to find the dead peer: two pings' times, and half a second.
         every=2.0,

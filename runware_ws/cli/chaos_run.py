@@ -146,11 +146,9 @@ class _ChaosRun:
     def __init__(self, fault: Fault) -> None:
         self.tally = ChaosTally(fault)
         self._unanswered: dict[str, tuple[TextInference, RunwareError]] = {}
-        self._started: list[float] = []
 
     def questions(self, tasks: int) -> Iterator[TextInference]:
         for number in range(tasks):
-            self._started.append(anyio.current_time())
             self.tally.attempted += 1
             yield _question(number)
 
@@ -161,7 +159,7 @@ class _ChaosRun:
             return
         tally.answered += 1
         tally.recovered_by[outcome.result.recovered_by.value] += 1
-        tally.latencies.append(anyio.current_time() - self._started[outcome.index])
+        tally.latencies.append(outcome.timing.done or 0.0)
         came = [str(item.text) for item in outcome.result.items]
         wanted = _wanted(task)
         found = [breach for breach, _ in of_outputs(wanted, came)]
@@ -311,6 +309,8 @@ async def _connected_again(client: Client) -> None:
 async def _settled(baseline: int) -> int:
     """How many tasks run beyond the baseline, once what is about to end has ended."""
     with anyio.move_on_after(_SETTLE):
+        # What the loop is to call yet may hold all of a client that has just ended.
+        await anyio.wait_all_tasks_blocked()
         while _running_tasks() > baseline:  # noqa: ASYNC110 - the end of a task has no event
             await anyio.sleep(0.02)
     return max(0, _running_tasks() - baseline)
