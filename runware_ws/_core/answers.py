@@ -90,8 +90,8 @@ class Answers:
                     self._overhear(record, said.item, now)
                 else:
                     self._single(said, now)
-            case Results(record=record, items=items):
-                self._results(record, items, now)
+            case Results():
+                self._results(said, now)
             case Stray():
                 self._stray(said.uuid, said.item, now)
             case Control(item=item):
@@ -125,12 +125,12 @@ class Answers:
             record.took([item], _REPLAY)
         else:
             record.took_whole(item)
-            if record.sends == 1 and record.learned is not None:
-                record.learned.observe(now - record.written_at)
+            self._learn(record, _LIVE, now)
         self._table.note(record)
         self._ends.end(record, DONE, now)
 
-    def _results(self, record: TaskRecord, items: list[dict[str, Any]], now: float) -> None:
+    def _results(self, said: Results, now: float) -> None:
+        record, items = said.record, said.items
         if record.ended:
             for item in items:
                 self._stray(record.uuid, item, now)
@@ -140,17 +140,19 @@ class Answers:
         ladder = record.ladder
         asked = self._recovery.ready and (ladder.question is QuestionType.POLL or ladder.told)
         listing = asked and (record.delivery == "async" or "status" in items[0])
-        # A poll that was given up, or taken for answered, may be answered all the same.
+        # A poll that was given up, or taken for answered, may be answered all the same; and so may
+        # one of the first try.
         late = record.deltas is None and ladder.outstanding and "status" in items[0]
         late = late and ladder.last_question is QuestionType.POLL
-        if listing or late or (record.delivery == "async" and ladder.polls):
+        polled = record.delivery == "async" and (ladder.polls or ladder.reused)
+        if listing or late or polled:
             record.told()
             source = RecoveredBy.POLL
         elif record.posted:
             source = _LIVE
         else:
             source = self._recovery.source(record, self._connection.generation)
-        self._accept(record, items, source, now, listing=listing)
+        self._accept(record, items, source, now, listing=listing and not said.partial)
 
     def _accept(
         self,
@@ -194,8 +196,8 @@ class Answers:
 
     def _learn(self, record: TaskRecord, source: RecoveredBy, now: float) -> None:
         learned = record.learned
-        if learned is None or record.sends != 1:
-            # A task without one known start has no duration.
+        if learned is None or record.sends != 1 or record.written_at < self._out.jumped_at:
+            # A task without one known start has no duration, nor has one that slept with us.
             return
         if source is RecoveredBy.LIVE:
             learned.observe(now - record.written_at)

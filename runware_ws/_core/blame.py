@@ -109,7 +109,9 @@ class Blame:
 
     def _result(self, asked: TaskRecord | None) -> TaskRecord | None:
         """A result was too big. The culprit, if it is known by now."""
-        uuid = self._culprits.result(asked.uuid if asked is not None else None)
+        # What a resumed session replays may be another task's.
+        sole = asked if not self._recovery.resumed else None
+        uuid = self._culprits.result(sole.uuid if sole is not None else None)
         if self._culprits.abandon_session:
             self._connection.session_uuid = None
         return self._table.tasks.get(uuid) if uuid is not None else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runware_ws._core.effects import Effect, Emit, Resolve, TaskStep, Tell
-from runware_ws._core.states import TaskState
+from runware_ws._core.states import FOREVER, TaskState
 from runware_ws.models.results import RecoveredBy
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Context:
         "counters",
         "effects",
         "journaled",
+        "jumped_at",
         "options",
         "rearm",
         "silenced",
@@ -74,6 +75,8 @@ class Context:
         self.rearm = True
         self.silenced = False
         self.traced = False
+        # When it was last noticed that time had passed unseen.
+        self.jumped_at = -FOREVER
 
     def ended(self, record: TaskRecord) -> None:
         """Queue the end of a task; consecutive ends share one effect."""

@@ -30,7 +30,14 @@ from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.router import Router, proves_life
 from runware_ws._core.posting import Posting
 from runware_ws._core.recovery.recovery import Recovery
-from runware_ws._core.states import DONE, READY, WRITTEN, ConnectionState, TaskState
+from runware_ws._core.states import (
+    DONE,
+    FOREVER,
+    READY,
+    WRITTEN,
+    ConnectionState,
+    TaskState,
+)
 from runware_ws._core.tasks.items import fresh_items
 from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws._core.tasks.table import TaskTable, timed_out
@@ -52,6 +59,8 @@ __all__ = ["SessionCore"]
 
 BACKOFF = ConnectionState.BACKOFF
 _FREE = (True, True)
+JUMP = 1.0
+"""So much too late is no timer of a busy loop, in seconds: the host or the loop stood still."""
 
 
 def _keep(text: str) -> str:
@@ -97,6 +106,8 @@ class SessionCore:
         )
         self._blame = Blame(out, self._table, self._recovery, self._connection, self._ends)
         self._draining = False
+        # The deadline of which the driver was told.
+        self._due = FOREVER
 
     # What a driver reads
 
@@ -178,7 +189,16 @@ class SessionCore:
         if effects:
             out.effects = []
         out.wake = out.rearm = False
-        return Todo(effects, writable, self.next_deadline() if rearm else None)
+        deadline = None
+        if rearm:
+            self._due = deadline = self.next_deadline()
+        return Todo(effects, writable, deadline)
+
+    def _noticed(self, now: float) -> None:
+        """Whether what was due long ago was not done: the host or the loop stood still."""
+        if now > self._due + JUMP:
+            self._out.jumped_at = now
+            self._due = now
 
     # Inputs: the client's
 
@@ -353,6 +373,7 @@ class SessionCore:
         connection = self._connection
         if generation != connection.generation or not connection.open:
             return
+        self._noticed(now)
         take = self._answers.take
         readings = self._router.read(data)
         if proves_life(readings):
@@ -392,6 +413,7 @@ class SessionCore:
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: dial, check the peer, end tasks, ask questions."""
+        self._noticed(now)
         self._follow(self._connection.on_deadline(now, pending=self._table.in_flight > 0), now)
         self._blame.on_deadline(now)
         passed, near = self._table.expire(now)

@@ -324,3 +324,25 @@ def test_nothing_is_planned_after_the_end() -> None:
     bench.core.close(bench.now)
     assert bench.core.sizes()["planned"] == 0
     assert bench.core.next_deadline() > bench.now
+
+
+def test_what_a_resumed_session_replays_is_not_blamed_on_the_task_in_question() -> None:
+    too_big = Loss(LossKind.INBOUND_TOO_BIG)
+    bench = Bench()
+    bench.begin()
+    asked = bench.task()
+    bench.written()
+    for _ in range(2):
+        bench.cut(loss=too_big)
+        bench.reconnect(OTHER_SESSION)
+    for session in (OTHER_SESSION, SESSION, OTHER_SESSION):
+        bench.step(1)
+        bench.written()
+        bench.cut()
+        # The new session has had results of others by then.
+        bench.reconnect(session)
+        bench.step(1)
+        assert [task["taskUUID"] for task in bench.written()] == [asked.uuid]
+        bench.cut(loss=too_big)
+        assert not asked.ended
+        bench.reconnect(SESSION if session == OTHER_SESSION else OTHER_SESSION)

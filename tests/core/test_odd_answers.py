@@ -391,3 +391,19 @@ def test_copies_with_and_without_an_index_in_one_frame_are_one_result(times: int
     bench.say({"data": [bare, *[named] * times, bare, named]})
     assert not record.ended
     assert [each["text"] for each in record.items] == ["one"]
+
+
+def test_two_listings_in_one_frame_name_each_result_once() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(SESSION, expected=3, delivery="async")
+    assert _unsent(bench, 10)
+    runs = {"taskType": record.task_type, "taskUUID": record.uuid, "status": "processing"}
+    one, two = (item(record, text, status="success") for text in ("one", "two"))
+    # The answers to two polls, as a replay may join them.
+    bench.say({"data": [one, runs, one, two, runs]})
+    assert [each["text"] for each in record.items] == ["one", "two"]
+    # In a whole listing, equal results are as many as it names.
+    assert _unsent(bench, 10)
+    bench.say({"data": [one, two, two]})
+    assert ended(record, TaskState.DONE) is None
+    assert [each["text"] for each in record.items] == ["one", "two", "two"]

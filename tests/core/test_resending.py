@@ -232,3 +232,15 @@ def test_a_late_denial_of_one_kind_is_no_answer_to_the_other(named: bool) -> Non
     )
     assert record.state is TaskState.DONE
     assert bench.core.counters.resends == 0
+
+
+def test_what_slept_with_the_host_has_no_duration() -> None:
+    bench = Bench()
+    slept = bench.begin_written()
+    bench.now += 500
+    bench.answer(slept)
+    assert slept.state is TaskState.DONE
+    lost = bench.written_task()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert bench.resent(lost) < 30

@@ -179,3 +179,16 @@ def test_a_denial_that_answers_the_first_try_does_not_end_the_second() -> None:
     assert not again.ended
     bench.answer(again, "the answer")
     assert ended(again, TaskState.DONE) is None
+
+
+def test_an_answer_to_a_poll_of_the_first_try_is_a_polls() -> None:
+    bench = Bench()
+    first = bench.begin_written(delivery="async", expected=2)
+    bench.say({"data": [{"taskType": first.task_type, "taskUUID": first.uuid}]})
+    bench.step(5)
+    assert [task["taskType"] for task in bench.written()] == ["getResponse"]
+    bench.core.cancel(first, bench.now)
+    again = _again(bench, delivery="async", expected=2)
+    bench.say({"data": [item(again, text, status="success") for text in ("one", "two")]})
+    assert ended(again, TaskState.DONE) is None
+    assert again.recovered_by is RecoveredBy.POLL

@@ -134,6 +134,7 @@ class Watch:
         self.closed = False
         self.draining_at: float | None = None
         self.told = 0
+        self.told_at = 0.0
         self._inputs = 0
         self._generation: int | None = None
         self._dialing = 1
@@ -373,6 +374,7 @@ class Watch:
 
     def _event(self, event: events.Event) -> None:
         self.told += 1
+        self.told_at = event.at
         text = repr(event)
         self.story.tell("event", text.replace(f"at={event.at!r}, ", ""))
         self.check(not self._holds_key(text), f"I13: the key in an event: {type(event).__name__}")

@@ -46,5 +46,7 @@ class Listeners:
         # What the next read would tell as dropped is not known yet.
         if waiting < 0:
             watch.fail(f"I15: {-waiting} events more than were told")
-        if action.what == "eager" and waiting > most:
+        # Time may pass in a jump: then a reader ends in the moment in which the last were told.
+        had_time = watch.told_at < anyio.current_time()
+        if action.what == "eager" and waiting > most and had_time:
             watch.fail(f"I15: {waiting} events are missing")

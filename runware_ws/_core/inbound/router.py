@@ -48,10 +48,11 @@ class Single:
 
 @dataclass(slots=True)
 class Results:
-    """Results of one task that came together."""
+    """Results of one task that came together. ``partial``: they are not one whole listing."""
 
     record: TaskRecord
     items: list[dict[str, Any]]
+    partial: bool = False
 
 
 @dataclass(slots=True)
@@ -232,7 +233,11 @@ class Router:
                 results.append(item)
             elif means is not Meaning.ERROR or not runs:
                 said.append(self._reading(record, item, means))
-        return [Results(record, results), *said] if results else said
+        if not results:
+            return said
+        # With others before it, as a replay may bring them, or not all of it.
+        partial = Meaning.PROGRESS in meanings or len(results) > record.expected
+        return [Results(record, results, partial=partial), *said]
 
     def _reading(self, record: TaskRecord, item: dict[str, Any], means: Meaning) -> Reading:
         if means is Meaning.RESULT:

@@ -66,7 +66,8 @@ class Recovery:
         self.questions = OpenQuestions(self._options.question_window)
         self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
         self.ready = False
-        self._resumed = False
+        # Whether the current socket, or the last one, goes on with the session before it.
+        self.resumed = False
         # Tasks whose answer the replay may still bring.
         self.held: deque[TaskRecord] = deque()
         self._generation = 0
@@ -89,7 +90,7 @@ class Recovery:
         """Socket ``generation`` is authenticated; ``previous`` is the session before this one."""
         self.ready = True
         self._generation = generation
-        self._resumed = resumed
+        self.resumed = resumed
         at_risk: list[TaskRecord] = []
         awaited = 0
         for record in self._table.tasks.values():
@@ -134,9 +135,9 @@ class Recovery:
         self._out.rearm = True
 
     def _recover(self, record: TaskRecord, now: float) -> None:
-        record.cut(self._generation, self._ask_from(record, now), resumed=self._resumed)
-        self._out.tell(record, TaskStep.CUT, now, "resumed" if self._resumed else "session lost")
-        waits = self._resumed and record.pushed
+        record.cut(self._generation, self._ask_from(record, now), resumed=self.resumed)
+        self._out.tell(record, TaskStep.CUT, now, "resumed" if self.resumed else "session lost")
+        waits = self.resumed and record.pushed
         self._ask_at(record, max(now, record.ladder.ask_from) if waits else now)
 
     def post_cut(self, record: TaskRecord, now: float) -> None:
