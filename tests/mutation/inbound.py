@@ -45,9 +45,38 @@ INBOUND = [
     Mutant(
         "the peer's pings prove life",
         "_core/inbound/router.py",
-        "return not said or any(not _is_their_ping(reading) for reading in said)",
-        "return True",
+        "if not _is_their_ping(reading):",
+        "if reading:",
         "tests/core/test_liveness.py::test_the_pings_of_the_peer_are_no_sign_of_life",
+    ),
+    Mutant(
+        "listings that a replay joins count their equal results",
+        "_core/answers.py",
+        "listing=listing and not said.partial",
+        "listing=listing",
+        "tests/core/test_odd_answers.py::test_two_listings_in_one_frame_name_each_result_once",
+    ),
+    Mutant(
+        "the answer to a first try's poll is called live",
+        "_core/answers.py",
+        "(ladder.polls or ladder.reused)",
+        "ladder.polls",
+        "tests/core/test_second_tries.py::test_an_answer_to_a_poll_of_the_first_try_is_a_polls",
+    ),
+    Mutant(
+        "what a resumed session replays is blamed on the task in question",
+        "_core/blame.py",
+        "asked if not self._recovery.resumed else None",
+        "asked",
+        "tests/core/test_hostile_peer.py::"
+        "test_what_a_resumed_session_replays_is_not_blamed_on_the_task_in_question",
+    ),
+    Mutant(
+        "the sleep of the host is a task's duration",
+        "_core/core.py",
+        "self._out.jumped_at = now",
+        "pass",
+        "tests/core/test_resending.py::test_what_slept_with_the_host_has_no_duration",
     ),
     Mutant(
         "what is written of errors is not redacted",
