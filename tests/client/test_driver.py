@@ -215,16 +215,14 @@ async def test_everybody_is_woken_however_many_end_at_once() -> None:
     async with client_on(network.dial, batch_tasks=64) as client:
         socket = await accepted(network)
         await client.ready()
-        handles = [await client.submit(ask()) for _ in range(300)]
         ended: set[str] = set()
 
-        async def wait(number: int) -> None:
-            await handles[number]
-            ended.add(handles[number].uuid)
+        async def wait() -> None:
+            ended.add((await client.run(ask())).task_uuid)
 
         async with anyio.create_task_group() as group:
-            for number in range(300):
-                group.start_soon(wait, number)
+            for _ in range(300):
+                group.start_soon(wait)
             items: list[dict[str, Any]] = []
             while len(items) < 300:
                 items += [{**task, "text": "yes"} for task in await socket.receive()]

@@ -393,6 +393,10 @@ def test_parts_and_spellings_of_a_key_are_redacted() -> None:
         assert secret[:8] not in told
 
 
+def test_a_short_key_is_redacted_whole() -> None:
+    assert KeySource("k3y-9").redact_text("(k3y-9)") == "([redacted])"
+
+
 def test_the_credentials_of_a_proxy_are_redacted() -> None:
     keys = KeySource(KEY)
     keys.hide_passwords(["http://me:p%40ss/wörd@proxy.test:1", None, True])

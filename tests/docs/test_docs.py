@@ -12,10 +12,12 @@ Every ```` ```python ```` block of README.md and docs/*.md is run, against an em
 from __future__ import annotations
 
 import builtins
+import logging
 import re
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -108,9 +110,22 @@ async def test_python_block_runs(
         program: Callable[[], None] = lambda: builtins.exec(  # noqa: E731
             code, {"__name__": "__main__", "print": note}
         )
-        with anyio.fail_after(30):
+        with anyio.fail_after(30), logs_as_they_were():
             await to_thread.run_sync(program)
     assert printed
+
+
+@contextmanager
+def logs_as_they_were() -> Generator[None]:
+    """A program sets up the logs of the whole process."""
+    loggers = (logging.getLogger(), logging.getLogger("runware_ws"))
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
 
 
 def test_there_are_blocks() -> None:

@@ -23,7 +23,7 @@ from runware_ws import (
 from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, expected_text
 from runware_ws.journal import keeper
-from runware_ws.journal.store import EntryState, Store, Transaction
+from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
 from tests.journal.support import begun, keyed_client
@@ -34,6 +34,21 @@ AWAY = JournalError("memory: away", temporary=True)
 BROKEN = JournalError("memory: broken; mend it")
 
 
+class Seen:
+    """A transaction, and how many tasks it enters."""
+
+    def __init__(self, inner: Transaction) -> None:
+        self._inner = inner
+        self.begun = 0
+
+    def begin(self, new: NewEntry) -> Entry | None:
+        self.begun += 1
+        return self._inner.begin(new)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
 class HangingStore:
     """A store whose commits hang while :attr:`hangs`."""
 
@@ -42,6 +57,8 @@ class HangingStore:
         self._free = threading.Event()
         self._free.set()
         self.waiting = threading.Event()
+        # What waits has a task that is being entered.
+        self.entering = threading.Event()
 
     @property
     def place(self) -> str:
@@ -56,9 +73,12 @@ class HangingStore:
     @contextmanager
     def transaction(self) -> Generator[Transaction]:
         with self._inner.transaction() as transaction:
-            yield transaction
+            seen = Seen(transaction)
+            yield cast("Transaction", seen)
             if not self._free.is_set():
                 self.waiting.set()
+                if seen.begun:
+                    self.entering.set()
             self._free.wait()
 
     def open(self, target: str, now: float) -> None:
@@ -213,7 +233,7 @@ async def test_what_ends_while_it_is_entered_is_not_left_behind() -> None:
             await client.run(ask("before"))
             store.hang()
             one = begun(client, ask("in the transaction"))
-            await until(store.waiting.is_set)
+            await until(store.entering.is_set)
             two = begun(client, ask("behind it"), key="k")
             for handle in (one, two):
                 handle.cancel()
