@@ -110,8 +110,9 @@ class Blame:
     def _result(self, asked: TaskRecord | None) -> TaskRecord | None:
         """A result was too big. The culprit, if it is known by now."""
         # What a resumed session replays may be another task's.
-        sole = asked if not self._recovery.resumed else None
-        uuid = self._culprits.result(sole.uuid if sole is not None else None)
+        uuid = self._culprits.result(
+            None if asked is None or self._recovery.resumed else asked.uuid
+        )
         if self._culprits.abandon_session:
             self._connection.session_uuid = None
         return self._table.tasks.get(uuid) if uuid is not None else None

@@ -194,8 +194,8 @@ class SessionCore:
             self._due = deadline = self.next_deadline()
         return Todo(effects, writable, deadline)
 
-    def _noticed(self, now: float) -> None:
-        """Whether what was due long ago was not done: the host or the loop stood still."""
+    def _notice_jump(self, now: float) -> None:
+        """Note it if what was due long ago was not done: the host or the loop stood still."""
         if now > self._due + JUMP:
             self._out.jumped_at = now
             self._due = now
@@ -373,7 +373,7 @@ class SessionCore:
         connection = self._connection
         if generation != connection.generation or not connection.open:
             return
-        self._noticed(now)
+        self._notice_jump(now)
         take = self._answers.take
         readings = self._router.read(data)
         if proves_life(readings):
@@ -413,7 +413,7 @@ class SessionCore:
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: dial, check the peer, end tasks, ask questions."""
-        self._noticed(now)
+        self._notice_jump(now)
         self._follow(self._connection.on_deadline(now, pending=self._table.in_flight > 0), now)
         self._blame.on_deadline(now)
         passed, near = self._table.expire(now)

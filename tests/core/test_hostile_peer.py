@@ -9,6 +9,7 @@ import pytest
 
 from runware_ws._core.core import SessionCore
 from runware_ws._core.states import ConnectionState, TaskState
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import AuthenticationError, ConnectionFailed, TaskError
@@ -250,20 +251,26 @@ def test_results_that_share_an_id_of_their_input_are_two() -> None:
     assert [i["imageUUID"] for i in record.items] == ["one", "two"]
 
 
-def test_a_culprit_is_only_the_task_in_question() -> None:
-    too_big = Loss(LossKind.INBOUND_TOO_BIG)
+TOO_BIG = Loss(LossKind.INBOUND_TOO_BIG)
+
+
+def _searching() -> tuple[Bench, TaskRecord]:
+    """Two sockets ended over a result: its task is being looked for, and one is open."""
     bench = Bench()
-    bench.begin()
-    asked = bench.task()
-    bench.written()
+    asked = bench.begin_written()
     for _ in range(2):
-        bench.cut(loss=too_big)
+        bench.cut(loss=TOO_BIG)
         bench.reconnect(OTHER_SESSION)
+    return bench, asked
+
+
+def test_a_culprit_is_only_the_task_in_question() -> None:
+    bench, asked = _searching()
     assert len(bench.written()) == 1
     bench.say({"data": [{"taskUUID": asked.uuid, "status": "processing"}]})
     bench.task()
     bench.written()
-    bench.cut(loss=too_big)
+    bench.cut(loss=TOO_BIG)
     assert not asked.ended
 
 
@@ -327,14 +334,7 @@ def test_nothing_is_planned_after_the_end() -> None:
 
 
 def test_what_a_resumed_session_replays_is_not_blamed_on_the_task_in_question() -> None:
-    too_big = Loss(LossKind.INBOUND_TOO_BIG)
-    bench = Bench()
-    bench.begin()
-    asked = bench.task()
-    bench.written()
-    for _ in range(2):
-        bench.cut(loss=too_big)
-        bench.reconnect(OTHER_SESSION)
+    bench, asked = _searching()
     for session in (OTHER_SESSION, SESSION, OTHER_SESSION):
         bench.step(1)
         bench.written()
@@ -343,6 +343,6 @@ def test_what_a_resumed_session_replays_is_not_blamed_on_the_task_in_question() 
         bench.reconnect(session)
         bench.step(1)
         assert [task["taskUUID"] for task in bench.written()] == [asked.uuid]
-        bench.cut(loss=too_big)
+        bench.cut(loss=TOO_BIG)
         assert not asked.ended
         bench.reconnect(SESSION if session == OTHER_SESSION else OTHER_SESSION)
