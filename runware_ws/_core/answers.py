@@ -199,7 +199,7 @@ class Answers:
         if learned is None or record.sends != 1 or record.written_at < self._out.jumped_at:
             # A task without one known start has no duration, nor has one that slept with us.
             return
-        if source is RecoveredBy.LIVE:
+        if source is _LIVE:
             learned.observe(now - record.written_at)
         elif source is RecoveredBy.POLL and not record.ladder.disturbed:
             learned.done(record.ladder.asked_at - record.written_at, record.ladder.polls)

@@ -39,7 +39,7 @@ from runware_ws._core.states import (
     TaskState,
 )
 from runware_ws._core.tasks.items import fresh_items
-from runware_ws._core.tasks.record import Carrier, TaskRecord
+from runware_ws._core.tasks.record import SOCKET, Carrier, TaskRecord
 from runware_ws._core.tasks.table import TaskTable, timed_out
 from runware_ws.errors import (
     ClientClosed,
@@ -195,10 +195,8 @@ class SessionCore:
         return Todo(effects, writable, deadline)
 
     def _notice_jump(self, now: float) -> None:
-        """Note it if what was due long ago was not done: the host or the loop stood still."""
-        if now > self._due + JUMP:
-            self._out.jumped_at = now
-            self._due = now
+        """What was due long ago was not done: the host or the loop stood still."""
+        self._out.jumped_at = self._due = now
 
     # Inputs: the client's
 
@@ -230,6 +228,17 @@ class SessionCore:
         connection = self._connection
         if connection.over or self._draining:
             raise self._refusal(record)
+        if connection.culprits.limit is not None:
+            self._check_size(record)
+        if record.carrier is not SOCKET:
+            self._posting.choose(record)
+        self._table.submit(record)
+        if record.ladder.reused and not self._out.journaled:
+            self._take_kept(record, record.submitted_at)
+        if connection.state is BACKOFF and not record.ended:
+            connection.hurry(record.submitted_at, first=len(self._table.tasks) == 1)
+
+    def _check_size(self, record: TaskRecord) -> None:
         limit = self._blame.limit()
         if limit is not None and wire.frame_size(record.payload) >= limit:
             raise InvalidTask(
@@ -237,12 +246,6 @@ class SessionCore:
                 problems=("task: too large",),
                 task_uuid=record.uuid,
             )
-        self._posting.choose(record)
-        self._table.submit(record)
-        if not self._out.journaled:
-            self._take_kept(record, record.submitted_at)
-        if connection.state is BACKOFF and not record.ended:
-            connection.hurry(record.submitted_at, first=len(self._table.tasks) == 1)
 
     def _take_kept(self, record: TaskRecord, now: float) -> None:
         """A second try whose results had come too late for the first: they are its answer."""
@@ -373,7 +376,8 @@ class SessionCore:
         connection = self._connection
         if generation != connection.generation or not connection.open:
             return
-        self._notice_jump(now)
+        if now > self._due + JUMP:
+            self._notice_jump(now)
         take = self._answers.take
         readings = self._router.read(data)
         if proves_life(readings):
@@ -413,7 +417,8 @@ class SessionCore:
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: dial, check the peer, end tasks, ask questions."""
-        self._notice_jump(now)
+        if now > self._due + JUMP:
+            self._notice_jump(now)
         self._follow(self._connection.on_deadline(now, pending=self._table.in_flight > 0), now)
         self._blame.on_deadline(now)
         passed, near = self._table.expire(now)

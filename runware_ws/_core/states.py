@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 
 __all__ = [
+    "CANCELLED",
     "CONNECTION_TRANSITIONS",
     "DONE",
     "END_STATES",
@@ -94,7 +95,7 @@ _T = TaskState
 # Looking up an enum member takes ten times as long as a module's own name (CPython 3.11), and each
 # task uses these several times.
 WAITING, QUEUED, WRITTEN = _T.WAITING, _T.QUEUED, _T.WRITTEN
-DONE, FAILED = _T.DONE, _T.FAILED
+DONE, FAILED, CANCELLED = _T.DONE, _T.FAILED, _T.CANCELLED
 READY = _C.READY
 
 END_STATES = frozenset({_T.DONE, _T.FAILED, _T.TIMED_OUT, _T.CANCELLED, _T.UNKNOWN, _T.CLOSED})

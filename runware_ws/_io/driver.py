@@ -354,7 +354,7 @@ class Driver:
                 owner.on_settled()
         if to_wake:
             self._waker.set()
-        if not self.pending:
+        if self._watchers and not self.pending:
             self._notify()
 
     async def _wake_rest(self) -> None:

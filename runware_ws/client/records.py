@@ -54,16 +54,18 @@ class RecordMaker:
         timeout: float | Unset | None,
         metadata: Mapping[str, str] | None,
         now: float,
-        **more: Any,
+        *,
+        waiter: Any = None,
+        watched: bool = False,
     ) -> TaskRecord:
         """The record of a task whose answer is read as a whole."""
         deadline = self._deadline(timeout, now)
-        if metadata is not None:
-            more["metadata"] = checked_metadata(metadata)
-        if key is None:
-            return self._record(validate_whole(task), deadline, now, **more)
-        valid = validate_whole(polled(task))
-        return self._record(valid, deadline, now, entry=keyed_of(valid, key, self.journal), **more)
+        told = None if metadata is None else checked_metadata(metadata)
+        valid = validate_whole(task if key is None else polled(task))
+        entry = None if key is None else keyed_of(valid, key, self.journal)
+        return self._record(
+            valid, deadline, now, entry=entry, metadata=told, waiter=waiter, watched=watched
+        )
 
     def stream(
         self,

@@ -244,3 +244,19 @@ def test_what_slept_with_the_host_has_no_duration() -> None:
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     assert bench.resent(lost) < 30
+
+
+def test_what_ran_while_timers_came_due_on_time_has_a_duration() -> None:
+    bench = Bench(busy_ping_after=0.5, busy_ping_timeout=5)
+    bench.begin()
+    for _ in range(10):
+        record = bench.written_task(timeout=300)
+        for _ in range(4):
+            bench.step(1)
+            assert bench.written(), "a ping"
+            bench.say({"data": [{"taskType": "ping", "pong": True}]})
+        bench.answer(record)
+    lost = bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert 7 < bench.resent(lost) < 10, "twice the usual 4 s"

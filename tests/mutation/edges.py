@@ -115,7 +115,7 @@ EDGES = [
     Mutant(
         "nobody is told that the last task ended",
         _DRIVER,
-        "        if not self.pending:\n            self._notify()\n",
+        "        if self._watchers and not self.pending:\n            self._notify()\n",
         "",
         "tests/client/test_close.py::test_drain_finishes_and_refuses_new_tasks",
     ),

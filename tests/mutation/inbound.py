@@ -45,7 +45,7 @@ INBOUND = [
     Mutant(
         "the peer's pings prove life",
         "_core/inbound/router.py",
-        "if not _is_their_ping(reading):",
+        "if type(reading) is not Control or not _is_their_ping(reading.item):",
         "if reading:",
         "tests/core/test_liveness.py::test_the_pings_of_the_peer_are_no_sign_of_life",
     ),
@@ -74,9 +74,16 @@ INBOUND = [
     Mutant(
         "the sleep of the host is a task's duration",
         "_core/core.py",
-        "self._out.jumped_at = now",
-        "pass",
+        "self._out.jumped_at = self._due = now",
+        "self._due = now",
         "tests/core/test_resending.py::test_what_slept_with_the_host_has_no_duration",
+    ),
+    Mutant(
+        "a timer on time is a sleep of the host",
+        "_core/core.py",
+        "        if now > self._due + JUMP:\n            self._notice_jump(now)\n        self._follow(",
+        "        self._notice_jump(now)\n        self._follow(",
+        "tests/core/test_resending.py::test_what_ran_while_timers_came_due_on_time_has_a_duration",
     ),
     Mutant(
         "what is written of errors is not redacted",

@@ -166,14 +166,14 @@ TASKS = [
     Mutant(
         "an answered taskUUID may be used again",
         f"{_TASKS}/table.py",
-        "if uuid in self.tasks or (own and self.answered.get(uuid) is not None):",
+        "if uuid in self.tasks or (own and uuid in self.answered):",
         "if uuid in self.tasks:",
     ),
     Mutant(
         "a late result that waits for a claim is no first try",
         f"{_TASKS}/table.py",
-        "            or uuid in self.claims\n        ):\n",
-        "        ):\n",
+        "if own and (uuid in self.given_up or uuid in self.left or uuid in self.claims):",
+        "if own and (uuid in self.given_up or uuid in self.left):",
         "tests/core/test_second_tries.py::"
         "test_a_result_for_a_taskuuid_of_an_earlier_process_is_an_answer_too",
     ),

@@ -57,7 +57,7 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     ):
         # Usage or a price in an event of its own.
         return Meaning.DELTA
-    about = is_answer_about(record, item)
+    about = item.get("taskType") != record.task_type and is_answer_about(record, item)
     if (
         means is RESULT
         and (record.delivery == "async" or about)

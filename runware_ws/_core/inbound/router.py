@@ -101,15 +101,13 @@ def proves_life(said: list[Reading]) -> bool:
     A gateway sends those by itself, whatever became of the server behind it.
     """
     for reading in said:  # the first one decides, as a rule
-        if not _is_their_ping(reading):
+        if type(reading) is not Control or not _is_their_ping(reading.item):
             return True
     return not said
 
 
-def _is_their_ping(said: Reading) -> bool:
-    if type(said) is not Control:
-        return False
-    return said.item.get("taskType") == "ping" and not said.item.get("pong")
+def _is_their_ping(item: dict[str, Any]) -> bool:
+    return item.get("taskType") == "ping" and not item.get("pong")
 
 
 class Router:

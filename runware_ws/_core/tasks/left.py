@@ -53,6 +53,9 @@ class LeftStreams:
             evicted.append(oldest)
         return evicted
 
+    def __contains__(self, uuid: str) -> bool:
+        return uuid in self._records
+
     def get(self, uuid: str) -> TaskRecord | None:
         """The stream with this taskUUID; ``None`` if it is not being read."""
         return self._records.get(uuid)

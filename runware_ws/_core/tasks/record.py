@@ -221,7 +221,7 @@ class TaskRecord:
 
     def admit(self) -> None:
         """There is room for it in flight."""
-        self._move(QUEUED)
+        self.state = check_task(self.state, QUEUED)
 
     def rebind(self, uuid: str, payload: bytes) -> None:
         """It was not sent yet, and goes on as an earlier use of its key was recorded."""
@@ -247,7 +247,7 @@ class TaskRecord:
         Raises:
             IllegalTransition: it had already ended (a bug).
         """
-        self._move(state)
+        self.state = check_task(self.state, state)
         self.ended_at = now
         self.error = error
         self.payload = b""

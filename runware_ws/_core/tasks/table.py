@@ -12,7 +12,7 @@ from typing import Any
 from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Admit, Enter, Frame, Progress, TaskStep
-from runware_ws._core.states import DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
+from runware_ws._core.states import CANCELLED, DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
 from runware_ws._core.tasks.claims import Claims
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
 from runware_ws._core.tasks.left import LeftStreams
@@ -85,8 +85,9 @@ class TaskTable:
         if self.deadlines.put(record, record.wake_at):
             self._out.rearm = True
         # A question that the caller asks has another task's taskUUID, and may be asked again.
-        asks_only = record.task_type in ABOUT_OTHERS and record.entry is None
-        if self._out.journaled and not asks_only:
+        if self._out.journaled and (
+            record.entry is not None or record.task_type not in ABOUT_OTHERS
+        ):
             self.entering[record.uuid] = record
             self._out.effects.append(Enter(record))
         else:
@@ -101,17 +102,13 @@ class TaskTable:
         uuid = record.uuid
         # A question carries the taskUUID of another task: it neither uses it up nor retries it.
         own = record.task_type not in ABOUT_OTHERS
-        if uuid in self.tasks or (own and self.answered.get(uuid) is not None):
+        if uuid in self.tasks or (own and uuid in self.answered):
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: give every task a new one",
                 problems=("taskUUID: used before",),
                 task_uuid=uuid,
             )
-        if own and (
-            self.given_up.get(uuid) is not None
-            or self.left.get(uuid) is not None
-            or uuid in self.claims
-        ):
+        if own and (uuid in self.given_up or uuid in self.left or uuid in self.claims):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.second_try(self.given_up.take(uuid))
             self.forget_left(uuid)
@@ -121,14 +118,15 @@ class TaskTable:
         """Whether this taskUUID is in use, or is remembered."""
         return (
             uuid in self.tasks
-            or self.end_of(uuid) is not None
-            or self.left.get(uuid) is not None
+            or uuid in self.answered
+            or uuid in self.given_up
+            or uuid in self.left
             or uuid in self.claims
         )
 
     def reopen(self, record: TaskRecord, now: float) -> None:
         """How this task ended counts for nothing: its taskUUID may be tried again."""
-        if self.answered.get(record.uuid) is None:
+        if record.uuid not in self.answered:
             return
         self.answered.take(record.uuid)
         stream = record.deltas is not None
@@ -251,19 +249,16 @@ class TaskTable:
         self, record: TaskRecord, state: TaskState, now: float, error: RunwareError | None = None
     ) -> None:
         """End ``record``. The only place where a task ends."""
-        was_admitted = record.state is not WAITING
-        uuid = record.uuid
-        unsent = record.state is QUEUED and self.second_tries.pop(uuid, None) is None
-        if not was_admitted and self.entering.pop(uuid, None) is None:
-            del self.waiting[uuid]
-        over_http = record.carrier is not SOCKET and was_admitted
-        if state is TaskState.CANCELLED and record.flows:
+        before, uuid, over_http = record.state, record.uuid, record.carrier is not SOCKET
+        if before is WAITING:
+            if self.entering.pop(uuid, None) is None:
+                del self.waiting[uuid]
+        elif state is CANCELLED and record.flows:
             self._listen_on(record)
         elif over_http:
             self.posts.drop(record)
-        unsent = unsent and not over_http
         record.end(state, now, error)
-        if unsent:
+        if before is QUEUED and not over_http and self.second_tries.pop(uuid, None) is None:
             self._stale += 1
             self._drop_stale()
         del self.tasks[uuid]
@@ -274,8 +269,7 @@ class TaskTable:
             counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
-        passing = error is not None and isinstance(error, _PASSING)
-        answered = state is DONE or (state is FAILED and not passing)
+        answered = state is DONE or (state is FAILED and not isinstance(error, _PASSING))
         if (
             record.task_type not in ABOUT_OTHERS
             and (answered or record.sends or record.ladder.reused)
@@ -284,7 +278,7 @@ class TaskTable:
             )
         ):
             self._out.rearm = True
-        if was_admitted:
+        if before is not WAITING:
             self.in_flight -= 1
             self.in_flight_bytes -= record.size
         if self.waiting:

@@ -172,12 +172,22 @@ class Tombstones:
         """The entry of ``uuid``, perhaps without its generation; 0 if it is not remembered."""
         found = self._young.get(uuid) or self._old.get(uuid)
         if found is None and self._segments:
-            number = hash(uuid)
-            for segment in self._segments:
-                place = segment.find(number)
-                if place >= 0:
-                    return segment.flags(place)
+            return self._find_packed(uuid)
         return found or 0
+
+    def _find_packed(self, uuid: str) -> int:
+        number = hash(uuid)
+        for segment in self._segments:
+            place = segment.find(number)
+            if place >= 0:
+                return segment.flags(place)
+        return 0
+
+    def __contains__(self, uuid: str) -> bool:
+        # As short as it can be: each new task asks.
+        if uuid in self._young or uuid in self._old:
+            return True
+        return bool(self._segments) and self._find_packed(uuid) != 0
 
     def get(self, uuid: str) -> TaskState | None:
         """How ``uuid`` ended; ``None`` if it is not remembered."""
