@@ -452,6 +452,7 @@ class Answers:
                 self._ends.refuse(record, error, now)
         elif is_refusal_of_copy(record, error) and not self._is_end_after_copy(record, error, now):
             record.barred(error.code)
+            self._recovery.ask_again(record, now)
         else:
             self._ends.refuse(record, error, now)
 

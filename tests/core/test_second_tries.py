@@ -12,10 +12,10 @@ import pytest
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
-from runware_ws.errors import InvalidTask, OutcomeUnknown, Submitted, TaskTimeout
+from runware_ws.errors import InvalidTask, OutcomeUnknown, Submitted, TaskError, TaskTimeout
 from runware_ws.models.results import RecoveredBy
 
-from .bench import SESSION, Bench, ended, item
+from .bench import SESSION, Bench, ended, error, item
 
 
 def _given_up(**options: Any) -> tuple[Bench, TaskRecord]:
@@ -192,3 +192,19 @@ def test_an_answer_to_a_poll_of_the_first_try_is_a_polls() -> None:
     bench.say({"data": [item(again, text, status="success") for text in ("one", "two")]})
     assert ended(again, TaskState.DONE) is None
     assert again.recovered_by is RecoveredBy.POLL
+
+
+def test_a_verdict_that_polls_bring_is_heard_often_enough_before_the_deadline() -> None:
+    # For all that is known the first try sent a copy, and this is what became of that one.
+    bench, _ = _given_up(question_timeout=10, question_backoff_cap=30)
+    record = _again(bench, delivery="async", timeout=60)
+    begun = bench.now
+    verdict = error(record, "insufficientCredits", taskType=record.task_type)
+    while not record.ended:
+        for _ in bench.written():
+            running = bench.now < begun + 25
+            note = item(record, status="processing")
+            bench.say({"data": [note]} if running else {"errors": [verdict]})
+        bench.step(0.5)
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)

@@ -81,9 +81,17 @@ INBOUND = [
     Mutant(
         "a timer on time is a sleep of the host",
         "_core/core.py",
-        "        if now > self._due + JUMP:\n            self._notice_jump(now)\n        self._follow(",
-        "        self._notice_jump(now)\n        self._follow(",
+        "if now > self._due + JUMP:\n            self._notice_jump(now)\n        self._follow(",
+        "if True:\n            self._notice_jump(now)\n        self._follow(",
         "tests/core/test_resending.py::test_what_ran_while_timers_came_due_on_time_has_a_duration",
+    ),
+    Mutant(
+        "an error that may refuse a copy leaves the question open",
+        "_core/answers.py",
+        "            self._recovery.ask_again(record, now)\n",
+        "",
+        "tests/core/test_second_tries.py::"
+        "test_a_verdict_that_polls_bring_is_heard_often_enough_before_the_deadline",
     ),
     Mutant(
         "what is written of errors is not redacted",

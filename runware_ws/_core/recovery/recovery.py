@@ -47,6 +47,7 @@ from runware_ws.models.wire_errors import WireError
 __all__ = ["Recovery"]
 
 FIRST_BACKOFF = 0.5
+_HEAR_AGAIN = VERDICT_AFTER / (VERDICT_TIMES - 1)
 ACK_GRACE = 5.0
 EMPTY_GRACE = 2.0
 """An empty answer names nobody. What else its frame asked is taken as answered by it, too, when
@@ -201,6 +202,11 @@ class Recovery:
         if record.ladder.question is None:
             self._ask_at(record, now)
 
+    def ask_again(self, record: TaskRecord, now: float) -> None:
+        """An error that may be the task's end came, and may have answered the open question."""
+        if record.ladder.question is not None:
+            self._ask_at(record, min(record.ladder.next_at, now + _HEAR_AGAIN))
+
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if a question makes sense."""
         if record.posted:
@@ -233,8 +239,7 @@ class Recovery:
         else:
             wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
         if record.ladder.word is not None:
-            # It is to be heard again.
-            wait = min(wait, VERDICT_AFTER / (VERDICT_TIMES - 1))
+            wait = min(wait, _HEAR_AGAIN)
         if now >= record.deadline - LAST_CALL:
             wait = FIRST_BACKOFF
         self._ask_at(record, min(latest, now + min(wait, cap)))
