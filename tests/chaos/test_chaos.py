@@ -31,7 +31,7 @@ from tests.conftest import ASYNCIO, TRIO, UVLOOP
 TASKS = 300
 CONCURRENCY = 50
 ROWS = choice_rows()
-QUICKLY = 4
+QUICKLY = 1
 """So many faults in each run of the tests."""
 
 
@@ -127,6 +127,7 @@ async def test_a_fault_that_never_struck_would_be_noticed(anyio_backend: Any) ->
     assert tally.complaints == ["the fault never struck: cuts 0"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_tally_and_judges(capsys: pytest.CaptureFixture[str]) -> None:
     strict = Fault("strict", "nothing", "noticed", proof=("cuts",))
     faults = find_faults("calm")

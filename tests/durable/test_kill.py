@@ -17,6 +17,7 @@ def engine(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.anyio
 async def test_a_step_whose_worker_died_before_the_record_is_paid_once(

@@ -48,6 +48,7 @@ def test_each_has_a_name_of_its_own_and_there_are_enough() -> None:
     assert {"_io", "_io/transport", "client", "cli", "batch"} < places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLE)
 def test_a_mutant_dies(name: str) -> None:
     (mutant,) = (each for each in MUTANTS if each.name == name)
@@ -56,6 +57,7 @@ def test_a_mutant_dies(name: str) -> None:
     assert verdict.how.startswith("FAILED tests/core/")
 
 
+@pytest.mark.slow
 def test_one_that_nobody_notices_lives() -> None:
     verdict = tried(HARMLESS)
     assert (verdict.became, verdict.good) == ("lived", False)
@@ -70,6 +72,7 @@ def test_one_that_is_stale_is_told_with_its_text() -> None:
     assert "no such text" in verdict.how
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", ["", HARMLESS.test], ids=["seeds", "a test"])
 def test_one_that_breaks_the_package_proves_nothing(test: str) -> None:
     broken = Mutant("a typing error", HARMLESS.file, HARMLESS.old, "MOST_ITEMS = (\n", test)

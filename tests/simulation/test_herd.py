@@ -96,6 +96,7 @@ def _most_in_a_window(times: list[float]) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_from_the_third_attempt_on_at_most_one_in_a_hundred_dial_within_100_ms() -> None:
     random.seed(20)
     dials = _dials(_herd(Config()), until=MINUTES * 60)

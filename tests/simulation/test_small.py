@@ -44,6 +44,7 @@ def test_some_runs_have_some_and_most_have_none() -> None:
     assert not any(draw_small(seed, without=("small",)) for seed in range(200))
 
 
+@pytest.mark.slow
 def test_a_bug_behind_a_large_constant_is_found_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Schedule._rebuild  # pyright: ignore[reportPrivateUsage]
 

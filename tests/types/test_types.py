@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -49,6 +51,7 @@ def _by_pyright(process: subprocess.Popen[str]) -> Found:
     }
 
 
+@pytest.mark.slow
 def test_each_mistake_is_found_by_both_and_nothing_else(tmp_path: Path) -> None:
     mistakes = (HERE / "mistakes.py").read_text(encoding="utf-8").replace(HIDDEN, "\n", 1)
     (tmp_path / "mistakes.py").write_text(mistakes, encoding="utf-8")
