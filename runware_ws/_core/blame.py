@@ -53,7 +53,10 @@ class Blame:
             uuids: tuple[str, ...] = ()
             if loss.kind is not LossKind.INBOUND_TOO_BIG:
                 uuids = culprits.too_big(self._connection.generation)
-            if uuids:
+            if uuids and asked is not None:
+                # A result is looked for: either may have done it, so neither is to blame.
+                self._result(None)
+            elif uuids:
                 culprit = self._request(uuids)
                 what = "the server refuses a frame of its size"
             else:

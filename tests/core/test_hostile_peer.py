@@ -346,3 +346,27 @@ def test_what_a_resumed_session_replays_is_not_blamed_on_the_task_in_question() 
         bench.cut(loss=TOO_BIG)
         assert not asked.ended
         bench.reconnect(SESSION if session == OTHER_SESSION else OTHER_SESSION)
+
+
+def test_a_request_is_not_blamed_while_a_question_about_a_result_is_open() -> None:
+    bench = Bench(resend_after=0, resend_early=True)
+    giant = bench.begin_written(timeout=1000)
+    other = bench.task(size=1000, timeout=1000)
+    for _ in range(2):
+        bench.cut(loss=TOO_BIG)
+        bench.reconnect(OTHER_SESSION)
+    ends, flying = 0, False
+    while ends < 3:
+        bench.step(0.05)
+        flying |= any("padding" in task for task in bench.written())
+        if other.ladder.question is not None:
+            bench.refuse(other, "taskNotFound", taskType=other.ladder.question.value)
+        elif giant.ladder.question is not None:
+            # Its result is late, and the server sends it only now.
+            if flying:
+                bench.cut(1009)
+                ends, flying = ends + 1, False
+                bench.reconnect(SESSION if ends % 2 else OTHER_SESSION)
+            else:
+                bench.say({"data": [{"taskUUID": giant.uuid, "status": "processing"}]})
+        assert not other.ended, (ends, other)
