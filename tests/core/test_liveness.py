@@ -49,6 +49,15 @@ def test_with_a_task_in_flight_a_silent_peer_is_left_within_5_seconds() -> None:
     assert bench.core.state is ConnectionState.BACKOFF
 
 
+def test_a_task_that_is_written_does_not_put_off_the_ping_of_an_idle_connection() -> None:
+    bench = busy_bench(ping_after=10)
+    bench.begin()
+    bench.step(9.5)
+    bench.written_task()
+    bench.step(0.6)
+    assert pings(bench) == 1
+
+
 def test_the_first_ping_goes_out_after_2_seconds_of_silence_and_no_sooner() -> None:
     bench = busy_bench()
     bench.begin_written()

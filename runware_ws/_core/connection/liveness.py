@@ -187,9 +187,10 @@ class Liveness:
         return Pulse.DEAD
 
     def _ping_at(self) -> float:
-        if self._busy:
-            return max(self.last_in, self._busy_since) + self._busy_after
-        return self.last_in + self._options.ping_after
+        idle = self.last_in + self._options.ping_after
+        if not self._busy:
+            return idle
+        return min(idle, max(self.last_in, self._busy_since) + self._busy_after)
 
     def _patience(self) -> float:
         """How long a ping may take while tasks wait."""
