@@ -208,3 +208,21 @@ def test_a_verdict_that_polls_bring_is_heard_often_enough_before_the_deadline() 
         bench.step(0.5)
     failure = ended(record, TaskState.FAILED)
     assert isinstance(failure, TaskError)
+
+
+def test_after_a_copy_it_is_asked_about_as_often_as_at_first() -> None:
+    bench, _ = _given_up(resend_after=0, resend_early=True)
+    record = _again(bench, timeout=300)
+    while not bench.core.counters.resends:
+        for task in bench.written():
+            if task["taskUUID"] == record.uuid and "padding" not in task:
+                bench.refuse(record, "taskNotFound", taskType=task["taskType"])
+        bench.step(0.25)
+    bench.refuse(record, "conflictTaskUUID")
+    begun, asked = bench.now, 0
+    while asked < 4:
+        for task in bench.written():
+            asked += 1
+            bench.refuse(record, "taskNotFound", taskType=task["taskType"])
+        bench.step(0.25)
+    assert bench.now - begun < 10

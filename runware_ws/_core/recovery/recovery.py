@@ -237,7 +237,9 @@ class Recovery:
         if record.delivery == "async" and record.ladder.confirmed and record.learned is not None:
             wait = record.learned.next_poll(now - record.written_at, cap)
         else:
-            wait = FIRST_BACKOFF * 2 ** min(record.ladder.asks, 8)
+            # A copy may change what is answered: from then on it is asked about anew.
+            asked = record.ladder.asks - record.ladder.asks_before
+            wait = FIRST_BACKOFF * 2 ** min(asked, 8)
         if record.ladder.word is not None:
             wait = min(wait, _HEAR_AGAIN)
         if now >= record.deadline - LAST_CALL:

@@ -79,6 +79,7 @@ class Ladder:
         "asked_at",
         "asked_in",
         "asks",
+        "asks_before",
         "barred",
         "confirmed",
         "denials",
@@ -137,10 +138,12 @@ class Ladder:
         # What the server keeps saying in answer to questions: an error's code, who said it first,
         # since when, and how often.
         self.word: Word | None = None
-        # How often it has been resent. Since the last copy was written: when a question about it
-        # was first answered (0: never), the kinds of question that cannot bring more, and those
-        # that the task counts as unknown by (see ``exhaust``).
+        # How often it has been resent, and how many questions were asked before the last copy was
+        # written. Since then: when a question about it was first answered (0: never), the kinds of
+        # question that cannot bring more, and those that the task counts as unknown by (see
+        # ``exhaust``).
         self.resends = 0
+        self.asks_before = 0
         self.answered_at = 0.0
         # The code with which a copy was not let in.
         self.barred: str | None = None

@@ -265,6 +265,7 @@ class TaskRecord:
         self.sends += 1
         if self.ladder is not UNTOUCHED:
             self.ladder.answered_at = 0.0
+            self.ladder.asks_before = self.ladder.asks
             self.ladder.exhausted = self.ladder.troubled = self.ladder.unknown = 0
 
     def resent(self) -> None:
