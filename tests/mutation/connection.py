@@ -30,18 +30,26 @@ CONNECTION = [
     Mutant(
         "an idle connection is pinged as a busy one",
         _LIVENESS,
-        "        return self.last_in + self._options.ping_after\n",
-        "        return self.last_in + self._busy_after\n",
+        "        idle = self.last_in + self._options.ping_after\n",
+        "        idle = self.last_in + self._busy_after\n",
         "tests/core/test_liveness.py::"
         "test_an_idle_connection_is_pinged_as_before_and_left_within_20_seconds",
     ),
     Mutant(
         "a busy connection is pinged as an idle one",
         _LIVENESS,
-        "            return max(self.last_in, self._busy_since) + self._busy_after\n",
-        "            pass\n",
+        "        return min(idle, max(self.last_in, self._busy_since) + self._busy_after)\n",
+        "        return idle\n",
         "tests/core/test_liveness.py::"
         "test_with_a_task_in_flight_a_silent_peer_is_left_within_5_seconds",
+    ),
+    Mutant(
+        "a task puts off the ping of an idle connection",
+        _LIVENESS,
+        "        return min(idle, max(",
+        "        return max(0, max(",
+        "tests/core/test_liveness.py::"
+        "test_a_task_that_is_written_does_not_put_off_the_ping_of_an_idle_connection",
     ),
     Mutant(
         "a busy connection has the patience of an idle one",

@@ -94,6 +94,21 @@ INBOUND = [
         "test_a_verdict_that_polls_bring_is_heard_often_enough_before_the_deadline",
     ),
     Mutant(
+        "a request is to blame though a result is looked for",
+        "_core/blame.py",
+        "if uuids and asked is not None:",
+        "if False:",
+        "tests/core/test_hostile_peer.py::"
+        "test_a_request_is_not_blamed_while_a_question_about_a_result_is_open",
+    ),
+    Mutant(
+        "questions before a copy put off those after it",
+        "_core/recovery/recovery.py",
+        "asked = record.ladder.asks - record.ladder.asks_before",
+        "asked = record.ladder.asks",
+        "tests/core/test_second_tries.py::test_after_a_copy_it_is_asked_about_as_often_as_at_first",
+    ),
+    Mutant(
         "what is written of errors is not redacted",
         "_core/inbound/router.py",
         "        return parse_errors(_redacted(told, self._redact))",
