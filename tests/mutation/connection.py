@@ -46,8 +46,8 @@ CONNECTION = [
     Mutant(
         "a task puts off the ping of an idle connection",
         _LIVENESS,
-        "        return min(idle, max(",
-        "        return max(0, max(",
+        "        return min(idle, max(self.last_in",
+        "        return max(0, max(self.last_in",
         "tests/core/test_liveness.py::"
         "test_a_task_that_is_written_does_not_put_off_the_ping_of_an_idle_connection",
     ),
