@@ -24,6 +24,7 @@ __all__ = [
     "choice",
     "count",
     "flag",
+    "folder",
     "header_value",
     "refusal",
     "seconds",
@@ -111,15 +112,18 @@ def seconds(
     raise refusal(option, f"{rule}, or None for {none}" if none is not None else rule, value)
 
 
-def count(option: str, value: Any) -> int:
-    """A whole number, 1 or more.
+def count(option: str, value: Any, *, none: str | None = None) -> int | None:
+    """A whole number, 1 or more; or ``None`` if ``none`` says what it means.
 
     Raises:
         ConfigurationError: it is anything else.
     """
+    if value is None and none is not None:
+        return None
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= sys.maxsize:
         return value
-    raise refusal(option, "be a whole number, 1 or more", value)
+    rule = "be a whole number, 1 or more"
+    raise refusal(option, f"{rule}, or None for {none}" if none is not None else rule, value)
 
 
 def flag(option: str, value: Any) -> bool:
@@ -203,6 +207,17 @@ def header_value(option: str, value: Any) -> str | None:
     if isinstance(value, str) and value.isascii() and value.isprintable() and value.strip():
         return value.strip()
     raise refusal(option, "be printable ASCII on one line, or None", value)
+
+
+def folder(option: str, value: Any) -> str | None:
+    """The path of a folder, which need not exist; or ``None``.
+
+    Raises:
+        ConfigurationError: it is anything else.
+    """
+    if value is None or (isinstance(value, str) and value.strip() and "\0" not in value):
+        return value
+    raise refusal(option, "be the path of a folder, as text, or None", value)
 
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

@@ -15,6 +15,7 @@ from runware_ws._checks import (
     choice,
     count,
     flag,
+    folder,
     header_value,
     refusal,
     seconds,
@@ -124,6 +125,14 @@ class Config:
     """How long the journal keeps results and verdicts for later uses of their keys."""
     journal_bytes: int = 1024 * MIB
     """Results and verdicts kept in the journal: number of bytes. The oldest go first."""
+    flight_bytes: int | None = None
+    """The flight recorder: how many bytes of what came in last are kept in memory. ``None``: it is
+    off, unless there is a ``flight_folder``; then 4 MiB."""
+    flight_folder: str | None = None
+    """Where a recording is written when a task ends as unknown: at most one a minute, and eight in
+    all; ``None``: nowhere."""
+    flight_content: bool = False
+    """Whether recordings show what was asked and answered, and not its length and hash only."""
     http_url: str | None = None
     """Where streams are posted; ``None``: the service's own address, or that of ``url``."""
     session_uuid: str | None = None
@@ -207,6 +216,9 @@ class ConfigOptions(TypedDict, total=False):
     event_buffer: int
     journal_keep: float
     journal_bytes: int
+    flight_bytes: int | None
+    flight_folder: str | None
+    flight_content: bool
     http_url: str | None
     session_uuid: str | UUID | None
     close_codes: Mapping[int, Verdict | VerdictWord]
@@ -254,6 +266,9 @@ _CHECKS: dict[str, Check] = {
     "event_buffer": count,
     "journal_keep": seconds,
     "journal_bytes": count,
+    "flight_bytes": partial(count, none="no recording"),
+    "flight_folder": folder,
+    "flight_content": flag,
     "session_uuid": uuid_text,
     "close_codes": partial(verdicts, codes=range(65536)),
     "http_statuses": partial(verdicts, codes=range(100, 1000)),

@@ -129,6 +129,9 @@ _BAD: dict[str, list[Any]] = {
     ],
     "allow_insecure": [1, 0, "yes", "false", None],
     "resend_early": [1, 0, "yes", "false", None],
+    "flight_bytes": [bad for bad in _NO_COUNTS if bad is not None],
+    "flight_folder": ["", "  ", "a\0b", 5, b"folder", True],
+    "flight_content": [1, 0, "yes", "false", None],
     "ssl": [True, False, "x", ssl, ssl.SSLContext],
     "proxy": [
         *(1, *_NO_URLS, "http://host/path", "http://host?q"),

@@ -20,7 +20,6 @@ import anyio
 from pydantic import SecretStr
 
 from runware_ws._core import wire
-from runware_ws._core.core import SessionCore
 from runware_ws._core.effects import (
     Admit,
     Authenticate,
@@ -38,8 +37,10 @@ from runware_ws._core.effects import (
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.feed import EventFeed
+from runware_ws._io.flight_dumps import FlightDumps
 from runware_ws._io.keys import KeySource
 from runware_ws._io.posts import PostRunner
+from runware_ws._io.recorded_core import new_core
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.timer import CoreTimer
 from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, unforeseen
@@ -51,6 +52,7 @@ from runware_ws.errors import ConnectionFailed
 from runware_ws.events import LONGEST_TEXT, Closed, Event, SessionStarted
 from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.store import Adoption
+from runware_ws.telemetry.flight import FlightRecorder
 from runware_ws.telemetry.watchers import Watchers
 
 __all__ = ["Driver", "Owner"]
@@ -93,14 +95,16 @@ class Driver:
         watch: Watchers,
         post: HttpPost | None = None,
         journal: JournalKeeper | None = None,
+        flight: FlightRecorder | None = None,
     ) -> None:
         self._url = url
         self._keys = keys
         keys.hide_passwords((config.proxy, *getproxies().values()))
         self._config = config
         self._dial = dial
-        self.core = SessionCore(
+        self.core = new_core(
             config,
+            flight,
             draw=Backoff(config.backoff, cap=config.backoff_cap),
             redact=keys.redact_text,
             fixed_key=keys.fixed,
@@ -140,6 +144,9 @@ class Driver:
         self._graceful = False
         self._given_up = 0
         self._timer = CoreTimer(self.core, self.now, self.apply)
+        self._dumps = None
+        if flight is not None and flight.folder is not None:
+            self._dumps = FlightDumps(flight, self.waiting)
         # These wake the supervisor, the writer, the waker, the timer and the state's watchers.
         self._open_event = anyio.Event()
         self._writer = Wakeup(self.waiting)
@@ -168,6 +175,8 @@ class Driver:
         tasks.start_soon(self._supervise, name="runware_ws supervisor")
         tasks.start_soon(self._timer.run, name="runware_ws timer")
         tasks.start_soon(self._wake_rest, name="runware_ws waker")
+        if self._dumps is not None:
+            tasks.start_soon(self._dumps.run, name="runware_ws flight recorder")
         self.apply()
 
     def submit(self, record: TaskRecord) -> None:

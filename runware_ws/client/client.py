@@ -13,6 +13,7 @@ from collections.abc import (
 )
 from copy import copy
 from dataclasses import dataclass
+from os import PathLike
 from types import TracebackType
 from typing import Self, TypeVar, Unpack, get_args
 
@@ -46,6 +47,7 @@ from runware_ws.journal.store import Adoption, Entry
 from runware_ws.messages import Messages
 from runware_ws.models import RecoveredBy, Result
 from runware_ws.stats import Stats
+from runware_ws.telemetry.flight import recorder_of
 from runware_ws.telemetry.watchers import Watchers
 
 __all__ = ["Client", "DrainReport"]
@@ -131,6 +133,7 @@ class Client:
         if post is not None and not callable(post):
             raise refusal("post", "be a function that posts, or None", post)
         self._dial = dial or websocket_dial
+        self._flight = recorder_of(self._config, self._keys.redact_text)
         self._records = RecordMaker(self._config)
         self._journal: JournalKeeper | None = None
         if journal is not None:
@@ -165,7 +168,14 @@ class Client:
         if journal is not None:
             adoption = await journal.open(self._url)
         self._driver = driver = Driver(
-            self._url, self._keys, self._config, self._dial, self.watchers, self._post, journal
+            self._url,
+            self._keys,
+            self._config,
+            self._dial,
+            self.watchers,
+            self._post,
+            journal,
+            self._flight,
         )
         self._supervisor = Supervisor("runware_ws client", driver.ended)
         driver.start(self._supervisor, adoption)
@@ -541,6 +551,21 @@ class Client:
     def stats(self) -> Stats:
         """A snapshot of the client's counts and state. May be called from any thread."""
         return stats_of(self._looked_at().core)
+
+    def dump(self, path: str | PathLike[str]) -> None:
+        """Write what the flight recorder holds to ``path``, which is replaced if it exists.
+
+        The file shows no API key, and no words that were asked or answered unless
+        ``flight_content`` is set. Blocks for a second or so where much is recorded; may be called
+        from any thread, before, during and after the client's life.
+
+        Raises:
+            ConfigurationError: nothing is recorded: see ``flight_bytes``.
+            OSError: the file cannot be written.
+        """
+        if self._flight is None:
+            raise ConfigurationError("nothing is recorded: set flight_bytes=, or flight_folder=")
+        self._flight.dump(path)
 
     def _running(self) -> Driver:
         driver = self._driver

@@ -280,6 +280,10 @@ class SyncClient:
             self._running()
         return self._client.stats()
 
+    def dump(self, path: str | os.PathLike[str]) -> None:
+        """Write what the flight recorder holds to ``path``; see :meth:`Client.dump`."""
+        self._client.dump(path)
+
     def __repr__(self) -> str:
         client = getattr(self, "_client", None)  # none before all options are checked
         return f"<SyncClient of {client!r}>"

@@ -5,6 +5,7 @@
 * :func:`instrument`: OpenTelemetry, with the extra ``otel``.
 * :class:`runware_ws.telemetry.prometheus.ClientCollector`: Prometheus, with the extra
   ``prometheus``.
+* :func:`dump_on_signal`: a signal has the flight recorder's recording written.
 
 None of them shows the API key, what was asked or answered, or the server's own words.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runware_ws.errors import ConfigurationError
+from runware_ws.telemetry.flight import dump_on_signal
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from runware_ws.telemetry.watchers import Watched
 
-__all__ = ["instrument"]
+__all__ = ["dump_on_signal", "instrument"]
 
 
 def instrument(
