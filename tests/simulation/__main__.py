@@ -1,4 +1,4 @@
-"""``python -m tests.simulation``: replay one seed, or run many."""
+"""``python -m tests.simulation``: replay one seed or one recording, or run many seeds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.simulation.batch import Batch, run_seeds
 from tests.simulation.coverage import missing, table
 from tests.simulation.lives import play_lives
 from tests.simulation.play import play
+from tests.simulation.replay import Unplayable, replay
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.shrink import kind_of, shrink
 
@@ -92,6 +93,17 @@ def lives(seed: int | None, start: int, count: int, *, story: bool) -> int:
     return 1 if failed else 0
 
 
+def again(path: str) -> int:
+    """Play a recording of the flight recorder through a new core; 2 if it cannot be judged."""
+    try:
+        found = replay(path)
+    except (Unplayable, OSError) as exc:
+        print(f"{path} cannot be played: {exc}")
+        return 2
+    print(found.text())
+    return 0 if found.same else 1
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
@@ -105,7 +117,10 @@ def main() -> int:
         "--without", action="append", default=[], help="leave out this trait, or kind of fault"
     )
     parser.add_argument("--lives", action="store_true", help="processes with a journal that die")
+    parser.add_argument("--replay", metavar="FILE", help="play a recording (client.dump) again")
     options = parser.parse_args()
+    if options.replay is not None:
+        return again(options.replay)
     if options.lives:
         return lives(options.seed, options.start, options.seeds, story=options.story)
     without = tuple(options.without)
