@@ -81,7 +81,10 @@ async def sockets() -> AsyncGenerator[dict[str, Any]]:
 
 
 async def _one(
-    place: Callable[[], AbstractAsyncContextManager[dict[str, Any]]], kept: int | None, tasks: int
+    place: Callable[[], AbstractAsyncContextManager[dict[str, Any]]],
+    kept: int | None,
+    tasks: int,
+    at_once: int,
 ) -> float:
     """Microseconds of CPU for each task."""
     async with place() as where, Client(api_key="k", flight_bytes=kept, **where) as client:
@@ -90,8 +93,8 @@ async def _one(
         gc.collect()
         gc.disable()
         begun = time.process_time()
-        for start in range(0, tasks, 100):
-            await asyncio.gather(*(client.run(task) for task in work[start : start + 100]))
+        for start in range(0, tasks, at_once):
+            await asyncio.gather(*(client.run(task) for task in work[start : start + at_once]))
         took = time.process_time() - begun
         gc.enable()
     return took / tasks * 1e6
@@ -101,6 +104,7 @@ def main() -> None:
     """Measure, and tell."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flight", description=__doc__)
     parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--at-once", type=int, default=100, help="tasks in flight")
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
     print("| server | way | us a task | times without, median (smallest to largest) |")
@@ -111,7 +115,7 @@ def main() -> None:
             # Whoever comes first in a round may have an advantage, so the order turns.
             turn = number % len(WAYS)
             for way in [*list(WAYS)[turn:], *list(WAYS)[:turn]]:
-                cost = asyncio.run(_one(place, WAYS[way], given.tasks))
+                cost = asyncio.run(_one(place, WAYS[way], given.tasks, given.at_once))
                 if number:  # the first round warms up
                     found[way].append(cost)
         for way, costs in found.items():

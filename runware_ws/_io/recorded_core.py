@@ -135,10 +135,9 @@ class RecordedCore(SessionCore):
         try:
             _submit(self, record)
         except RunwareError as exc:
-            self._note(("submit", noted, type(exc).__name__, None))
+            self._note(("submit", noted, type(exc).__name__))
             raise
-        known = record.generation if record.ladder.reused else None
-        self._note(("submit", noted, "", known))
+        self._note(("submit", noted, ""))
 
     def receive(self, generation: int, data: bytes | str, now: float) -> None:
         size = len(data)

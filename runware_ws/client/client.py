@@ -556,7 +556,7 @@ class Client:
         """Write what the flight recorder holds to ``path``, which is replaced if it exists.
 
         The file shows no API key, and no words that were asked or answered unless
-        ``flight_content`` is set. Blocks for a second or so where much is recorded; may be called
+        ``flight_content`` is set. Blocks for some tenths of a second for 4 MiB; may be called
         from any thread, before, during and after the client's life.
 
         Raises:

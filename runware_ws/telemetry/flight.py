@@ -120,7 +120,7 @@ class FlightRecorder:
     def dump(self, path: str | os.PathLike[str]) -> None:
         """Write what there is to ``path``, which is replaced if it exists; readable for its owner.
 
-        May be called from any thread, and takes up to a second or two.
+        May be called from any thread; 4 MiB take some tenths of a second of CPU time.
 
         Raises:
             OSError: it cannot be written.

@@ -124,7 +124,7 @@ def lines_of(entries: Iterable[Entry], mask: Mask) -> Iterator[dict[str, Any]]:
         yield {"kind": entry[0], **_WRITERS[entry[0]](mask, *entry[1:])}
 
 
-def _submit(mask: Mask, noted: tuple[Any, ...], outcome: str, known: int | None) -> dict[str, Any]:
+def _submit(mask: Mask, noted: tuple[Any, ...], outcome: str) -> dict[str, Any]:
     now, uuid, kind, payload, delivery, expected, deadline, model, watched, carrier, *rest = noted
     stream, keyed = rest or (False, False)
     mask.forget(uuid)
@@ -143,7 +143,6 @@ def _submit(mask: Mask, noted: tuple[Any, ...], outcome: str, known: int | None)
         "size": len(payload),
         "task": mask.data(payload),
         "outcome": outcome,
-        "known": known,
     }
     if mask.content:
         told["asked"] = mask.message(payload)
