@@ -340,14 +340,28 @@ def emulate(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Permit a host beyond loopback.")
     ] = False,
+    script: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Faults and answers by time and task; .json, .toml."),
+    ] = None,
+    control_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="N", help="For commands. [default: a free one]"),
+    ] = None,
+    control_token: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What commands must bring. [default: one is made]"),
+    ] = None,
     list_all: Annotated[
         bool, typer.Option("--list", help="List all faults and settings, and end.")
     ] = False,
 ) -> None:
     """Run a local server that speaks Runware's protocol, with faults on order.
 
-    Prints "listening on URL" when it is ready. Ctrl-C or SIGTERM is its normal
-    end (exit code 0); it then prints its counters on stderr, as JSON.
+    Prints "listening on URL" when it is ready, and what it serves. Commands
+    change it while it runs: post {"do": "order", "orders": ["cut"]} to the
+    control URL. Ctrl-C or SIGTERM is its normal end (exit code 0); it then
+    prints its counters on stderr, as JSON.
     """
     if list_all:
         typer.echo(describe())
@@ -362,6 +376,9 @@ def emulate(
             options=parse_options(setting or ()),
             seed=seed,
             allow_remote=allow_remote,
+            script=script,
+            control_port=control_port,
+            control_token=control_token,
         )
     )
 

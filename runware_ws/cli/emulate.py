@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -13,11 +14,20 @@ import orjson
 import typer
 
 from runware_ws.cli.exits import ExitCode, Stop
-from runware_ws.emulator import KNOWN_ORDERS, Emulator, EmulatorOptions, parse_duration, serve
+from runware_ws.emulator import (
+    KNOWN_ORDERS,
+    Emulator,
+    EmulatorOptions,
+    has_h11,
+    parse_duration,
+    serve,
+)
 
 __all__ = ["describe", "parse_options", "run_emulator"]
 
 _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
+_RATES = ("token_rate", "rate_limit")
+"""Numbers per second; all other floats are durations."""
 
 
 def parse_options(settings: Sequence[str]) -> EmulatorOptions:
@@ -37,7 +47,7 @@ def parse_options(settings: Sequence[str]) -> EmulatorOptions:
                 f"--set {setting}: write it like NAME=VALUE; names: {', '.join(sorted(hints))}",
             )
         try:
-            values[name] = _value(hints[name], text.strip())
+            values[name] = _value(name, hints[name], text.strip())
         except ValueError as exc:
             raise Stop(ExitCode.USAGE, f"--set {setting}: {exc}") from None
     try:
@@ -46,32 +56,39 @@ def parse_options(settings: Sequence[str]) -> EmulatorOptions:
         raise Stop(ExitCode.USAGE, f"--set: {exc}") from None
 
 
-def _value(kind: Any, text: str) -> Any:
+def _value(name: str, kind: Any, text: str) -> Any:
     if get_origin(kind) is Literal:
         if text not in get_args(kind):
-            raise ValueError(f"must be {_choices(kind)}")
+            raise ValueError(f"must be {_choices(name, kind)}")
         return text
     if NoneType in get_args(kind):
         if text == "none":
             return None
         (kind,) = [each for each in get_args(kind) if each is not NoneType]
-        return _value(kind, text)
+        return _value(name, kind, text)
     if kind is bool:
         if text not in _WORDS:
             raise ValueError("must be on or off")
         return _WORDS[text]
     if kind is str:
         return text
-    return int(text) if kind is int else parse_duration(text)
+    if kind is float and name not in _RATES:
+        return parse_duration(text)
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        raise ValueError("must be a number") from None
 
 
-def _choices(kind: Any) -> str:
+def _choices(name: str, kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
     if NoneType in get_args(kind):
         return " or ".join(
-            "none" if each is NoneType else _choices(each) for each in get_args(kind)
+            "none" if each is NoneType else _choices(name, each) for each in get_args(kind)
         )
+    if name in _RATES:
+        return "a number, per second"
     kinds = {bool: "on or off", float: "a duration, like 50ms", int: "a number", str: "a text"}
     return kinds[kind]
 
@@ -86,7 +103,9 @@ def describe() -> str:
         value: object = field.default
         words = {"True": "on", "False": "off", "None": "none"}
         default = words.get(str(value), value)
-        lines.append(f"  {field.name}: {_choices(hints[field.name])} (default: {default})")
+        lines.append(
+            f"  {field.name}: {_choices(field.name, hints[field.name])} (default: {default})"
+        )
     return "\n".join(lines)
 
 
@@ -100,12 +119,17 @@ def run_emulator(
     options: EmulatorOptions,
     seed: int,
     allow_remote: bool,
+    script: Path | None = None,
+    control_port: int | None = None,
+    control_token: str | None = None,
 ) -> int:
     """Serve until a signal; returns the exit code.
 
     Raises:
-        Stop: a bad option, or the port is taken.
+        Stop: a bad option or script, or a port is taken.
     """
+    if control_port is None and has_h11():
+        control_port = 0
     emulators: list[Emulator] = []
     failures: list[Exception] = []
 
@@ -129,8 +153,12 @@ def run_emulator(
                     latency=latency,
                     seed=seed,
                     allow_remote=allow_remote,
+                    script=script,
+                    control_port=control_port,
+                    control_token=control_token,
                     faults=faults,
                     on_ready=emulators.append,
+                    verbose=True,
                 )
             except (ValueError, OSError) as exc:
                 failures.append(exc)

@@ -17,6 +17,8 @@ outside can know; :class:`Faults` has one method for each thing that can go wron
 
 from __future__ import annotations
 
+from .calls import expected_arguments
+from .control_http import has_h11
 from .faults import Faults
 from .latency import Latency, parse_duration, parse_latency
 from .options import EmulatorOptions
@@ -24,6 +26,7 @@ from .orders import KNOWN_ORDERS, apply_fault_order
 from .process import EmulatorProcess
 from .replies import ReplyError, Request, expected_text
 from .running import serve
+from .script_file import EmulatorScript, load_script, read_script
 from .server import Emulator
 from .stats import Stats
 
@@ -32,14 +35,19 @@ __all__ = [
     "Emulator",
     "EmulatorOptions",
     "EmulatorProcess",
+    "EmulatorScript",
     "Faults",
     "Latency",
     "ReplyError",
     "Request",
     "Stats",
     "apply_fault_order",
+    "expected_arguments",
     "expected_text",
+    "has_h11",
+    "load_script",
     "parse_duration",
     "parse_latency",
+    "read_script",
     "serve",
 ]

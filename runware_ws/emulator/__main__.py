@@ -5,17 +5,7 @@ to start, and ``listening on URL`` answers it::
 
     {"api_key": "k", "latency": "50ms", "seed": 1, "options": {"replay": "before-auth"}}
 
-All fields may be missing. Afterwards each line is a command:
-
-* ``{"do": "order", "orders": ["shuffle", "cut"]}``: fault orders, at once;
-* ``{"do": "repeat", "steps": [["cut"], ["cut=reset"]], "every": 1.0}``: every so many seconds the
-  next step, over and over, or ``times`` in all; the first one after ``first`` seconds. Replaces an
-  earlier ``repeat``;
-* ``{"do": "rest"}``: no further step of ``repeat``;
-* ``{"do": "stats"}``: the counters;
-* ``{"do": "executions", "uuids": [...]}``: how often each of these tasks ran;
-* ``{"do": "tellable", "uuids": [...]}``: whether a question about it would get its whole answer;
-* ``{"do": "change", "options": {"archive_lag": 2.0}}``: these options from now on.
+All fields may be missing. Afterwards each line is a command of :mod:`~runware_ws.emulator.control`.
 
 An answer is ``{"ok": ...}``, or ``{"error": "why"}`` and nothing happened. The program ends when
 standard input does, so that no emulator outlives its parent.
@@ -27,10 +17,8 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from itertools import cycle, islice
 from typing import Any, cast
 
 import anyio
@@ -39,7 +27,7 @@ from anyio.from_thread import BlockingPortal
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from .options import EmulatorOptions
-from .orders import apply_fault_order
+from .script_file import read_script
 from .server import Emulator
 
 __all__ = ["main"]
@@ -74,73 +62,11 @@ async def _lines() -> AsyncGenerator[MemoryObjectReceiveStream[bytes], None]:
         yield receive
 
 
-class _Control:
-    """Does what the lines say."""
-
-    def __init__(self, emulator: Emulator, group: anyio.abc.TaskGroup) -> None:
-        self._emulator = emulator
-        self._group = group
-        self._repeating: anyio.CancelScope | None = None
-
-    def answer(self, line: bytes) -> dict[str, Any]:
-        try:
-            command: Any = orjson.loads(line)
-            return {"ok": self._do(command)}
-        except (ValueError, TypeError, KeyError, AttributeError) as exc:
-            return {"error": f"{type(exc).__name__}: {exc}"}
-
-    def _do(self, command: dict[str, Any]) -> Any:
-        do = command.get("do")
-        stats = self._emulator.stats
-        if do == "order":
-            self._order(command["orders"])
-        elif do == "repeat":
-            _check_repeat(command)
-            self._rest()
-            self._repeating = scope = anyio.CancelScope()
-            self._group.start_soon(self._repeat, scope, command)
-        elif do == "rest":
-            self._rest()
-        elif do == "stats":
-            return stats.summary()
-        elif do == "executions":
-            return {uuid: stats.executions.get(uuid, 0) for uuid in command["uuids"]}
-        elif do == "tellable":
-            return self._emulator.tellable(command["uuids"])
-        elif do == "change":
-            options = replace(self._emulator.options, **command["options"])
-            self._emulator.options = options
-        else:
-            raise ValueError(f"unknown command {do!r}")
-        return None
-
-    def _order(self, orders: Sequence[str]) -> None:
-        for order in orders:
-            apply_fault_order(self._emulator.faults, order)
-
-    def _rest(self) -> None:
-        if self._repeating is not None:
-            self._repeating.cancel()
-
-    async def _repeat(self, scope: anyio.CancelScope, command: dict[str, Any]) -> None:
-        steps: list[list[str]] = command["steps"]
-        every: float = command["every"]
-        at = anyio.current_time() + command.get("first", every)
-        with scope:
-            for step in islice(cycle(steps), command.get("times")):
-                await anyio.sleep_until(at)
-                self._order(step)
-                at += every
-
-
-def _check_repeat(command: dict[str, Any]) -> None:
-    """A mistake must be told to who gave the order, not end the program a second later."""
-    if not command["every"] > 0 or not command.get("first", 0.0) >= 0:
-        raise ValueError("every must be positive seconds, first 0 or more")
-    scratch = Emulator().faults
-    for step in command["steps"]:
-        for order in step:
-            apply_fault_order(scratch, order)
+def _answer(emulator: Emulator, line: bytes) -> dict[str, Any]:
+    try:
+        return {"ok": emulator.control(orjson.loads(line))}
+    except ValueError as exc:
+        return {"error": str(exc)}
 
 
 async def _program() -> int:
@@ -152,12 +78,10 @@ async def _program() -> int:
         except (ValueError, TypeError) as exc:
             _say({"error": str(exc)})
             return 2
-        async with emulator, anyio.create_task_group() as group:
-            control = _Control(emulator, group)
+        async with emulator:
             _say(f"listening on {emulator.url}")
             async for line in lines:
-                _say(control.answer(line))
-            group.cancel_scope.cancel()
+                _say(_answer(emulator, line))
     return 0
 
 
@@ -167,6 +91,8 @@ def _emulator(line: bytes) -> Emulator:
         raise ValueError("the first line must be a JSON object")
     given = cast("dict[str, Any]", start)
     options = EmulatorOptions(**given.pop("options", {}))
+    if "script" in given:
+        given["script"] = read_script(given["script"])
     return Emulator(given.pop("api_key", None), options=options, **given)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 import anyio
 import orjson
 
+from .admission import Overload
 from .exact import load_exact
 from .executing import Executor, outcome
 from .faults import CutOrder, LiveSocket
@@ -348,6 +349,11 @@ class Engine:
         kind = task.get("taskType")
         options = self.state.options
         way = options.stream_over_http if session.over_http else options.stream_over_socket
+        # A limit of the rate stands in front of everything else: it looks at no request.
+        overload = self.state.admission.too_fast(session.key_id, options, anyio.current_time())
+        if overload is not None:
+            self._turn_away(session, task, overload)
+            return
         error = self._objection(kind, task, way)
         if error is not None:
             # A refused task is an outcome as well: it outlives the socket.
@@ -359,10 +365,15 @@ class Engine:
                 self._repeat(session, task)
                 return
             record.execution = self.state.stats.executions[record.uuid] + 1
+        overload = self.state.admission.too_busy(options)
+        if overload is not None:
+            self._turn_away(session, task, overload)
+            return
         self.state.tasks.add(record)
         array.append(record)
         record.array = array
         self.state.stats.tasks_accepted += 1
+        record.number = self.state.player.taken()
         self.state.stats.executions[record.uuid] += 1
         if record.method == "async":
             self._acknowledge(session, task)
@@ -371,8 +382,14 @@ class Engine:
             self.state.deliver(session, Envelope([Unit(Kind.ACK, about)]))
         elif record.method == "stream" and way == "deltas":
             record.stream = DeltaStream(self.state, record)
-        for index in range(len(record.generations)):
-            self._executor.start(record, index)
+        self._executor.start(record)
+
+    def _turn_away(self, session: Session, task: dict[str, Any], overload: Overload) -> None:
+        """Refuse a task because there are too many. Its UUID stays unused."""
+        self.state.stats.tasks_turned_away += 1
+        error = task_error(overload.code, overload.message, task, retry_after=overload.retry_after)
+        unit = Unit(Kind.ERROR, error, is_error=True, overload=overload)
+        self.state.deliver(session, Envelope([unit]))
 
     def _runs_again(self, session: Session, uuid: str) -> bool:
         """Whether a ``taskUUID`` that was used is taken all the same."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any
 
+import anyio
+
 from .pieces import gather
+from .playing import scripted_fields
 from .replies import Answer, Reply, Request, generated_item
 from .state import ServerState
 from .tasks import AcceptedTask
+from .tokens import limited, most_tokens
 from .units import Envelope, Kind, Unit
 from .validation import task_error
 
@@ -25,12 +29,25 @@ class Executor:
         """What answers this type of task."""
         return self._state.replies.get(kind) or self._state.replies.get("*")
 
-    def start(self, record: AcceptedTask, index: int) -> None:
+    def start(self, record: AcceptedTask) -> None:
+        """Begin the generations of a task as soon as there is a slot for it."""
+        for generation in record.generations:
+            generation.started = generation.due = record.accepted_at
+        self._state.admission.enter(lambda: self._begin(record), self._state.options)
+
+    def _begin(self, record: AcceptedTask) -> None:
+        record.scripted = self._state.player.answer_for(record.number, record.task)
+        for index in range(len(record.generations)):
+            self._begin_one(record, index)
+
+    def _begin_one(self, record: AcceptedTask, index: int) -> None:
         """Begin one generation: its result comes after the latency."""
         generation = record.generations[index]
-        generation.started = record.accepted_at
+        generation.started = anyio.current_time()
         delay = self._state.latency.sample(self._state.rng)
-        generation.due = record.accepted_at + delay
+        if record.scripted is not None:
+            delay += record.scripted.after
+        generation.due = generation.started + delay
         if delay > 0:
             self._state.timers.after(delay, lambda: self._execute(record, index))
         else:
@@ -48,22 +65,38 @@ class Executor:
             else:
                 self._failed(record, index, task_error(task=record.task, **injection.error))
             return
-        reply = self.reply_for(record.task["taskType"])
         request = Request(record.task, index, record.execution)
         try:
-            answer = reply(request) if reply is not None else ""
+            answer = self._answer(record, request)
         except Exception as exc:
             self._failed(record, index, self._state.reply_problem(record, exc))
             return
         if isinstance(answer, Awaitable):
             if self._state.group is not None:
                 self._state.group.start_soon(self._await_reply, record, request, answer)
+        elif isinstance(answer, (str, dict)):
+            self._answered(record, request, answer)
         elif record.stream is not None:
             record.stream.start(request, answer)
-        elif isinstance(answer, (str, dict)):
-            self._succeeded(record, request, answer)
         elif self._state.group is not None:
             self._state.group.start_soon(self._gather_reply, record, request, answer)
+
+    def _answer(
+        self, record: AcceptedTask, request: Request
+    ) -> Answer | Awaitable[Answer] | Iterator[Answer] | AsyncIterator[Answer]:
+        """What the script says, or else the reply for this type."""
+        if record.scripted is not None:
+            return scripted_fields(record.scripted)
+        reply = self.reply_for(record.task["taskType"])
+        return reply(request) if reply is not None else ""
+
+    def _answered(self, record: AcceptedTask, request: Request, answer: Answer) -> None:
+        """A whole answer is there: as much of it as the task allows goes out."""
+        answer = limited(answer, most_tokens(record.task, self._state.options.default_max_tokens))
+        if record.stream is not None:
+            record.stream.start(request, answer)
+        else:
+            self._succeeded(record, request, answer)
 
     async def _await_reply(
         self, record: AcceptedTask, request: Request, pending: Awaitable[Answer]
@@ -73,10 +106,7 @@ class Executor:
         except Exception as exc:
             self._failed(record, request.index, self._state.reply_problem(record, exc))
             return
-        if record.stream is not None:
-            record.stream.start(request, answer)
-        else:
-            self._succeeded(record, request, answer)
+        self._answered(record, request, answer)
 
     async def _gather_reply(
         self,
@@ -93,7 +123,7 @@ class Executor:
         except Exception as exc:
             self._failed(record, request.index, self._state.reply_problem(record, exc))
             return
-        self._succeeded(record, request, answer)
+        self._answered(record, request, answer)
 
     def _succeeded(self, record: AcceptedTask, request: Request, answer: Answer) -> None:
         style = self._state.options.result_index
@@ -115,8 +145,11 @@ class Executor:
 
     def _ended(self, record: AcceptedTask, unit: Unit) -> None:
         self._state.archive(record)
-        if record.method == "async":
-            return
+        if record.method != "async":
+            self._deliver(record, unit)
+        self._state.release(record)
+
+    def _deliver(self, record: AcceptedTask, unit: Unit) -> None:
         framing = self._state.faults.framing or self._state.options.results_framing
         if framing == "separate" or len(record.generations) == 1:
             self._state.deliver(record.session, Envelope([unit]))

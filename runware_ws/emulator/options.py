@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 __all__ = ["EmulatorOptions"]
@@ -61,6 +62,23 @@ class EmulatorOptions:
             ``"cost"``, a ``"message"``, a place in the ``"queue"``, a ``"status"``, or ``"all"``.
         ack_copies: how often it comes.
         sync_notes: sync tasks are told to be ``"processing"`` when they begin.
+
+    Answers:
+        default_max_tokens: most tokens of an answer where the task has no ``settings.maxTokens``.
+            ``None``: no limit. What the task has is obeyed always; a token is four characters.
+        tool_calls: how a call of a forced tool is written: its arguments an object (``"flat"``),
+            or JSON ``"text"``, or that ``"nested"`` in a ``function``.
+        tool_finish: the finish reason of such an answer.
+
+    Load:
+        capacity: most tasks that run at once; the others wait in a queue. ``None``: no limit.
+        queue_limit: most tasks that wait; those beyond are refused, over HTTP with status 429.
+            ``None``: no limit.
+        rate_limit: most tasks per second of each key; those beyond are refused, over HTTP with
+            status 429 and ``Retry-After``. Pings and questions do not count. ``None``: no limit.
+        rate_burst: so many may come at once. ``None``: as many as in one second, at least 1.
+        busy_error: the code of the error that refuses a task because of the queue.
+        rate_error: the same because of the rate. It tells ``retry_after``, in seconds.
 
     Questions:
         answers_joined: the questions of one message are answered in one frame.
@@ -154,6 +172,17 @@ class EmulatorOptions:
     ack_copies: int = 1
     sync_notes: bool = False
 
+    default_max_tokens: int | None = None
+    tool_calls: Literal["flat", "text", "nested"] = "flat"
+    tool_finish: Literal["tool_calls", "tool_use", "stop", "unknown"] = "tool_calls"
+
+    capacity: int | None = None
+    queue_limit: int | None = None
+    rate_limit: float | None = None
+    rate_burst: int | None = None
+    busy_error: str = "rateLimitExceeded"
+    rate_error: str = "rateLimitExceeded"
+
     answers_joined: bool = False
     answer_type: Literal["question", "task", "none"] = "question"
     poll_sync_tasks: bool = True
@@ -210,6 +239,14 @@ class EmulatorOptions:
         for name in ("merge_limit", "replay_batch", "tokens_per_delta", "ack_copies"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        for name in ("default_max_tokens", "capacity", "rate_burst"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.queue_limit is not None and self.queue_limit < 0:
+            raise ValueError("queue_limit must not be negative")
+        if self.rate_limit is not None and not 0 < self.rate_limit < inf:
+            raise ValueError("rate_limit must be a positive number")
         if self.token_rate is not None and (self.token_rate <= 0 or self.token_pause > 0):
             raise ValueError("token_rate must be positive, and excludes token_pause")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from .faults import Faults
+from .keys import KeyRing
 from .latency import parse_duration
+from .sessions import SessionStore
+from .stats import Stats
+from .timers import Timer, Timers
 from .trouble import Asked
 
-__all__ = ["KNOWN_ORDERS", "apply_fault_order"]
+__all__ = ["KNOWN_ORDERS", "apply_fault_order", "check_fault_order"]
 
 
 def _number(text: str, least: int = 1) -> int:
@@ -219,3 +224,30 @@ def apply_fault_order(faults: Faults, text: str) -> None:
         order(faults, value.strip())
     except ValueError as exc:
         raise ValueError(f"bad fault {text!r} ({exc}); write it like {usage}") from exc
+
+
+class _NoTime(Timers):
+    """Appointments that nobody keeps, for orders that are only looked at."""
+
+    def now(self) -> float:
+        return 0.0
+
+    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        return Timer(action)
+
+
+def check_fault_order(text: str) -> None:
+    """Look at one order without giving it. No event loop is needed.
+
+    Raises:
+        ValueError: as :func:`apply_fault_order`.
+    """
+    nowhere = Faults(
+        random.Random(0),
+        sockets=(),
+        sessions=SessionStore(),
+        keys=KeyRing(None),
+        timers=_NoTime(),
+        stats=Stats(),
+    )
+    apply_fault_order(nowhere, text)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
-from .exact import dump_exact
 from .options import EmulatorOptions
 from .replies import Answer, Request, generated_item
+from .tokens import TOKEN, arguments_text, most_tokens
 
-__all__ = ["TOKEN", "DeltaScript", "cut_answer", "gather"]
-
-TOKEN = 4
-"""Characters of one token, as the default usage counts them."""
+__all__ = ["DeltaScript", "cut_answer", "gather"]
 
 _IN_DELTA = ("text", "reasoningContent", "toolCalls")
 
@@ -50,9 +47,7 @@ def cut_answer(
 def _cut_call(index: int, call: dict[str, Any], size: int) -> Iterator[dict[str, Any]]:
     nested = "function" in call
     source: dict[str, Any] = call["function"] if nested else call
-    arguments = source.get("arguments", "")
-    if not isinstance(arguments, str):
-        arguments = dump_exact(arguments).decode()
+    arguments = arguments_text(call)
     head = {**source, "arguments": ""}
     entry = {**call, "index": index, "function": head} if nested else {**head, "index": index}
     yield {"toolCalls": [entry]}
@@ -115,6 +110,9 @@ class DeltaScript:
     A piece is text; or the fields of a delta (``text``, ``reasoningContent``, ``toolCalls``); or
     an item with ``delta`` and what stands beside it (``finishReason``, ``usage``, ``cost``). The
     last item carries the reason why the answer ended, and usage and cost where the task asks.
+
+    A whole answer has its limit already. The text of a script is cut where the task's limit of
+    tokens is passed: :attr:`full` is set then, and no further piece is wanted.
     """
 
     def __init__(self, request: Request, answer: object, options: EmulatorOptions) -> None:
@@ -126,6 +124,9 @@ class DeltaScript:
         self._whole: dict[str, Any] | None = None
         self._number = 0
         self._finished = False
+        self.full = False
+        most = most_tokens(request.task, options.default_max_tokens)
+        self._left = None if most is None or self._answer is not None else most * TOKEN
         # Of a whole answer the last delta is known; a script's next piece may be long in coming.
         self._holds = self._answer is not None and options.stream_finish in (
             "with-last",
@@ -135,6 +136,16 @@ class DeltaScript:
     def feed(self, piece: Any) -> list[dict[str, Any]]:
         """The items that a piece makes ready."""
         delta, beside = _parts(piece)
+        if self._left is not None and "text" in delta:
+            text = str(delta["text"])
+            if len(text) > self._left:
+                self.full = True
+                if self._left == 0:
+                    return []
+                delta = {**delta, "text": text[: self._left]}
+                beside.pop("finishReason", None)
+                piece = {**beside, "delta": delta}
+            self._left -= len(delta["text"])
         self._pieces.append(piece)
         self._finished = self._finished or "finishReason" in beside
         item = {**self._head(), "delta": delta, **beside}
@@ -167,6 +178,8 @@ class DeltaScript:
             given = self._answer if isinstance(self._answer, dict) else {"text": self._answer}
             # The text may have been padded on its way.
             fields = {**given, **({"text": fields["text"]} if "text" in fields else {})}
+        if self.full:
+            fields["finishReason"] = "length"
         always = self._options.result_index == "always"
         self._whole = generated_item(self._request, fields, with_index=always)
         return self._whole

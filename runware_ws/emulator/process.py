@@ -18,6 +18,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .options import EmulatorOptions
+from .script_file import EmulatorScript, load_script
 
 __all__ = ["EmulatorProcess"]
 
@@ -44,9 +45,11 @@ class EmulatorProcess:
         options: how the server behaves where nobody can know.
         latency: duration of each generation, as text.
         seed: all choices come from it. Session UUIDs do not.
+        script: orders and answers for certain moments and tasks: a file, or a script.
 
     Raises:
-        ValueError: on entering, when an argument makes no sense.
+        ValueError: the script cannot be read, or is wrong; on entering, when another argument
+            makes no sense.
         RuntimeError: the process ended, or did not start.
     """
 
@@ -57,6 +60,7 @@ class EmulatorProcess:
         options: EmulatorOptions | None = None,
         latency: str = "0",
         seed: int = 0,
+        script: str | Path | EmulatorScript | None = None,
     ) -> None:
         self._start: dict[str, Any] = {
             "api_key": api_key,
@@ -64,6 +68,9 @@ class EmulatorProcess:
             "seed": seed,
             "options": asdict(options or EmulatorOptions()),
         }
+        if script is not None:
+            read = script if isinstance(script, EmulatorScript) else load_script(script)
+            self._start["script"] = read.model_dump(exclude_none=True)
         self._process: Process | None = None
         self._lines: BufferedByteReceiveStream | None = None
         self._turn = anyio.Lock()
@@ -135,6 +142,15 @@ class EmulatorProcess:
     async def tellable(self, task_uuids: Iterable[str]) -> dict[str, bool]:
         """Whether some question about each of these tasks would get its whole answer, now."""
         found: dict[str, bool] = await self._tell({"do": "tellable", "uuids": list(task_uuids)})
+        return found
+
+    async def play(self, script: EmulatorScript) -> None:
+        """Play a script from now on, in place of an earlier one. Raises ``RuntimeError``."""
+        await self._tell({"do": "play", "script": script.model_dump(exclude_none=True)})
+
+    async def load(self) -> dict[str, int]:
+        """How many tasks are ``running`` and ``waiting`` for a slot, now."""
+        found: dict[str, int] = await self._tell({"do": "load"})
         return found
 
     async def change(self, **options: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from .exact import dump_exact
+from .tokens import TOKEN, answer_tokens, count_tokens
 
 __all__ = [
     "Answer",
@@ -74,19 +75,21 @@ def prompt_of(task: dict[str, Any]) -> str:
     return str(task.get("positivePrompt", ""))
 
 
-def expected_text(prompt: str, task_uuid: str, index: int = 0) -> str:
-    """The default answer: tests compute it again to prove that it belongs to the question."""
+def expected_text(
+    prompt: str, task_uuid: str, index: int = 0, *, max_tokens: int | None = None
+) -> str:
+    """The default answer: tests compute it again to prove that it belongs to the question.
+
+    ``max_tokens``: what the task has in ``settings.maxTokens``, which cuts it. ``None``: nothing.
+    """
     digest = hashlib.blake2b(f"{task_uuid}/{index}/{prompt}".encode(), digest_size=8).hexdigest()
-    return f"echo {digest}: {prompt}"
+    text = f"echo {digest}: {prompt}"
+    return text if max_tokens is None else text[: max_tokens * TOKEN]
 
 
 def default_text(request: Request) -> str:
     """The default reply of ``textInference``; see :func:`expected_text`."""
     return expected_text(request.prompt, request.task_uuid, request.index)
-
-
-def _count_tokens(text: str) -> int:
-    return max(1, (len(text) + 3) // 4)
 
 
 def generated_item(request: Request, answer: Answer, *, with_index: bool) -> dict[str, Any]:
@@ -102,8 +105,8 @@ def generated_item(request: Request, answer: Answer, *, with_index: bool) -> dic
         item["resultIndex"] = request.index
     prompt_tokens = completion_tokens = 0
     if task.get("includeUsage") or task.get("includeCost"):
-        prompt_tokens = _count_tokens(dump_exact(task.get("messages", "")).decode())
-        completion_tokens = _count_tokens(str(text or ""))
+        prompt_tokens = count_tokens(dump_exact(task.get("messages", "")).decode())
+        completion_tokens = answer_tokens(fields)
     if task.get("includeUsage"):
         item["usage"] = {
             "promptTokens": prompt_tokens,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import socket as sockets
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 from anyio.streams.stapled import MultiListener
 
 from .connection import ServerConnection
+from .control import Commands
+from .control_http import NEEDS_H11, ControlServer, has_h11
 from .engine import Engine
 from .faults import Faults
 from .keys import KeyRing
@@ -20,6 +24,7 @@ from .latency import Latency, parse_latency
 from .options import EmulatorOptions
 from .questions import tellable
 from .replies import Reply
+from .script_file import EmulatorScript, load_script
 from .state import ServerState
 from .stats import Stats
 
@@ -53,10 +58,18 @@ class Emulator:
         seed: all choices come from it. Session UUIDs do not.
         path: the path of the WebSocket and of HTTP; others get HTTP 404.
         allow_remote: permit other hosts. The key travels in clear.
+        script: orders and answers for certain moments and tasks: a file, see
+            :mod:`~runware_ws.emulator.script_file`, or what :func:`read_script` made. Its times
+            count from entering.
+        control_port: take commands over HTTP on this port of 127.0.0.1, see
+            :mod:`~runware_ws.emulator.control_http`; 0 picks a free one, ``None``: do not. Needs
+            ``h11``.
+        control_token: what such requests must bring. ``None``: one is made.
 
     Raises:
-        ValueError: a remote host without ``allow_remote``, an empty key, a bad latency.
-        OSError: on entering, when the port is taken.
+        ValueError: a remote host without ``allow_remote``, an empty key, a bad latency, a bad
+            script, an empty token, no ``h11`` for ``control_port``.
+        OSError: on entering, when a port is taken.
     """
 
     def __init__(
@@ -70,6 +83,9 @@ class Emulator:
         seed: int = 0,
         path: str = "/v1",
         allow_remote: bool = False,
+        script: str | Path | EmulatorScript | None = None,
+        control_port: int | None = None,
+        control_token: str | None = None,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise ValueError(f"host {host!r} is not loopback; say allow_remote=True to permit it")
@@ -79,9 +95,17 @@ class Emulator:
         self._state = ServerState(
             KeyRing(api_key), options or EmulatorOptions(), parse_latency(latency), seed, self._path
         )
+        self._script = load_script(script) if isinstance(script, str | Path) else script
+        self._control = Commands(self._state)
+        if control_port is not None and not has_h11():
+            raise ValueError(NEEDS_H11)
+        if control_token == "":
+            raise ValueError("control_token must not be empty")
+        self._control_port = control_port
+        self._control_token = control_token or secrets.token_urlsafe(18)
         self._engine = Engine(self._state)
         self._group: TaskGroup | None = None
-        self._listener: MultiListener[SocketStream] | None = None
+        self._listeners: list[MultiListener[SocketStream]] = []
 
     def __repr__(self) -> str:
         state = self.url if self._group is not None else "not listening"
@@ -104,6 +128,22 @@ class Emulator:
         return self.url.replace("ws://", "http://", 1)
 
     @property
+    def control_url(self) -> str | None:
+        """Where commands are posted; ``None``: nowhere. Of use once it listens."""
+        port = self._control_port
+        return None if port is None else f"http://127.0.0.1:{port}/"
+
+    @property
+    def control_token(self) -> str:
+        """What requests to :attr:`control_url` must bring, as ``Authorization: Bearer``."""
+        return self._control_token
+
+    @property
+    def script(self) -> EmulatorScript | None:
+        """The script that it was made with."""
+        return self._script
+
+    @property
     def stats(self) -> Stats:
         """What happened so far."""
         return self._state.stats
@@ -120,7 +160,7 @@ class Emulator:
 
     @options.setter
     def options(self, options: EmulatorOptions) -> None:
-        self._state.options = options
+        self._state.change(options)
 
     @property
     def latency(self) -> Latency:
@@ -140,6 +180,34 @@ class Emulator:
     def live_sessions(self) -> int:
         """How many sessions can be resumed or are in use."""
         return len(self._state.sessions)
+
+    @property
+    def running(self) -> int:
+        """How many tasks run."""
+        return self._state.admission.running
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait in the queue, which there is only with a ``capacity``."""
+        return self._state.admission.waiting
+
+    def control(self, command: dict[str, Any]) -> Any:
+        """Do a command, as HTTP and :class:`EmulatorProcess` do: see :mod:`~.control`.
+
+        Raises:
+            ValueError: it is unknown, or something in it makes no sense.
+        """
+        return self._control.do(command)
+
+    def play(self, script: str | Path | EmulatorScript) -> None:
+        """Play a script from now on, in place of an earlier one.
+
+        Raises:
+            ValueError: the file cannot be read, or something in it is wrong.
+        """
+        self._state.player.play(
+            script if isinstance(script, EmulatorScript) else load_script(script)
+        )
 
     def tellable(self, task_uuids: Iterable[str]) -> dict[str, bool]:
         """Whether some question about each of these tasks would get its whole answer, now."""
@@ -164,16 +232,44 @@ class Emulator:
         return register
 
     async def __aenter__(self) -> Self:
-        self._listener = listener = await anyio.create_tcp_listener(
-            local_host=self._host, local_port=self._port, backlog=4096
-        )
+        listener = await self._listen(self._host, self._port, backlog=4096)
         self._port = listener.extra(SocketAttribute.local_port)
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
-        self._state.group = self._group
-        self._group.start_soon(self._state.timers.run)
-        self._group.start_soon(listener.serve, self._serve, self._group)
+        commands: MultiListener[SocketStream] | None = None
+        if self._control_port is not None:
+            try:
+                commands = await self._listen("127.0.0.1", self._control_port, backlog=16)
+            except BaseException:
+                await self._stop_listening()
+                raise
+            self._control_port = commands.extra(SocketAttribute.local_port)
+        group = await self._start()
+        group.start_soon(listener.serve, self._serve, group)
+        if commands is not None:
+            control = ControlServer(self._control, self._control_token)
+            group.start_soon(commands.serve, control.serve, group)
         return self
+
+    async def _listen(self, host: str, port: int, backlog: int) -> MultiListener[SocketStream]:
+        listener = await anyio.create_tcp_listener(
+            local_host=host, local_port=port, backlog=backlog
+        )
+        self._listeners.append(listener)
+        return listener
+
+    async def _stop_listening(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        with anyio.CancelScope(shield=True):
+            for listener in listeners:
+                await listener.aclose()
+
+    async def _start(self) -> TaskGroup:
+        """Begin the time of this server: its tasks, its appointments, its script."""
+        self._group = self._state.group = group = anyio.create_task_group()
+        await group.__aenter__()
+        group.start_soon(self._state.timers.run)
+        if self._script is not None:
+            self._state.player.play(self._script)
+        return group
 
     async def __aexit__(
         self,
@@ -195,9 +291,7 @@ class Emulator:
         finally:
             self._state.group = None
             self._state.timers.clear()
-            if self._listener is not None:
-                with anyio.CancelScope(shield=True):
-                    await self._listener.aclose()
+            await self._stop_listening()
 
     async def _serve(self, stream: SocketStream) -> None:
         raw = stream.extra(SocketAttribute.raw_socket)

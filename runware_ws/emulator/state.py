@@ -12,11 +12,14 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from .admission import Admission
+from .calls import forced_answer
 from .faults import Faults, LiveSocket
 from .keys import KeyRing
 from .latency import Latency
 from .options import EmulatorOptions
-from .replies import Reply, ReplyError, default_text
+from .playing import Player
+from .replies import Answer, Reply, ReplyError, Request, default_text
 from .sessions import Session, SessionStore
 from .stats import Stats
 from .tasks import AcceptedTask, TaskStore
@@ -42,7 +45,8 @@ class ServerState:
         self.timers = Timers()
         self.sessions = SessionStore()
         self.tasks = TaskStore()
-        self.replies: dict[str, Reply] = {"textInference": default_text}
+        self.admission = Admission()
+        self.replies: dict[str, Reply] = {"textInference": self._default_answer}
         self.group: TaskGroup | None = None
         self.sockets: dict[LiveSocket, None] = {}  # the live ones, oldest first
         self.faults = Faults(
@@ -53,6 +57,7 @@ class ServerState:
             timers=self.timers,
             stats=self.stats,
         )
+        self.player = Player(self.faults, self.timers)
 
     # -- options, unless a fault says otherwise ------------------------------------------
 
@@ -90,6 +95,15 @@ class ServerState:
         """Whether what reaches a dying socket is read when the socket is gone."""
         return self.faults.lose_requests is None and self.options.dying_requests == "late"
 
+    def _default_answer(self, request: Request) -> Answer:
+        """The default reply of ``textInference``: the call of a forced tool, or an echo."""
+        return forced_answer(request, self.options) or default_text(request)
+
+    def change(self, options: EmulatorOptions) -> None:
+        """Behave like this from now on. A greater capacity lets the queue in at once."""
+        self.options = options
+        self.admission.fill(options)
+
     # -- steps ---------------------------------------------------------------------------
 
     def deliver(self, session: Session, envelope: Envelope) -> None:
@@ -122,6 +136,11 @@ class ServerState:
         if record.done:
             record.finished_at = anyio.current_time()
             self.tasks.finish(record, self.options.archive_limit)
+
+    def release(self, record: AcceptedTask) -> None:
+        """One more generation has ended, and was told: with the last one the slot is free."""
+        if record.done:
+            self.admission.leave(self.options)
 
     def reply_problem(self, record: AcceptedTask, exc: Exception) -> dict[str, Any]:
         """The error object for an exception of a registered reply."""

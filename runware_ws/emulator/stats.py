@@ -21,7 +21,7 @@ class Stats:
     ``handed_over`` when somebody else had it. ``late_requests`` were read when their socket was
     gone, ``poisoned`` ones ended it. Deltas are
     counted in ``deltas_sent`` only, again when they come again. ``posts`` are HTTP requests with
-    an accepted key.
+    an accepted key. ``tasks_turned_away`` were refused because of the queue or the rate.
     """
 
     connections: int = 0
@@ -32,6 +32,7 @@ class Stats:
     resumes_refused: int = 0
     session_takeovers: int = 0
     tasks_accepted: int = 0
+    tasks_turned_away: int = 0
     results_sent: int = 0
     errors_sent: int = 0
     acks_sent: int = 0

@@ -6,7 +6,7 @@ session gets of them is the option ``stream_resume``. Over HTTP nothing can be r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -60,6 +60,10 @@ class DeltaStream:
         try:
             async for piece in pieces:
                 self._piece(piece)
+                if self._full:
+                    break
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
         except Exception as exc:
             self.fail(self._state.reply_problem(self._record, exc))
             return
@@ -77,6 +81,9 @@ class DeltaStream:
                 self.fail(self._state.reply_problem(self._record, exc))
                 return
             self._piece(piece)
+            if self._full:
+                self._finish()
+                return
             if pause > 0:
                 # From the beginning on, so that late timers do not add up.
                 due = self._began + pause * len(self.units)
@@ -87,6 +94,11 @@ class DeltaStream:
         assert self._script is not None
         for item in self._script.feed(piece):
             self._emit(Unit(Kind.DELTA, item))
+
+    @property
+    def _full(self) -> bool:
+        """Whether the answer has all the tokens that the task allows."""
+        return self._script is not None and self._script.full
 
     def _finish(self) -> None:
         assert self._script is not None
@@ -124,6 +136,7 @@ class DeltaStream:
         elif self in session.streams and session.socket is not None:
             self.forget()
             self._state.deliver(session, Envelope([outcome]))
+        self._state.release(self._record)
 
     # -- delivery ------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 from .replies import Answer, Request
+from .script_file import ScriptAnswer
 from .sessions import Session, SessionStream
 
 __all__ = ["AcceptedTask", "AnswerStream", "Generation", "TaskStore"]
@@ -65,8 +66,10 @@ class AcceptedTask:
         "generations",
         "key_id",
         "method",
+        "number",
         "pending",
         "refused",
+        "scripted",
         "session",
         "stream",
         "task",
@@ -84,6 +87,8 @@ class AcceptedTask:
         self.refused = False  # a copy of it was
         self.array: list[AcceptedTask] = [self]  # what came in one message, itself among it
         self.execution = 1
+        self.number = 0  # of the tasks that were taken since the script began
+        self.scripted: ScriptAnswer | None = None
         count = task.get("numberResults") or 1
         self.generations = [Generation() for _ in range(count)]
         self.pending = count  # generations that have not ended

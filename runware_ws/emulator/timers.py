@@ -45,10 +45,14 @@ class Timers:
     def __len__(self) -> int:
         return len(self._heap)
 
+    def now(self) -> float:
+        """The time that appointments are made in, in seconds."""
+        return anyio.current_time()
+
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
         """Run ``action`` in ``seconds``. Appointments for one moment keep their order."""
         timer = Timer(action)
-        entry = (anyio.current_time() + max(0.0, seconds), next(self._order), timer)
+        entry = (self.now() + max(0.0, seconds), next(self._order), timer)
         heapq.heappush(self._heap, entry)
         if self._heap[0] is entry:
             self._wake.set()
@@ -61,14 +65,14 @@ class Timers:
     async def run(self) -> None:
         """Serve the heap until cancelled."""
         while True:
-            now = anyio.current_time()
+            now = self.now()
             while self._heap and self._heap[0][0] <= now:
                 heapq.heappop(self._heap)[2].fire()
             self._wake = anyio.Event()
             if not self._heap:
                 await self._wake.wait()
                 continue
-            pause = self._heap[0][0] - anyio.current_time()
+            pause = self._heap[0][0] - self.now()
             if pause > 0:
                 with anyio.move_on_after(pause):
                     await self._wake.wait()

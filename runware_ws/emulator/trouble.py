@@ -7,8 +7,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-import anyio
-
 from .sessions import SessionStore
 from .timers import Timer, Timers
 from .units import PING
@@ -82,16 +80,16 @@ class Trouble:
         ``kind``: only this one. ``typed``: the error names the question's type. ``seconds``
         ``None``: until healed. A later order goes before an earlier one.
         """
-        fault = QuestionFault(code, kind, typed, _end(seconds))
+        fault = QuestionFault(code, kind, typed, self._end(seconds))
         self.question_faults.insert(0, fault)
 
     def deny_archive(self, seconds: float | None = None) -> None:
         """``getTaskDetails`` knows no task, for so long. ``None``: until healed."""
-        self.archive_denied_until = _end(seconds)
+        self.archive_denied_until = self._end(seconds)
 
     def question_fault(self, kind: str) -> QuestionFault | None:
         """How a question of this kind fails now."""
-        now = anyio.current_time()
+        now = self._timers.now()
         for fault in self.question_faults:
             if fault.kind in (None, kind) and now < fault.until:
                 return fault
@@ -100,7 +98,7 @@ class Trouble:
     @property
     def archive_denied(self) -> bool:
         """Whether the archive denies what it has."""
-        return anyio.current_time() < self.archive_denied_until
+        return self._timers.now() < self.archive_denied_until
 
     # -- reading -------------------------------------------------------------------------
 
@@ -111,13 +109,13 @@ class Trouble:
         """
         if seconds <= 0:
             raise ValueError("seconds must be positive")
-        self.stalled_until = max(self.stalled_until, _end(seconds))
+        self.stalled_until = max(self.stalled_until, self._end(seconds))
         self._timers.after(seconds, self._end_stall)
 
     @property
     def stall_left(self) -> float:
         """Seconds until sockets are read again."""
-        return max(0.0, self.stalled_until - anyio.current_time())
+        return max(0.0, self.stalled_until - self._timers.now())
 
     def _end_stall(self) -> None:
         if self.stall_left <= 0:
@@ -191,6 +189,5 @@ class Trouble:
             session.elsewhere = True
         return len(known)
 
-
-def _end(seconds: float | None) -> float:
-    return math.inf if seconds is None else anyio.current_time() + seconds
+    def _end(self, seconds: float | None) -> float:
+        return math.inf if seconds is None else self._timers.now() + seconds

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
+from .admission import Overload
 from .exact import dump_exact
 
 __all__ = [
@@ -49,11 +50,20 @@ class Unit:
     """One item of a ``data`` or ``errors`` list, serialised.
 
     ``stream`` and ``number`` are set if it is part of a stream: only the stream buffers it then.
+    ``overload``: it refuses a task because there are too many; HTTP has a status for that.
     """
 
-    __slots__ = ("body", "is_error", "kind", "number", "stream")
+    __slots__ = ("body", "is_error", "kind", "number", "overload", "stream")
 
-    def __init__(self, kind: Kind, item: dict[str, Any], *, is_error: bool = False) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        item: dict[str, Any],
+        *,
+        is_error: bool = False,
+        overload: Overload | None = None,
+    ) -> None:
+        self.overload = overload
         self.kind = kind
         self.is_error = is_error
         self.stream: UnitSource | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -262,7 +263,16 @@ class WebSide:
         failed = bool(units) and all(unit.is_error for unit in units)
         options = self._state.options
         status = options.http_error_status if failed else 200
-        await self._reply(status, pack(units, options.error_spelling) if units else b'{"data":[]}')
+        headers: list[tuple[str, str]] = []
+        overloads = [unit.overload for unit in units if unit.overload is not None]
+        if failed and len(overloads) == len(units):
+            # PROTOCOL: 429 for the rate (the published schema) and for the queue (documented).
+            status = 429
+            waits = [each.retry_after for each in overloads if each.retry_after is not None]
+            # Whole seconds, RFC 9110 section 10.2.3.
+            headers = [("Retry-After", str(math.ceil(max(waits))))] if waits else []
+        body = pack(units, options.error_spelling) if units else b'{"data":[]}'
+        await self._reply(status, body, headers=headers)
 
     async def _events(self, exchange: _Exchange) -> None:
         import h11

@@ -144,7 +144,11 @@ OnTick = Callable[[Tick], Awaitable[None]]
 def check_echo(task: dict[str, Any], answer: Answer) -> bool:
     """Whether the emulator's default reply to ``task`` is ``answer``."""
     prompt, uuid = task["messages"][-1]["content"], task["taskUUID"]
-    wanted = [expected_text(prompt, uuid, index) for index in range(task.get("numberResults") or 1)]
+    most = (task.get("settings") or {}).get("maxTokens")
+    wanted = [
+        expected_text(prompt, uuid, index, max_tokens=most)
+        for index in range(task.get("numberResults") or 1)
+    ]
     return sorted(answer.texts) == sorted(wanted)
 
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import anyio
 from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
@@ -94,9 +93,7 @@ class SocketlessEmulator(Emulator):
         return URL
 
     async def __aenter__(self) -> Self:
-        self._group = self._state.group = anyio.create_task_group()
-        await self._group.__aenter__()
-        self._group.start_soon(self._state.timers.run)
+        await self._start()
         return self
 
     def accept(self, stream: ByteStream) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -85,10 +86,45 @@ def test_emulate_serves_until_a_signal(cli: Cli, tmp_path: Path) -> None:
         assert json.loads(said)["executed"] == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_emulate_tells_what_it_serves_and_takes_commands(tmp_path: Path) -> None:
+    script = tmp_path / "script.toml"
+    script.write_text('[[answers]]\ntext = "scripted"\n')
+    wanted = ["--fault", "shuffle", "--fault", "merge=10", "--latency", "1ms-5ms", "--seed", "3"]
+    limits = ["--set", "capacity=4", "--set", "queue_limit=9", "--set", "rate_limit=2.5"]
+    secret = ["--api-key", "made-up", "--control-token", "mine", "--script", str(script)]
+    with start("emulate", *wanted, *limits, *secret, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().rstrip() for _ in range(8)]
+        url = told[0].removeprefix("listening on ")
+        control = told[-1].removeprefix("control:   ").removesuffix(" (token mine)")
+        assert told[1:] == [
+            f"http:      {url.replace('ws:', 'http:')}",
+            "models:    anthropic:claude@haiku-4.5, checked as its schema is published; "
+            "any other, unchecked",
+            "latency:   0.001 s (uniform, 0.005)",
+            "faults:    shuffle, merge=10",
+            "capacity:  4 at a time, 9 waiting; 2.5 a second for each key",
+            "script:    0 steps, 1 answers",
+            f"control:   {control} (token mine)",
+        ]
+        headers = {"Authorization": "Bearer mine"}
+        body = json.dumps({"do": "change", "options": {"capacity": 1}}).encode()
+        with urlopen(Request(control, body, headers), timeout=TOO_LONG) as answer:
+            assert json.load(answer) == {"ok": None}
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=TOO_LONG)
+        assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
         (("--fault", "nope"), "unknown fault 'nope'"),
+        (("--script", "nowhere.toml"), "nowhere.toml: cannot be read"),
+        (("--script", "script.txt"), "must end in .json or .toml"),
+        (("--set", "capacity=0"), "capacity must be at least 1"),
+        (("--set", "rate_limit=5ms"), "--set rate_limit=5ms: must be a number"),
         (("--latency", "soon"), "not a latency"),
         (("--host", "0.0.0.0"), "use --allow-remote"),
         (("--set", "nope=1"), "names: ack_copies"),
