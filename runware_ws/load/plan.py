@@ -144,7 +144,8 @@ OnTick = Callable[[Tick], Awaitable[None]]
 def check_echo(task: dict[str, Any], answer: Answer) -> bool:
     """Whether the emulator's default reply to ``task`` is ``answer``."""
     prompt, uuid = task["messages"][-1]["content"], task["taskUUID"]
-    most = (task.get("settings") or {}).get("maxTokens")
+    settings: dict[str, Any] = task.get("settings") or {}
+    most: int | None = settings.get("maxTokens")
     wanted = [
         expected_text(prompt, uuid, index, max_tokens=most)
         for index in range(task.get("numberResults") or 1)

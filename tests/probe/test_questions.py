@@ -185,6 +185,16 @@ def test_every_option_that_can_be_asked_for_is_tried() -> None:
         "sse_framing",
         "sse_done",
         "http_error_status",
+        # The emulator's own: how it writes a call, and its limits.
+        "default_max_tokens",
+        "tool_calls",
+        "tool_finish",
+        "capacity",
+        "queue_limit",
+        "rate_limit",
+        "rate_burst",
+        "busy_error",
+        "rate_error",
     }
     assert set(EmulatorOptions.__slots__) == tried | not_asked
 
