@@ -2,7 +2,8 @@
 
 The agent has 20 steps, and each step's prompt holds the answer of the step before: one wrong or
 lost answer would spoil all that come after it. The worker always talks to a local emulator, even
-where ``RUNWARE_API_KEY`` is set: only that can say how often it was asked.
+where ``RUNWARE_API_KEY`` is set: only that can say how often it was asked. The worker itself
+takes its address from ``RUNWARE_WS_URL``, as any client does.
 """
 
 from __future__ import annotations

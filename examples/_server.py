@@ -1,7 +1,10 @@
-"""Where the examples connect: the real service, or a local emulator where no key is set.
+"""Where the examples connect: ``RUNWARE_WS_URL``, else the real service, else a local emulator.
 
-Your own program needs none of this: ``async with Client() as client`` reads the key from
-``RUNWARE_API_KEY`` and knows the service's address.
+Without ``RUNWARE_WS_URL`` and ``RUNWARE_API_KEY`` they bring an emulator of their own. With the
+first one alone they use a made-up key, as ``runware-ws emulate`` takes any.
+
+Your own program needs none of this: ``async with Client() as client`` reads both variables and
+knows the service's address.
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ LOCAL_KEY = "key-of-the-local-emulator"
 async def server(
     prepare: Callable[[Emulator], None] | None = None,
 ) -> AsyncGenerator[tuple[str, str]]:
-    """Yield ``(url, api_key)``. ``prepare`` may give orders to the emulator, if that is used."""
-    key = os.environ.get("RUNWARE_API_KEY")
-    if key:
-        yield DEFAULT_URL, key
+    """Yield ``(url, api_key)``. ``prepare`` may give orders to our own emulator, if it is used."""
+    url, key = os.environ.get("RUNWARE_WS_URL"), os.environ.get("RUNWARE_API_KEY")
+    if url or key:
+        yield url or DEFAULT_URL, key or LOCAL_KEY
         return
     async with Emulator(api_key=LOCAL_KEY, latency="5ms-50ms") as emulator:
         if prepare is not None:

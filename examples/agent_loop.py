@@ -6,8 +6,8 @@ lost, doubled, or given to the wrong agent breaks the checksum; work that is don
 by the emulator.
 
 Run it as ``python examples/agent_loop.py``. It always talks to a local emulator, even where
-``RUNWARE_API_KEY`` is set: the real service cannot be told to cut the wire, and 2000 calls cost
-money. It exits with 1 unless everything is right.
+``RUNWARE_API_KEY`` or ``RUNWARE_WS_URL`` is set: another server cannot be told to cut the wire and
+what to say, and 2000 calls cost money. It exits with 1 unless everything is right.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
@@ -12,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 import runware_ws
 from runware_ws.emulator import Emulator, Request
 from runware_ws.messages import (
     ContentBlockDeltaEvent,
-    ContentBlockStopEvent,
     MessageEvent,
-    MessageStartEvent,
     TextDelta,
 )
 from tests.journal.postgres_server import PostgresServer, binaries
@@ -28,9 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
 
-def run_example(name: str, *arguments: str, typed: str = "", timeout: float = 90) -> str:
+def run_example(
+    name: str, *arguments: str, typed: str = "", timeout: float = 90, **variables: str
+) -> str:
     """Run one example with warnings as errors; returns what it printed."""
-    environment = {k: v for k, v in os.environ.items() if k != "RUNWARE_API_KEY"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RUNWARE_")}
+    environment |= variables
     # The library under test, installed or not.
     package = str(Path(runware_ws.__file__).parents[1])
     environment |= {"PYTHONPATH": package, "PYTHONIOENCODING": "utf-8"}
@@ -59,12 +62,43 @@ def test_every_example_is_run_here() -> None:
         "durable_dbos.py",
         "durable_procrastinate.py",
         "fan_out.py",
+        "fastapi_service.py",
         "load_agents.py",
         "relay.py",
         "single_call.py",
         "tool_loop.py",
         "web_service.py",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("single_call.py", ()),
+        ("fan_out.py", ()),
+        ("chat.py", ("--say", "Why?")),
+        ("tool_loop.py", ()),
+        ("web_service.py", ()),
+        ("fastapi_service.py", ()),
+        ("relay.py", ()),
+        ("load_agents.py", ()),
+    ],
+)
+def test_they_go_where_they_are_told(name: str, arguments: tuple[str, ...]) -> None:
+    emulator = Emulator()
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(emulator):
+
+        @emulator.reply("textInference")
+        def model(request: Request) -> str | dict[str, Any]:
+            # One of them only has a point with a model that calls its tool, once.
+            if request.task.get("tools") and len(request.task["messages"]) == 1:
+                call = {"id": "c", "name": "get_weather", "arguments": {"city": "Oslo"}}
+                return {"toolCalls": [call], "finishReason": "tool_calls"}
+            return "an answer of another server"
+
+        printed = run_example(name, *arguments, RUNWARE_WS_URL=emulator.url)
+        assert printed
+        assert emulator.stats.executed > 0
 
 
 def test_single_call() -> None:
@@ -153,14 +187,87 @@ def test_web_service_asks_itself_and_drains() -> None:
     assert printed[4] == "drained: 0 tasks were left over"
 
 
+def code_lines(source: str) -> int:
+    """Lines that are neither blank, nor a comment, nor a docstring."""
+    kinds = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    told: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, kinds) and ast.get_docstring(node) is not None:
+            told.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return sum(bool(line.strip()) and line.strip()[0] != "#" and n not in told for n, line in lines)
+
+
+def test_fastapi_service_has_sixty_lines_and_all_that_a_service_needs() -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    assert code_lines((EXAMPLES / "fastapi_service.py").read_text(encoding="utf-8")) <= 60
+    printed, _, rest = run_example("fastapi_service.py").partition("drained: 0 tasks were left")
+    lines = printed.splitlines()
+    assert lines[0] == "POST /ask -> 200, order-17"
+    assert json.loads(lines[1])["answer"].endswith("Why is the sky blue?")
+    assert lines[2] == "POST /ask -> 400, order-17"
+    wrong = {"error": "InvalidTask", "task": None, "request": "order-17"}
+    assert json.loads(lines[3]) == wrong
+    assert lines[4] == 'GET /health/live -> 200 {"live":true}'
+    assert lines[5] == 'GET /health/ready -> 200 {"state":"ready"}'
+    assert lines[6] == "GET /metrics -> 200"
+    assert '  runware_ws_tasks_ended_total{client="main",end="answered"} 1.0' in lines
+    # The spans: the caller's trace goes on in the request, and the request's in the task.
+    written = rest.partition("\n")[2].removeprefix("{").split("\n{")
+    spans: list[dict[str, Any]] = [json.loads("{" + each) for each in written]
+    by_name = {span["name"]: span for span in spans}
+    request, task = by_name["POST /ask"], by_name["chat anthropic:claude@haiku-4.5"]
+    parents = {span["context"]["span_id"] for span in spans}
+    assert request["parent_id"] == "0xb7ad6b7169203331"
+    assert task["context"]["trace_id"] == "0x0af7651916cd43dd8448eb211c80319c"
+    assert task["parent_id"] in parents
+    assert task["attributes"]["runware_ws.metadata.request_id"] == "order-17"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (runware_ws.ConnectionFailed("no server"), 503),
+        (runware_ws.TaskError("no", code="taskFailed"), 502),
+    ],
+    ids=["unreached", "failed"],
+)
+@pytest.mark.anyio
+async def test_fastapi_service_maps_errors_and_tells_whether_it_is_ready(
+    monkeypatch: pytest.MonkeyPatch, anyio_backend: str, error: Exception, status: int
+) -> None:
+    httpx: Any = pytest.importorskip("httpx")
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    service = load_example(monkeypatch, "fastapi_service")
+    monkeypatch.setattr(service.app.state, "client", _Failing(error), raising=False)
+    transport = httpx.ASGITransport(service.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as browser:
+        answer = await browser.post("/ask", json={"question": "why"})
+        ready = await browser.get("/health/ready")
+    assert answer.status_code == status
+    assert answer.headers.get("Retry-After") == ("5" if status == 503 else None)
+    assert answer.json()["request"] == answer.headers["X-Request-ID"]
+    assert len(answer.headers["X-Request-ID"]) == 36
+    assert (ready.status_code, ready.json()) == (503, {"state": "connecting"})
+
+
 class _Failing:
     """A client whose every task ends with the same error."""
+
+    connected = False
+    state = "connecting"
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def run(self, task: object) -> None:
+    async def run(self, task: object, **options: object) -> None:
         raise self.error
+
+    def stats(self) -> _Failing:
+        return self
 
 
 UUID = "f0a5574f-653c-4e2b-8f36-d2f0b4d5f9a1"
@@ -360,38 +467,20 @@ async def test_chat_says_why_there_is_no_answer(
     assert history == [{"role": "user", "content": "hello"}]
 
 
-def test_relay_streams_and_gives_up_what_nobody_hears() -> None:
+def test_relay_streams_and_goes_on_where_a_browser_left() -> None:
     printed = run_example("relay.py").splitlines()
-    assert printed[0] == "GET /stream?q=Why%20is%20the%20sky%20blue%3F -> 200"
+    assert printed[0] == "GET /stream?q=Why+is+the+sky+blue%3F -> 200"
     assert printed[1].endswith(": Why is the sky blue?")
     told = re.fullmatch(r"  in (\d+) deltas within (\d\.\d\d) s, up to message_stop", printed[2])
     assert told is not None
     assert int(told[1]) > 5
     assert float(told[2]) > 0.1  # they came one after the other, not all at the end
     assert printed[3].endswith("-> 200")
-    left = re.fullmatch(r"  left after (\d+) events; still pending: 0", printed[4])
+    assert printed[4].endswith("-> 200")
+    left = re.fullmatch(r"  left after (\d+) events, came back for (\d+) more:", printed[5])
     assert left is not None
-    assert 4 <= int(left[1]) < int(told[1])  # of a longer answer than the first
-    assert printed[5] == "GET /stream?q= -> 400"
-    assert json.loads(printed[6])["error"] == "InvalidTask"
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.anyio
-async def test_relay_says_that_a_stream_broke_off(
-    monkeypatch: pytest.MonkeyPatch, anyio_backend: str
-) -> None:
-    pytest.importorskip("starlette")
-    relay = load_example(monkeypatch, "relay")
-    first = MessageStartEvent(type="message_start", message={"note": "two\nlines"})
-    rest = _Broken(INTERRUPTED, ContentBlockStopEvent(type="content_block_stop", index=0))
-    heard = [text async for text in relay.relayed(first, rest)]
-    assert heard[0] == (
-        "event: message_start\n"
-        'data: {"type": "message_start", "message": {"note": "two\\nlines"}}\n\n'
-    )
-    assert heard[1].startswith("event: content_block_stop\n")
-    assert heard[2] == (
-        'event: failed\ndata: {"error": "StreamInterrupted", "message": "gone"}\n\n'
-    )
-    assert len(heard) == 3
+    assert int(left[2]) > int(left[1]) > 3
+    assert re.fullmatch(r"  echo \w+: And why is it red\?", printed[6])
+    assert printed[7] == "  asked in all: 2"
+    assert printed[8] == "GET /stream?q= -> 400"
+    assert json.loads(printed[9])["error"] == "InvalidTask"
