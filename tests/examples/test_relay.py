@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from runware_ws import Client
 from runware_ws.emulator import Emulator, EmulatorOptions, Request
 
+from .serving import TOO_LONG, served, until
 from .test_examples import load_example
 
 pytestmark = [
@@ -26,10 +26,9 @@ pytestmark = [
 
 httpx: Any = pytest.importorskip("httpx")
 pytest.importorskip("starlette")
-uvicorn: Any = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-TOO_LONG = 60.0
 QUESTION = "Why is the sky blue?"
 
 
@@ -92,33 +91,9 @@ async def serving(
     async with Emulator(options=options) as emulator:
         monkeypatch.setenv("RUNWARE_WS_URL", emulator.url)
         service = Service(emulator, relay)
-        served = service.watch if app is None else app(service)
-        config = uvicorn.Config(
-            served,
-            port=0,
-            log_config=None,
-            ws="none",
-            interface="asgi3",
-            timeout_graceful_shutdown=1,
-        )
-        service.server = uvicorn.Server(config)
-        monkeypatch.setattr(
-            service.server, "capture_signals", nullcontext
-        )  # they are the test's own
-        running = asyncio.create_task(service.server.serve())
-        try:
-            await until(lambda: service.server.started or running.done())
-            service.port = service.server.servers[0].sockets[0].getsockname()[1]
+        served_app = service.watch if app is None else app(service)
+        async with served(served_app) as (service.server, service.port):
             yield service
-        finally:
-            service.server.should_exit = True
-            await running
-
-
-async def until(true: Callable[[], object]) -> None:
-    with anyio.fail_after(TOO_LONG):
-        while not true():  # noqa: ASYNC110 - another task brings it about, without an event
-            await anyio.sleep(0.005)
 
 
 @dataclass
