@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import jsonschema_rs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runware_ws.emulator import EmulatorOptions, Request, expected_arguments, expected_text
+from runware_ws.emulator.pieces import DeltaScript, cut_answer
+from runware_ws.emulator.replies import generated_item
+from runware_ws.emulator.tokens import limited
 from tests import virtual
 
 from .test_streams import read_stream
@@ -240,3 +246,44 @@ async def test_a_reply_of_ones_own_decides_about_tools() -> None:
 
         await wire.send(text_task(**forced("other")))
         assert (await wire.item())["text"] == "no call"
+
+
+# Pure: what is streamed is what is not
+
+
+@given(
+    text=st.text(min_size=1, max_size=60),
+    most=st.none() | st.integers(1, 12),
+    size=st.integers(1, 4),
+    cuts=st.lists(st.integers(0, 60), max_size=4),
+    finish=st.sampled_from(["with-last", "alone", "in-fields", "whole"]),
+)
+def test_a_stream_has_the_same_answer_usage_and_end(
+    text: str, most: int | None, size: int, cuts: list[int], finish: Any
+) -> None:
+    settings = {} if most is None else {"maxTokens": most}
+    task = text_task(settings=settings, includeUsage=True)
+    options = EmulatorOptions(tokens_per_delta=size, stream_finish=finish)
+    request = Request(task, 0, 1)
+    answer = limited({"text": text}, most)
+    plain = generated_item(request, answer, with_index=False)
+    places = sorted({0, *(min(cut, len(text)) for cut in cuts), len(text)})
+    scripted = [text[a:b] for a, b in itertools.pairwise(places)]
+    for given_answer, pieces in (
+        (answer, cut_answer(answer, options)),
+        (iter(scripted), iter(scripted)),
+    ):
+        script = DeltaScript(request, given_answer, options)
+        items: list[dict[str, Any]] = []
+        for piece in pieces:
+            items += script.feed(piece)
+            if script.full:
+                break
+        items += script.finish()
+        deltas = "".join(item.get("delta", {}).get("text", "") for item in items)
+        if finish == "in-fields" and given_answer is answer:
+            deltas += items[-1].get("text", "")
+        assert deltas == plain["text"]
+        assert items[-1]["finishReason"] == plain["finishReason"]
+        assert items[-1]["usage"] == plain["usage"]
+        assert most is None or plain["usage"]["completionTokens"] <= most

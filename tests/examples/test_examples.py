@@ -84,6 +84,9 @@ def test_every_example_is_run_here() -> None:
     ],
 )
 def test_they_go_where_they_are_told(name: str, arguments: tuple[str, ...]) -> None:
+    if name == "fastapi_service.py":
+        pytest.importorskip("fastapi")
+        pytest.importorskip("uvicorn")
     emulator = Emulator()
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(emulator):
 

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import anyio
+import jsonschema_rs
 import pytest
 
 from runware_ws import Client, InvalidTask, TaskTimeout
@@ -14,7 +15,9 @@ from runware_ws.messages import (
     Message,
     MessageParam,
     Messages,
+    MessageStream,
     ToolParam,
+    ToolUseBlock,
     UnsupportedWarning,
     parse_tool_text,
 )
@@ -135,3 +138,31 @@ async def test_timeout_and_cancellation() -> None:
             await Messages(client).create(**request(), timeout=None)
         assert scope.cancelled_caught
         assert client.stats().pending == 0
+
+
+async def test_the_emulator_calls_forced_tools_and_stops_at_max_tokens() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "minLength": 9}, "days": {"enum": [3]}},
+        "required": ["city", "days"],
+    }
+    tool: ToolParam = {"name": "get_weather", "input_schema": schema}
+    turns: list[MessageParam] = [{"role": "user", "content": "How cold is it in Oslo?"}]
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+        for choice in ({"type": "any"}, {"type": "tool", "name": "get_weather"}):
+            fields: Any = {"messages": turns, "tools": [tool], "tool_choice": choice}
+            create: Any = client.messages.create
+            whole: Message = await create(max_tokens=99, **fields)
+            events: MessageStream = await create(max_tokens=99, stream=True, **fields)
+            async for _ in events:
+                pass
+            for message in (whole, events.message()):
+                (block,) = message.content
+                assert isinstance(block, ToolUseBlock)
+                assert jsonschema_rs.validator_for(schema).is_valid(block.input)
+                assert message.stop_reason == "tool_use"
+                assert message.usage.output_tokens > 5
+            short: Message = await create(max_tokens=2, **fields)
+            assert short.stop_reason == "max_tokens"
+        short = await client.messages.create(max_tokens=3, messages=turns)
+        assert (short.stop_reason, short.usage.output_tokens) == ("max_tokens", 3)
