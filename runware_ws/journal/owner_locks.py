@@ -73,11 +73,14 @@ def is_held(folder: Path, name: str) -> bool:
         fd = os.open(folder / name, os.O_RDONLY)
     except FileNotFoundError:
         return False
-    except PermissionError:
-        return True  # Another user's: who cannot ask does not take anything over.
+    except OSError:
+        # Another user's, or no file can be opened: who cannot ask does not take anything over.
+        return True
     try:
         # Shared, so that two who ask at the same time do not take each other for the owner.
         return not _lock(fd, shared=True)
+    except OSError:
+        return True
     finally:
         os.close(fd)
 

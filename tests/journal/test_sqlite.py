@@ -335,6 +335,28 @@ def test_a_limit_of_file_sizes(path: Path) -> None:
     store.close()
 
 
+def test_a_process_without_files_takes_nobody_for_dead(path: Path) -> None:
+    said = run_python(
+        """
+        import resource
+        path = Path(sys.argv[1])
+        store, other = opened(path), opened(path)
+        begin(other, "theirs")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        taken = []
+        try:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        with store.transaction() as work:
+            print(len(work.adopt_all().entries), work.adopt("theirs", other.owner))
+        """,
+        path,
+    ).stdout
+    assert said.split() == ["0", "False"]
+
+
 def test_somebody_keeps_it_locked(path: Path) -> None:
     store = opened(path, busy_timeout=0.05)
     other = sqlite3.connect(path, isolation_level=None)
