@@ -261,7 +261,8 @@ class ProtocolError(RunwareError):
 class JournalError(RunwareError):
     """The journal cannot be used. The message names the place and the cure.
 
-    ``temporary``: the same may work later (it is locked, the database is away).
+    ``temporary``: the same may work later (it is locked, the database is away). ``in_doubt``: what
+    was to be written may be there all the same, because a connection broke in a commit.
     """
 
     def __init__(
@@ -269,6 +270,7 @@ class JournalError(RunwareError):
         message: str,
         *,
         temporary: bool = False,
+        in_doubt: bool = False,
         task_uuid: str | None = None,
         submitted: Submitted = Submitted.NO,
         safe_to_resend: bool | None = None,
@@ -277,6 +279,7 @@ class JournalError(RunwareError):
             message, task_uuid=task_uuid, submitted=submitted, safe_to_resend=safe_to_resend
         )
         self.temporary = temporary
+        self.in_doubt = in_doubt
 
 
 class Fenced(JournalError):

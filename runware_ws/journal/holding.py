@@ -90,7 +90,10 @@ def for_task(error: BaseException | None, record: TaskRecord) -> JournalError:
     """Why a task could not be entered."""
     told = as_journal_error(error)
     told.task_uuid, told.submitted = record.uuid, record.submitted
-    told.safe_to_resend = record.submitted is Submitted.NO
+    if told.in_doubt and told.submitted is Submitted.NO:
+        # Whoever opens the journal next may find it there, and send it.
+        told.submitted = Submitted.MAYBE
+    told.safe_to_resend = told.submitted is Submitted.NO
     return told
 
 

@@ -261,7 +261,8 @@ class JournalKeeper:
         entry = begun.entry
         uuid = record.uuid if entry is None else entry.uuid
         ending = self._ending(record)
-        if error is not None and ending is not None and ending.state is not None:
+        doubt = isinstance(error, JournalError) and error.in_doubt
+        if error is not None and ending is not None and (doubt or ending.state is not None):
             self._core.unrecorded(record, in_doubt(record, error), self._waiting.now())
             self._let_go([record])
         elif (

@@ -147,11 +147,14 @@ class PostgresStore:
     def _commit(self, cursor: psycopg.Cursor[Any], did: Unsure) -> None:
         try:
             cursor.execute("COMMIT")
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as exc:
             if cursor.connection.broken:  # Nobody knows whether it arrived.
                 self._unsure.uuids |= did.uuids
                 self._unsure.adopted += did.adopted
                 self._unsure.session = did.session or self._unsure.session
+                told = explain(exc, self._place, away=True)
+                told.in_doubt = True
+                raise told from exc
             raise
         self._unsure.uuids.clear()
         self._unsure.adopted.clear()

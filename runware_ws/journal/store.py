@@ -192,7 +192,7 @@ class Store(Protocol):
             JournalError: it could not be made durable, and none of it is there. ``temporary``
                 says whether the same may work later (locked, the database is away). Where a
                 connection broke in the midst of the commit, nobody knows whether it is there: such
-                a store takes the same again as if it was the first time.
+                a store says ``in_doubt``, and takes the same again as if it was the first time.
         """
         ...
 

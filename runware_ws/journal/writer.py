@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -33,8 +34,8 @@ class Job(Generic[T]):
     ``done(answer, error)``.
 
     ``error`` is ``None``, or why nothing of it was written: then ``answer`` is ``None``.
-    ``done`` may be ``None``. ``undone()``, in the thread: what ``work`` did was undone; it may be
-    done again. ``idle``: it may wait for others to be written with.
+    ``done`` may be ``None``. ``undone()``, in the thread: what ``work`` did was undone for sure; it
+    may be done again. ``idle``: it may wait for others to be written with.
     """
 
     __slots__ = ("done", "idle", "undone", "work")
@@ -218,17 +219,23 @@ class JournalWriter:
 
     def _write(self, batch: list[Job[Any]]) -> None:
         pause = FIRST_PAUSE
+        in_doubt = False
         while True:
             try:
                 with self._store.transaction() as transaction:
                     answers = [job.work(transaction) for job in batch]
             except BaseException as exc:
+                # An earlier try may be there, whatever becomes of the next ones.
+                in_doubt = in_doubt or (isinstance(exc, JournalError) and exc.in_doubt)
                 for job in batch:
-                    if job.undone is not None:
+                    if job.undone is not None and not in_doubt:
                         job.undone()
                 if not isinstance(exc, JournalError):
                     self._tell_all(batch, exc)
                     raise
+                if in_doubt and not exc.in_doubt:
+                    exc = copy(exc)
+                    exc.in_doubt = True
                 if not exc.temporary or self._stopping:
                     self._tell_all(batch, exc)
                     return

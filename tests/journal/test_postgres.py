@@ -263,6 +263,7 @@ def test_a_commit_that_was_not_confirmed_can_be_done_again(url: str) -> None:
     with pytest.raises(JournalError, match="cannot be reached") as told:
         do()
     assert told.value.temporary
+    assert told.value.in_doubt
     timer.join()
     end_of_it.close()
     with psycopg.connect(url) as db:  # Let the server come to the end of it.

@@ -16,6 +16,7 @@ from runware_ws import (
     Fenced,
     JournalError,
     RecoveredBy,
+    RunwareError,
     Submitted,
     TaskError,
     TaskTimeout,
@@ -356,7 +357,7 @@ class Unsure(MemoryStore):
             yield transaction
         self.deaf = not self.deaf
         if self.deaf:
-            raise AWAY
+            raise JournalError("memory: away", temporary=True, in_doubt=True)
 
 
 @bounded
@@ -374,6 +375,53 @@ async def test_what_is_written_twice_is_written_once() -> None:
         assert set(emulator.stats.executions.values()) == {1}
         assert len(emulator.stats.executions) == 3
     assert sorted(str(entry.key) for entry in journal.rows.values()) == ["f", "k"]
+
+
+class Failing(MemoryStore):
+    """A database whose connection breaks in a commit, which then is refused for good."""
+
+    broke = breaks = False
+    back = True
+
+    @contextmanager
+    def transaction(self) -> Generator[Any]:
+        if self.broke:
+            raise AWAY if self.back else BROKEN
+        with super().transaction() as transaction:
+            yield transaction
+        if self.breaks:
+            self.broke = True
+            raise JournalError("memory: broke in the commit", temporary=True, in_doubt=True)
+
+
+@pytest.mark.parametrize("how", ["refused", "cancelled", "closed"])
+@bounded
+async def test_what_a_broken_commit_may_have_entered_is_not_told_to_be_unsent(how: str) -> None:
+    """Whoever takes over finds it, and sends it."""
+    journal = MemoryJournal()
+    store = Failing(journal)
+    async with Emulator() as emulator:
+        client = await keyed_client(emulator, store, close_timeout=0.5).start()
+        await client.run(ask("before"))
+        await until(lambda: not journal.rows)
+        store.back = how != "refused"
+        store.breaks = True
+        handle = begun(client, ask("perhaps"))
+        await until(lambda: store.broke)
+        if how == "cancelled":
+            handle.cancel()
+            with anyio.fail_after(5):
+                await handle.wait()
+        elif how == "closed":
+            await client.aclose()
+        with pytest.raises(RunwareError) as told:
+            await handle
+        assert (told.value.submitted, told.value.safe_to_resend) == (Submitted.MAYBE, False)
+        await client.aclose()
+        assert emulator.stats.tasks_accepted == 1
+        async with keyed_client(emulator, journal.store()) as client:
+            (left,) = [each async for each in client.recovered()]
+            assert_answers_text(left.unwrap(), "perhaps", handle.uuid)
 
 
 class Bug(MemoryStore):
