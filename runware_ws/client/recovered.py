@@ -9,7 +9,7 @@ from typing import Any
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
 from runware_ws.client.handle import ResultOrError, error_of, outcome_of
 from runware_ws.client.tasks import Task
-from runware_ws.errors import ConfigurationError, RunwareError
+from runware_ws.errors import ConfigurationError, InvalidTask, JournalError, RunwareError
 from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.keys import Keyed, checked_key, content_digest
 from runware_ws.journal.left import Left
@@ -39,7 +39,10 @@ def as_recovered(left: Left) -> Recovered:
     entry, record = left.entry, left.record
     task = task_in(entry)
     if record is None:
-        result = Result(entry.uuid, items_in(entry), RecoveredBy.JOURNAL)
+        try:
+            result = Result(entry.uuid, items_in(entry), RecoveredBy.JOURNAL)
+        except JournalError as exc:
+            return Recovered(entry.key, entry.uuid, task, error=exc)
         return Recovered(entry.key, entry.uuid, task, result)
     error = error_of(record)
     if error is not None:
@@ -58,7 +61,7 @@ def polled(task: Task) -> Task:
         return task.model_copy(update={"delivery_method": "async"})
     # What is not a task at all is refused by the check.
     known = isinstance(task, Mapping)  # pyright: ignore[reportUnnecessaryIsInstance]
-    if not known or "deliveryMethod" in task or task.get("taskType") in ABOUT_OTHERS:
+    if not known or "deliveryMethod" in task:
         return task
     return {**task, "deliveryMethod": "async"}
 
@@ -68,9 +71,18 @@ def keyed_of(valid: ValidatedTask, key: str, journal: JournalKeeper | None) -> K
 
     Raises:
         ConfigurationError: there is no journal, or it cannot be a key.
+        InvalidTask: it is a question about another task, which is no work of its own.
     """
     if journal is None:
         raise ConfigurationError(
             "key= needs a journal: Client(journal='agents.db') makes one in that file"
+        )
+    if valid.task_type in ABOUT_OTHERS:
+        # Its taskUUID is what it asks; a key would let it be another one.
+        raise InvalidTask(
+            f"{valid.task_type} asks about another task, and can have no key: "
+            "ask without one, as often as you like",
+            problems=("key: not for questions",),
+            task_uuid=valid.uuid,
         )
     return Keyed(checked_key(key), content_digest(valid.payload))

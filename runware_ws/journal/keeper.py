@@ -207,7 +207,8 @@ class JournalKeeper:
             self._core.entered(record, self._waiting.now(), known=True)
         elif keyed is not None and (keyed.key in self._active or keyed.key in self._elsewhere):
             first = self._active.get(keyed.key) or self._elsewhere[keyed.key]
-            if first.entry.digest != keyed.digest:
+            # While the first is being entered, nobody knows whose content the key's is.
+            if first.entry.digest != keyed.digest and first not in self._beginning:
                 self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
                 return
             self._joined.setdefault(keyed.key, []).append(record)
@@ -247,6 +248,7 @@ class JournalKeeper:
             elif begun.entry is None:
                 self._entries.add(record.uuid)
                 self._core.entered(record, self._waiting.now())
+                self._refuse_others(record)
             else:
                 self._settle_taken(record, begun, begun.entry)
         if error is not None:
@@ -285,7 +287,12 @@ class JournalKeeper:
         elif keyed is not None and entry.digest != keyed.digest:
             core.refuse(record, key_conflict(record, keyed.key), now)
         elif entry.state is EntryState.DONE:
-            core.recorded(record, entry.uuid, items_in(entry), now)
+            try:
+                items = items_in(entry)
+            except JournalError as exc:
+                core.refuse(record, exc, now)
+                return
+            core.recorded(record, entry.uuid, items, now)
         elif entry.state is EntryState.FAILED:
             core.refuse(record, error_in(entry), now)
         elif begun.ours:
@@ -297,12 +304,23 @@ class JournalKeeper:
                 return
             self._entries.add(entry.uuid)
             core.entered(record, now, known=begun.known)
+            self._refuse_others(record)
         elif keyed is None:
             core.refuse(record, uuid_used(record), now)
         else:
             self._active.pop(keyed.key, None)
             self._elsewhere[keyed.key] = record
             core.elsewhere(record)
+            self._refuse_others(record)
+
+    def _refuse_others(self, first: TaskRecord) -> None:
+        """The key is that of this task's content: who joined it with another one is refused."""
+        keyed: Keyed | None = first.entry
+        if keyed is None:
+            return
+        for record in self._joined.get(keyed.key, ()):
+            if record.entry.digest != keyed.digest:
+                self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
 
     def _watch(self) -> None:
         self._link.watch(bool(self._elsewhere))
@@ -457,7 +475,7 @@ class JournalKeeper:
         verdict = has_verdict(record)
         for waiter in joined:
             now = self._waiting.now()
-            if not verdict:
+            if not verdict or waiter.entry.digest != record.entry.digest:
                 self.enter(waiter)
             elif record.error is None:
                 self._core.recorded(waiter, record.uuid, list(record.items), now)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 from runware_ws._core.states import DONE, FAILED
 from runware_ws._core.tasks.record import TaskRecord
-from runware_ws.errors import RunwareError, Submitted, TaskError
+from runware_ws.errors import JournalError, RunwareError, Submitted, TaskError
 from runware_ws.journal.store import Entry, EntryState
 from runware_ws.models.error_codes import ErrorFamily
-from runware_ws.models.jsonable import encode_json, load_json
+from runware_ws.models.jsonable import encode_json, is_array, is_object, load_json
 
 __all__ = ["error_in", "has_outcome", "is_attempt_over", "items_in", "outcome_to_record", "task_in"]
 
@@ -45,8 +44,20 @@ def _told(error: TaskError) -> dict[str, Any]:
     }
 
 
-def _outcome(entry: Entry) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", load_json(entry.outcome or b"{}"))
+def _part(entry: Entry, name: str) -> Any:
+    try:
+        return load_json(entry.outcome or b"")[name]
+    except (ValueError, LookupError, TypeError):
+        raise _damaged(entry) from None
+
+
+def _damaged(entry: Entry) -> JournalError:
+    return JournalError(
+        f"what the journal has of task {entry.uuid} is damaged: its end cannot be told. "
+        "The same work under a new key may run twice",
+        task_uuid=entry.uuid,
+        submitted=Submitted.YES,
+    )
 
 
 def task_in(entry: Entry) -> dict[str, Any] | None:
@@ -55,13 +66,29 @@ def task_in(entry: Entry) -> dict[str, Any] | None:
 
 
 def items_in(entry: Entry) -> list[dict[str, Any]]:
-    """The results of an entry that is done."""
-    return cast("list[dict[str, Any]]", _outcome(entry)["items"])
+    """The results of an entry that is done.
+
+    Raises:
+        JournalError: it is damaged.
+    """
+    items = _part(entry, "items")
+    if not is_array(items) or not items or not all(map(is_object, items)):
+        raise _damaged(entry)
+    return cast("list[dict[str, Any]]", items)
 
 
 def error_in(entry: Entry) -> RunwareError:
-    """The verdict of an entry that has failed."""
-    told = dict(_outcome(entry)["error"])
+    """The verdict of an entry that has failed; if it is damaged, an error that says so."""
+    try:
+        return _verdict(entry.uuid, _part(entry, "error"))
+    except JournalError as exc:
+        return exc
+    except (ValueError, LookupError, TypeError):
+        return _damaged(entry)
+
+
+def _verdict(uuid: str, told: Any) -> TaskError:
+    told = dict(told)
     parameter = told.pop("parameter")
     family = told.pop("family")
     return TaskError(
@@ -69,12 +96,12 @@ def error_in(entry: Entry) -> RunwareError:
         parameter=tuple(cast("list[str]", parameter)) if isinstance(parameter, list) else parameter,
         family=None if family is None else ErrorFamily(family),
         submitted=Submitted(told.pop("submitted")),
-        task_uuid=entry.uuid,
+        task_uuid=uuid,
         **told,
     )
 
 
 def is_attempt_over(entry: Entry) -> bool:
     """Whether the verdict says that nothing ran: then the key may be tried anew."""
-    error = _outcome(entry)["error"]
-    return bool(error["safe_to_resend"])
+    error = error_in(entry)
+    return isinstance(error, TaskError) and error.safe_to_resend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from runware_ws.journal.store import EntryState
 from runware_ws.models import validate_task
 from runware_ws.testing import ScriptedEmulator
 from tests.client.support import Gate, ask, assert_answers, bounded, client_of, until
-from tests.journal.support import Ledger, keyed_client, rows
+from tests.journal.support import Ledger, begun, keyed_client, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +127,80 @@ async def test_another_content_is_refused(tmp_path: Path) -> None:
         assert refused.value.safe_to_resend
         # The task was never used: it can be run under another key.
         assert_answers(await client.run(task, key="k2"), task)
+
+
+@bounded
+async def test_another_content_does_not_take_the_key_from_the_right_one(tmp_path: Path) -> None:
+    async with Emulator() as emulator:
+        gate = Gate(emulator)
+        gate.open()
+        for wrong_first in (True, False):
+            key = f"k{wrong_first}"
+            async with keyed_client(emulator, tmp_path / "j.db") as client:
+                first = await client.run(ask("right"), key=key)
+            async with keyed_client(emulator, tmp_path / "j.db") as client:
+                prompts = ("wrong", "right", "wrong") if wrong_first else ("right", "wrong")
+                handles = [begun(client, ask(prompt), key=key) for prompt in prompts]
+                for handle, prompt in zip(handles, prompts, strict=True):
+                    if prompt == "right":
+                        assert (await handle).task_uuid == first.task_uuid
+                    else:
+                        with pytest.raises(KeyConflict):
+                            await handle
+        assert gate.seen == ["right", "right"]
+
+
+@bounded
+async def test_of_two_contents_at_once_the_first_has_the_key(tmp_path: Path) -> None:
+    async with Emulator() as emulator:
+        gate = Gate(emulator)
+        async with keyed_client(emulator, tmp_path / "j.db") as client:
+            first = begun(client, ask("first"), key="k")
+            second = begun(client, ask("second"), key="k")
+            with pytest.raises(KeyConflict):
+                await second
+            assert not first.done
+            gate.open()
+            await first
+        assert gate.seen == ["first"]
+
+
+@pytest.mark.parametrize("kind", ["getResponse", "getTaskDetails"])
+@bounded
+async def test_a_question_has_no_key(tmp_path: Path, kind: str) -> None:
+    """Its taskUUID says what it asks, and under a key that would be no part of it."""
+    async with Emulator() as emulator, keyed_client(emulator, tmp_path / "j.db") as client:
+        first = await client.run(ask("asked about", delivery_method="async"))
+        question = {"taskType": kind, "taskUUID": first.task_uuid}
+        with pytest.raises(InvalidTask, match="can have no key") as refused:
+            await client.run(question, key="q")
+        assert refused.value.safe_to_resend
+        assert (await client.run(question)).task_uuid == first.task_uuid
+
+
+@pytest.mark.parametrize(
+    "outcome", [b"", b"rubbish", b"{}", b"[]", b'{"items": []}', b'{"items": [1], "error": {}}']
+)
+@pytest.mark.parametrize("state", [1, 2])
+@bounded
+async def test_an_entry_that_is_damaged_is_the_trouble_of_its_key_alone(
+    tmp_path: Path, state: int, outcome: bytes
+) -> None:
+    path = tmp_path / "j.db"
+    async with Emulator() as emulator:
+        async with keyed_client(emulator, path) as client:
+            first = await client.run(ask("damaged"), key="k")
+            await client.run(ask("no key"))
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE entries SET state = ?, outcome = ?", (state, outcome))
+        async with keyed_client(emulator, path) as client:
+            with pytest.raises(JournalError, match="is damaged") as told:
+                await client.run(ask("damaged"), key="k")
+            assert told.value.task_uuid == first.task_uuid
+            assert (told.value.submitted, told.value.safe_to_resend) == (Submitted.YES, False)
+            task = ask("whole")
+            assert_answers(await client.run(task, key="other"), task)
+        assert emulator.stats.tasks_accepted == 3
 
 
 def test_what_belongs_to_the_content() -> None:
