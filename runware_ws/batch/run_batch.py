@@ -85,7 +85,8 @@ def finish_batch(batch: OpenedBatch, runner: BatchRunner) -> None:
     if site is None or site.own is None:
         return
     untouched = site.fresh and not runner.asked
-    if untouched or not (runner.report().left or runner.doubtful or runner.fatal):
+    done = not (runner.report().left or runner.doubtful or runner.fatal)
+    if untouched or (done and not site.holds_more({key for key, _ in batch.order()} | batch.stale)):
         try:
             site.remove()
         except OSError as exc:

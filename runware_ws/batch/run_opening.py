@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Set
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -15,9 +15,10 @@ from runware_ws.batch.reading import Facts, Source
 from runware_ws.batch.run_options import BatchOptions
 from runware_ws.batch.writing import PriorAnswers, Writer, open_output, source_name
 from runware_ws.cli.exits import Stop
-from runware_ws.errors import ConfigurationError, OutputError
+from runware_ws.errors import ConfigurationError, JournalError, OutputError
 from runware_ws.journal.opening import JournalPlace, open_store
 from runware_ws.journal.sqlite import SqliteStore
+from runware_ws.journal.sqlite_view import SqliteView
 
 __all__ = ["JournalSite", "OpenedBatch", "open_batch"]
 
@@ -38,6 +39,18 @@ class JournalSite:
     own: Path | None = None
     fresh: bool = False
 
+    def holds_more(self, lines: Set[int]) -> bool:
+        """Whether tasks of other lines are in the output's own journal: they were taken out of the
+        input while they were in flight. They are paid for, and the lines may come back."""
+        if self.own is None or not self.own.exists():
+            return False
+        begin = len(self.scope) + 1
+        try:
+            with closing(SqliteView(self.own)) as view:
+                return any(int(key[begin : begin + 32], 16) not in lines for key in view.all_keys())
+        except (JournalError, ValueError):
+            return True  # Who cannot look in does not throw it away.
+
     def remove(self) -> None:
         """Remove the output's own journal. Nobody else uses it: we hold the lock of the output.
 
@@ -54,8 +67,9 @@ class OpenedBatch:
     """A run's input and output, open and looked through. Close it.
 
     ``prior``: what the output holds of the lines of this input; ``before`` of them need nothing
-    more, ``errors_before`` of these with an error. ``journal`` is ``None`` where nothing is kept:
-    for an output that cannot be read again, and with the emulator.
+    more, ``errors_before`` of these with an error. ``stale``: the keys of answers set aside.
+    ``journal`` is ``None`` where nothing is kept: for an output that cannot be read again, and with
+    the emulator.
     """
 
     def __init__(
@@ -70,6 +84,7 @@ class OpenedBatch:
         self.source, self.facts, self.writer, self.prior = source, facts, writer, prior
         self.journal = journal
         self.before = self.errors_before = 0
+        self.stale: set[int] = set()
         self.close = close
 
     def order(self) -> Iterator[tuple[int, int]]:
@@ -212,6 +227,7 @@ def _match(batch: OpenedBatch, options: BatchOptions, note: Callable[[str], None
         )
     if stale:
         writer.set_aside(stale)
+        batch.stale = stale
         prior.results -= stale
         for key in stale:
             prior.errors.pop(key, None)

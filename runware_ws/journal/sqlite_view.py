@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -81,6 +81,12 @@ class SqliteView:
                 )
             )
         return listed
+
+    def all_keys(self) -> Iterator[str]:
+        """The keys of all entries that have one, whatever their target."""
+        with self._explained():
+            for (key,) in self._db.execute("SELECT key FROM entries WHERE key IS NOT NULL"):
+                yield key
 
     def find(self, name: str) -> Sequence[tuple[str, Entry]]:
         with self._explained():

@@ -141,6 +141,26 @@ async def test_a_run_that_is_cut_off_goes_on_where_it_was(tmp_path: Path) -> Non
     assert names(tmp_path) == ["in", "out", "out.stale"]
 
 
+@pytest.mark.parametrize("answered", ["meanwhile", "later"])
+async def test_a_line_that_is_taken_out_while_it_is_in_flight_may_come_back(
+    answered: str, tmp_path: Path
+) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(5), "hold")
+        await b.cut_off(lambda: b.held == 1 and b.output.read_bytes().count(b"\n") == 5)
+        write_prompts(b.input, *range(6))
+        if answered == "meanwhile":
+            b.hold.set()
+        assert (await b.run()).complete
+        assert (tmp_path / "out.journal").exists()
+        assert (await b.run()).complete
+        b.hold.set()
+        write_prompts(b.input, *range(6), "hold")
+        report = await b.run()
+        assert (report.complete, report.found, b.executed) == (True, 1, 7)
+    assert names(tmp_path) == ["in", "out"]
+
+
 async def test_what_was_recorded_and_not_written_is_not_asked_for(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         write_prompts(b.input, *range(3), "hold")
