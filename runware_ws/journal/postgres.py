@@ -13,6 +13,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -49,6 +50,10 @@ _SETTINGS = (
     "SET client_min_messages = 'warning'",
 )
 
+_OTHERS_TOO = 15.0
+"""So many seconds after an owner lost its connection it takes nobody for dead whose lock is free:
+the database was away, and the others have to come back as well."""
+
 _left_open: list[Connection[Any]] = []
 """In a forked child: connections that must not be closed there."""
 
@@ -72,6 +77,8 @@ class PostgresStore:
         self._target = 0
         self._version = 0
         self._unsure = Unsure()
+        # On the monotonic clock: until then a free lock says nothing.
+        self._patient_until = 0.0
 
     def __repr__(self) -> str:
         return f"PostgresStore({self._place!r})"
@@ -130,7 +137,10 @@ class PostgresStore:
         with self.guard, self._explained():
             db = self._connected()
             with db.cursor(binary=True) as cursor:
-                work = PostgresTransaction(cursor, self.owner, self._target, self._unsure)
+                patient = time.monotonic() < self._patient_until
+                work = PostgresTransaction(
+                    cursor, self.owner, self._target, self._unsure, patient=patient
+                )
                 try:
                     cursor.execute("BEGIN")
                     if not work.check():
@@ -220,6 +230,7 @@ class PostgresStore:
             self._disconnect()
             raise
         self._version += 1  # What was told meanwhile was not heard.
+        self._patient_until = time.monotonic() + _OTHERS_TOO
         return db
 
     def _take_lock_again(self, db: Connection[Any], before: int) -> None:

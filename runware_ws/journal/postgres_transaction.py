@@ -70,14 +70,24 @@ class Unsure:
 class PostgresTransaction:
     """See :class:`runware_ws.journal.store.Transaction`.
 
-    ``did`` is what was done in it. ``unsure`` is what was done before, perhaps.
+    ``did`` is what was done in it. ``unsure`` is what was done before, perhaps. ``patient``: only
+    who was declared dead is, for the locks of the others may be free without that.
     """
 
-    def __init__(self, cursor: Cursor[Any], owner: int, target: int, unsure: Unsure) -> None:
+    def __init__(
+        self,
+        cursor: Cursor[Any],
+        owner: int,
+        target: int,
+        unsure: Unsure,
+        *,
+        patient: bool = False,
+    ) -> None:
         self._cursor: Cursor[Any] | None = cursor
         self._owner = owner
         self._target = target
         self._unsure = unsure
+        self._patient = patient
         self.did = Unsure()
 
     def over(self) -> None:
@@ -293,6 +303,8 @@ class PostgresTransaction:
         row = self._run("SELECT fenced FROM runware_ws.owners WHERE id = %s", (owner,)).fetchone()
         if row is None or row[0]:
             return True
+        if self._patient:
+            return False
         # Shared, so that two who ask do not take each other for the owner; and held until this
         # transaction ends, so that the owner does not come back in the midst of it.
         row = self._run(

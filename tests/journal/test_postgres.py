@@ -199,6 +199,27 @@ def kill_connections(url: str) -> None:
     )
 
 
+def test_who_comes_back_first_does_not_take_the_others_for_dead(
+    server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runware_ws.journal.postgres._OTHERS_TOO", 1.0)
+    first, second, dead, fenced = (opened(url) for _ in range(4))
+    for store, uuid in ((second, "living"), (dead, "dead"), (fenced, "fenced")):
+        begin(store, uuid)
+    assert first.fence(fenced.owner)
+    server.stop()
+    server.start()
+    for store in (first, second):
+        with pytest.raises(JournalError):
+            adopted(store)
+    assert adopted(first) == ["fenced"]
+    begin(second, "goes on")
+    time.sleep(1.1)
+    assert adopted(first) == ["dead"]
+    for store in (first, second, dead, fenced):
+        store.close()
+
+
 def test_adopted_while_it_was_away(url: str) -> None:
     away = opened(url)
     begin(away, "a")
