@@ -116,7 +116,11 @@ class JournalKeeper:
         def work() -> Adoption:
             self._store.open(target, time.time())
             with self._store.transaction() as transaction:
-                return transaction.adopt_all()
+                adoption = transaction.adopt_all()
+                if adoption.session is not None:
+                    # It is resumed; and if this process dies too, the next one can do it again.
+                    transaction.session(adoption.session)
+                return adoption
 
         self._waiting = Waiting.current()
         self._holding = Wakeup(self._waiting)

@@ -100,6 +100,28 @@ def test_a_process_that_was_killed(tmp_path: Path) -> None:
         assert [entry.key for entry in rows(path, emulator.url) if entry.key is None] == []
 
 
+@bounded
+async def test_a_session_is_handed_on_from_one_to_the_next(tmp_path: Path) -> None:
+    """Who adopts may die too, and the server keeps what it pushes for the first session only."""
+    path = tmp_path / "j.db"
+    async with Emulator() as emulator:
+        gate = Gate(emulator)
+        sessions: list[str | None] = []
+        for life in range(3):
+            async with keyed_client(emulator, path) as client:
+                if not life:
+                    await client.submit(ask("pushed", delivery_method="sync"))
+                    await until(lambda: gate.running)
+                await client.ready(10)
+                sessions.append(client.session_uuid)
+                if life == 2:
+                    gate.open()
+                    (left,) = [each async for each in client.recovered()]
+                    assert left.ok
+        assert len(set(sessions)) == 1
+        assert emulator.stats.resumes == 2
+
+
 def dead(journal: MemoryJournal) -> None:
     for owner in journal.owners.values():
         owner.alive = False
