@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,6 +26,7 @@ from runware_ws.cli.journal_commands import (
 from runware_ws.cli.probe import ProbeOptions, describe_questions, run_probe
 from runware_ws.cli.run import run_lines
 from runware_ws.cli.screen import say
+from runware_ws.cli.serve import serve
 from runware_ws.emulator import parse_duration
 
 __all__ = ["app", "run_app"]
@@ -530,6 +532,12 @@ def _load(given: dict[str, Any]) -> int:
             ExitCode.USAGE, f"load needs {exc.name}: pip install 'runware-ws[load]'"
         ) from None
     return run_load_command(LoadOptions(**given))
+
+
+@app.command("serve", short_help="One gateway for a host, spoken to in the Messages shape.")
+@wraps(serve)
+def serve_command(**given: Any) -> None:
+    _finish(lambda: serve(**given))
 
 
 JournalArgument = Annotated[

@@ -532,6 +532,11 @@ class Client:
             # Asking for the next one shows that this one was taken care of.
             journal.told(left)
 
+    @property
+    def journal(self) -> JournalKeeper | None:
+        # For what is built on a client and must find its keys again after a crash: the gateway.
+        return self._journal
+
     # Observing
 
     def events(self) -> EventStream:

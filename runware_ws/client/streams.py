@@ -82,6 +82,11 @@ class TaskStream:
         return "socket" if self._record.carrier is Carrier.SOCKET else "sse"
 
     @property
+    def handle(self) -> TaskHandle | None:
+        """The task itself; ``None`` before the stream is entered. It outlives who reads."""
+        return self._handle
+
+    @property
     def task_uuid(self) -> str:
         """The task's taskUUID."""
         return self._record.uuid

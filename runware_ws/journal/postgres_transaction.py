@@ -9,7 +9,14 @@ from typing import Any, LiteralString
 from psycopg import Cursor
 
 from runware_ws.journal.postgres_schema import LOCKS
-from runware_ws.journal.store import Adoption, EndedEntry, Entry, EntryState, NewEntry
+from runware_ws.journal.store import (
+    Adoption,
+    EndedEntry,
+    Entry,
+    EntryHead,
+    EntryState,
+    NewEntry,
+)
 
 __all__ = ["FIELDS", "PostgresTransaction", "Unsure", "entry_of"]
 
@@ -235,6 +242,18 @@ class PostgresTransaction:
             f"{_SELECT} AND uuid > %s ORDER BY uuid LIMIT %s", (self._target, after, limit)
         )
         return [entry_of(row) for row in rows.fetchall()]
+
+    def heads(self, prefix: str, limit: int) -> Sequence[EntryHead]:
+        """See :class:`runware_ws.journal.store.HeadTransaction`."""
+        rows = self._run(
+            "SELECT uuid, key, state, created, ended FROM runware_ws.entries WHERE target = %s "
+            "AND key >= %s AND key < %s || chr(1114111) ORDER BY created DESC LIMIT %s",
+            (self._target, prefix, prefix, limit),
+        )
+        return [
+            EntryHead(uuid, key, _STATES[int(state)], created, ended)
+            for uuid, key, state, created, ended in rows.fetchall()
+        ]
 
     def prune(self, before: float, max_bytes: int) -> int:
         gone = self._run(

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 
-from runware_ws.journal.store import Adoption, Entry, EntryState, NewEntry
+from runware_ws.journal.store import Adoption, Entry, EntryHead, EntryState, NewEntry
 
 __all__ = ["FIELDS", "SqliteTransaction", "entry_of"]
 
@@ -153,6 +153,19 @@ class SqliteTransaction:
             (self._target, after, limit),
         )
         return [entry_of(row) for row in rows.fetchall()]
+
+    def heads(self, prefix: str, limit: int) -> Sequence[EntryHead]:
+        """See :class:`runware_ws.journal.store.HeadTransaction`."""
+        # Not LIKE, which knows no index here: bounds that the index of the keys serves.
+        rows = self._run(
+            "SELECT uuid, key, state, created, ended FROM entries WHERE target = ? "
+            "AND key >= ? AND key < ? || char(1114111) ORDER BY created DESC, id DESC LIMIT ?",
+            (self._target, prefix, prefix, limit),
+        )
+        return [
+            EntryHead(uuid, key, _STATES[cast("int", state)], created, ended)
+            for uuid, key, state, created, ended in rows.fetchall()
+        ]
 
     def prune(self, before: float, max_bytes: int) -> int:
         gone = self._run(_PRUNE, (self._target, before, _PRUNED_AT_ONCE)).rowcount

@@ -22,7 +22,9 @@ __all__ = [
     "BatchTransaction",
     "EndedEntry",
     "Entry",
+    "EntryHead",
     "EntryState",
+    "HeadTransaction",
     "NewEntry",
     "Store",
     "Transaction",
@@ -161,6 +163,27 @@ class BatchTransaction(Protocol):
 
     def end_many(self, ended: Sequence[EndedEntry]) -> Sequence[bool]:
         """What :meth:`Transaction.end` returns for each, one after the other."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHead:
+    """What an entry is called, and how far it is: an :class:`Entry` without its contents."""
+
+    uuid: str
+    key: str
+    state: EntryState
+    created: float
+    ended: float | None
+
+
+@runtime_checkable
+class HeadTransaction(Protocol):
+    """What a transaction may offer besides, so that looking for keys need not read everything."""
+
+    def heads(self, prefix: str, limit: int) -> Sequence[EntryHead]:
+        """The entries of this target whose keys begin with ``prefix``, those that were begun last
+        first, ``limit`` at most."""
         ...
 
 

@@ -1,0 +1,189 @@
+"""What ``serve`` does: the gateway as a program. With the extra ``gateway``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import anyio
+import typer
+
+from runware_ws import (
+    AuthenticationError,
+    Client,
+    ConfigurationError,
+    ConnectionFailed,
+    JournalError,
+    RunwareError,
+)
+from runware_ws._urls import is_loopback
+from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.run import read_key_file
+from runware_ws.cli.screen import say
+from runware_ws.emulator import Emulator
+from runware_ws.gateway import Callers, GatewayCaller, app, hash_of_key, new_key
+from runware_ws.gateway.serving import ServeOptions, listen, serve_gateway
+
+__all__ = ["GatewayCommand", "make_caller", "run_serve"]
+
+_ENV = "RUNWARE_API_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayCommand:
+    """The options of ``serve``."""
+
+    host: str
+    port: int
+    url: str | None
+    api_key_file: Path | None
+    emulate: bool
+    journal: str | None
+    callers: Path | None
+    unsupported: str
+    delivery: str
+    timeout: float
+    max_running: int
+    max_connections: int
+    drain: float
+    reuse_port: bool
+    verbose: bool
+
+
+def make_caller(name: str) -> int:
+    """Print a new key, and the lines of a file of callers that let it in."""
+    try:
+        GatewayCaller(name=name)
+    except ConfigurationError as exc:
+        raise Stop(ExitCode.USAGE, f"--new-caller: {exc.message}") from None
+    key = new_key()
+    say(f"the key of {name}, shown this once: {key}")
+    typer.echo(f'[callers."{name}"]\nkey = "{hash_of_key(key)}"')
+    return ExitCode.OK
+
+
+def run_serve(options: GatewayCommand) -> int:
+    """Serve until a signal, or until the client has ended for good; returns the exit code.
+
+    Raises:
+        Stop: a bad option, the port is taken, the key is refused, or Runware cannot be reached.
+    """
+    callers = _callers(options)
+    key = _key(options)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    _raise_limit_of_files()
+    failures: list[RunwareError] = []
+
+    async def program() -> None:
+        try:
+            await _serve(options, callers, key)
+        except RunwareError as exc:
+            failures.append(exc)
+
+    anyio.run(program, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    for failure in failures:
+        raise Stop(_code_of(failure), failure.message)
+    return ExitCode.OK
+
+
+async def _serve(options: GatewayCommand, callers: Callers | None, key: str) -> None:
+    async with AsyncExitStack() as stack:
+        url = options.url
+        if options.emulate:
+            url = (await stack.enter_async_context(Emulator(key))).url
+        more: dict[str, Any] = {} if options.journal is None else {"journal": options.journal}
+        client = Client(url, api_key=key, max_in_flight=options.max_running, **more)
+        limits = ServeOptions(drain=options.drain, max_connections=options.max_connections)
+        # First, so that a port that is taken adopts nobody's tasks.
+        sock, address = listen(
+            options.host,
+            options.port,
+            reuse_port=options.reuse_port,
+            patience=limits.send_timeout,
+        )
+        stack.callback(sock.close)
+        await stack.enter_async_context(client)
+        application = app(
+            client,
+            callers,
+            max_running=options.max_running,
+            timeout=options.timeout,
+            unsupported=_either(options.unsupported, "--unsupported", "error", "drop"),
+            delivery=_either(options.delivery, "--delivery", "sync", "async"),
+        )
+        if options.journal is None:
+            say("without --journal a restart forgets what runs, and retries pay anew")
+
+        def ready() -> None:
+            typer.echo(f"listening on {address}")
+
+        await serve_gateway(application, client, sock, limits, ready)
+
+
+def _either(value: str, option: str, *known: str) -> Any:
+    if value not in known:
+        raise ConfigurationError(f"{option} {value}: must be {' or '.join(known)}")
+    return value
+
+
+def _callers(options: GatewayCommand) -> Callers | None:
+    if options.callers is None:
+        if is_loopback(options.host):
+            return None
+        raise Stop(
+            ExitCode.USAGE,
+            f"--host {options.host}: others could spend your money: say who may ask with "
+            "--callers FILE, or listen on 127.0.0.1",
+        )
+    try:
+        return Callers.read(options.callers)
+    except ConfigurationError as exc:
+        raise Stop(ExitCode.USAGE, f"--callers: {exc.message}") from None
+
+
+def _key(options: GatewayCommand) -> str:
+    if options.emulate:
+        for name in ("url", "journal", "api_key_file"):
+            if getattr(options, name) is not None:
+                flag = name.replace("_", "-")
+                raise Stop(
+                    ExitCode.USAGE,
+                    f"--emulate and --{flag} exclude each other: the built-in server has "
+                    "no key and forgets everything with its process",
+                )
+        return secrets.token_hex(16)
+    if options.api_key_file is not None:
+        return read_key_file(options.api_key_file)
+    key = os.environ.get(_ENV, "")
+    if not key:
+        raise Stop(ExitCode.USAGE, f"no API key: set {_ENV}, use --api-key-file, or try --emulate")
+    return key
+
+
+def _code_of(failure: RunwareError) -> ExitCode:
+    if isinstance(failure, AuthenticationError):
+        return ExitCode.KEY_REFUSED
+    if isinstance(failure, ConnectionFailed):
+        return ExitCode.UNREACHABLE
+    return ExitCode.USAGE if isinstance(failure, ConfigurationError | JournalError) else (
+        ExitCode.ERRORS
+    )  # fmt: skip
+
+
+def _raise_limit_of_files() -> None:
+    """Each connection is an open file, and the usual limit is 1,024."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

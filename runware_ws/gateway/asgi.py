@@ -1,0 +1,79 @@
+"""``app``: a gateway as an ASGI application, to be served or to be mounted in another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Unpack
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from runware_ws.gateway.callers import Callers
+from runware_ws.gateway.error_table import ErrorReply
+from runware_ws.gateway.exchange import new_request_id
+from runware_ws.gateway.gateway import Gateway
+from runware_ws.gateway.health import HealthRoutes
+from runware_ws.gateway.messages_route import MessagesRoute
+from runware_ws.gateway.options import GatewayOptions, GatewaySettings
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from runware_ws import Client
+
+__all__ = ["app", "gateway_of"]
+
+
+def app(
+    client: Client, callers: Callers | None = None, **options: Unpack[GatewaySettings]
+) -> Starlette:
+    """A gateway over ``client``, as an ASGI application. It runs on asyncio and trio.
+
+    The client is yours: start it before the first request, close it after the last one. Give it a
+    journal, so that retries find their tasks after a crash, too. The application has no lifespan
+    of its own, so it can be mounted: ``other.mount("/runware", app(client))``.
+
+    Args:
+        client: carries all tasks. It must run in the event loop that serves the application.
+        callers: who may ask; ``None``: anybody, and each key is a caller of its own.
+        options: single fields of :class:`GatewayOptions`, e.g. ``max_running=500``.
+
+    Raises:
+        ConfigurationError: an option is unknown or bad.
+    """
+    gateway = Gateway(client, callers or Callers(), GatewayOptions.build(options))
+    health = HealthRoutes(gateway)
+    application = Starlette(
+        routes=[
+            Route("/v1/messages", MessagesRoute(gateway), methods=["POST"]),
+            Route("/health/live", health.live),
+            Route("/health/ready", health.ready),
+            Route("/metrics", health.metrics),
+        ],
+        exception_handlers={HTTPException: _http_error},
+    )
+    application.state.gateway = gateway
+    return application
+
+
+def gateway_of(application: Starlette) -> Gateway:
+    """What stands behind an application that :func:`app` made: to say that it is ``draining``."""
+    gateway = application.state.gateway
+    assert isinstance(gateway, Gateway)
+    return gateway
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """An unknown path, or a method that it does not have, in the words of the Messages shape."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 404:
+        reply = ErrorReply(404, "not_found_error", f"there is nothing at {path}", False)
+    else:
+        words = f"{request.method} cannot be used at {path}"
+        reply = ErrorReply(error.status_code, "invalid_request_error", words, False)
+    request_id = new_request_id()
+    headers = {**(error.headers or {}), **reply.headers(), "request-id": request_id}
+    return JSONResponse(reply.envelope(request_id), error.status_code, headers)

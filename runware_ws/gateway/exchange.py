@@ -1,0 +1,245 @@
+"""One request over HTTP and its answer: bounded, and told apart from those that look like it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import anyio
+from starlette.datastructures import Headers
+
+from runware_ws.errors import RunwareError
+from runware_ws.gateway.attempts import RequestIdentity
+from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
+from runware_ws.models.jsonable import encode_json, is_object, load_json
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from runware_ws.gateway.callers import Callers, GatewayCaller
+
+__all__ = ["ClientGone", "Exchange", "new_request_id", "note_bug"]
+
+_LOG = logging.getLogger("runware_ws")
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_PATIENCE = 600.0
+_LONGEST_HEADER = 1_000
+_MOST_RETRIES = 1_000_000
+
+
+class Exchange:
+    """See the top of the module. ``gone``: its client is known to have gone away."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.headers = Headers(scope=scope)
+        self.request_id = new_request_id()
+        self.gone = False
+        self.started = False
+        self._receive = receive
+        self._send = send
+        self._body: bytes | None = None
+
+    # What came
+
+    def caller(self, callers: Callers) -> GatewayCaller:
+        """Who asks.
+
+        Raises:
+            GatewayRefusal: nobody that we know.
+        """
+        key = self.headers.get("x-api-key")
+        if key is None:
+            scheme, _, token = self.headers.get("authorization", "").partition(" ")
+            key = token.strip() if scheme.lower() == "bearer" else None
+        found = callers.find(key)
+        if found is None:
+            raise GatewayRefusal(
+                *(401, "authentication_error"),
+                "this gateway does not know your key: send the one you were given as x-api-key"
+                if key
+                else "a key is missing: send the one you were given as x-api-key",
+            )
+        return found
+
+    async def body(self, most: int, timeout: float) -> bytes:
+        """The raw body.
+
+        Raises:
+            GatewayRefusal: it is too large, or does not come in time.
+            ClientGone: the client went away.
+        """
+        if self._body is None:
+            with anyio.move_on_after(timeout) as limit:
+                self._body = await self._read(most)
+            if limit.cancelled_caught or self._body is None:
+                raise GatewayRefusal(
+                    *(408, "timeout_error", f"the request did not come within {timeout:g} s"),
+                    should_retry=True,
+                )
+        return self._body
+
+    async def _read(self, most: int) -> bytes:
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise _too_large(most)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > most:
+                raise _too_large(most)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+    async def json(self, most: int, timeout: float) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            GatewayRefusal: it is none; and what :meth:`body` raises.
+        """
+        value = await self.any_json(most, timeout)
+        if not is_object(value):
+            raise GatewayRefusal(400, "invalid_request_error", "the body must be a JSON object")
+        return value
+
+    async def any_json(self, most: int, timeout: float) -> Any:
+        """The body as any JSON value. Raises as :meth:`json` does."""
+        try:
+            return load_json(await self.body(most, timeout))
+        except ValueError as exc:
+            raise GatewayRefusal(
+                400, "invalid_request_error", f"the body is not JSON: {exc}"
+            ) from None
+
+    def asked(self, caller: GatewayCaller, body: bytes) -> RequestIdentity:
+        """What tells which request this is.
+
+        Raises:
+            GatewayRefusal: the ``Idempotency-Key`` cannot be one.
+        """
+        key = self.headers.get("idempotency-key")
+        if key is not None and _KEY.fullmatch(key) is None:
+            raise GatewayRefusal(
+                *(400, "invalid_request_error"),
+                "Idempotency-Key: must have 1 to 255 visible ASCII characters",
+            )
+        return RequestIdentity(
+            caller.name,
+            None if key is None else hashlib.sha256(key.encode()).hexdigest(),
+            hashlib.sha256(body).hexdigest(),
+            self._retry(),
+            self._patience(),
+        )
+
+    def _retry(self) -> int:
+        count = self.headers.get("x-stainless-retry-count", "").strip()
+        return min(int(count), _MOST_RETRIES) if count.isdecimal() and len(count) < 8 else 0
+
+    def _patience(self) -> float:
+        """How long the client waits, as it says: Python's in seconds, also where it reads."""
+        for name in ("x-stainless-read-timeout", "x-stainless-timeout"):
+            try:
+                seconds = float(self.headers.get(name, ""))
+            except ValueError:
+                continue
+            if 0 < seconds < 1e9:
+                return seconds
+        return _PATIENCE
+
+    async def look(self) -> bool:
+        """Whether the client has gone away by now. Only for when the body was read."""
+        if not self.gone:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                message = await self._receive()
+                self.gone = self.gone or message["type"] == "http.disconnect"
+        return self.gone
+
+    # What goes
+
+    async def send_json(
+        self, status: int, value: Any, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer with JSON."""
+        await self.send_body(status, "application/json", encode_json(value), headers)
+
+    async def send_body(
+        self, status: int, kind: str, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer with a whole body."""
+        await self.begin(
+            status, {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
+        )
+        await self.more(body, last=True)
+
+    async def send_error(self, reply: ErrorReply) -> None:
+        """Answer with an error."""
+        headers = reply.headers()
+        if reply.status in (408, 413):
+            headers["connection"] = "close"  # What comes of the body is not waited for.
+        await self.send_json(reply.status, reply.envelope(self.request_id), headers)
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """The status and the headers."""
+        self.started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (name.encode("latin-1"), _header(value))
+                    for name, value in {"request-id": self.request_id, **headers}.items()
+                ],
+            }
+        )
+
+    async def more(self, body: bytes, *, last: bool = False) -> None:
+        """The next part of the body. Waits while the client takes nothing."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def fail(self, error: Exception, *, joins: bool = False) -> None:
+        """Answer with what went wrong, if nothing was answered yet."""
+        if not isinstance(error, RunwareError | GatewayRefusal):
+            note_bug(error)
+        if not self.started and not self.gone:
+            await self.send_error(reply_to(error, joins=joins))
+
+
+def new_request_id() -> str:
+    """What tells one answer from all others, in its header and in logs."""
+    return f"req_{uuid4().hex}"
+
+
+class ClientGone(Exception):
+    """The client went away before its request was there."""
+
+
+def note_bug(error: Exception) -> None:
+    """Log an exception that should not be. Its words are left out: they may hold a request."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
+    _LOG.error("the gateway failed at %s: %s", place, type(error).__name__)
+
+
+def _too_large(most: int) -> GatewayRefusal:
+    return GatewayRefusal(
+        413, "request_too_large", f"the body is larger than {most} bytes, the most that is taken"
+    )
+
+
+def _header(value: str) -> bytes:
+    text = value if len(value) <= _LONGEST_HEADER else f"{value[:_LONGEST_HEADER]}..."
+    return text.encode("ascii", "backslashreplace").replace(b"\r", b" ").replace(b"\n", b" ")

@@ -1,0 +1,241 @@
+"""What all routes share: who asks, which attempt it is, and the task that answers it."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runware_ws.gateway.attempts import Attempt, Attempts, RequestIdentity
+from runware_ws.gateway.error_table import GatewayRefusal
+from runware_ws.gateway.turns import CallerUse, Turns
+from runware_ws.gateway.works import PlainWork, StreamWork, Work
+from runware_ws.journal.keys import content_digest
+from runware_ws.models import RecoveredBy
+from runware_ws.models.jsonable import encode_json
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runware_ws import Client, Result, TextInference
+    from runware_ws.gateway.callers import Callers, GatewayCaller
+    from runware_ws.gateway.exchange import Exchange
+    from runware_ws.gateway.options import GatewayOptions
+
+__all__ = ["Gateway"]
+
+_MOST_USES = 10_000
+
+Start = Callable[["dict[str, Any]"], Awaitable[Work]]
+"""Starts a task, given what ``Client.submit`` and ``Client.stream`` take beside it."""
+
+
+class Gateway:
+    """One client, and those who share it. ``draining``: no new task is taken."""
+
+    def __init__(self, client: Client, callers: Callers, options: GatewayOptions) -> None:
+        self.client = client
+        self.callers = callers
+        self.options = options
+        self.draining = False
+        self.turns = Turns(options.max_running, options.max_waiting)
+        self.attempts = Attempts(options.retry_window, options.remembered, options.remembered_bytes)
+        self._uses: OrderedDict[str, CallerUse] = OrderedDict()
+
+    @property
+    def joins(self) -> bool:
+        """Whether a task is found again, whatever became of it and of this process."""
+        return self.client.journal is not None
+
+    def use_of(self, caller: GatewayCaller) -> CallerUse:
+        """What this caller uses."""
+        use = self._uses.get(caller.name)
+        if use is None or use.caller is not caller:
+            use = self._uses[caller.name] = CallerUse(caller, anyio.current_time())
+            while self.callers.anybody and len(self._uses) > _MOST_USES:
+                self._uses.popitem(last=False)
+        return use
+
+    # Which attempt
+
+    async def attempt_of(self, asked: RequestIdentity) -> Attempt:
+        """The attempt that a request belongs to. From then on it is the request's to end: see
+        :meth:`waiting`.
+
+        Raises:
+            JournalError: a retry cannot be looked for.
+        """
+        now = anyio.current_time()
+        if asked.key is not None:
+            return self.attempts.named(asked, now)
+        if asked.retry:
+            for waiter in self.attempts.waited(asked):
+                await waiter.look()
+            journal = self.client.journal
+            heads = () if journal is None else await journal.lookup.heads(asked.prefix)
+            # From here on nothing is waited for, so no other retry takes the same one.
+            now = anyio.current_time()
+            found = self.attempts.joined(asked, heads, now, time.time())
+            if found is not None:
+                return found
+        return self.attempts.first(asked, now)
+
+    @contextmanager
+    def waiting(self, attempt: Attempt, exchange: Exchange) -> Generator[Visit]:
+        """A client waits for an attempt. Say ``answered`` once it has its answer in full."""
+        visit = Visit()
+        attempt.waiters.add(exchange)
+        try:
+            yield visit
+        finally:
+            attempt.waiters.discard(exchange)
+            now = anyio.current_time()
+            self.attempts.left(attempt, answered=visit.answered, now=now)
+            self._let_go(attempt)
+
+    # The task that answers it
+
+    def check_content(self, attempt: Attempt, task: TextInference) -> None:
+        """Refuse another content under the same ``Idempotency-Key``.
+
+        Raises:
+            GatewayRefusal: it is another.
+        """
+        content = content_digest(encode_json(task.to_wire()))
+        if attempt.content and attempt.content != content:
+            raise GatewayRefusal(
+                *(409, "invalid_request_error"),
+                "this Idempotency-Key was used for another request: use a new one",
+            )
+        attempt.content = content
+
+    async def work_of(
+        self, attempt: Attempt, caller: GatewayCaller, exchange: Exchange, start: Start
+    ) -> Work:
+        """The task of an attempt: the one that runs or ran, or a new one.
+
+        Raises:
+            GatewayRefusal: a limit is reached, or the gateway drains.
+            RunwareError: what starting it raises.
+        """
+        while True:
+            work = attempt.work
+            if work is not None and not self._is_over(work):
+                return work
+            if attempt.starting is None:
+                return await self._start(attempt, caller, exchange, start)
+            await attempt.starting.wait()
+
+    def _is_over(self, work: Work) -> bool:
+        """Whether the next try of the same request is to start a task."""
+        if not work.done:
+            return False
+        error = work.error
+        # With a journal it knows best what the next use of a key means: a result or a verdict is
+        # told again, anything else is asked for.
+        return self.joins or (error is not None and error.safe_to_resend)
+
+    async def _start(
+        self, attempt: Attempt, caller: GatewayCaller, exchange: Exchange, start: Start
+    ) -> Work:
+        if self.draining:
+            raise GatewayRefusal(
+                *(503, "api_error", "this gateway is about to end: ask again"),
+                should_retry=True,
+                retry_after=0.2,
+            )
+        attempt.starting = anyio.Event()
+        use = self.use_of(caller)
+        try:
+            # What was begun before is only asked for now, which costs nothing and needs no leave.
+            use.enter(None if attempt.begun else anyio.current_time())
+            try:
+                await self.turns.take(caller.name)
+            except BaseException:
+                use.leave()
+                raise
+            try:
+                attempt.work = await start(self._more(attempt, caller, exchange))
+                attempt.begun = True
+            except BaseException:
+                self.turns.give()
+                use.leave()
+                raise
+            return attempt.work
+        finally:
+            attempt.starting.set()
+            attempt.starting = None
+
+    def _more(self, attempt: Attempt, caller: GatewayCaller, exchange: Exchange) -> dict[str, Any]:
+        timeout = self.options.timeout if caller.timeout is None else caller.timeout
+        return {
+            "timeout": timeout,
+            "key": attempt.key if self.joins else None,
+            "metadata": {"caller": caller.name, "request_id": exchange.request_id},
+        }
+
+    async def whole(
+        self, task: TextInference, attempt: Attempt, caller: GatewayCaller, exchange: Exchange
+    ) -> Work:
+        """The task of an attempt whose answer is read as a whole. Raises as :meth:`work_of`."""
+
+        async def start(more: dict[str, Any]) -> Work:
+            handle = await self.client.submit(task, **more)
+            return PlainWork(handle, lambda work: self._ended(attempt, work, caller))
+
+        return await self.work_of(attempt, caller, exchange, start)
+
+    async def streamed(
+        self, task: TextInference, attempt: Attempt, caller: GatewayCaller, exchange: Exchange
+    ) -> Work:
+        """The same, read as it is generated."""
+
+        async def start(more: dict[str, Any]) -> Work:
+            stream = self.client.stream(task, **more)
+            # Entered and never left: leaving would give the task up, which its next reader wants.
+            await stream.__aenter__()
+            handle = stream.handle
+            assert handle is not None
+            return StreamWork(stream, handle, lambda work: self._ended(attempt, work, caller))
+
+        return await self.work_of(attempt, caller, exchange, start)
+
+    def _ended(self, attempt: Attempt, work: Work, caller: GatewayCaller) -> None:
+        """A task ended (called by the client)."""
+        self.turns.give()
+        use = self.use_of(caller)
+        use.leave()
+        size = 0
+        result = _result_of(work)
+        if result is not None:
+            if result.recovered_by is not RecoveredBy.JOURNAL:
+                use.cost += result.cost or 0.0
+            if not self.joins:
+                size = len(encode_json(result.raw))
+        if attempt.work is None:
+            attempt.work = work  # It ended while it was being started.
+        self.attempts.ended(attempt, size)
+        self._let_go(attempt)
+
+    def _let_go(self, attempt: Attempt) -> None:
+        """What the journal has need not be kept here."""
+        work = attempt.work
+        if self.joins and work is not None and work.done and not attempt.waiters:
+            attempt.work = None
+
+
+class Visit:
+    """``answered``: whether the client has its answer in full, as far as can be seen from here."""
+
+    __slots__ = ("answered",)
+
+    def __init__(self) -> None:
+        self.answered = False
+
+
+def _result_of(work: Work) -> Result | None:
+    return None if work.error is not None else work.outcome()

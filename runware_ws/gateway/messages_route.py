@@ -1,0 +1,176 @@
+"""``POST /v1/messages``: the Messages shape, plain and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runware_ws.errors import RunwareError
+from runware_ws.gateway.error_table import GatewayRefusal, reply_to
+from runware_ws.gateway.exchange import ClientGone, Exchange
+from runware_ws.gateway.streaming import send_stream
+from runware_ws.messages import DEFAULT_MODEL, to_message
+from runware_ws.messages.events import EventBuilder
+from runware_ws.messages.reading import Reading
+from runware_ws.messages.request import read_request
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from runware_ws import Delta, Result, TextInference
+    from runware_ws.gateway.attempts import Attempt
+    from runware_ws.gateway.callers import GatewayCaller
+    from runware_ws.gateway.gateway import Gateway
+    from runware_ws.gateway.works import Reader, Work
+
+__all__ = ["MessagesRoute", "Translated", "translate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A request of the Messages shape as a task. ``dropped``: what was left out of it."""
+
+    task: TextInference
+    model: str
+    stream: bool
+    dropped: tuple[str, ...]
+
+
+def translate(body: Mapping[str, Any], gateway: Gateway, caller: GatewayCaller) -> Translated:
+    """Read a request of the Messages shape.
+
+    Raises:
+        InvalidTask: it is wrong, or Runware cannot take it; each place is named.
+    """
+    options = gateway.options
+    reading = Reading(drop=(caller.unsupported or options.unsupported) == "drop")
+    task = read_request(reading, body, include_cost=True)
+    stream = body.get("stream") is True
+    if not stream:
+        task = task.model_copy(update={"delivery_method": options.delivery})
+    model = body.get("model")
+    return Translated(
+        task, model if isinstance(model, str) else DEFAULT_MODEL, stream, tuple(reading.dropped)
+    )
+
+
+class MessagesRoute:
+    """See the top of the module."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._serve(exchange)
+        except ClientGone:
+            pass
+        except Exception as exc:
+            await exchange.fail(exc)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        gateway = self._gateway
+        limits = gateway.options
+        caller = exchange.caller(gateway.callers)
+        body = await exchange.json(limits.max_body_bytes, limits.body_timeout)
+        raw = await exchange.body(limits.max_body_bytes, limits.body_timeout)
+        translated = translate(body, gateway, caller)
+        asked = exchange.asked(caller, raw)
+        attempt = await gateway.attempt_of(asked)
+        with gateway.waiting(attempt, exchange) as visit:
+            try:
+                if asked.key is not None:
+                    gateway.check_content(attempt, translated.task)
+                if translated.stream:
+                    source = _Events(gateway, attempt, caller, exchange, translated)
+                    visit.answered = await send_stream(
+                        exchange, gateway.options, source, attempt, joins=gateway.joins
+                    )
+                else:
+                    visit.answered = await self._plain(exchange, attempt, caller, translated)
+            except (RunwareError, GatewayRefusal) as exc:
+                reply = reply_to(exc, joins=gateway.joins)
+                await exchange.fail(exc, joins=gateway.joins)
+                # Who is told to come again has not been answered.
+                visit.answered = not reply.should_retry and not exchange.gone
+
+    async def _plain(
+        self, exchange: Exchange, attempt: Attempt, caller: GatewayCaller, translated: Translated
+    ) -> bool:
+        work = await self._gateway.whole(translated.task, attempt, caller, exchange)
+        result = await work.result()
+        if await exchange.look():
+            return False
+        message = to_message(result, translated.model)
+        await exchange.send_json(200, message, _headers_of(result, translated))
+        return True
+
+
+def _headers_of(result: Result, translated: Translated) -> dict[str, str]:
+    headers = {
+        "runware-task-uuid": result.task_uuid,
+        "runware-recovered-by": result.recovered_by.value,
+        **_dropped(translated),
+    }
+    if result.cost is not None:
+        headers["runware-cost"] = f"{result.cost:.10g}"
+    return headers
+
+
+def _dropped(translated: Translated) -> dict[str, str]:
+    if not translated.dropped:
+        return {}
+    return {"runware-dropped": ", ".join(translated.dropped)}
+
+
+class _Events:
+    """The events of one message; see :class:`runware_ws.gateway.streaming.EventSource`."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        attempt: Attempt,
+        caller: GatewayCaller,
+        exchange: Exchange,
+        translated: Translated,
+    ) -> None:
+        self._gateway = gateway
+        self._attempt = attempt
+        self._caller = caller
+        self._exchange = exchange
+        self._translated = translated
+        self._builder: EventBuilder | None = None
+        self._reader: Reader | None = None
+        self._work: Work | None = None
+
+    async def open(self) -> None:
+        self._work = await self._gateway.streamed(
+            self._translated.task, self._attempt, self._caller, self._exchange
+        )
+        self._reader = self._work.reader()
+
+    async def next(self) -> Delta | None:
+        assert self._reader is not None
+        return await self._reader.next()
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def headers(self) -> dict[str, str]:
+        told = _dropped(self._translated)
+        work = self._work
+        if work is not None and work.entered:
+            told["runware-task-uuid"] = work.uuid
+        if work is not None and work.done and work.error is None:
+            told["runware-recovered-by"] = work.outcome().recovered_by.value
+        return told
+
+    def events(self, delta: Delta | None) -> list[tuple[str, Any]]:
+        if self._builder is None:
+            assert self._work is not None
+            self._builder = EventBuilder(self._work.uuid, self._translated.model)
+        events = self._builder.finish() if delta is None else self._builder.feed(delta)
+        return [(event["type"], event) for event in events]

@@ -1,0 +1,202 @@
+"""Serves a gateway over HTTP with uvicorn: sockets, bounds, signals, and an end in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from runware_ws.errors import ConfigurationError
+from runware_ws.gateway.asgi import gateway_of
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from runware_ws import Client
+
+__all__ = ["ServeOptions", "listen", "serve_gateway"]
+
+_LOG = logging.getLogger("runware_ws")
+
+HEAD_TIMEOUT = 10.0
+"""A request's head must come within so many seconds, from the connection or its first byte on."""
+
+_HEAD_BYTES = 64 * 1024
+_LAST_WORDS = 2
+"""Seconds for what is cancelled at the end, so that streams can say that they end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """``drain``: seconds for what runs at a SIGTERM or Ctrl-C; the rest is the journal's.
+    ``max_connections``: further ones are told to come again. ``send_timeout``: a peer that takes
+    nothing for so many seconds is cut off."""
+
+    drain: float = 30.0
+    max_connections: int = 10_000
+    send_timeout: float = 60.0
+
+
+def listen(
+    host: str, port: int, *, reuse_port: bool = False, patience: float = 60.0
+) -> tuple[socket.socket, str]:
+    """A socket that is bound, and its URL. ``port`` 0: any free one. ``reuse_port``: another
+    process may listen on the same port, so that one can take over from the other.
+
+    Raises:
+        ConfigurationError: it cannot be had. The message says why.
+    """
+    place = f"{host}:{port}"
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        # With the protocol: asyncio sends small answers at once only on such sockets.
+        sock = socket.socket(family, kind, socket.IPPROTO_TCP)
+    except OSError as exc:
+        raise ConfigurationError(f"cannot listen on {place}: {exc.strerror}") from None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if reuse_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise ConfigurationError("--reuse-port: this system does not have it")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sys.platform == "linux":
+            # Handed down to connections: the kernel ends one whose peer takes nothing more.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1_000))
+        sock.bind(address)
+    except OSError as exc:
+        sock.close()
+        raise ConfigurationError(
+            f"cannot listen on {place}: {exc.strerror}: choose another --port, or 0 for a free one"
+        ) from None
+    except ConfigurationError:
+        sock.close()
+        raise
+    shown = f"[{host}]" if ":" in host else host
+    return sock, f"http://{shown}:{sock.getsockname()[1]}"
+
+
+async def serve_gateway(
+    application: Starlette,
+    client: Client,
+    sock: socket.socket,
+    options: ServeOptions,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, or until the client has ended for good. On asyncio.
+
+    ``on_ready`` is called once requests are taken. At the end it is said that the gateway is not
+    ready, no connection is accepted any more, and what runs gets ``drain`` seconds. What is left
+    then stands in the journal, if there is one.
+
+    Raises:
+        AuthenticationError, ConnectionFailed, ProtocolError, JournalError: the client has ended.
+    """
+    server = _Server(
+        uvicorn.Config(
+            application,
+            http=_BoundedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=options.max_connections,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(options.drain)),
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+        )
+    )
+    gateway = gateway_of(application)
+    failures: list[Exception] = []
+
+    async def end_at_signals(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for _ in signals:
+                server.should_exit = gateway.draining = True
+
+    async def end_with_the_client() -> None:
+        events = client.events()
+        try:
+            await client.ready()
+            async for _ in events:
+                pass
+            await client.ready()
+        except Exception as exc:
+            if not gateway.draining:
+                failures.append(exc)
+                server.should_exit = gateway.draining = True
+
+    async def tell_when_ready() -> None:
+        while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+            await anyio.sleep(0.005)
+        on_ready()
+
+    async with anyio.create_task_group() as group:
+        await group.start(end_at_signals)
+        group.start_soon(end_with_the_client)
+        group.start_soon(tell_when_ready)
+        await server.serve(sockets=[sock])
+        group.cancel_scope.cancel()
+    for failure in failures:
+        raise failure
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # Ours are others: the gateway says first that it is not ready.
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # What was cancelled has some last words to say.
+        with anyio.move_on_after(_LAST_WORDS):
+            while self.server_state.tasks:  # noqa: ASYNC110 (uvicorn has no event for it)
+                await anyio.sleep(0.01)
+
+
+class _BoundedProtocol(H11Protocol):
+    """Uvicorn waits for the head of a first request without end."""
+
+    _head_timer: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch_head()
+        super().connection_lost(exc)
+
+    def _watch_head(self) -> None:
+        # Optional only until the first request, which uvicorn's own types do not say.
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._unwatch_head()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._too_late)
+
+    def _unwatch_head(self) -> None:
+        timer, self._head_timer = self._head_timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _too_late(self) -> None:
+        self._head_timer = None
+        self.transport.close()

@@ -1,0 +1,167 @@
+"""Streams of server-sent events: pings meanwhile, an end that is told, and slow readers bounded.
+
+A stream never ends in silence: its last event says that it is whole, or it is ``event: error``. A
+reader who takes nothing holds up nobody: what it has not read yet waits as one event, and after a
+while it is left. Its task goes on, and a retry finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+
+from runware_ws.errors import RunwareError
+from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
+from runware_ws.gateway.exchange import note_bug
+from runware_ws.models.jsonable import encode_json
+
+if TYPE_CHECKING:
+    from runware_ws import Delta
+    from runware_ws.gateway.attempts import Attempt
+    from runware_ws.gateway.exchange import Exchange
+    from runware_ws.gateway.options import GatewayOptions
+
+__all__ = ["EventSource", "ReaderTooSlow", "send_stream", "written"]
+
+_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    # A proxy that collects what it passes on would take away all that streaming is for.
+    "x-accel-buffering": "no",
+}
+_PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+_LAST_WORDS = 1.0
+"""Seconds for the last event of a stream that is cancelled because the process ends."""
+
+
+class ReaderTooSlow(Exception):
+    """A reader took nothing for too long. The connection ends with this."""
+
+
+class EventSource(Protocol):
+    """What a stream is made of."""
+
+    async def open(self) -> None:
+        """Find or start what is read. Raises what the reply to it is to be."""
+        ...
+
+    async def next(self) -> Delta | None:
+        """The next delta; ``None`` at the end. Cancel-safe."""
+        ...
+
+    def close(self) -> None:
+        """Read no more. Idempotent."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer, as far as they are known when it begins."""
+        ...
+
+    def events(self, delta: Delta | None) -> list[tuple[str, Any]]:
+        """The events for a delta, or for the end: name and data of each."""
+        ...
+
+
+def written(events: Iterable[tuple[str, Any]]) -> bytes:
+    """Events as they go over the wire."""
+    return b"".join(
+        b"event: %s\ndata: %s\n\n" % (name.encode(), encode_json(data)) for name, data in events
+    )
+
+
+async def send_stream(
+    exchange: Exchange,
+    options: GatewayOptions,
+    source: EventSource,
+    attempt: Attempt,
+    *,
+    joins: bool,
+) -> bool:
+    """Send a whole stream; whether its reader has all of it, as far as can be seen from here.
+
+    ``joins``: see :func:`~runware_ws.gateway.error_table.reply_to`.
+
+    Raises:
+        RunwareError, GatewayRefusal: before anything was sent, so that it gets its own status.
+        ReaderTooSlow: the connection is to be ended.
+    """
+    stream = _Stream(exchange, options, source, attempt, joins)
+    try:
+        return await stream.run()
+    finally:
+        source.close()
+
+
+class _Stream:
+    def __init__(
+        self,
+        exchange: Exchange,
+        options: GatewayOptions,
+        source: EventSource,
+        attempt: Attempt,
+        joins: bool,
+    ) -> None:
+        self._exchange = exchange
+        self._options = options
+        self._source = source
+        self._attempt = attempt
+        self._joins = joins
+
+    async def run(self) -> bool:
+        exchange = self._exchange
+        try:
+            await self._source.open()
+            came, delta = await self._next(self._options.start_within)
+            await exchange.begin(200, {**_HEADERS, **self._source.headers()})
+            while True:
+                if await exchange.look():
+                    return False
+                events = self._source.events(delta) if came else None
+                last = came and delta is None
+                await self._send(_PING if events is None else written(events), last=last)
+                if last:
+                    return True
+                came, delta = await self._next(self._options.ping_every)
+        except ReaderTooSlow:
+            raise
+        except Exception as exc:
+            if not exchange.started:
+                raise
+            return await self._fail(exc)
+        except BaseException:
+            # The process ends. Its client must not take this for the end of the answer.
+            if exchange.started:
+                with anyio.move_on_after(_LAST_WORDS, shield=True):
+                    await self._tell(_ENDING)
+            raise
+
+    async def _next(self, seconds: float) -> tuple[bool, Delta | None]:
+        """Whether something came within so many seconds, and what; ``None`` is the end."""
+        with anyio.move_on_after(seconds):
+            return True, await self._source.next()
+        return False, None
+
+    async def _send(self, data: bytes, *, last: bool = False) -> None:
+        with anyio.move_on_after(self._options.send_timeout) as limit:
+            await self._exchange.more(data, last=last)
+        if limit.cancelled_caught:
+            raise ReaderTooSlow
+        self._attempt.heard_at = anyio.current_time()
+
+    async def _fail(self, error: Exception) -> bool:
+        """Tell the reader why there is no more; whether that is an answer."""
+        if not isinstance(error, RunwareError | GatewayRefusal):
+            note_bug(error)
+        reply = reply_to(error, joins=self._joins)
+        gone = await self._exchange.look()
+        await self._tell(reply)
+        return not gone and not reply.should_retry
+
+    async def _tell(self, reply: ErrorReply) -> None:
+        envelope = reply.envelope(self._exchange.request_id)
+        await self._send(written([("error", envelope)]), last=True)
+
+
+_ENDING = ErrorReply(503, "api_error", "this gateway ends: ask again", should_retry=True)
