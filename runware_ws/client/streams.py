@@ -87,6 +87,11 @@ class TaskStream:
         return self._handle
 
     @property
+    def ready(self) -> int:
+        """How many deltas can be read without waiting."""
+        return len(self._deltas.pending)
+
+    @property
     def task_uuid(self) -> str:
         """The task's taskUUID."""
         return self._record.uuid

@@ -6,7 +6,8 @@ import hashlib
 import logging
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 
     from runware_ws.gateway.callers import Callers, GatewayCaller
 
-__all__ = ["ClientGone", "Exchange", "new_request_id", "note_bug"]
+__all__ = [
+    "ENDING",
+    "LAST_WORDS",
+    "ClientGone",
+    "Exchange",
+    "ReaderTooSlow",
+    "answering",
+    "new_request_id",
+    "note_bug",
+]
 
 _LOG = logging.getLogger("runware_ws")
 
@@ -31,6 +41,12 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PATIENCE = 600.0
 _LONGEST_HEADER = 1_000
 _MOST_RETRIES = 1_000_000
+
+ENDING = ErrorReply(503, "api_error", "this gateway ends: ask again", should_retry=True)
+"""What is told where the process ends before the answer is there."""
+
+LAST_WORDS = 1.0
+"""Seconds for that, although everything is cancelled."""
 
 
 class Exchange:
@@ -221,6 +237,26 @@ class Exchange:
 def new_request_id() -> str:
     """What tells one answer from all others, in its header and in logs."""
     return f"req_{uuid4().hex}"
+
+
+@asynccontextmanager
+async def answering(exchange: Exchange) -> AsyncGenerator[None]:
+    """The body of a route: whatever happens in it, the client is told."""
+    try:
+        yield
+    except (ClientGone, ReaderTooSlow):
+        pass  # Without a whole answer, so that the server ends the connection.
+    except Exception as exc:
+        await exchange.fail(exc)
+    except BaseException:
+        if not exchange.started and not exchange.gone:
+            with anyio.move_on_after(LAST_WORDS, shield=True):
+                await exchange.send_error(ENDING)
+        raise
+
+
+class ReaderTooSlow(Exception):
+    """A reader took nothing for too long. The connection ends with this."""
 
 
 class ClientGone(Exception):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runware_ws.errors import RunwareError
 from runware_ws.gateway.error_table import GatewayRefusal, reply_to
-from runware_ws.gateway.exchange import ClientGone, Exchange
+from runware_ws.gateway.exchange import Exchange, answering
 from runware_ws.gateway.streaming import send_stream
 from runware_ws.messages import DEFAULT_MODEL, to_message
 from runware_ws.messages.events import EventBuilder
@@ -63,12 +63,8 @@ class MessagesRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
-        try:
+        async with answering(exchange):
             await self._serve(exchange)
-        except ClientGone:
-            pass
-        except Exception as exc:
-            await exchange.fail(exc)
 
     async def _serve(self, exchange: Exchange) -> None:
         gateway = self._gateway

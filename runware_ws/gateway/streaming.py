@@ -14,7 +14,7 @@ import anyio
 
 from runware_ws.errors import RunwareError
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
-from runware_ws.gateway.exchange import note_bug
+from runware_ws.gateway.exchange import ENDING, LAST_WORDS, ReaderTooSlow, note_bug
 from runware_ws.models.jsonable import encode_json
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runware_ws.gateway.exchange import Exchange
     from runware_ws.gateway.options import GatewayOptions
 
-__all__ = ["EventSource", "ReaderTooSlow", "send_stream", "written"]
+__all__ = ["EventSource", "send_stream", "written"]
 
 _HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -32,12 +32,6 @@ _HEADERS = {
     "x-accel-buffering": "no",
 }
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
-_LAST_WORDS = 1.0
-"""Seconds for the last event of a stream that is cancelled because the process ends."""
-
-
-class ReaderTooSlow(Exception):
-    """A reader took nothing for too long. The connection ends with this."""
 
 
 class EventSource(Protocol):
@@ -133,8 +127,8 @@ class _Stream:
         except BaseException:
             # The process ends. Its client must not take this for the end of the answer.
             if exchange.started:
-                with anyio.move_on_after(_LAST_WORDS, shield=True):
-                    await self._tell(_ENDING)
+                with anyio.move_on_after(LAST_WORDS, shield=True):
+                    await self._tell(ENDING)
             raise
 
     async def _next(self, seconds: float) -> tuple[bool, Delta | None]:
@@ -162,6 +156,3 @@ class _Stream:
     async def _tell(self, reply: ErrorReply) -> None:
         envelope = reply.envelope(self._exchange.request_id)
         await self._send(written([("error", envelope)]), last=True)
-
-
-_ENDING = ErrorReply(503, "api_error", "this gateway ends: ask again", should_retry=True)

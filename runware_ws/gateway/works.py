@@ -194,20 +194,11 @@ class StreamWork:
             if self._joined + len(self._log) > at:
                 return True
             try:
-                delta = await anext(self._stream)
+                self._log.append(_lean(await anext(self._stream)))
             except StopAsyncIteration:
                 return False
-            # Without the raw object, which nobody asks for and which is large.
-            self._log.append(
-                Delta(
-                    delta.text,
-                    delta.reasoning,
-                    delta.tool_calls,
-                    delta.finish_reason,
-                    delta.usage,
-                    delta.cost,
-                )
-            )
+            while self._stream.ready:  # More of it piled up: nobody need wait for these.
+                self._log.append(_lean(await anext(self._stream)))
             if len(self._log) > _TRIM_ABOVE:
                 self._trim()
             return True
@@ -236,6 +227,18 @@ class _StreamReader:
 
     def close(self) -> None:
         self._work.leave(self)
+
+
+def _lean(delta: Delta) -> Delta:
+    """Without the raw object, which nobody asks for and which is large."""
+    return Delta(
+        delta.text,
+        delta.reasoning,
+        delta.tool_calls,
+        delta.finish_reason,
+        delta.usage,
+        delta.cost,
+    )
 
 
 def merged(deltas: Sequence[Delta]) -> Delta:

@@ -149,7 +149,7 @@ async def _ask(
 
 def main() -> int:
     """Run it from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--requests", type=int, default=1_000)
     parser.add_argument("--at-once", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "a-key-of-the-tests"
 TOO_LONG = 60.0
 _CHUNK = 65_536
+_BROKEN = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class GatewayProcess:
@@ -56,7 +57,7 @@ class GatewayProcess:
         assert line.startswith(b"listening on http://"), line
         self.port = int(line.rsplit(b":", 1)[1])
 
-    async def end(self, signum: int = signal.SIGTERM) -> int:
+    async def end(self, signum: signal.Signals = signal.SIGTERM) -> int:
         """End it, and wait for that; returns its exit code."""
         assert self.process is not None
         with_signal, self.process = self.process, None
@@ -99,14 +100,12 @@ class Cuts:
 async def proxy(port_of: Callable[[], int], cuts: Cuts) -> AsyncGenerator[str]:
     """A proxy for HTTP in front of a port; yields its URL."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
-    (_, port) = listener.extra(SocketAttribute.local_address)  # type: ignore[misc]
+    port = listener.extra(SocketAttribute.local_port)
 
     async def handle(client: SocketStream) -> None:
         async with client:
-            try:
+            with suppress(*_BROKEN):
                 await _pass_on(client, port_of(), cuts)
-            except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                pass
 
     async with anyio.create_task_group() as group:
         group.start_soon(listener.serve, handle)
@@ -159,8 +158,6 @@ async def _copy(source: SocketStream, target: SocketStream) -> None:
 
 
 async def _end_with(scope: anyio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
-    try:
+    with suppress(*_BROKEN):
         await work()
-    except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        pass
     scope.cancel()

@@ -1,0 +1,262 @@
+"""``runware-ws serve`` as a process: killed, replaced, ended; and what it refuses at its start."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from runware_ws.cli.app import app as command
+from runware_ws.emulator import EmulatorProcess
+from runware_ws.gateway import hash_of_key
+from tests.gateway.cuts import run
+from tests.gateway.processes import KEY, GatewayProcess
+from tests.gateway.support import request
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The processes are what is tested."""
+    return "asyncio"
+
+
+def journal_in(folder: Path) -> str:
+    return f"sqlite:{folder / 'gateway.db'}?synchronous=NORMAL"
+
+
+async def accepted(emulator: EmulatorProcess, number: int) -> None:
+    """Wait until the server has so many tasks."""
+    with anyio.fail_after(60):
+        while (await emulator.stats())["tasks_accepted"] < number:  # noqa: ASYNC110 (another process)
+            await anyio.sleep(0.01)
+
+
+def http() -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(timeout=60, trust_env=False)
+
+
+async def test_clients_are_cut_and_nothing_runs_twice() -> None:
+    tally = await run(requests=40, at_once=20, latency="20ms-80ms")
+    assert tally.cuts >= 40
+    assert tally.clean, tally
+
+
+@pytest.mark.slow
+async def test_a_thousand_clients_are_cut_and_nothing_runs_twice() -> None:
+    tally = await run(requests=1_000, at_once=100, upstream=1.0)
+    assert tally.cuts >= 1_000
+    assert tally.clean, tally
+
+
+@pytest.mark.slow
+async def test_equal_requests_that_are_cut_run_once_each() -> None:
+    tally = await run(requests=300, at_once=50, equal=10)
+    assert tally.clean, tally
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_gateway_is_killed_under_load(stream: bool) -> None:
+    """Streams are cut in the midst, too; that is told, and nobody takes it for the end."""
+    tally = await run(
+        requests=600, at_once=100, cut=0.0, kills=2, retries=8, latency="500ms-1500ms",
+        stream=stream,
+    )  # fmt: skip
+    assert not tally.wrong, tally
+    assert tally.executed == tally.asked, tally
+    if not stream:
+        assert tally.clean, tally
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_new_process_takes_over_under_load(stream: bool) -> None:
+    tally = await run(
+        requests=600, at_once=100, cut=0.0, rolls=2, latency="100ms-1500ms", stream=stream
+    )
+    assert tally.clean, tally
+
+
+async def test_its_end_is_orderly(tmp_path: Path) -> None:
+    async with EmulatorProcess(KEY, latency="1500ms") as emulator:
+        gateway = GatewayProcess("--url", emulator.url, "--journal", journal_in(tmp_path))
+        async with gateway, http() as asks, anyio.create_task_group() as group:
+            texts: list[str] = []
+
+            async def ask(stream: bool) -> None:
+                answer = await asks.post(f"{gateway.url}/v1/messages", json=request(stream=stream))
+                texts.append(answer.text)
+
+            for stream in (False, True):
+                group.start_soon(ask, stream)
+            await accepted(emulator, 2)
+            url = gateway.url
+            assert await gateway.end() == 0
+            with pytest.raises(httpx2.ConnectError):
+                await asks.get(f"{url}/health/live")
+        assert len(texts) == 2
+        assert any(text.endswith('"message_stop"}\n\n') for text in texts)
+
+
+async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path) -> None:
+    async with EmulatorProcess(KEY, latency="5s") as emulator:
+        options = ("--url", emulator.url, "--journal", journal_in(tmp_path), "--drain", "1")
+        gateway = GatewayProcess(*options)
+        async with gateway, http() as asks:
+            headers = {"idempotency-key": "k"}
+            body = request(stream=True)
+            texts: list[str] = []
+
+            async def ask() -> None:
+                answer = await asks.post(f"{gateway.url}/v1/messages", json=body, headers=headers)
+                texts.append(answer.text)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask)
+                await accepted(emulator, 1)
+                assert await gateway.end() == 0
+            assert '"type":"error"' in texts[0]
+            assert "this gateway ends: ask again" in texts[0]
+            await gateway.start()
+            await ask()
+            assert texts[1].endswith('"message_stop"}\n\n')
+        assert (await emulator.stats())["executed"] == 1
+
+
+async def test_a_request_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import uvicorn
+
+    from runware_ws import Client
+    from runware_ws.emulator import Emulator
+    from runware_ws.gateway import app, serving
+
+    monkeypatch.setattr(serving, "HEAD_TIMEOUT", 0.2)
+    sock, url = serving.listen("127.0.0.1", 0)
+    port = int(url.rsplit(":", 1)[1])
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+        config = uvicorn.Config(
+            app(client, body_timeout=0.2),
+            http=vars(serving)["_BoundedProtocol"],
+            lifespan="off",
+            log_config=None,
+        )
+        server = uvicorn.Server(config)
+        server.capture_signals = _no_signals  # type: ignore[method-assign]
+        async with anyio.create_task_group() as group:
+            group.start_soon(server.serve, [sock])
+            for head in (b"", b"POST /v1/messages HTTP/1.1\r\nhost: x\r\n"):
+                async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                    if head:
+                        await stream.send(head)
+                    with anyio.fail_after(30), pytest.raises(anyio.EndOfStream):
+                        await stream.receive()
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                await stream.send(
+                    b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{"
+                )
+                with anyio.fail_after(30):
+                    answer = await stream.receive()
+                assert answer.startswith(b"HTTP/1.1 408 ")
+            server.should_exit = True
+
+
+def _no_signals() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+# What it refuses
+
+
+Refused = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Refused:
+    from typer.testing import CliRunner
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUNWARE_API_KEY", KEY)
+
+    def invoke(*args: str) -> tuple[int, str]:
+        result = CliRunner().invoke(command, ["serve", *args])
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.stderr
+
+    return invoke
+
+
+def test_other_hosts_need_callers(refused: Refused) -> None:
+    for host in ("0.0.0.0", "::", "example.org"):
+        code, said = refused("--host", host)
+        assert code == 2
+        assert "--callers FILE" in said
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--callers", "none.toml"), "--callers: none.toml: cannot be read"),
+        (("--emulate", "--url", "ws://x"), "--emulate and --url exclude each other"),
+        (("--emulate", "--journal", "j"), "--emulate and --journal exclude each other"),
+        (("--emulate", "--unsupported", "x"), "--unsupported x: must be error or drop"),
+        (("--emulate", "--delivery", "x"), "--delivery x: must be sync or async"),
+        (("--url", "http://x"), "url must look like"),
+        (("--api-key-file", "none"), "the key cannot be read"),
+        (("--new-caller", "a b"), "--new-caller: caller"),
+    ],
+)
+def test_bad_usage_is_one_line(options: tuple[str, ...], words: str, refused: Refused) -> None:
+    code, said = refused("--port", "0", *options)
+    assert code == 2
+    assert words in said
+    assert said.count("\n") == 1
+    assert KEY not in said
+
+
+def test_a_port_that_is_taken(refused: Refused) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, said = refused("--emulate", "--port", str(taken.getsockname()[1]))
+    assert code == 2
+    assert "choose another --port" in said
+
+
+def test_a_key_is_needed(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RUNWARE_API_KEY")
+    code, said = refused("--port", "0")
+    assert code == 2
+    assert "RUNWARE_API_KEY" in said
+
+
+async def test_a_refused_key_ends_it() -> None:
+    async with EmulatorProcess("another-key") as emulator:
+        gateway = GatewayProcess("--url", emulator.url)
+        async with gateway:
+            process, gateway.process = gateway.process, None
+            assert process is not None
+            with anyio.fail_after(60):
+                assert await process.wait() == 3
+            await process.aclose()
+
+
+async def test_a_new_caller_gets_in(tmp_path: Path) -> None:
+    callers = tmp_path / "callers.toml"
+    callers.write_text(f'[callers.ann]\nkey = "{hash_of_key("key-of-ann")}"\n')
+    gateway = GatewayProcess("--emulate", "--callers", str(callers))
+    async with gateway, http() as asks:
+        for key, status in (("key-of-ann", 200), ("key-of-bob", 401)):
+            answer = await asks.post(
+                f"{gateway.url}/v1/messages", json=request(), headers={"x-api-key": key}
+            )
+            assert answer.status_code == status
+        assert await gateway.end(signal.SIGINT) == 0
