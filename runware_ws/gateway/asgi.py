@@ -10,11 +10,12 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from runware_ws.gateway.callers import Callers
-from runware_ws.gateway.error_table import ErrorReply
+from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal
 from runware_ws.gateway.exchange import new_request_id
 from runware_ws.gateway.gateway import Gateway
 from runware_ws.gateway.health import HealthRoutes
 from runware_ws.gateway.messages_route import MessagesRoute
+from runware_ws.gateway.native import NativeRoute
 from runware_ws.gateway.options import GatewayOptions, GatewaySettings
 
 if TYPE_CHECKING:
@@ -48,11 +49,14 @@ def app(
     application = Starlette(
         routes=[
             Route("/v1/messages", MessagesRoute(gateway), methods=["POST"]),
+            Route("/v1", NativeRoute(gateway), methods=["POST"]),
+            Route("/v1/models", health.models),
+            Route("/v1/models/{name:path}", health.model),
             Route("/health/live", health.live),
             Route("/health/ready", health.ready),
             Route("/metrics", health.metrics),
         ],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: _http_error, GatewayRefusal: _refusal},
     )
     application.state.gateway = gateway
     return application
@@ -74,6 +78,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     else:
         words = f"{request.method} cannot be used at {path}"
         reply = ErrorReply(error.status_code, "invalid_request_error", words, False)
+    return _reply(reply, dict(error.headers or {}))
+
+
+async def _refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayRefusal)
+    return _reply(error.reply, {})
+
+
+def _reply(reply: ErrorReply, headers: dict[str, str]) -> Response:
     request_id = new_request_id()
-    headers = {**(error.headers or {}), **reply.headers(), "request-id": request_id}
-    return JSONResponse(reply.envelope(request_id), error.status_code, headers)
+    headers |= {**reply.headers(), "request-id": request_id}
+    return JSONResponse(reply.envelope(request_id), reply.status, headers)

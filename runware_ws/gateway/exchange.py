@@ -20,7 +20,8 @@ from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
 from runware_ws.models.jsonable import encode_json, is_object, load_json
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.requests import Request
+    from starlette.types import Message, Receive, Scope, Send
 
     from runware_ws.gateway.callers import Callers, GatewayCaller
 
@@ -61,6 +62,15 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> Exchange:
+        """For routes that answer with a response of their own."""
+
+        async def nowhere(_: Message) -> None:
+            raise RuntimeError("the route has its own response")
+
+        return cls(request.scope, request.receive, nowhere)
 
     # What came
 

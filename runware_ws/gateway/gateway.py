@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -99,13 +99,14 @@ class Gateway:
 
     # The task that answers it
 
-    def check_content(self, attempt: Attempt, task: TextInference) -> None:
+    def check_content(self, attempt: Attempt, task: TextInference | Mapping[str, Any]) -> None:
         """Refuse another content under the same ``Idempotency-Key``.
 
         Raises:
             GatewayRefusal: it is another.
         """
-        content = content_digest(encode_json(task.to_wire()))
+        wire = task if isinstance(task, Mapping) else task.to_wire()
+        content = content_digest(encode_json(wire))
         if attempt.content and attempt.content != content:
             raise GatewayRefusal(
                 *(409, "invalid_request_error"),
@@ -179,7 +180,11 @@ class Gateway:
         }
 
     async def whole(
-        self, task: TextInference, attempt: Attempt, caller: GatewayCaller, exchange: Exchange
+        self,
+        task: TextInference | Mapping[str, Any],
+        attempt: Attempt,
+        caller: GatewayCaller,
+        exchange: Exchange,
     ) -> Work:
         """The task of an attempt whose answer is read as a whole. Raises as :meth:`work_of`."""
 
@@ -190,7 +195,11 @@ class Gateway:
         return await self.work_of(attempt, caller, exchange, start)
 
     async def streamed(
-        self, task: TextInference, attempt: Attempt, caller: GatewayCaller, exchange: Exchange
+        self,
+        task: TextInference | Mapping[str, Any],
+        attempt: Attempt,
+        caller: GatewayCaller,
+        exchange: Exchange,
     ) -> Work:
         """The same, read as it is generated."""
 

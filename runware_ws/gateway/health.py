@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from runware_ws.messages import DEFAULT_MODEL
+from runware_ws.gateway.exchange import Exchange
+from runware_ws.messages import DEFAULT_MODEL, is_haiku
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -16,8 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["HealthRoutes"]
 
 
+_MODEL = {
+    "type": "model",
+    "id": DEFAULT_MODEL,
+    "display_name": "Claude Haiku 4.5",
+    "created_at": "2025-10-15T00:00:00Z",
+}
+
+
 class HealthRoutes:
-    """Routes without a key: they tell nothing of callers, requests or answers."""
+    """Routes that run nothing. Those of health and metrics need no key: they tell nothing of
+    callers, requests or answers."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -33,6 +44,26 @@ class HealthRoutes:
         ready = stats.state == "ready" and not self._gateway.draining
         word = "draining" if self._gateway.draining else stats.state
         return JSONResponse({"status": word}, 200 if ready else 503)
+
+    async def models(self, request: Request) -> Response:
+        """The list of models, in the Messages shape."""
+        Exchange.of(request).caller(self._gateway.callers)
+        return JSONResponse(
+            {
+                "data": [_MODEL],
+                "has_more": False,
+                "first_id": DEFAULT_MODEL,
+                "last_id": DEFAULT_MODEL,
+            }
+        )
+
+    async def model(self, request: Request) -> Response:
+        """One of them."""
+        Exchange.of(request).caller(self._gateway.callers)
+        name = request.path_params["name"]
+        if not is_haiku(name):
+            raise HTTPException(404)
+        return JSONResponse({**_MODEL, "id": name})
 
     async def metrics(self, _: Request) -> Response:
         """The client's counts and the gateway's, for Prometheus."""
@@ -65,19 +96,3 @@ def _registry_of(gateway: Gateway) -> Any:
         gauge = Gauge(f"runware_ws_gateway_{name}", text, registry=registry)
         gauge.set_function(read)
     return registry
-
-
-def models() -> dict[str, Any]:
-    """The list of models, in the Messages shape."""
-    return {"data": [model(DEFAULT_MODEL)], "has_more": False,
-            "first_id": DEFAULT_MODEL, "last_id": DEFAULT_MODEL}  # fmt: skip
-
-
-def model(name: str) -> dict[str, Any]:
-    """One of them."""
-    return {
-        "type": "model",
-        "id": name,
-        "display_name": "Claude Haiku 4.5",
-        "created_at": "2025-10-01T00:00:00Z",
-    }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runware_ws.errors import RunwareError
-from runware_ws.gateway.error_table import GatewayRefusal, reply_to
+from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
 from runware_ws.gateway.exchange import Exchange, answering
-from runware_ws.gateway.streaming import send_stream
+from runware_ws.gateway.streaming import EventFeed, send_stream
 from runware_ws.messages import DEFAULT_MODEL, to_message
 from runware_ws.messages.events import EventBuilder
 from runware_ws.messages.reading import Reading
 from runware_ws.messages.request import read_request
+from runware_ws.models.jsonable import encode_json
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from runware_ws.gateway.attempts import Attempt
     from runware_ws.gateway.callers import GatewayCaller
     from runware_ws.gateway.gateway import Gateway
-    from runware_ws.gateway.works import Reader, Work
+    from runware_ws.gateway.works import Work
 
 __all__ = ["MessagesRoute", "Translated", "translate"]
 
@@ -80,7 +82,8 @@ class MessagesRoute:
                 if asked.key is not None:
                     gateway.check_content(attempt, translated.task)
                 if translated.stream:
-                    source = _Events(gateway, attempt, caller, exchange, translated)
+                    find = partial(gateway.streamed, translated.task, attempt, caller, exchange)
+                    source = _MessageEvents(find, translated)
                     visit.answered = await send_stream(
                         exchange, gateway.options, source, attempt, joins=gateway.joins
                     )
@@ -121,52 +124,25 @@ def _dropped(translated: Translated) -> dict[str, str]:
     return {"runware-dropped": ", ".join(translated.dropped)}
 
 
-class _Events:
+class _MessageEvents(EventFeed):
     """The events of one message; see :class:`runware_ws.gateway.streaming.EventSource`."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        attempt: Attempt,
-        caller: GatewayCaller,
-        exchange: Exchange,
-        translated: Translated,
-    ) -> None:
-        self._gateway = gateway
-        self._attempt = attempt
-        self._caller = caller
-        self._exchange = exchange
-        self._translated = translated
+    ping = b'event: ping\ndata: {"type":"ping"}\n\n'
+
+    def __init__(self, find: Callable[[], Awaitable[Work]], translated: Translated) -> None:
+        super().__init__(find, _dropped(translated))
+        self._model = translated.model
         self._builder: EventBuilder | None = None
-        self._reader: Reader | None = None
-        self._work: Work | None = None
 
-    async def open(self) -> None:
-        self._work = await self._gateway.streamed(
-            self._translated.task, self._attempt, self._caller, self._exchange
-        )
-        self._reader = self._work.reader()
-
-    async def next(self) -> Delta | None:
-        assert self._reader is not None
-        return await self._reader.next()
-
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-
-    def headers(self) -> dict[str, str]:
-        told = _dropped(self._translated)
-        work = self._work
-        if work is not None and work.entered:
-            told["runware-task-uuid"] = work.uuid
-        if work is not None and work.done and work.error is None:
-            told["runware-recovered-by"] = work.outcome().recovered_by.value
-        return told
-
-    def events(self, delta: Delta | None) -> list[tuple[str, Any]]:
+    def part(self, delta: Delta | None) -> bytes:
         if self._builder is None:
-            assert self._work is not None
-            self._builder = EventBuilder(self._work.uuid, self._translated.model)
+            self._builder = EventBuilder(self.work.uuid, self._model)
         events = self._builder.finish() if delta is None else self._builder.feed(delta)
-        return [(event["type"], event) for event in events]
+        return b"".join(_written(event["type"], event) for event in events)
+
+    def failure(self, reply: ErrorReply, request_id: str) -> bytes:
+        return _written("error", reply.envelope(request_id))
+
+
+def _written(name: str, data: Any) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), encode_json(data))

@@ -7,23 +7,23 @@ while it is left. Its task goes on, and a retry finds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from runware_ws.errors import RunwareError
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
 from runware_ws.gateway.exchange import ENDING, LAST_WORDS, ReaderTooSlow, note_bug
-from runware_ws.models.jsonable import encode_json
 
 if TYPE_CHECKING:
     from runware_ws import Delta
     from runware_ws.gateway.attempts import Attempt
     from runware_ws.gateway.exchange import Exchange
     from runware_ws.gateway.options import GatewayOptions
+    from runware_ws.gateway.works import Reader, Work
 
-__all__ = ["EventSource", "send_stream", "written"]
+__all__ = ["EventFeed", "EventSource", "send_stream"]
 
 _HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -31,7 +31,6 @@ _HEADERS = {
     # A proxy that collects what it passes on would take away all that streaming is for.
     "x-accel-buffering": "no",
 }
-_PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
 class EventSource(Protocol):
@@ -53,16 +52,55 @@ class EventSource(Protocol):
         """Headers of the answer, as far as they are known when it begins."""
         ...
 
-    def events(self, delta: Delta | None) -> list[tuple[str, Any]]:
-        """The events for a delta, or for the end: name and data of each."""
+    def part(self, delta: Delta | None) -> bytes:
+        """The events for a delta, or for the end, as they go over the wire."""
+        ...
+
+    def failure(self, reply: ErrorReply, request_id: str) -> bytes:
+        """The event that says why there is no more."""
+        ...
+
+    @property
+    def ping(self) -> bytes:
+        """What is sent while nothing else is."""
         ...
 
 
-def written(events: Iterable[tuple[str, Any]]) -> bytes:
-    """Events as they go over the wire."""
-    return b"".join(
-        b"event: %s\ndata: %s\n\n" % (name.encode(), encode_json(data)) for name, data in events
-    )
+class EventFeed:
+    """What the streams of all shapes share: where their deltas come from. ``find`` finds or starts
+    the task; ``told``: headers of the answer."""
+
+    def __init__(self, find: Callable[[], Awaitable[Work]], told: Mapping[str, str]) -> None:
+        self._find = find
+        self._told = told
+        self._found: Work | None = None
+        self._reader: Reader | None = None
+
+    @property
+    def work(self) -> Work:
+        """The task, once the stream is open."""
+        assert self._found is not None
+        return self._found
+
+    async def open(self) -> None:
+        self._found = await self._find()
+        self._reader = self._found.reader()
+
+    async def next(self) -> Delta | None:
+        assert self._reader is not None
+        return await self._reader.next()
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def headers(self) -> dict[str, str]:
+        told = dict(self._told)
+        if self.work.entered:
+            told["runware-task-uuid"] = self.work.uuid
+        if self.work.done and self.work.error is None:
+            told["runware-recovered-by"] = self.work.outcome().recovered_by.value
+        return told
 
 
 async def send_stream(
@@ -112,9 +150,9 @@ class _Stream:
             while True:
                 if await exchange.look():
                     return False
-                events = self._source.events(delta) if came else None
                 last = came and delta is None
-                await self._send(_PING if events is None else written(events), last=last)
+                part = self._source.part(delta) if came else self._source.ping
+                await self._send(part, last=last)
                 if last:
                     return True
                 came, delta = await self._next(self._options.ping_every)
@@ -154,5 +192,4 @@ class _Stream:
         return not gone and not reply.should_retry
 
     async def _tell(self, reply: ErrorReply) -> None:
-        envelope = reply.envelope(self._exchange.request_id)
-        await self._send(written([("error", envelope)]), last=True)
+        await self._send(self._source.failure(reply, self._exchange.request_id), last=True)

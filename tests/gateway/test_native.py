@@ -1,0 +1,142 @@
+"""Tasks in Runware's own shape, and the list of models."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from runware_ws.emulator import expected_text
+from runware_ws.models.text_inference import HAIKU_MODEL
+from tests import virtual
+from tests.client.support import ample
+from tests.gateway.support import executions, place
+from tests.gateway.test_limits import callers
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual.anyio_backend
+
+
+def task(text: str = "Why?", **fields: Any) -> dict[str, Any]:
+    return {
+        "taskType": "textInference",
+        "taskUUID": str(uuid4()),
+        "model": HAIKU_MODEL,
+        "messages": [{"role": "user", "content": text}],
+        "settings": {"maxTokens": 64},
+        **fields,
+    }
+
+
+def body(*tasks: Any) -> bytes:
+    return json.dumps(tasks).encode()
+
+
+@ample
+async def test_an_array_of_tasks() -> None:
+    async with place() as here:
+        tasks = [task(f"question {number}") for number in range(5)]
+        answer = await here.post(body(*tasks), "/v1")
+        assert answer.status_code == 200
+        data = {item["taskUUID"]: item["text"] for item in answer.json()["data"]}
+        assert "errors" not in answer.json()
+        for each in tasks:
+            uuid = each["taskUUID"]
+            assert data[uuid] == expected_text(each["messages"][0]["content"], uuid)
+        assert executions(here) == 5
+
+
+@ample
+async def test_answers_and_errors_stand_side_by_side() -> None:
+    async with place() as here:
+        bad, failing, good = task("a", settings={"maxTokens": 0}), task("b"), task("c")
+        here.emulator.faults.inject_error(
+            "inferenceError", "It went wrong.", task_uuid=failing["taskUUID"]
+        )
+        answer = await here.post(body(bad, failing, good), "/v1")
+        assert answer.status_code == 200
+        assert [item["taskUUID"] for item in answer.json()["data"]] == [good["taskUUID"]]
+        invalid, failed = answer.json()["errors"]
+        assert invalid["taskUUID"] == bad["taskUUID"]
+        assert invalid["code"] == "invalidTask"
+        assert "settings.maxTokens" in invalid["message"]
+        assert (failed["taskUUID"], failed["code"]) == (failing["taskUUID"], "inferenceError")
+        alone = await here.post(body(bad), "/v1")
+        assert (alone.status_code, alone.headers["x-should-retry"]) == (400, "false")
+
+
+@ample
+async def test_a_stream_of_items() -> None:
+    async with place() as here:
+        given = task(deliveryMethod="stream")
+        answer = await here.post(body(given), "/v1")
+        lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
+        assert lines[-1] == "[DONE]"
+        items = [json.loads(line) for line in lines[:-1]]
+        assert {item["taskUUID"] for item in items} == {given["taskUUID"]}
+        text = "".join(item["delta"].get("text", "") for item in items)
+        assert text == expected_text("Why?", given["taskUUID"])
+        assert items[-1]["finishReason"] == "stop"
+        two = await here.post(body(given, task()), "/v1")
+        assert two.status_code == 400
+        assert executions(here) == 1
+
+
+@ample
+async def test_a_stream_that_fails_says_so() -> None:
+    async with place() as here:
+        here.emulator.faults.inject_error("insufficientCredits", "No credits.")
+        answer = await here.post(body(task(deliveryMethod="stream")), "/v1")
+        assert answer.status_code == 402
+        assert answer.json()["errors"][0]["code"] == "insufficientCredits"
+
+
+@ample
+async def test_repeated_tasks_join() -> None:
+    async with place() as here:
+        given = body(*({**task("a"), "taskUUID": None} for _ in range(2)))
+        given = given.replace(b'"taskUUID": null, ', b"")  # so that each try makes its own
+        first = await here.post(given, "/v1", idempotency_key="k")
+        again = await here.post(given, "/v1", idempotency_key="k")
+        retried = [await here.post(given, "/v1", retry=retry) for retry in (0, 1)]
+        for one, other in ((first, again), retried):
+            uuids = [{item["taskUUID"] for item in each.json()["data"]} for each in (one, other)]
+            assert uuids[0] == uuids[1]
+            assert len(uuids[0]) == 2
+        assert executions(here) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b"{}", "an array of tasks"),
+        (b"[]", "an array of tasks"),
+        (b"[1]", "an array of tasks"),
+        (body(*[{}] * 1_001), "at most 1000 tasks"),
+        (b'[{"taskType": "getTaskDetails", "taskUUID": "x"}]', "is not taken"),
+        (b'[{"taskType": "authentication", "apiKey": "x"}]', "is not taken"),
+    ],
+)
+@ample
+async def test_what_is_refused(given: bytes, words: str) -> None:
+    async with place() as here:
+        answer = await here.post(given, "/v1")
+        assert answer.status_code == 400
+        assert words in answer.text
+        assert executions(here) == 0
+
+
+@ample
+async def test_models() -> None:
+    async with place(callers()) as here:
+        key = {"x-api-key": "key-of-ann"}
+        assert (await here.http.get("/v1/models")).status_code == 401
+        listed = (await here.http.get("/v1/models", headers=key)).json()
+        (model,) = listed["data"]
+        assert model["id"] == "anthropic/claude-haiku-4.5"
+        one = await here.http.get("/v1/models/claude-haiku-4-5", headers=key)
+        assert one.json()["id"] == "claude-haiku-4-5"
+        none = await here.http.get("/v1/models/gpt", headers=key)
+        assert (none.status_code, none.json()["type"]) == (404, "error")
