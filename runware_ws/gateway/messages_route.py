@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runware_ws.errors import RunwareError
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
 from runware_ws.gateway.exchange import Exchange, answering
-from runware_ws.gateway.streaming import EventFeed, send_stream
+from runware_ws.gateway.streaming import StreamFeed, send_stream
 from runware_ws.messages import DEFAULT_MODEL, to_message
 from runware_ws.messages.events import EventBuilder
 from runware_ws.messages.reading import Reading
@@ -124,7 +124,7 @@ def _dropped(translated: Translated) -> dict[str, str]:
     return {"runware-dropped": ", ".join(translated.dropped)}
 
 
-class _MessageEvents(EventFeed):
+class _MessageEvents(StreamFeed):
     """The events of one message; see :class:`runware_ws.gateway.streaming.EventSource`."""
 
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'

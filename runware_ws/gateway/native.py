@@ -13,7 +13,7 @@ import anyio
 from runware_ws.errors import InvalidTask, RunwareError, TaskError
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
 from runware_ws.gateway.exchange import Exchange, answering
-from runware_ws.gateway.streaming import EventFeed, send_stream
+from runware_ws.gateway.streaming import StreamFeed, send_stream
 from runware_ws.models.jsonable import encode_json, is_array, is_object
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class NativeRoute:
                 visit.answered = not reply.should_retry and not exchange.gone
 
 
-class _TaskEvents(EventFeed):
+class _TaskEvents(StreamFeed):
     """The items of one task as events; see :class:`runware_ws.gateway.streaming.EventSource`."""
 
     ping = b": ping\n\n"

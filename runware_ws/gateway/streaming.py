@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runware_ws.gateway.options import GatewayOptions
     from runware_ws.gateway.works import Reader, Work
 
-__all__ = ["EventFeed", "EventSource", "send_stream"]
+__all__ = ["EventSource", "StreamFeed", "send_stream"]
 
 _HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -66,7 +66,7 @@ class EventSource(Protocol):
         ...
 
 
-class EventFeed:
+class StreamFeed:
     """What the streams of all shapes share: where their deltas come from. ``find`` finds or starts
     the task; ``told``: headers of the answer."""
 

@@ -88,8 +88,8 @@ async def test_a_new_process_takes_over_under_load(stream: bool) -> None:
 async def test_its_end_is_orderly(tmp_path: Path) -> None:
     async with EmulatorProcess(KEY, latency="1500ms") as emulator:
         gateway = GatewayProcess("--url", emulator.url, "--journal", journal_in(tmp_path))
+        texts: list[str] = []
         async with gateway, http() as asks, anyio.create_task_group() as group:
-            texts: list[str] = []
 
             async def ask(stream: bool) -> None:
                 answer = await asks.post(f"{gateway.url}/v1/messages", json=request(stream=stream))
