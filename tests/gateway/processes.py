@@ -129,23 +129,27 @@ async def _pass_on(client: SocketStream, port: int, cuts: Cuts) -> None:
             if limit == 0:
                 await anyio.sleep(cuts.delay)
                 group.cancel_scope.cancel()
-            taken = 0
-            while True:
-                try:
-                    data = await server.receive(_CHUNK)
-                except anyio.EndOfStream:
-                    break
-                if limit is None:
-                    await client.send(data)
-                    continue
-                if limit < 1_000_000:
-                    await client.send(data[: limit - taken])
-                taken += len(data)
-                if limit < 1_000_000 and taken >= limit:
-                    break
-                if limit == 1_000_000 and _is_whole(data):
-                    break  # All of it came, and nothing of it arrives.
+            with suppress(*_BROKEN):
+                await _answer(client, server, limit)
             group.cancel_scope.cancel()
+
+
+async def _answer(client: SocketStream, server: SocketStream, limit: int | None) -> None:
+    """Hand the answer on, up to ``limit`` bytes; 1,000,000: all of it comes, and none arrives."""
+    taken = 0
+    while True:
+        data = await server.receive(_CHUNK)
+        if limit is None:
+            await client.send(data)
+            continue
+        if limit == 1_000_000:
+            if _is_whole(data):
+                return
+            continue
+        await client.send(data[: limit - taken])
+        taken += len(data)
+        if taken >= limit:
+            return
 
 
 def _is_whole(data: bytes) -> bool:
