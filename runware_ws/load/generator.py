@@ -204,7 +204,8 @@ class _Caller:
     async def ask(self, task: TextInference | dict[str, Any], *, name: str = "task") -> Answer:
         run = self._run
         wire = task.to_wire() if isinstance(task, TextInference) else dict(task)
-        wire.setdefault("taskUUID", str(uuid4()))
+        if "taskUUID" not in wire:
+            wire["taskUUID"] = str(uuid4())
         sent = run.now() - run.began
         intended, self._intended = self._intended, None
         sample = Sample(name, wire["taskUUID"], sent if intended is None else intended, sent, sent)

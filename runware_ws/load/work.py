@@ -10,7 +10,6 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
-from uuid import uuid4
 
 from runware_ws import HAIKU_MODEL, TextInference
 from runware_ws.emulator import Latency
@@ -56,7 +55,7 @@ def listed_tasks(tasks: Sequence[dict[str, Any]]) -> Agent:
 
     async def ask(caller: Caller) -> None:
         task = dict(tasks[caller.number % len(tasks)])
-        task["taskUUID"] = str(uuid4())
+        task.pop("taskUUID", None)  # Each time it is another task.
         await caller.ask(task)
 
     return ask
@@ -102,7 +101,6 @@ def drawn_tasks(prompt: Latency, answer: Latency | None = None) -> Agent:
         text = f"{caller.number}: " + "".join(caller.rng.choices(_WORDS, k=words))
         task: dict[str, Any] = {
             "taskType": "textInference",
-            "taskUUID": str(uuid4()),
             "model": HAIKU_MODEL,
             "messages": [{"role": "user", "content": text}],
             "includeUsage": True,
