@@ -127,7 +127,7 @@ def test_trouble_says_nothing_about_the_task_so_the_same_question_is_asked_again
 
 
 def test_what_was_asked_about_the_first_copy_says_nothing_of_the_second() -> None:
-    bench = Bench(resend_early=True)
+    bench = Bench(resend_after=0, resend_early=True)
     record = bench.begin_in_doubt(OTHER_SESSION)
     bench.resent(record)
     bench.cut()

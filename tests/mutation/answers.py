@@ -243,7 +243,7 @@ ANSWERS = [
         "_core/core.py",
         "            self._recovery.last_call(record)\n",
         "            pass\n",
-        "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
+        "tests/core/test_questions.py::test_the_last_call_asks_both_ways",
     ),
     Mutant(
         "a task that ends leaves its question open",

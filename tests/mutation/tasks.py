@@ -189,7 +189,7 @@ TASKS = [
         f"{_TASKS}/record.py",
         "self.wake_at = deadline - min(LAST_CALL, 0.2 * (deadline - now))",
         "self.wake_at = deadline",
-        "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
+        "tests/core/test_questions.py::test_the_last_call_asks_both_ways",
     ),
     Mutant(
         "an outage looks like a timeout",
