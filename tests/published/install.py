@@ -1,4 +1,4 @@
-"""Installs a published client in a folder of its own: both bring a module of the same name."""
+"""Installs published clients in folders of their own: some bring a module of the same name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["install"]
+__all__ = ["install", "install_all", "install_node"]
 
 
 def install(root: Path, name: str, version: str) -> Path:
@@ -18,19 +19,38 @@ def install(root: Path, name: str, version: str) -> Path:
     Raises:
         RuntimeError: it could not be installed.
     """
+    return install_all(root, f"{name}-{version}", [f"{name}=={version}"])
+
+
+def install_all(root: Path, name: str, requirements: Sequence[str]) -> Path:
+    """The folder with all of these packages in it. Raises as ``install``."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input"]
+    command += ["--disable-pip-version-check", *requirements, "--target"]
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return _made(root, f"{name}-py{python}", command)
+
+
+def install_node(root: Path, name: str, version: str) -> Path:
+    """The folder with this package of npm in its ``node_modules``. Raises as ``install``."""
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+    command += [f"{name}@{version}", "--prefix"]
+    return _made(root, f"{name.replace('/', '-').strip('@')}-{version}-node", command)
+
+
+def _made(root: Path, name: str, command: list[str]) -> Path:
+    """The folder ``name``, which ``command`` fills when the folder is its last word."""
     parent = root / ".cache" / "published"
-    folder = parent / f"{name}-{version}-py{python}"
+    folder = parent / name
     if folder.is_dir():
         return folder
     parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
     try:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input"]
-        command += ["--disable-pip-version-check", "--target", str(scratch), f"{name}=={version}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            [*command, str(scratch)], capture_output=True, text=True, timeout=300, check=False
+        )
         if done.returncode:
-            raise RuntimeError(f"{name}=={version} could not be installed:\n{done.stderr}")
+            raise RuntimeError(f"{name} could not be installed:\n{done.stderr}")
         try:
             os.rename(scratch, folder)
         except OSError:
