@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from runware_ws._core.recovery import recovery
 from runware_ws._core.states import TaskState
 from runware_ws.errors import TaskError
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
@@ -153,6 +154,25 @@ def test_a_replayed_answer_to_a_question_of_the_dead_socket_ends_no_task(early: 
     assert not record.ended
     bench.answer(record)
     assert record.state is TaskState.DONE
+
+
+def test_a_replay_does_not_wait_for_the_turn_of_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "TURN", 1)
+    bench = Bench()
+    bench.begin()
+    records = [bench.task(delivery="async") for _ in range(3)]
+    bench.written()
+    for record in records:
+        bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid}]})
+    bench.step(10)
+    assert len(questions(bench)) == 3
+    bench.cut()
+    bench.step(0.25)
+    bench.ready(SESSION)
+    for record in records:
+        for _ in range(3):
+            bench.refuse(record, "providerUnavailable")
+        assert not record.ended
 
 
 def _polled(bench: Bench) -> None:

@@ -137,7 +137,7 @@ def _nobody_asks_after_a_cut(patch: pytest.MonkeyPatch) -> Setting:
         self._out.wake = False
 
     def forgotten(self: Any, record: Any, now: float) -> None:
-        record.cut(2, now, resumed=self.resumed)
+        record.cut(2, now)
 
     patch.setattr(Recovery, "last_call", wrong)
     patch.setattr(Recovery, "_recover", forgotten)

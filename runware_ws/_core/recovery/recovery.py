@@ -98,6 +98,8 @@ class Recovery:
             if record.state >= WRITTEN and not record.posted:
                 at_risk.append(record)
                 awaited += record.pushed
+                # Not only when its turn in the sweep comes: a replay does not wait for that.
+                record.another_socket(resumed=resumed)
         if resumed:
             self._out.counters.resumes += 1
             self.replay.begin(session_uuid or "", awaited, now)
@@ -136,7 +138,7 @@ class Recovery:
         self._out.rearm = True
 
     def _recover(self, record: TaskRecord, now: float) -> None:
-        record.cut(self._generation, self._ask_from(record, now), resumed=self.resumed)
+        record.cut(self._generation, self._ask_from(record, now))
         self._out.tell(record, TaskStep.CUT, now, "resumed" if self.resumed else "session lost")
         waits = self.resumed and record.pushed
         self._ask_at(record, max(now, record.ladder.ask_from) if waits else now)
@@ -144,7 +146,7 @@ class Recovery:
     def post_cut(self, record: TaskRecord, now: float) -> None:
         """The POST of a task broke: it goes on over the socket, as after the loss of a socket."""
         record.leave_http()
-        record.cut(self._generation, now, resumed=False)
+        record.cut(self._generation, now)
         self._out.tell(record, TaskStep.CUT, now, "to the socket")
         # Without a socket, the sweep after the next connection finds it.
         self._ask_at(record, now)

@@ -359,12 +359,21 @@ class TaskRecord:
 
     # The ladder
 
-    def cut(self, generation: int, ask_from: float, *, resumed: bool) -> None:
+    def another_socket(self, *, resumed: bool) -> None:
+        """The socket on which it was asked about is gone, and another one is ready.
+
+        ``resumed``: the session lives on, so its replay may bring answers to questions of the dead
+        socket as well, even those that had come.
+        """
+        ladder = self.ladder
+        if ladder is not UNTOUCHED:
+            ladder.told = False
+            ladder.outstanding = ANY_NUMBER if resumed and ladder.asks else 0
+
+    def cut(self, generation: int, ask_from: float) -> None:
         """The socket or POST that carried it broke. ``generation``: the socket that recovers it.
 
-        ``ask_from``: when it may be asked about; the first cut counts. ``resumed``: the session
-        lives on, so its replay may bring answers to questions of the dead socket as well, even
-        those that had come.
+        ``ask_from``: when it may be asked about; the first cut counts.
         """
         ladder = self.own_ladder()
         if self.state is not _RECOVERING:
@@ -372,8 +381,6 @@ class TaskRecord:
             ladder.first_resume = generation
             ladder.ask_from = ask_from
         ladder.disturbed = True
-        ladder.told = False
-        ladder.outstanding = ANY_NUMBER if resumed and ladder.asks else 0
         if self.deltas is not None:
             self.deltas.suspended = True
             self.want_whole()
