@@ -112,9 +112,14 @@ class Blame:
 
     def _result(self, asked: TaskRecord | None) -> TaskRecord | None:
         """A result was too big. The culprit, if it is known by now."""
+        generation = self._connection.generation
+        others = any(
+            record.generation == generation and record.pushed and record is not asked
+            for record in self._table.tasks.values()
+        )
         # What a resumed session replays may be another task's.
         uuid = self._culprits.result(
-            None if asked is None or self._recovery.resumed else asked.uuid
+            None if asked is None or self._recovery.resumed else asked.uuid, alone=not others
         )
         if self._culprits.abandon_session:
             self._connection.session_uuid = None
@@ -131,8 +136,11 @@ class Blame:
             and record.state >= WRITTEN
             and not record.ladder.confirmed
         ]
+        probable: TaskRecord | None = None
         if len(open_ones) == 1:
-            probable: TaskRecord | None = open_ones[0]
+            # Long after its frame came, something else ended the socket.
+            if now < open_ones[0].written_at + 2 * self._proof():
+                probable = open_ones[0]
         else:
             uuid = culprits.in_the_air(now, self._proof())
             probable = tasks.get(uuid) if uuid is not None else None

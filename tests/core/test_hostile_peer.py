@@ -370,3 +370,33 @@ def test_a_request_is_not_blamed_while_a_question_about_a_result_is_open() -> No
             else:
                 bench.say({"data": [{"taskUUID": giant.uuid, "status": "processing"}]})
         assert not other.ended, (ends, other)
+
+
+def test_a_close_long_after_its_frame_is_not_blamed_on_the_only_task() -> None:
+    bench = Bench(resend_after=0, resend_early=True)
+    record = bench.begin_written(timeout=1000)
+    for _ in range(3):
+        bench.step(9)
+        bench.written()
+        bench.cut(1008)
+        bench.reconnect(OTHER_SESSION)
+        bench.resent(record)
+    assert not record.ended
+
+
+@pytest.mark.parametrize(("others", "times"), [(False, 2), (True, 4)])
+def test_the_task_in_question_is_to_blame_sooner_if_no_other_result_can_come(
+    others: bool, times: int
+) -> None:
+    bench, asked = _searching()
+    ends = 0
+    while not asked.ended:
+        assert [task["taskUUID"] for task in bench.written()] == [asked.uuid]
+        other = bench.task()
+        if others:
+            assert len(bench.written()) == 1
+        bench.cut(loss=TOO_BIG)
+        ends += 1
+        bench.core.cancel(other, bench.now)
+        bench.reconnect(SESSION if ends % 2 else OTHER_SESSION)
+    assert ends == times

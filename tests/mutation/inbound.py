@@ -102,6 +102,29 @@ INBOUND = [
         "test_a_request_is_not_blamed_while_a_question_about_a_result_is_open",
     ),
     Mutant(
+        "a close long after a frame is blamed on its task",
+        "_core/blame.py",
+        "if now < open_ones[0].written_at + 2 * self._proof():",
+        "if open_ones:",
+        "tests/core/test_hostile_peer.py::"
+        "test_a_close_long_after_its_frame_is_not_blamed_on_the_only_task",
+    ),
+    Mutant(
+        "whoever is asked about is to blame, whatever else may come",
+        "_core/blame.py",
+        "alone=not others",
+        "alone=True",
+        "tests/core/test_hostile_peer.py::"
+        "test_the_task_in_question_is_to_blame_sooner_if_no_other_result_can_come",
+    ),
+    Mutant(
+        "a replay waits for the turn of a task",
+        "_core/recovery/recovery.py",
+        "                record.another_socket(resumed=resumed)\n",
+        "",
+        "tests/core/test_odd_answers.py::test_a_replay_does_not_wait_for_the_turn_of_a_task",
+    ),
+    Mutant(
         "questions before a copy put off those after it",
         "_core/recovery/recovery.py",
         "asked = record.ladder.asks - record.ladder.asks_before",

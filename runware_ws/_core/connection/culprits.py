@@ -25,6 +25,9 @@ __all__ = ["Culprits"]
 SMALLEST_LIMIT = 4096
 """A lower limit is not believed: a server that takes tasks takes this much."""
 
+PROVEN = 4
+"""The task in question did it: twice, or four times while results of others might come too."""
+
 PROOF = 0.5
 """Who refuses a frame does it within this time, in seconds, and some round trips."""
 
@@ -39,6 +42,7 @@ class Culprits:
         self.abandon_session = False
         self._inbound = 0
         self._named: str | None = None
+        self._evidence = 0
         self._generation = 0
         # The biggest frame of this socket: its size, and whose tasks it carried.
         self._biggest: tuple[int, tuple[str, ...]] = (0, ())
@@ -87,18 +91,21 @@ class Culprits:
 
     # Results over a limit
 
-    def result(self, asked: str | None) -> str | None:
+    def result(self, asked: str | None, *, alone: bool) -> str | None:
         """A result ended the socket. The culprit, if known by now.
 
-        ``asked``: the only task that was asked about.
+        ``asked``: the only task that was asked about. ``alone``: no result of another task could
+        come by itself.
         """
         self._inbound += 1
         if self.abandon_session and asked is not None:
-            if asked == self._named:
+            if asked != self._named:
+                self._named, self._evidence = asked, 0
+            # What nobody waits for may have done it too, so once is not enough.
+            self._evidence += 2 if alone else 1
+            if self._evidence >= PROVEN:
                 self.forgive()
                 return asked
-            # A result that came by itself may have done it.
-            self._named = asked
         self.abandon_session |= self._inbound >= 2
         return None
 
