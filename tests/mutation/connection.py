@@ -313,8 +313,8 @@ CONNECTION = [
     Mutant(
         "the task that was asked about first is the one with the giant result",
         _CULPRITS,
-        "            if asked == self._named:\n",
-        "            if asked:\n",
+        "if self._evidence >= PROVEN:",
+        "if self._evidence:",
         "tests/core/test_fine_rules_of_sockets.py::"
         "test_the_first_task_that_was_asked_about_may_be_innocent",
     ),
