@@ -195,8 +195,9 @@ class SessionCore:
         return Todo(effects, writable, deadline)
 
     def _notice_jump(self, now: float) -> None:
-        """What was due long ago was not done: the host or the loop stood still."""
-        self._out.jumped_at = self._due = now
+        """Note it if what was due long ago was not done: the host or the loop stood still."""
+        if now > self._due + JUMP:
+            self._out.jumped_at = self._due = now
 
     # Inputs: the client's
 
@@ -376,8 +377,7 @@ class SessionCore:
         connection = self._connection
         if generation != connection.generation or not connection.open:
             return
-        if now > self._due + JUMP:
-            self._notice_jump(now)
+        self._notice_jump(now)
         take = self._answers.take
         readings = self._router.read(data)
         if proves_life(readings):
@@ -417,8 +417,7 @@ class SessionCore:
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: dial, check the peer, end tasks, ask questions."""
-        if now > self._due + JUMP:
-            self._notice_jump(now)
+        self._notice_jump(now)
         self._follow(self._connection.on_deadline(now, pending=self._table.in_flight > 0), now)
         self._blame.on_deadline(now)
         passed, near = self._table.expire(now)

@@ -9,20 +9,18 @@ import typer
 
 from runware_ws import ConfigurationError
 from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.options import (
+    EmulateOption,
+    KeyFileOption,
+    TimeoutOption,
+    UnsupportedOption,
+    UrlOption,
+)
 
 __all__ = ["serve"]
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free one.")]
-UrlOption = Annotated[
-    str | None, typer.Option(help="Another server, ws:// or wss://. [default: Runware]")
-]
-KeyFileOption = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="Read the API key from this file.")
-]
-EmulateOption = Annotated[
-    bool, typer.Option("--emulate", help="Use a built-in server: no key, no cost.")
-]
 JournalOption = Annotated[
     str | None,
     typer.Option(metavar="PATH|URL", help="So that retries find their tasks after a crash."),
@@ -33,14 +31,8 @@ CallersOption = Annotated[
 NewCallerOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Make a key and its lines, and end.")
 ]
-UnsupportedOption = Annotated[
-    str, typer.Option(metavar="error|drop", help="What to do with what Runware cannot take.")
-]
 DeliveryOption = Annotated[
     str, typer.Option(metavar="sync|async", help="How tasks without a stream are sent.")
-]
-TimeoutOption = Annotated[
-    float, typer.Option(min=0.001, metavar="SECONDS", help="Limit for each task.")
 ]
 RunningOption = Annotated[
     int, typer.Option(min=1, metavar="N", help="Tasks at once; beyond that callers take turns.")

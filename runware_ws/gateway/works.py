@@ -80,12 +80,11 @@ def _when_done(handle: TaskHandle, call: Callable[[], None]) -> None:
         handle.on_done = on_done
 
 
-class PlainWork:
-    """A task whose answer comes as a whole. ``on_done`` is called once, when it has ended."""
+class _HandleWork:
+    """What both kinds of work tell of their task."""
 
-    def __init__(self, handle: TaskHandle, on_done: Callable[[PlainWork], None]) -> None:
+    def __init__(self, handle: TaskHandle) -> None:
         self._handle = handle
-        _when_done(handle, lambda: on_done(self))
 
     @property
     def uuid(self) -> str:
@@ -103,11 +102,19 @@ class PlainWork:
     def error(self) -> RunwareError | None:
         return self._handle.error
 
-    async def result(self) -> Result:
-        return await self._handle
-
     def outcome(self) -> Result:
         return self._handle.outcome()
+
+
+class PlainWork(_HandleWork):
+    """A task whose answer comes as a whole. ``on_done`` is called once, when it has ended."""
+
+    def __init__(self, handle: TaskHandle, on_done: Callable[[PlainWork], None]) -> None:
+        super().__init__(handle)
+        _when_done(handle, lambda: on_done(self))
+
+    async def result(self) -> Result:
+        return await self._handle
 
     def reader(self) -> Reader:
         return _WholeReader(self)
@@ -128,7 +135,7 @@ class _WholeReader:
         self._work = None
 
 
-class StreamWork:
+class StreamWork(_HandleWork):
     """A stream whose deltas are kept, joined where all have read them.
 
     Whoever needs the next delta fetches it, for all. So nothing runs here while nobody reads, and
@@ -138,8 +145,8 @@ class StreamWork:
     def __init__(
         self, stream: TaskStream, handle: TaskHandle, on_done: Callable[[StreamWork], None]
     ) -> None:
+        super().__init__(handle)
         self._stream = stream
-        self._handle = handle
         self._log: list[Delta] = []
         # How many deltas are behind the first one of the log, and in it.
         self._joined = 0
@@ -147,27 +154,8 @@ class StreamWork:
         self._lock = anyio.Lock()
         _when_done(handle, lambda: on_done(self))
 
-    @property
-    def uuid(self) -> str:
-        return self._handle.uuid
-
-    @property
-    def entered(self) -> bool:
-        return self._handle.state is not TaskState.WAITING
-
-    @property
-    def done(self) -> bool:
-        return self._handle.done
-
-    @property
-    def error(self) -> RunwareError | None:
-        return self._handle.error
-
     async def result(self) -> Result:
         return await self._stream.result()
-
-    def outcome(self) -> Result:
-        return self._handle.outcome()
 
     def reader(self) -> Reader:
         reader = _StreamReader(self)
