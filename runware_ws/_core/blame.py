@@ -39,10 +39,11 @@ class Blame:
         self._culprits = connection.culprits
         self._ends = ends
 
-    def judge(self, down: Down, asked: TaskRecord | None, now: float) -> bool:
+    def judge(self, down: Down, asked: TaskRecord | None, now: float, *, asking: bool) -> bool:
         """A socket ended. True if it is known which task did it; that task has ended.
 
-        ``asked``: the only task that was asked about.
+        ``asked``: the one task that was asked about during the search for a result. ``asking``:
+        whether any question was open.
         """
         loss, culprits = down.loss, self._culprits
         if self._went_through():
@@ -53,13 +54,13 @@ class Blame:
             uuids: tuple[str, ...] = ()
             if loss.kind is not LossKind.INBOUND_TOO_BIG:
                 uuids = culprits.too_big(self._connection.generation)
-            if uuids and asked is not None:
-                # A result is looked for: either may have done it, so neither is to blame.
+            if uuids and asking:
+                # The answer to a question may have been too big as well as the request.
                 self._result(None)
-            elif uuids:
-                culprit = self._request(uuids)
+            if uuids and asked is None:
+                culprit = self._request(uuids, sure=not asking)
                 what = "the server refuses a frame of its size"
-            else:
+            elif not uuids:
                 culprit = self._result(asked)
                 what = self._over(loss)
         elif (
@@ -99,13 +100,13 @@ class Blame:
             return "its result is too big for the server to send"
         return f"its result is over max_frame_bytes ({self._out.options.max_frame_bytes})"
 
-    def _request(self, uuids: tuple[str, ...]) -> TaskRecord | None:
+    def _request(self, uuids: tuple[str, ...], *, sure: bool) -> TaskRecord | None:
         """The frame of these tasks was too big. The culprit, if it is known by now."""
         alive = [self._table.tasks[uuid] for uuid in uuids if uuid in self._table.tasks]
         if len(uuids) > 1:
             for record in alive:
                 record.send_alone()
-        elif alive and alive[0].struck():
+        elif alive and alive[0].struck(sure=sure):
             self._culprits.found_limit()
             return alive[0]
         return None

@@ -474,12 +474,13 @@ class SessionCore:
                 resumed=change.resumed,
             )
         elif isinstance(change, Down):
-            asked = self._recovery.questions.sole()
+            questions = self._recovery.questions
+            asked, asking = questions.sole(), bool(questions.open)
             self._recovery.stop(now)
             self._table.left.socket_lost()
             if change.was_ready:
                 self._disconnected(str(change.loss), change.loss.code, now)
-            explained = self._blame.judge(change, asked, now)
+            explained = self._blame.judge(change, asked, now, asking=asking)
             over = self._connection.go_on(change, now, explained=explained)
             if over is not None:
                 self._over(over, now)

@@ -8,6 +8,7 @@ import orjson
 
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.deltas import Deltas
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.classify import Loss, LossKind
 from runware_ws.errors import ConnectionFailed
 from runware_ws.events import Closed, Connected
@@ -194,6 +195,34 @@ def test_what_went_through_is_not_too_big_so_it_was_a_result() -> None:
     bench.step(0.25)
     bench.open()
     assert bench.offered() is None, "after the second time nothing is to be replayed"
+
+
+def sent_again(bench: Bench, record: TaskRecord) -> None:
+    """On a new socket the task is denied until it is sent again; other questions stay open."""
+    bench.reconnect(OTHER_SESSION)
+    for _ in range(200):
+        for kind, uuid in questions(bench):
+            if uuid == record.uuid and kind not in QUESTIONS:
+                return
+            if uuid == record.uuid:
+                deny(bench, kind, uuid)
+        bench.step(0.25)
+    raise AssertionError("it was not sent again")
+
+
+def test_a_request_beside_open_questions_is_blamed_later_than_one_alone() -> None:
+    bench = Bench(resend_after=0, question_timeout=1_000, keepalive=1_000)
+    bench.begin()
+    giant = bench.written_task()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    bench.step(1)
+    assert [uuid for _, uuid in questions(bench)] == [giant.uuid]
+    innocent = bench.written_task(size=9_000)
+    refused(bench)
+    sent_again(bench, innocent)
+    refused(bench)
+    assert not innocent.ended, "the giant's answer may have done it"
 
 
 def two_after_two_giants(bench: Bench) -> list[str]:

@@ -96,8 +96,8 @@ INBOUND = [
     Mutant(
         "a request is to blame though a result is looked for",
         "_core/blame.py",
-        "if uuids and asked is not None:",
-        "if False:",
+        "if uuids and asked is None:",
+        "if uuids:",
         "tests/core/test_hostile_peer.py::"
         "test_a_request_is_not_blamed_while_a_question_about_a_result_is_open",
     ),

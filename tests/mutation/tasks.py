@@ -111,10 +111,18 @@ TASKS = [
     Mutant(
         "the first strike condemns",
         f"{_TASKS}/record.py",
-        "return self.ladder.strikes > 1",
+        "return self.ladder.strikes > 2",
         "return self.ladder.strikes > 0",
         "tests/core/test_fault_table.py::TestTooBig::"
         "test_outbound_the_same_frame_never_kills_a_third_socket",
+    ),
+    Mutant(
+        "a request is blamed beside open questions as if it was alone",
+        f"{_TASKS}/record.py",
+        "self.ladder.strikes += 2 if sure else 1",
+        "self.ladder.strikes += 2",
+        "tests/core/test_fine_rules_of_sockets.py::"
+        "test_a_request_beside_open_questions_is_blamed_later_than_one_alone",
     ),
     Mutant(
         "a frame that was not sent counts as sent",

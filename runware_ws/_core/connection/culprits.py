@@ -3,7 +3,8 @@
 A frame that the server refuses (1009) is over its limit. Whichever it was, the
 biggest frame written on that socket is over the limit too, unless a frame of its
 size went through. If it held several tasks, each is sent alone from then on. A task
-that was alone is tried once more, then it fails. So no frame kills a third socket.
+that was alone is tried once more, then it fails. So no frame kills a third socket,
+unless a question was open both times: its answer may have been too big instead.
 
 A result that is too big, for us or for the server, ends the socket as well, and the
 replay would bring it again. After the second time the session is abandoned, so

@@ -300,11 +300,14 @@ class TaskRecord:
         """Its frame may have ended the socket: from now on it gets a frame of its own."""
         self.own_ladder().alone = True
 
-    def struck(self) -> bool:
-        """A frame of this task alone ended the socket. True if that was the second time."""
+    def struck(self, *, sure: bool = True) -> bool:
+        """A frame of this task alone ended the socket. True if that is proven.
+
+        ``sure``: nothing else is known that may have done it. Twice is proof, if once was sure.
+        """
         self.send_alone()
-        self.ladder.strikes += 1
-        return self.ladder.strikes > 1
+        self.ladder.strikes += 2 if sure else 1
+        return self.ladder.strikes > 2
 
     def key_refused(self) -> bool:
         """Its POST was refused for the key. True where that was the second time."""
