@@ -2,12 +2,15 @@
 
 At a steady rate of requests, with an emulator that takes a fixed time for each: how long they take
 through ``runware-ws serve``, and how long through a client in this process. Each part runs in a
-process of its own. The requests of either come over connections that stay open.
+process of its own. The requests come over connections that stay open. Who sends them is kept lean,
+without an HTTP client: the three processes share the cores, and what it takes would count against
+the gateway.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
@@ -16,10 +19,12 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import anyio
-from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from runware_ws import Client, TextInference
@@ -39,31 +44,80 @@ _REQUEST = (
 ) + _BODY
 
 
+class _Connection(asyncio.Protocol):
+    """One connection, with one request at a time."""
+
+    def __init__(self, done: Callable[[_Connection], None]) -> None:
+        self._done = done
+        self._came = b""
+        self._transport: asyncio.Transport | None = None
+        self.intended = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Uvloop's has all of it, and does not derive from it.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def ask(self, intended: float) -> None:
+        """Send a request that should have gone at this time."""
+        assert self._transport is not None
+        self.intended = intended
+        self._transport.write(_REQUEST)
+
+    def data_received(self, data: bytes) -> None:
+        self._came += data
+        head, end, body = self._came.partition(b"\r\n\r\n")
+        if not end:
+            return
+        assert head.startswith(b"HTTP/1.1 200"), head
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if len(body) >= int(length):
+            self._came = b""
+            self._done(self)
+
+    def close(self) -> None:
+        """Close it."""
+        assert self._transport is not None
+        self._transport.close()
+
+
 class Connections:
-    """Connections to a gateway that stay open."""
+    """Connections to a gateway that stay open. On asyncio."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._idle: list[tuple[SocketStream, BufferedByteReceiveStream]] = []
+        self._idle: list[_Connection] = []
+        self._taken: list[float] = []
 
-    async def ask(self) -> None:
-        """One request and its answer."""
-        if self._idle:
-            stream, reader = self._idle.pop()
-        else:
-            stream = await anyio.connect_tcp("127.0.0.1", self._port)
-            reader = BufferedByteReceiveStream(stream)
-        await stream.send(_REQUEST)
-        head = await reader.receive_until(b"\r\n\r\n", 65_536)
-        assert head.startswith(b"HTTP/1.1 200"), head
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        await reader.receive_exactly(length)
-        self._idle.append((stream, reader))
+    async def latencies(self, rate: float, seconds: float) -> list[float]:
+        """As :func:`latencies`, for requests over these connections."""
+        self._taken = []
+        start = time.perf_counter() + 0.1
+        for number in range(int(rate * seconds)):
+            intended = start + number / rate
+            if (early := intended - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            connection = self._idle.pop() if self._idle else await self._open()
+            connection.ask(intended)
+        with anyio.fail_after(30):
+            while len(self._taken) < int(rate * seconds):  # noqa: ASYNC110 (as lean as it gets)
+                await asyncio.sleep(0.01)
+        return sorted(self._taken)
 
-    async def aclose(self) -> None:
+    async def _open(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        made = await loop.create_connection(
+            lambda: _Connection(self._done), "127.0.0.1", self._port
+        )
+        return made[1]
+
+    def _done(self, connection: _Connection) -> None:
+        self._taken.append((time.perf_counter() - connection.intended) * 1_000)
+        self._idle.append(connection)
+
+    def close(self) -> None:
         """Close them."""
-        for stream, _ in self._idle:
-            await stream.aclose()
+        for connection in self._idle:
+            connection.close()
 
 
 @asynccontextmanager
@@ -84,7 +138,7 @@ async def gateway(url: str, journal: str | None) -> AsyncGenerator[Connections]:
         yield connections
     finally:
         with anyio.CancelScope(shield=True):
-            await connections.aclose()
+            connections.close()
             process.terminate()
             await process.wait()
             await process.aclose()
@@ -122,8 +176,8 @@ async def program(rate: float, seconds: float, latency: str, journal: bool) -> N
                 await latencies(directly, rate, 1.0)
                 direct = await latencies(directly, rate, seconds)
             async with gateway(emulator.url, place) as connections:
-                await latencies(connections.ask, rate, 1.0)
-                through = await latencies(connections.ask, rate, seconds)
+                await connections.latencies(rate, 1.0)
+                through = await connections.latencies(rate, seconds)
     print(f"{rate:g} requests/s for {seconds:g} s, {latency} each, journal: {journal}")
     print("| | p50 ms | p99 ms |\n|---|---|---|")
     figures = [[each[len(each) // 2], each[len(each) * 99 // 100]] for each in (direct, through)]
@@ -140,7 +194,8 @@ def main() -> None:
     parser.add_argument("--latency", default="50ms")
     parser.add_argument("--journal", action="store_true")
     given = parser.parse_args()
-    anyio.run(program, given.rate, given.seconds, given.latency, given.journal)
+    measure = partial(program, given.rate, given.seconds, given.latency, given.journal)
+    anyio.run(measure, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
 if __name__ == "__main__":
