@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import traceback
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDING",
+    "GONE",
     "LAST_WORDS",
     "ClientGone",
     "Exchange",
@@ -42,6 +43,9 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _PATIENCE = 600.0
 _LONGEST_HEADER = 1_000
 _MOST_RETRIES = 1_000_000
+
+GONE = "runware_ws.gone"
+"""In the state of a request, if its server is ours: tells whether its connection is closed."""
 
 ENDING = ErrorReply(503, "api_error", "this gateway ends: ask again", should_retry=True)
 """What is told where the process ends before the answer is there."""
@@ -62,6 +66,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
+        self._is_gone: Callable[[], bool] | None = scope.get("state", {}).get(GONE)
 
     @classmethod
     def of(cls, request: Request) -> Exchange:
@@ -187,7 +192,10 @@ class Exchange:
 
     async def look(self) -> bool:
         """Whether the client has gone away by now. Only for when the body was read."""
-        if not self.gone:
+        if not self.gone and self._is_gone is not None:
+            self.gone = self._is_gone()
+        elif not self.gone:
+            # Any server's way, at several times the cost.
             with anyio.CancelScope() as scope:
                 scope.cancel()
                 message = await self._receive()

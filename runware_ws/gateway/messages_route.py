@@ -47,10 +47,8 @@ def translate(body: Mapping[str, Any], gateway: Gateway, caller: GatewayCaller) 
     """
     options = gateway.options
     reading = Reading(drop=(caller.unsupported or options.unsupported) == "drop")
-    task = read_request(reading, body, include_cost=True)
+    task = read_request(reading, body, include_cost=True, delivery=options.delivery)
     stream = body.get("stream") is True
-    if not stream:
-        task = task.model_copy(update={"delivery_method": options.delivery})
     model = body.get("model")
     return Translated(
         task, model if isinstance(model, str) else DEFAULT_MODEL, stream, tuple(reading.dropped)

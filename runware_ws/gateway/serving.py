@@ -9,14 +9,14 @@ import socket
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from runware_ws.errors import ConfigurationError
 from runware_ws.gateway.asgi import gateway_of
+from runware_ws.gateway.protocols import HEAD_BYTES, http_protocol
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -27,10 +27,6 @@ __all__ = ["ServeOptions", "listen", "serve_gateway"]
 
 _LOG = logging.getLogger("runware_ws")
 
-HEAD_TIMEOUT = 10.0
-"""A request's head must come within so many seconds, from the connection or its first byte on."""
-
-_HEAD_BYTES = 64 * 1024
 _LAST_WORDS = 2
 """Seconds for what is cancelled at the end, so that streams can say that they end."""
 
@@ -105,16 +101,17 @@ async def serve_gateway(
     server = _Server(
         uvicorn.Config(
             application,
-            http=_BoundedProtocol,
+            http=http_protocol(),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             limit_concurrency=options.max_connections,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=max(1, round(options.drain)),
-            h11_max_incomplete_event_size=_HEAD_BYTES,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         )
     )
     gateway = gateway_of(application)
@@ -165,38 +162,3 @@ class _Server(uvicorn.Server):
         with anyio.move_on_after(_LAST_WORDS):
             while self.server_state.tasks:  # noqa: ASYNC110 (uvicorn has no event for it)
                 await anyio.sleep(0.01)
-
-
-class _BoundedProtocol(H11Protocol):
-    """Uvicorn waits for the head of a first request without end."""
-
-    _head_timer: Any = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._watch_head()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._unwatch_head()
-        super().connection_lost(exc)
-
-    def _watch_head(self) -> None:
-        # Optional only until the first request, which uvicorn's own types do not say.
-        cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            self._unwatch_head()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._too_late)
-
-    def _unwatch_head(self) -> None:
-        timer, self._head_timer = self._head_timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _too_late(self) -> None:
-        self._head_timer = None
-        self.transport.close()

@@ -106,8 +106,10 @@ def read_request(
     thinking_level: ThinkingLevel | None = None,
     include_cost: bool | None = None,
     task_uuid: str | None = None,
+    delivery: str | None = None,
 ) -> TextInference:
     """What :func:`to_task` does; ``reading`` has what was left out, and nothing is warned of.
+    ``delivery``: of what is not to be streamed.
 
     Raises:
         InvalidTask: refused; ``problems`` holds those that ``reading`` had before, too.
@@ -117,6 +119,8 @@ def read_request(
         raise InvalidTask("a request must be an object", task_uuid=task_uuid)
     wire = _read(reading, fields, thinking_level)
     wire |= {"includeUsage": True} | ({} if include_cost is None else {"includeCost": include_cost})
+    if delivery is not None:
+        wire.setdefault("deliveryMethod", delivery)
     wire |= {} if task_uuid is None else {"taskUUID": task_uuid}
     if reading.problems:
         raise InvalidTask(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,41 +132,92 @@ async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path)
         assert (await emulator.stats())["executed"] == 1
 
 
-async def test_a_request_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@asynccontextmanager
+async def served(httptools: bool, body_timeout: float) -> AsyncGenerator[int]:
+    """A gateway's port, with a parser of heads that is chosen."""
     import uvicorn
 
     from runware_ws import Client
     from runware_ws.emulator import Emulator
     from runware_ws.gateway import app, serving
+    from runware_ws.gateway.protocols import HEAD_BYTES, http_protocol
 
-    monkeypatch.setattr(serving, "HEAD_TIMEOUT", 0.2)
+    if httptools:
+        pytest.importorskip("httptools")
     sock, url = serving.listen("127.0.0.1", 0)
-    port = int(url.rsplit(":", 1)[1])
     async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
         config = uvicorn.Config(
-            app(client, body_timeout=0.2),
-            http=vars(serving)["_BoundedProtocol"],
+            app(client, body_timeout=body_timeout),
+            http=http_protocol(httptools=httptools),
             lifespan="off",
             log_config=None,
+            h11_max_incomplete_event_size=HEAD_BYTES,
         )
         server = uvicorn.Server(config)
         server.capture_signals = _no_signals  # type: ignore[method-assign]
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [sock])
-            for head in (b"", b"POST /v1/messages HTTP/1.1\r\nhost: x\r\n"):
-                async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                    if head:
-                        await stream.send(head)
-                    with anyio.fail_after(30), pytest.raises(anyio.EndOfStream):
-                        await stream.receive()
-            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-                await stream.send(
-                    b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{"
-                )
-                with anyio.fail_after(30):
-                    answer = await stream.receive()
-                assert answer.startswith(b"HTTP/1.1 408 ")
+            yield int(url.rsplit(":", 1)[1])
             server.should_exit = True
+
+
+parsers = pytest.mark.parametrize("httptools", [False, True], ids=["h11", "httptools"])
+
+
+@parsers
+async def test_a_request_that_never_comes_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, httptools: bool
+) -> None:
+    from runware_ws.gateway import protocols
+
+    monkeypatch.setattr(protocols, "HEAD_TIMEOUT", 0.2)
+    async with served(httptools, 0.2) as port:
+        for head in (b"", b"POST /v1/messages HTTP/1.1\r\nhost: x\r\n"):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                if head:
+                    await stream.send(head)
+                with anyio.fail_after(30), pytest.raises(anyio.EndOfStream):
+                    await stream.receive()
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(
+                b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{"
+            )
+            with anyio.fail_after(30):
+                answer = await stream.receive()
+            assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+_CHUNKED = (
+    b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: any\r\n"
+    b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
+)
+
+
+@parsers
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"GET /", b"a" * 1_000),
+        (b"GET / HTTP/1.1\r\n", b"x-%s: y\r\n" % (b"x" * 1_000)),
+        (b"GET / HTTP/1.1\r\nx-one: ", b"y" * 1_000),
+        (_CHUNKED + b"0\r\n", b"x-%s: y\r\n" % (b"x" * 1_000)),
+    ],
+    ids=["address", "headers", "header", "trailers"],
+)
+async def test_a_head_without_end_is_cut_off(httptools: bool, begin: bytes, more: bytes) -> None:
+    async with served(httptools, 30) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
+        cut = False
+        # Sooner than any limit of time would do it.
+        with anyio.fail_after(8):
+            try:
+                await stream.send(begin)
+                for _ in range(5_000):
+                    await stream.send(more)
+                while True:
+                    await stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                cut = True
+        assert cut
 
 
 def _no_signals() -> Any:
