@@ -184,7 +184,7 @@ def _code_of(failure: RunwareError) -> ExitCode:
 
 def _collect_seldom() -> None:
     """A full collection stops all requests for a tenth of a second: leave out of it what is there
-    for good, and have it come seldom. Nearly all of what requests leave goes without it."""
+    for good, and have it come seldom."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 100)
