@@ -450,8 +450,9 @@ class Answers:
         elif is_answer_to_question(record, error, early=not self._recovery.ready):
             if self._recovery.told(record, error, now):
                 self._ends.refuse(record, error, now)
-        elif is_refusal_of_copy(record, error) and not self._is_end_after_copy(record, error, now):
-            record.barred(error.code)
+        elif is_refusal_of_copy(record, error) and (
+            record.barred(error.code) or not self._is_end_after_copy(record, error, now)
+        ):
             self._recovery.ask_again(record, now)
         else:
             self._ends.refuse(record, error, now)

@@ -123,6 +123,20 @@ def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run(
     assert isinstance(ended(record, TaskState.FAILED), TaskError)
 
 
+def test_one_refusal_for_each_copy_is_not_the_server_that_insists() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=1_000)
+    for _ in range(5):
+        bench.resent(record, within=200)
+        # So late that a task that runs would be done, and with no question answered meanwhile.
+        late = bench.now + 25
+        while bench.now < late:
+            bench.step(0.25)
+            questions(bench)
+        bench.refuse(record, "rateLimitExceeded", taskType=record.task_type)
+        assert not record.ended, "the first copy may have run, and its result be lost"
+
+
 def test_the_refusal_of_a_second_try_does_not_tell_what_became_of_the_first() -> None:
     bench = Bench()
     first = bench.begin_written(timeout=10)

@@ -89,7 +89,7 @@ INBOUND = [
         "an error that may refuse a copy leaves the question open",
         "_core/answers.py",
         "            self._recovery.ask_again(record, now)\n",
-        "",
+        "            pass\n",
         "tests/core/test_second_tries.py::"
         "test_a_verdict_that_polls_bring_is_heard_often_enough_before_the_deadline",
     ),
@@ -100,6 +100,14 @@ INBOUND = [
         "if uuids:",
         "tests/core/test_hostile_peer.py::"
         "test_a_request_is_not_blamed_while_a_question_about_a_result_is_open",
+    ),
+    Mutant(
+        "each copy that is refused counts as the server that insists",
+        "_core/answers.py",
+        "record.barred(error.code) or not self._is_end_after_copy",
+        "(record.barred(error.code) and False) or not self._is_end_after_copy",
+        "tests/core/test_odd_answers.py::"
+        "test_one_refusal_for_each_copy_is_not_the_server_that_insists",
     ),
     Mutant(
         "a close long after a frame is blamed on its task",

@@ -97,6 +97,7 @@ class Ladder:
         "polls",
         "progress",
         "question",
+        "refusals",
         "resends",
         "reused",
         "silences",
@@ -145,8 +146,9 @@ class Ladder:
         self.resends = 0
         self.asks_before = 0
         self.answered_at = 0.0
-        # The code with which a copy was not let in.
+        # The code with which a copy was not let in, and how often one seems to have been refused.
         self.barred: str | None = None
+        self.refusals = 0
         self.exhausted = self.troubled = self.unknown = 0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False

@@ -272,9 +272,12 @@ class TaskRecord:
         """What was just written was another copy."""
         self.own_ladder().resends += 1
 
-    def barred(self, code: str) -> None:
-        """A copy of it was not let in."""
-        self.own_ladder().barred = code
+    def barred(self, code: str) -> bool:
+        """A copy of it was not let in. False if each copy was refused already."""
+        ladder = self.own_ladder()
+        ladder.barred = code
+        ladder.refusals += 1
+        return ladder.refusals <= self.sends - (0 if ladder.reused else 1)
 
     def unwrote(self) -> bool:
         """Undo the last write: not one byte was sent. True if the task is now unsent."""
