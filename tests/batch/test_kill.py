@@ -13,6 +13,7 @@ from tests.batch.kill import Figures, run_and_kill
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_batch_is_done_once(processes: int, tmp_path: Path) -> None:
     journal = str(tmp_path / "work.db") if processes > 1 else None

@@ -5,6 +5,8 @@ Only a ratio is judged, the best of a few interleaved rounds, so a busy machine 
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.contenders import BASE, CONTENDERS
 from benchmarks.measure import Table, measure, ratios
 from benchmarks.processes import Responder, responder
@@ -22,6 +24,7 @@ def _round(server: Responder) -> Table:
     return measure(entries, [WORKLOADS[WORKLOAD]], 1, server, {}, lambda _: None)
 
 
+@pytest.mark.slow
 def test_cpu_per_task_beside_the_bare_loop() -> None:
     found: list[float] = []
     table = Table()

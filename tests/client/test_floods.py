@@ -39,6 +39,7 @@ def _of(flood: str, left: list[str], turn: int) -> list[Any]:
     return [{"errors": [{**ERROR, "message": "x" * MIB}]}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flood", ["tiny", "errors", "strangers", "given up", "malformed", "giant notices"]
 )

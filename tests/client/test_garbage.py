@@ -51,6 +51,7 @@ async def _iterate(client: Client) -> None:
             assert item.text
 
 
+@pytest.mark.slow
 @bounded
 @pytest.mark.parametrize("work", [_run, _map, _submit, _iterate])
 async def test_answered_tasks_leave_no_cycles(work: Work) -> None:
@@ -88,6 +89,7 @@ async def _submit_in_vain(client: Client) -> None:
                 await handle
 
 
+@pytest.mark.slow
 @bounded
 @pytest.mark.parametrize("work", [_run_in_vain, _map_in_vain, _submit_in_vain])
 async def test_tasks_without_an_answer_leave_no_cycles(work: Work) -> None:

@@ -367,6 +367,7 @@ async def test_a_source_does_not_hold_up_closing() -> None:
 # Waiters
 
 
+@pytest.mark.slow
 @trio_or_asyncio
 @bounded
 async def test_waits_with_a_short_limit_leave_nothing_behind() -> None:

@@ -441,6 +441,7 @@ def test_a_task_that_ended_unsent_leaves_the_queue() -> None:
     assert bench.core.sizes()["queue"] == 0
 
 
+@pytest.mark.slow
 def test_tasks_without_an_answer_are_remembered_however_many_are_answered() -> None:
     bench = Bench(max_in_flight=100_000, batch_tasks=1_000, batch_bytes=10_000_000)
     bench.begin()

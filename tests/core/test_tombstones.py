@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from runware_ws._core.states import DONE, TaskState
 from runware_ws._core.tasks.tombstones import LOT, Tombstones
 
@@ -27,6 +29,7 @@ def _fill(tombs: Tombstones, first: int, count: int, now: float, seconds: float)
     return now
 
 
+@pytest.mark.slow
 def test_all_of_three_minutes_are_remembered_and_then_forgotten() -> None:
     tombs = Tombstones()
     now = _fill(tombs, 0, RATE * KEEP, 0.0, KEEP)
@@ -59,6 +62,7 @@ def test_each_lives_for_at_least_keep_and_at_most_twice_that() -> None:
     assert len(ends) < 6_000
 
 
+@pytest.mark.slow
 def test_more_than_the_limit_push_out_the_oldest() -> None:
     limit = 1 << 18
     count = limit + limit // 4
@@ -69,6 +73,7 @@ def test_more_than_the_limit_push_out_the_oldest() -> None:
     assert all(tombs.get(uuid_of(number)) is DONE for number in range(count // 2, count, 11))
 
 
+@pytest.mark.slow
 def test_an_entry_takes_few_bytes() -> None:
     tombs = Tombstones()
     tracemalloc.start()

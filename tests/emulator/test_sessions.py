@@ -227,6 +227,7 @@ async def test_two_sessions_on_one_socket() -> None:
         assert emulator.stats.session_takeovers == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mid_frame", [False, True])
 @pytest.mark.parametrize("merge", [1, 7])
 async def test_no_accepted_task_is_lost_however_often_the_socket_is_cut(

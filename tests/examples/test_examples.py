@@ -70,6 +70,7 @@ def test_every_example_is_run_here() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

@@ -50,6 +50,7 @@ anyio.run(main)
 PROMPTS = {"k": "keyed", "p": "pushed", "s": "streamed", None: "unkeyed"}
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     opened = threading.Event()

@@ -157,6 +157,7 @@ def never_fenced(self: MemoryStore) -> Generator[MemoryTransaction]:
 REAL_TRANSACTION = MemoryStore.transaction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "by"),
     [

@@ -46,6 +46,7 @@ def verdicts(base: Any, now: Any) -> dict[str, str]:
     return {change.figure: change.verdict for change in compare(base, now, draws=200)}
 
 
+@pytest.mark.slow
 def test_equal_runs_are_not_flagged_in_19_of_20() -> None:
     pairs = [(run(2 * n, drift=0.05), run(2 * n + 1, drift=0.05)) for n in range(20)]
     flagged = [set(verdicts(*pair).values()) != {"same"} for pair in pairs]

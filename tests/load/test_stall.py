@@ -23,6 +23,7 @@ async def told(users: int, stall: Stall) -> dict[str, float]:
     return figures
 
 
+@pytest.mark.slow
 @ample
 async def test_an_open_load_tells_the_truth() -> None:
     figures = await told(0, STALL)

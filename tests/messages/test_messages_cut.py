@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def gathered(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, **texts, "calls": sorted(calls, key=lambda block: str(block["id"]))}
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(streams(), st.data())
 def test_what_came_and_the_rest_make_the_message_of_the_whole(

@@ -53,6 +53,7 @@ def tamed(scenario: Scenario) -> Scenario:
     )
 
 
+@pytest.mark.slow
 def test_runs_of_the_simulation_come_to_the_same_again(tmp_path: Path) -> None:
     states: Counter[str] = Counter()
     sources: Counter[str] = Counter()

@@ -61,6 +61,7 @@ def test_the_same_seed_goes_the_same_way(seed: int) -> None:
     assert play(draw(seed)).story.digest() == play(draw(seed)).story.digest()
 
 
+@pytest.mark.slow
 def test_a_run_does_not_depend_on_the_hash_seed() -> None:
     code = (
         "from tests.simulation.play import play; from tests.simulation.scenario import draw; "
@@ -260,6 +261,7 @@ MUTANTS: dict[str, tuple[Patch, dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_of_the_client_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     patch, options, kind = MUTANTS[name]

@@ -100,6 +100,7 @@ async def life(telemetry: Telemetry, texts: list[str], code: str, fields: dict[s
 
 
 @pytest.mark.parametrize("loop", virtual.LOOPS)
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(TEXTS, min_size=2, max_size=2), CODES, FIELDS)
 @example([PROMPT, PROMPT], PROMPT, {})

@@ -314,6 +314,7 @@ async def test_content_comes_only_where_it_is_asked_for_and_without_the_key() ->
 # Nothing stays open, nothing waits
 
 
+@pytest.mark.slow
 @ample
 async def test_no_span_stays_open_after_streams_left_at_random_points() -> None:
     told = Telemetry()

@@ -112,6 +112,7 @@ def pytest_in(project: Path, site: Path, *args: str) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_a_strangers_project(installed: Path, tmp_path: Path) -> None:
     for name, text in PROJECT.items():
         path = tmp_path / name
@@ -128,6 +129,7 @@ def test_a_strangers_project(installed: Path, tmp_path: Path) -> None:
     assert "FAILED tests/test_bad.py::test_unfulfilled" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_the_stranger_is_told(installed: Path, tmp_path: Path) -> None:
     """The installed copy is the one that runs, and its help tells of the plugin."""
     (tmp_path / "test_where.py").write_text(
