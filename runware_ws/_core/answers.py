@@ -140,6 +140,9 @@ class Answers:
         ladder = record.ladder
         asked = self._recovery.ready and (ladder.question is QuestionType.POLL or ladder.told)
         listing = asked and (record.delivery == "async" or "status" in items[0])
+        if listing and ladder.outstanding > 1:
+            # What a replay joined may be several answers, each with the same result.
+            listing = not self._recovery.may_replay(ladder.asked_at)
         # A poll that was given up, or taken for answered, may be answered all the same; and so may
         # one of the first try.
         late = record.deltas is None and ladder.outstanding and "status" in items[0]

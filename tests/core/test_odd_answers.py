@@ -441,3 +441,23 @@ def test_two_listings_in_one_frame_name_each_result_once() -> None:
     bench.say({"data": [one, two, two]})
     assert ended(record, TaskState.DONE) is None
     assert [each["text"] for each in record.items] == ["one", "two", "two"]
+
+
+def test_whole_listings_that_a_replay_joins_name_each_result_once() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.written_task(expected=2, delivery="async")
+    (asked,) = _unsent(bench, 60)
+    bench.cut()
+    bench.reconnect(SESSION)
+    assert _unsent(bench, 10)
+    one = item(record, "one", status="success")
+    # Two polls of the socket before were answered by what there was then.
+    bench.say({"data": [one, one]})
+    assert [each["text"] for each in record.items] == ["one"]
+    # A replay is over some time; then equal results are as many as a poll names.
+    while not record.ended:
+        if any(due["taskType"] == asked["taskType"] for due in _unsent(bench, 60)):
+            bench.say({"data": [one, one]})
+    assert [each["text"] for each in record.items] == ["one", "one"]
+    assert bench.now < 1_030

@@ -57,6 +57,22 @@ INBOUND = [
         "tests/core/test_odd_answers.py::test_two_listings_in_one_frame_name_each_result_once",
     ),
     Mutant(
+        "whole listings that a replay joins count their equal results",
+        "_core/answers.py",
+        "listing = not self._recovery.may_replay(ladder.asked_at)",
+        "pass",
+        "tests/core/test_odd_answers.py::"
+        "test_whole_listings_that_a_replay_joins_name_each_result_once",
+    ),
+    Mutant(
+        "a replay is never over",
+        "_core/recovery/replay.py",
+        "return at < self._latest",
+        "return True",
+        "tests/core/test_odd_answers.py::"
+        "test_whole_listings_that_a_replay_joins_name_each_result_once",
+    ),
+    Mutant(
         "the answer to a first try's poll is called live",
         "_core/answers.py",
         "(ladder.polls or ladder.reused)",

@@ -508,6 +508,10 @@ class Recovery:
         else:
             self._ask_later(record, now, latest=at if at > now else FOREVER)
 
+    def may_replay(self, at: float) -> bool:
+        """Whether a replay may have joined old answers with what came for a question of ``at``."""
+        return self.resumed and self.replay.may_bring(at)
+
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
         """How an item that was pushed to us came."""
         ladder = record.ladder

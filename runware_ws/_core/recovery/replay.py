@@ -29,6 +29,10 @@ class Replay:
         """Whether more may come by itself, so that questions should wait."""
         return self.ends != FOREVER
 
+    def may_bring(self, at: float) -> bool:
+        """Whether it may have gone on, with what nobody waits for, at this time."""
+        return at < self._latest
+
     def begin(self, session_uuid: str, awaited: int, now: float) -> None:
         """A session was resumed; ``awaited`` tasks may be answered by its replay."""
         self._session_uuid = session_uuid
