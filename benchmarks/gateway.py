@@ -81,10 +81,11 @@ class _Connection(asyncio.Protocol):
 
 
 class Connections:
-    """Connections to a gateway that stay open. On asyncio."""
+    """Connections to a gateway that stay open. On asyncio. ``pid``: of its process."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, pid: int) -> None:
+        self.port = port
+        self.pid = pid
         self._idle: list[_Connection] = []
         self._taken: list[float] = []
 
@@ -105,9 +106,7 @@ class Connections:
 
     async def _open(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        made = await loop.create_connection(
-            lambda: _Connection(self._done), "127.0.0.1", self._port
-        )
+        made = await loop.create_connection(lambda: _Connection(self._done), "127.0.0.1", self.port)
         return made[1]
 
     def _done(self, connection: _Connection) -> None:
@@ -133,7 +132,7 @@ async def gateway(url: str, journal: str | None) -> AsyncGenerator[Connections]:
     )
     assert process.stdout is not None
     line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 1_000)
-    connections = Connections(int(line.rpartition(b":")[2]))
+    connections = Connections(int(line.rpartition(b":")[2]), process.pid)
     try:
         yield connections
     finally:
