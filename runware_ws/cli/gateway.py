@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import secrets
+import signal
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,11 +26,13 @@ from runware_ws import (
 )
 from runware_ws._urls import is_loopback
 from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.flight import flight_folder, no_surprise
 from runware_ws.cli.run import read_key_file
 from runware_ws.cli.screen import say
 from runware_ws.emulator import Emulator
 from runware_ws.gateway import Callers, GatewayCaller, app, hash_of_key, new_key
 from runware_ws.gateway.serving import ServeOptions, listen, serve_gateway
+from runware_ws.telemetry import dump_on_signal
 
 __all__ = ["GatewayCommand", "make_caller", "run_serve"]
 
@@ -54,6 +57,7 @@ class GatewayCommand:
     max_connections: int
     drain: float
     reuse_port: bool
+    flight: Path | None
     verbose: bool
 
 
@@ -77,6 +81,7 @@ def run_serve(options: GatewayCommand) -> int:
     """
     callers = _callers(options)
     key = _key(options)
+    folder = flight_folder(options.flight)
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -87,23 +92,30 @@ def run_serve(options: GatewayCommand) -> int:
 
     async def program() -> None:
         try:
-            await _serve(options, callers, key)
+            await _serve(options, callers, key, folder)
         except RunwareError as exc:
             failures.append(exc)
 
-    anyio.run(program, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    with no_surprise(folder):
+        anyio.run(program, backend_options={"use_uvloop": find_spec("uvloop") is not None})
     for failure in failures:
         raise Stop(_code_of(failure), failure.message)
     return ExitCode.OK
 
 
-async def _serve(options: GatewayCommand, callers: Callers | None, key: str) -> None:
+async def _serve(
+    options: GatewayCommand, callers: Callers | None, key: str, folder: str | None
+) -> None:
     async with AsyncExitStack() as stack:
         url = options.url
         if options.emulate:
             url = (await stack.enter_async_context(Emulator(key))).url
         more: dict[str, Any] = {} if options.journal is None else {"journal": options.journal}
-        client = Client(url, api_key=key, max_in_flight=options.max_running, **more)
+        client = Client(
+            url, api_key=key, max_in_flight=options.max_running, flight_folder=folder, **more
+        )
+        if folder is not None and hasattr(signal, "SIGUSR2"):
+            dump_on_signal(client, folder)
         limits = ServeOptions(drain=options.drain, max_connections=options.max_connections)
         # First, so that a port that is taken adopts nobody's tasks.
         sock, address = listen(

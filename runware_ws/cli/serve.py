@@ -44,6 +44,9 @@ DrainOption = Annotated[
 ReusePortOption = Annotated[
     bool, typer.Option("--reuse-port", help="A new process may take over on the same port.")
 ]
+FlightOption = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Record what comes in; SIGUSR2 writes it.")
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 
 
@@ -63,6 +66,7 @@ def serve(
     max_connections: ConnectionsOption = 10_000,
     drain: DrainOption = 30.0,
     reuse_port: ReusePortOption = False,
+    flight: FlightOption = None,
     verbose: VerboseOption = False,
 ) -> int:
     """Serve Anthropic's Messages shape over HTTP, for any language and its published client.
@@ -76,6 +80,9 @@ def serve(
 
     SIGTERM or Ctrl-C: it is not ready any more, takes no connection, gives what
     runs its time to end, and leaves the rest to the journal (exit code 0).
+
+    SIGUSR2, with --flight: it writes what came in last to a file in the folder,
+    without the key and the words, and says where. It goes on.
 
     \b
     Exit codes: 0 ended by a signal, 1 the client failed, 2 bad usage or a

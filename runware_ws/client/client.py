@@ -14,6 +14,7 @@ from collections.abc import (
 from copy import copy
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, Unpack, get_args
 
@@ -557,10 +558,11 @@ class Client:
         """A snapshot of the client's counts and state. May be called from any thread."""
         return stats_of(self._looked_at().core)
 
-    def dump(self, path: str | PathLike[str]) -> None:
+    def dump(self, path: str | PathLike[str]) -> Path:
         """Write what the flight recorder holds to ``path``, which is replaced if it exists.
 
-        The file shows no API key, and no words that were asked or answered unless
+        A folder that exists gets a new file, and keeps the last eight. Returns where it is. The
+        file shows no API key, and no words that were asked or answered unless
         ``flight_content`` is set. Blocks for some tenths of a second for 4 MiB; may be called
         from any thread, before, during and after the client's life.
 
@@ -570,7 +572,7 @@ class Client:
         """
         if self._flight is None:
             raise ConfigurationError("nothing is recorded: set flight_bytes=, or flight_folder=")
-        self._flight.dump(path)
+        return self._flight.dump(path)
 
     def _running(self) -> Driver:
         driver = self._driver

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
@@ -280,9 +281,9 @@ class SyncClient:
             self._running()
         return self._client.stats()
 
-    def dump(self, path: str | os.PathLike[str]) -> None:
+    def dump(self, path: str | os.PathLike[str]) -> Path:
         """Write what the flight recorder holds to ``path``; see :meth:`Client.dump`."""
-        self._client.dump(path)
+        return self._client.dump(path)
 
     def __repr__(self) -> str:
         client = getattr(self, "_client", None)  # none before all options are checked

@@ -55,8 +55,8 @@ _UNTOLD = frozenset(
 class Dumping(Protocol):
     """What :func:`dump_on_signal` needs of a client."""
 
-    def dump(self, path: str | os.PathLike[str]) -> None:
-        """Write what was recorded."""
+    def dump(self, path: str | os.PathLike[str]) -> Path:
+        """Write what was recorded; returns where it is."""
         ...
 
 
@@ -117,15 +117,18 @@ class FlightRecorder:
 
     # Afterwards
 
-    def dump(self, path: str | os.PathLike[str]) -> None:
+    def dump(self, path: str | os.PathLike[str]) -> Path:
         """Write what there is to ``path``, which is replaced if it exists; readable for its owner.
 
-        May be called from any thread; 4 MiB take some tenths of a second of CPU time.
+        A folder that exists gets a new file, as :meth:`dump_into` has it. Returns where it is. May
+        be called from any thread; 4 MiB take some tenths of a second of CPU time.
 
         Raises:
             OSError: it cannot be written.
         """
         target = Path(path)
+        if target.is_dir():
+            return self.dump_into(target)
         temporary = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
         try:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -136,6 +139,7 @@ class FlightRecorder:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+        return target
 
     def dump_into(self, folder: str | os.PathLike[str]) -> Path:
         """Write a recording into ``folder``, which is made; the oldest of more than eight goes.
@@ -203,10 +207,12 @@ def dump_on_signal(
     """From now on write what ``client`` recorded to ``path`` whenever this signal comes.
 
     Call it in the main thread. It takes the place of an earlier handler. The recording is written
-    in a thread of its own, so the event loop goes on; one that cannot be written is told in the
-    log.
+    in a thread of its own, so the event loop goes on. The log tells where it is, as a warning, or
+    that it cannot be written.
 
     Args:
+        path: a file, which is replaced each time; or a folder that exists, which gets a new file
+            each time and keeps the last eight.
         number: the signal; ``None``: ``SIGUSR2``.
 
     Raises:
@@ -216,9 +222,11 @@ def dump_on_signal(
 
     def write() -> None:
         try:
-            client.dump(path)
+            written = client.dump(path)
         except OSError as exc:
             _LOG.error("the recording cannot be written: %s", type(exc).__name__)
+        else:
+            _LOG.warning("the recording that a signal asked for is in %s", written)
 
     def handle(_number: int, _frame: object) -> None:
         threading.Thread(target=write, name="runware_ws recording", daemon=False).start()

@@ -22,10 +22,14 @@ _BROKEN = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedRe
 
 
 class GatewayProcess:
-    """``runware-ws serve``, started and ended as often as one likes. It keeps its port."""
+    """``runware-ws serve``, started and ended as often as one likes. It keeps its port. ``said``: a
+    file for what it says on standard error."""
 
-    def __init__(self, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *options: str, env: dict[str, str] | None = None, said: Path | None = None
+    ) -> None:
         self.options = options
+        self._said = said
         self.port = 0
         self._env = env or {}
         self.process: Process | None = None
@@ -39,16 +43,17 @@ class GatewayProcess:
     async def start(self) -> None:
         """Start it, and wait until it listens."""
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        self.process = await anyio.open_process(
-            [
-                *(sys.executable, "-m", "runware_ws", "serve", "--port", str(self.port)),
-                *self.options,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "RUNWARE_API_KEY": KEY, "PYTHONPATH": path, **self._env},
-        )
+        with (self._said or Path(os.devnull)).open("ab") as said:
+            self.process = await anyio.open_process(
+                [
+                    *(sys.executable, "-m", "runware_ws", "serve", "--port", str(self.port)),
+                    *self.options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env={**os.environ, "RUNWARE_API_KEY": KEY, "PYTHONPATH": path, **self._env},
+            )
         assert self.process.stdout is not None
         line = b""
         with anyio.fail_after(TOO_LONG):

@@ -192,7 +192,7 @@ def test_it_is_off_unless_it_is_asked_for(tmp_path: Path) -> None:
 def test_a_sync_client_writes_too(tmp_path: Path) -> None:
     path = tmp_path / "sync.jsonl"
     with SyncClient(NOWHERE, api_key=KEY, flight_bytes=MIB) as client:
-        client.dump(path)
+        assert client.dump(path) == path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     client.dump(path)  # what was there is replaced, and closed clients may still tell
     assert lines_in(path)[-1]["kind"] == "take"
@@ -206,7 +206,7 @@ def test_a_folder_has_eight_recordings_and_no_more(tmp_path: Path) -> None:
     recorder = client._flight  # pyright: ignore[reportPrivateUsage]
     assert recorder is not None
     (tmp_path / "mine.jsonl").write_text("not a recording of ours")
-    written = [recorder.dump_into(tmp_path) for _ in range(flight.MOST_FILES + 3)]
+    written = [client.dump(tmp_path) for _ in range(flight.MOST_FILES + 3)]
     assert len(list(tmp_path.iterdir())) == flight.MOST_FILES + 1
     assert [path.exists() for path in written] == [False] * 3 + [True] * flight.MOST_FILES
     assert (tmp_path / "mine.jsonl").exists()
@@ -235,7 +235,7 @@ async def test_a_recording_that_cannot_be_written_harms_nobody(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="there is no such signal here")
-def test_a_signal_has_it_written(tmp_path: Path) -> None:
+def test_a_signal_has_it_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "signal.jsonl"
     before = signal.getsignal(signal.SIGUSR2)
     try:
@@ -247,6 +247,7 @@ def test_a_signal_has_it_written(tmp_path: Path) -> None:
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert lines_in(path)[0]["kind"] == "recording"
+    assert f"asked for is in {path}" in caplog.text
 
 
 # How much
