@@ -1,136 +1,26 @@
-"""README.md and docs/ say what the code does.
+"""README.md and docs/ say what the code does: tables, links, commands.
 
-Every ```` ```python ```` block of README.md and docs/*.md is run, against an emulator:
-
-* a block stands for a whole program: ``Client()`` without an address connects to the emulator;
-* with ``<!-- python: inside a client -->`` on the line before, it is the body of
-  ``async with Client() as client:``. It knows every name of ``runware_ws``, and ``task`` and
-  ``tasks`` to play with;
-* with ``<!-- python: not run -->`` it is only compiled.
+Their blocks of code are run by ``test_blocks.py``.
 """
 
 from __future__ import annotations
 
-import builtins
-import logging
 import re
-import textwrap
 import tomllib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-import anyio
 import pytest
-from anyio import to_thread
 
 import runware_ws
 from runware_ws import Client, Config, RunwareError, SyncClient, errors, events
 from runware_ws.cli.app import app
 from runware_ws.cli.exits import ExitCode
-from runware_ws.emulator import Emulator
+from tests.docs.blocks import PAGES, PATTERN
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-KEY = "key-of-the-docs"
-
-_BLOCK = re.compile(
-    r"^(?:<!-- python: (?P<note>[^>]*?) -->\n)?```(?P<language>\w*)\n(?P<body>.*?)^```$",
-    re.DOTALL | re.MULTILINE,
-)
-_INSIDE = """\
-import asyncio
-from runware_ws import *
-
-async def main():
-    task = TextInference.prompt("Why?")
-    tasks = [TextInference.prompt(f"Is {{number}} prime?") for number in range(5)]
-    async with Client() as client:
-{body}
-asyncio.run(main())
-"""
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block of code: where it stands, its language, its note, its text."""
-
-    place: str
-    language: str
-    note: str
-    body: str
-
-
-def blocks_of(path: Path) -> Iterator[Block]:
-    text = path.read_text(encoding="utf-8")
-    for match in _BLOCK.finditer(text):
-        place = f"{path.name}:{text.count(chr(10), 0, match.start('language')) + 1}"
-        yield Block(place, match["language"], match["note"] or "", match["body"])
-
-
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PYTHON = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
-
-
-def source_of(block: Block) -> str:
-    if block.note == "inside a client":
-        return _INSIDE.format(body=textwrap.indent(block.body, "        "))
-    assert block.note in ("", "not run"), f"{block.place}: unknown note {block.note!r}"
-    return block.body
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.place)
-async def test_python_block_runs(
-    block: Block, anyio_backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    code = compile(source_of(block), block.place, "exec")
-    if block.note == "not run":
-        return
-    printed: list[str] = []
-
-    def note(*values: object, **_: object) -> None:
-        printed.append(" ".join(map(str, values)))
-
-    async with Emulator(api_key=[KEY, "any"]) as emulator:
-
-        class Connected(Client):
-            def __init__(self, url: str = emulator.url, **options: Any) -> None:
-                super().__init__(url, **options)
-
-        monkeypatch.chdir(tmp_path)  # Some write files.
-        monkeypatch.setenv("RUNWARE_API_KEY", KEY)
-        monkeypatch.setenv("RUNWARE_WS_URL", emulator.url)
-        monkeypatch.setattr(runware_ws, "Client", Connected)
-        # Programs start an event loop of their own, so they need a thread of their own.
-        program: Callable[[], None] = lambda: builtins.exec(  # noqa: E731
-            code, {"__name__": "__main__", "print": note}
-        )
-        with anyio.fail_after(30), logs_as_they_were():
-            await to_thread.run_sync(program)
-    assert printed
-
-
-@contextmanager
-def logs_as_they_were() -> Generator[None]:
-    """A program sets up the logs of the whole process."""
-    loggers = (logging.getLogger(), logging.getLogger("runware_ws"))
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    try:
-        yield
-    finally:
-        for logger, level, handlers in before:
-            logger.setLevel(level)
-            logger.handlers[:] = handlers
-
-
-def test_there_are_blocks() -> None:
-    assert len(PYTHON) >= 5
-
 
 # Tables
 
@@ -250,7 +140,7 @@ def test_links_of_the_readme_lead_somewhere_on_the_package_index_too() -> None:
 @pytest.mark.parametrize("heading", ["Run it", "Test it"])
 def test_one_command_line_each(heading: str) -> None:
     section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    blocks = list(_BLOCK.finditer(section))
+    blocks = list(PATTERN.finditer(section))
     assert len(blocks) == 1
     lines = blocks[0]["body"].splitlines()
     assert len(lines) == 1
