@@ -22,7 +22,7 @@ LOWEST_NEEDS = (
 """What those tests need beside the library itself."""
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "slow", "wheel", "lowest"]
+nox.options.sessions = ["lint", "types", "docs", "slow", "wheel", "lowest"]
 nox.options.error_on_external_run = True
 nox.options.default_venv_backend = "venv"
 
@@ -46,6 +46,13 @@ def types(session: nox.Session) -> None:
     """Two type checkers, both strict."""
     session.run("mypy")
     session.run("pyright", "--pythonpath", sys.executable)
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """The pages as a site in ``build/site``; a broken link or a missing page fails it."""
+    build = ("sphinx-build", "--quiet", "--jobs", "auto", "--fail-on-warning", "--keep-going")
+    session.run(*build, "--fresh-env", *session.posargs, "docs", "build/site")
 
 
 @nox.session(venv_backend="none")

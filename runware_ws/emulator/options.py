@@ -114,7 +114,7 @@ class EmulatorOptions:
         merge_window: how long to collect items before writing.
         error_spelling: ``errors`` list, singular ``error`` object, or ``error`` list.
 
-    Streams (``deliveryMethod: "stream"``):
+    Streams:
         stream_over_socket: over the socket ``"deltas"`` come, or the ``"whole"`` result, or an
             ``"error"``.
         stream_over_http: the same over HTTP. ``"whole"`` and ``"error"`` are plain JSON then.

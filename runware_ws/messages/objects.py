@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]
+"""Why a message ended."""
 
 
 class JsonObject(dict[str, Any]):

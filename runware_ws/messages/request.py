@@ -25,7 +25,10 @@ DEFAULT_MODEL = "anthropic/claude-haiku-4.5"
 """The model's name in the Messages shape (second seed)."""
 
 Unsupported = Literal["error", "drop"]
+"""What becomes of a field that Runware cannot take: the request is refused, or the field is left
+out with an :class:`UnsupportedWarning`."""
 ThinkingLevel = Literal["off", "low", "medium", "high"]
+"""How much the model thinks, in Runware's words."""
 
 _NAMES = frozenset({HAIKU_MODEL, DEFAULT_MODEL, "claude-haiku-4.5"})
 # Anthropic's own name, with or without the date of a version.

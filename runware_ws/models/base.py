@@ -50,6 +50,9 @@ def wire_name(name: str) -> str:
 class _NotNull:
     """Type checkers see ``T | None``; the validator sees ``T``, so JSON's ``null`` is refused."""
 
+    def __repr__(self) -> str:
+        return "NOT_NULL"
+
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
@@ -59,6 +62,9 @@ class _NotNull:
 
 class _AsTuple:
     """Type checkers see ``Sequence[T]``; the validator takes a list or tuple and keeps a tuple."""
+
+    def __repr__(self) -> str:
+        return "AS_TUPLE"
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 HAIKU_MODEL: Literal["anthropic:claude@haiku-4.5"] = "anthropic:claude@haiku-4.5"
+"""The AIR id of Claude Haiku 4.5, the model of :class:`TextInference`."""
 TEXT_INFERENCE: Literal["textInference"] = "textInference"
 
 

@@ -18,6 +18,7 @@ from runware_ws.probe.lab import LONG_TOKENS, SHORT_TOKENS, Bench, Muddle, Pace
 __all__ = ["UNCLEAR", "Experiment", "Lab", "Question", "Ran", "Verdict", "unclear"]
 
 UNCLEAR = "unclear"
+"""The verdict of an experiment that did not show what the server does."""
 
 FactsT = TypeVar("FactsT")
 
