@@ -2,7 +2,7 @@
 
 * Pages from the root of the project, whose links lead from there.
 * The words about names that a package only passes on: Sphinx looks for them in that package alone.
-* A check that no public name is missing.
+* Checks that no public name is missing, and that nothing is loaded from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sphinx.util import logging
 
 _LOG = logging.getLogger(__name__)
 _COLON = "\ue000"
+_LOADED = re.compile(r'<(?:script|img|iframe|link)\b[^>]* (?:src|href)="(?:https?:)?//[^"]*')
 
 _ROOT = Path(__file__).resolve().parents[1]
 MODULES = [
@@ -103,6 +104,14 @@ def miss_nothing(_: Sphinx, env: BuildEnvironment) -> None:
                 _LOG.warning("%s.%s is public, and no words stand below it", module, name)
 
 
+def load_nothing(app: Sphinx, failure: Exception | None) -> None:
+    """A browser that reads the site asks nobody else for anything."""
+    for page in sorted(Path(app.outdir).rglob("*.html")) if failure is None else ():
+        found = _LOADED.search(page.read_text(encoding="utf-8"))
+        if found:
+            _LOG.warning("%s loads something from elsewhere: %s", page.name, found[0])
+
+
 def public(module: str) -> list[str]:
     return [name for name in importlib.import_module(module).__all__ if name[0] != "_"]
 
@@ -113,4 +122,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", show_colons, priority=900)
     app.connect("source-read", list_decisions)
     app.connect("env-check-consistency", miss_nothing)
+    app.connect("build-finished", load_nothing)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

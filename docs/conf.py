@@ -33,7 +33,12 @@ html_copy_source = False
 myst_heading_anchors = 4  # The same as GitHub's.
 suppress_warnings = ["misc.highlighting_failure"]  # There is no lexer for Mermaid.
 
-autodoc_default_options = {"members": True, "exclude-members": "model_config"}
+autodoc_default_options = {
+    "members": True,
+    "exclude-members": "model_config",
+    # What comes from our own bases, and not from these and theirs.
+    "inherited-members": "object, BaseException, BaseModel, dict, str, int, tuple, Enum, Protocol",
+}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"

@@ -97,7 +97,7 @@ class Client:
         dial: opens sockets; ``None``: the ``websockets`` library.
         journal: where tasks and results are recorded, so that they outlive this process: a path
             or ``sqlite:`` URL, a ``postgresql://`` URL (extra ``postgres``), or a
-            :class:`~runware_ws.journal.Store`; ``None``: nowhere.
+            :class:`~runware_ws.journal.store.Store`; ``None``: nowhere.
         post: posts streams over HTTP; ``None``: the HTTP client of the extra ``sse``, if it
             is installed, and ``dial`` is not given or ``http_url`` is.
         options: single fields of :class:`Config`, e.g. ``max_in_flight=500``.
@@ -233,7 +233,7 @@ class Client:
             timeout: seconds; ``None``: as long as the tasks' own deadlines allow.
 
         Returns:
-            What finished meanwhile and what did not. Nothing is cancelled: close
+            What finished meanwhile and what did not. Nothing is cancelled; close
             the client or drain again. Idempotent; cancel-safe.
 
         Raises:
