@@ -40,6 +40,7 @@ from runware_ws.journal.keys import Keyed, under_uuid
 from runware_ws.journal.left import Left, Leftovers
 from runware_ws.journal.link import WriterLink
 from runware_ws.journal.lookup import KeyLookup
+from runware_ws.journal.notes import Notes
 from runware_ws.journal.outcomes import error_in, has_outcome, items_in, outcome_to_record
 from runware_ws.journal.seam import JournaledCore
 from runware_ws.journal.store import Adoption, Entry, EntryState, Store, Transaction
@@ -90,6 +91,7 @@ class JournalKeeper:
         self._waiting: Waiting
         self._link = WriterLink(store, self._look_again, self._hand_over, writer)
         self.lookup = KeyLookup(self._link)
+        self.notes = Notes(self._link)
         # Tasks that have ended, and whose callers are not told yet.
         self.held = Held()
         # To be entered with the next job; all that are being entered; in the journal, by taskUUID.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
@@ -57,8 +58,12 @@ _SELECT: LiteralString = f"SELECT {FIELDS} FROM runware_ws.entries WHERE target 
 _EXCESS: LiteralString = (
     "DELETE FROM runware_ws.entries WHERE target = %s AND uuid IN (SELECT uuid FROM "
     "(SELECT uuid, ended, sum(size) OVER (ORDER BY ended DESC, uuid DESC) AS newer "
-    "FROM runware_ws.entries WHERE target = %s AND ended IS NOT NULL) AS sizes "
+    "FROM runware_ws.entries WHERE target = %s AND ended <= %s) AS sizes "
     "WHERE newer > %s ORDER BY ended LIMIT %s)"
+)
+_RELEASE: LiteralString = (
+    "UPDATE runware_ws.entries SET ended = %s WHERE target = %s AND key >= %s "
+    "AND key < %s || chr(1114111) AND ended > %s"
 )
 
 
@@ -255,6 +260,10 @@ class PostgresTransaction:
             for uuid, key, state, created, ended in rows.fetchall()
         ]
 
+    def release(self, prefix: str, now: float) -> int:
+        """See :class:`runware_ws.journal.store.HoldTransaction`."""
+        return self._run(_RELEASE, (now, self._target, prefix, prefix, now)).rowcount
+
     def prune(self, before: float, max_bytes: int) -> int:
         gone = self._run(
             "DELETE FROM runware_ws.entries WHERE target = %s AND uuid IN (SELECT uuid "
@@ -262,7 +271,8 @@ class PostgresTransaction:
             (self._target, self._target, before, _PRUNED_AT_ONCE),
         ).rowcount
         rest = _PRUNED_AT_ONCE - gone
-        return gone + self._run(_EXCESS, (self._target, self._target, max_bytes, rest)).rowcount
+        values = (self._target, self._target, time.time(), max_bytes, rest)
+        return gone + self._run(_EXCESS, values).rowcount
 
     # Beyond the contract
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 
@@ -35,7 +36,11 @@ _PRUNE = (
     "DELETE FROM entries WHERE id IN (SELECT id FROM entries "
     "WHERE target = ? AND ended IS NOT NULL AND ended < ? ORDER BY ended LIMIT ?)"
 )
-_SIZES = "FROM entries WHERE target = ? AND ended IS NOT NULL"
+_RELEASE = (
+    "UPDATE entries SET ended = ? WHERE target = ? AND key >= ? AND key < ? || char(1114111) "
+    "AND ended > ?"
+)
+_SIZES = "FROM entries WHERE target = ? AND ended <= ?"
 
 
 class SqliteTransaction:
@@ -167,12 +172,17 @@ class SqliteTransaction:
             for uuid, key, state, created, ended in rows.fetchall()
         ]
 
+    def release(self, prefix: str, now: float) -> int:
+        """See :class:`runware_ws.journal.store.HoldTransaction`."""
+        return self._run(_RELEASE, (now, self._target, prefix, prefix, now)).rowcount
+
     def prune(self, before: float, max_bytes: int) -> int:
         gone = self._run(_PRUNE, (self._target, before, _PRUNED_AT_ONCE)).rowcount
         rest = _PRUNED_AT_ONCE - gone
-        total = self._run(f"SELECT total(size) {_SIZES}", (self._target,)).fetchone()[0]
+        ended = (self._target, time.time())
+        total = self._run(f"SELECT total(size) {_SIZES}", ended).fetchone()[0]
         for entry, size in self._run(
-            f"SELECT id, size {_SIZES} ORDER BY ended LIMIT ?", (self._target, rest)
+            f"SELECT id, size {_SIZES} ORDER BY ended LIMIT ?", (*ended, rest)
         ).fetchall():
             if total <= max_bytes:
                 break

@@ -25,6 +25,7 @@ __all__ = [
     "EntryHead",
     "EntryState",
     "HeadTransaction",
+    "HoldTransaction",
     "NewEntry",
     "Store",
     "Transaction",
@@ -136,9 +137,9 @@ class Transaction(Protocol):
 
     def prune(self, before: float, max_bytes: int) -> int:
         """Forget what ended before ``before``, and then the oldest outcomes until those left take
-        at most ``max_bytes``. Open entries stay. Returns how many went: a store may forget a part
-        only, so that nobody waits for it; call again, in a transaction of its own, until it
-        returns 0."""
+        at most ``max_bytes``. Open entries stay, and so does what ends in the future: it is held,
+        and its bytes do not count. Returns how many went: a store may forget a part only, so that
+        nobody waits for it; call again, in a transaction of its own, until it returns 0."""
         ...
 
 
@@ -184,6 +185,16 @@ class HeadTransaction(Protocol):
     def heads(self, prefix: str, limit: int) -> Sequence[EntryHead]:
         """The entries of this target whose keys begin with ``prefix``, those that were begun last
         first, ``limit`` at most."""
+        ...
+
+
+@runtime_checkable
+class HoldTransaction(Protocol):
+    """What a transaction may offer besides, so that what was held need not stay until then."""
+
+    def release(self, prefix: str, now: float) -> int:
+        """Say that the entries of this target whose keys begin with ``prefix``, and that have ended
+        later than ``now``, ended now. Returns how many these are."""
         ...
 
 

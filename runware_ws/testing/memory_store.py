@@ -7,6 +7,7 @@ if it were in a process of its own, and dies when it is told to. Other stores ar
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -245,8 +246,27 @@ class MemoryTransaction:
         behind = [entry for entry in self._mine() if entry.uuid > after]
         return sorted(behind, key=lambda entry: entry.uuid)[:limit]
 
+    def release(self, prefix: str, now: float) -> int:
+        """See :class:`runware_ws.journal.store.HoldTransaction`."""
+        held = [
+            entry
+            for entry in self._mine()
+            if entry.key is not None
+            and entry.key.startswith(prefix)
+            and entry.ended is not None
+            and entry.ended > now
+        ]
+        for entry in held:
+            self._set(entry.uuid, replace(entry, ended=now))
+        return len(held)
+
     def prune(self, before: float, max_bytes: int) -> int:
-        ended = [(entry.ended, entry) for entry in self._mine() if entry.ended is not None]
+        now = max(time.time(), before)
+        ended = [
+            (entry.ended, entry)
+            for entry in self._mine()
+            if entry.ended is not None and entry.ended <= now
+        ]
         ended.sort(key=lambda each: each[0])
         room = sum(len(entry.outcome or b"") for when, entry in ended if when >= before)
         gone = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from runware_ws.journal.store import EntryState, Store
+from runware_ws.journal.store import EntryState, HoldTransaction, Store
 from runware_ws.testing.store_bench import (
     StoreBench,
     adopt_all,
@@ -210,6 +210,24 @@ def pruning_many_comes_to_an_end(bench: StoreBench) -> None:
     assert list(all_of(store)) == [f"{number:05}" for number in range(2_400, 2_500)]
 
 
+def what_ends_in_the_future_is_held(bench: StoreBench) -> None:
+    store = bench.open()
+    for number in range(3):
+        _ended(store, f"held/{number}", 9e9, b"x" * 100)
+    _ended(store, "other", 1.0)
+    assert _prune(store, 2.0, 0) == 1, "only what has ended goes"
+    with store.transaction() as work:
+        if not isinstance(work, HoldTransaction):
+            return
+        assert work.release("held/1", 5.0) == 1
+        assert work.release("held/", 6.0) == 2, "what has ended keeps its time"
+        assert work.release("other", 6.0) == 0
+    ends = [entry.ended for entry in all_of(store).values()]
+    assert ends == [6.0, 5.0, 6.0]
+    assert _prune(store, 0.0, 250) == 1
+    assert list(all_of(store)) == ["held/0", "held/2"], "that which ended first goes first"
+
+
 def _prune(store: Store, before: float, max_bytes: int) -> int:
     total = 0
     while True:
@@ -242,5 +260,6 @@ OWNER_CHECKS: Sequence[Callable[[StoreBench], None]] = (
     what_is_old_is_forgotten,
     the_oldest_go_until_the_rest_has_room,
     pruning_many_comes_to_an_end,
+    what_ends_in_the_future_is_held,
     random_operations_do_as_in_memory,
 )
