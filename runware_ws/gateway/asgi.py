@@ -9,6 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from runware_ws.gateway.batches import Batches
+from runware_ws.gateway.batches_route import batch_routes
 from runware_ws.gateway.callers import Callers
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal
 from runware_ws.gateway.exchange import new_request_id
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from runware_ws import Client
 
-__all__ = ["app", "gateway_of"]
+__all__ = ["app", "batches_of_app", "gateway_of"]
 
 
 def app(
@@ -46,9 +48,11 @@ def app(
     """
     gateway = Gateway(client, callers or Callers(), GatewayOptions.build(options))
     health = HealthRoutes(gateway)
+    batches = Batches(gateway)
     application = Starlette(
         routes=[
             Route("/v1/messages", MessagesRoute(gateway), methods=["POST"]),
+            *batch_routes(gateway, batches),
             Route("/v1", NativeRoute(gateway), methods=["POST"]),
             Route("/v1/models", health.models),
             Route("/v1/models/{name:path}", health.model),
@@ -59,6 +63,7 @@ def app(
         exception_handlers={HTTPException: _http_error, GatewayRefusal: _refusal},
     )
     application.state.gateway = gateway
+    application.state.batches = batches
     return application
 
 
@@ -67,6 +72,13 @@ def gateway_of(application: Starlette) -> Gateway:
     gateway = application.state.gateway
     assert isinstance(gateway, Gateway)
     return gateway
+
+
+def batches_of_app(application: Starlette) -> Batches:
+    """The batches of such an application: to go on with them at its start, and to leave them."""
+    batches = application.state.batches
+    assert isinstance(batches, Batches)
+    return batches
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

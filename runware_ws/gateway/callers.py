@@ -22,6 +22,7 @@ __all__ = ["Callers", "GatewayCaller", "hash_of_key", "new_key"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HASH = re.compile(r"sha256\$([0-9a-f]{32,64})\$([0-9a-f]{64})")
+_ANY_KEY = re.compile(r"key-([0-9a-f]{12})")
 _MOST_KNOWN = 10_000
 
 
@@ -148,6 +149,14 @@ class Callers:
             if found is not None:
                 self._remember(seen, found)
         return found
+
+    def named(self, name: str) -> GatewayCaller | None:
+        """The caller of this name; ``None``: there is none any more."""
+        if not self._open:
+            return next((caller for _, _, caller in self._hashes if caller.name == name), None)
+        match = _ANY_KEY.fullmatch(name)
+        known = None if match is None else self._seen.get(bytes.fromhex(match[1]))
+        return known or GatewayCaller(name=name)
 
     def _anybody(self, key: str | None) -> GatewayCaller:
         if not key:

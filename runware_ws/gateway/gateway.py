@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from runware_ws.gateway.exchange import Exchange
     from runware_ws.gateway.options import GatewayOptions
 
-__all__ = ["Gateway"]
+__all__ = ["Asker", "Gateway"]
 
 _MOST_USES = 10_000
 
 Start = Callable[["dict[str, Any]"], Awaitable[Work]]
 """Starts a task, given what ``Client.submit`` and ``Client.stream`` take beside it."""
+
+
+class Asker(Protocol):
+    """What asks for a task: a request over HTTP, or a line of a batch."""
+
+    request_id: str
 
 
 class Gateway:
@@ -115,7 +121,7 @@ class Gateway:
         attempt.content = content
 
     async def work_of(
-        self, attempt: Attempt, caller: GatewayCaller, exchange: Exchange, start: Start
+        self, attempt: Attempt, caller: GatewayCaller, asker: Asker, start: Start
     ) -> Work:
         """The task of an attempt: the one that runs or ran, or a new one.
 
@@ -128,7 +134,7 @@ class Gateway:
             if work is not None and not self._is_over(work):
                 return work
             if attempt.starting is None:
-                return await self._start(attempt, caller, exchange, start)
+                return await self._start(attempt, caller, asker, start)
             await attempt.starting.wait()
 
     def _is_over(self, work: Work) -> bool:
@@ -141,7 +147,7 @@ class Gateway:
         return self.joins or (error is not None and error.safe_to_resend)
 
     async def _start(
-        self, attempt: Attempt, caller: GatewayCaller, exchange: Exchange, start: Start
+        self, attempt: Attempt, caller: GatewayCaller, asker: Asker, start: Start
     ) -> Work:
         if self.draining:
             raise GatewayRefusal(
@@ -160,7 +166,7 @@ class Gateway:
                 use.leave()
                 raise
             try:
-                attempt.work = await start(self._more(attempt, caller, exchange))
+                attempt.work = await start(self._more(attempt, caller, asker))
                 attempt.begun = True
             except BaseException:
                 self.turns.give()
@@ -171,12 +177,12 @@ class Gateway:
             attempt.starting.set()
             attempt.starting = None
 
-    def _more(self, attempt: Attempt, caller: GatewayCaller, exchange: Exchange) -> dict[str, Any]:
+    def _more(self, attempt: Attempt, caller: GatewayCaller, asker: Asker) -> dict[str, Any]:
         timeout = self.options.timeout if caller.timeout is None else caller.timeout
         return {
             "timeout": timeout,
             "key": attempt.key if self.joins else None,
-            "metadata": {"caller": caller.name, "request_id": exchange.request_id},
+            "metadata": {"caller": caller.name, "request_id": asker.request_id},
         }
 
     async def whole(
@@ -184,7 +190,7 @@ class Gateway:
         task: TextInference | Mapping[str, Any],
         attempt: Attempt,
         caller: GatewayCaller,
-        exchange: Exchange,
+        asker: Asker,
     ) -> Work:
         """The task of an attempt whose answer is read as a whole. Raises as :meth:`work_of`."""
 
@@ -192,14 +198,14 @@ class Gateway:
             handle = await self.client.submit(task, **more)
             return PlainWork(handle, lambda work: self._ended(attempt, work, caller))
 
-        return await self.work_of(attempt, caller, exchange, start)
+        return await self.work_of(attempt, caller, asker, start)
 
     async def streamed(
         self,
         task: TextInference | Mapping[str, Any],
         attempt: Attempt,
         caller: GatewayCaller,
-        exchange: Exchange,
+        asker: Asker,
     ) -> Work:
         """The same, read as it is generated."""
 
@@ -211,7 +217,7 @@ class Gateway:
             assert handle is not None
             return StreamWork(stream, handle, lambda work: self._ended(attempt, work, caller))
 
-        return await self.work_of(attempt, caller, exchange, start)
+        return await self.work_of(attempt, caller, asker, start)
 
     def _ended(self, attempt: Attempt, work: Work, caller: GatewayCaller) -> None:
         """A task ended (called by the client)."""

@@ -49,6 +49,10 @@ class GatewayOptions:
     """Requests that have ended and are remembered, for retries: how many."""
     remembered_bytes: int = 64 * MIB
     """Without a journal their answers are kept, too: number of bytes."""
+    max_batches: int = 20
+    """Batches of one caller that have not ended; a further one is refused (429)."""
+    max_batch_requests: int = 10_000
+    """Requests in one batch."""
     delivery: Delivery = "sync"
     """How tasks without a stream are sent: ``sync`` tells their results at once; ``async`` has them
     polled for, which is slower, and finds them again for longer after a crash."""
@@ -91,6 +95,8 @@ class GatewaySettings(TypedDict, total=False):
     retry_window: float
     remembered: int
     remembered_bytes: int
+    max_batches: int
+    max_batch_requests: int
     delivery: Delivery
     unsupported: Unsupported
 
@@ -107,6 +113,8 @@ _CHECKS: dict[str, Check] = {
     "retry_window": seconds,
     "remembered": count,
     "remembered_bytes": count,
+    "max_batches": count,
+    "max_batch_requests": count,
     "delivery": partial(choice, of=get_args(Delivery)),
     "unsupported": partial(choice, of=get_args(Unsupported)),
 }

@@ -15,7 +15,7 @@ import anyio
 import uvicorn
 
 from runware_ws.errors import ConfigurationError
-from runware_ws.gateway.asgi import gateway_of
+from runware_ws.gateway.asgi import batches_of_app, gateway_of
 from runware_ws.gateway.protocols import HEAD_BYTES, http_protocol
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ async def serve_gateway(
         )
     )
     gateway = gateway_of(application)
+    batches = batches_of_app(application)
     failures: list[Exception] = []
 
     async def end_at_signals(*, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -144,7 +145,9 @@ async def serve_gateway(
         await group.start(end_at_signals)
         group.start_soon(end_with_the_client)
         group.start_soon(tell_when_ready)
+        batches.start()
         await server.serve(sockets=[sock])
+        batches.stop()
         group.cancel_scope.cancel()
     for failure in failures:
         raise failure

