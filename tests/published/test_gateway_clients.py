@@ -167,6 +167,20 @@ async def test_a_client_works_through_the_gateway(
             assert cuts.made == number
 
 
+async def test_the_typescript_client_makes_batches(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with (
+        driver("typescript", request) as script,
+        Emulator(api_key=KEY, latency="20ms") as emulator,
+        GatewayProcess("--url", emulator.url, "--journal", str(tmp_path / "g.db")) as gateway,
+    ):
+        matrix = Matrix("typescript", script, emulator, gateway.url)
+        await matrix.answered("batch", "batch")
+        async with proxy(lambda: gateway.port, BeforeTheHead(seed=1, delay=0.1)) as url:
+            await matrix.answered("batch", "cut", url)
+
+
 async def test_the_typescript_client_is_cut_and_nothing_runs_twice(
     request: pytest.FixtureRequest,
 ) -> None:

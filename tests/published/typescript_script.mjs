@@ -40,6 +40,17 @@ async function ask(name, baseURL, prompt) {
     const { content } = await messages.create({ ...request, tools, tool_choice });
     return { tool: content[0].name, arguments: content[0].input };
   }
+  if (name === "batch") {
+    const requests = [{ custom_id: "one", params: request }];
+    let batch = await messages.batches.create({ requests });
+    while (batch.processing_status !== "ended") {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      batch = await messages.batches.retrieve(batch.id);
+    }
+    for await (const { result } of await messages.batches.results(batch.id)) {
+      return { text: result.message.content[0].text };
+    }
+  }
   const { content } = await messages.create(request);
   return { text: content[0].text };
 }
