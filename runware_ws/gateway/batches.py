@@ -37,6 +37,7 @@ from runware_ws.gateway.exchange import new_request_id, note_bug
 from runware_ws.gateway.messages_route import translate
 from runware_ws.journal.notes import Note
 from runware_ws.messages import to_message
+from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.jsonable import encode_json, load_json
 
 if TYPE_CHECKING:
@@ -354,4 +355,6 @@ def _is_limited(error: Exception, *, past: bool) -> bool:
     ``past``: the batch has expired; until then there is time for all that is no verdict."""
     if isinstance(error, JournalError) and error.temporary:
         return False
+    if isinstance(error, TaskError) and error.family is ErrorFamily.RATE:
+        return past
     return past or isinstance(error, TaskError | OutcomeUnknown)

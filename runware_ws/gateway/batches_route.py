@@ -182,5 +182,8 @@ def _requests(body: dict[str, Any], most: int) -> list[bytes]:
         if name in seen:
             raise _wrong(f"{place}.custom_id: {name!r} is there twice: each needs its own")
         seen.add(name)
-        requests.append(encode_json({"custom_id": name, "params": each["params"]}))
+        try:
+            requests.append(encode_json({"custom_id": name, "params": each["params"]}))
+        except (TypeError, ValueError, RecursionError):
+            raise _wrong(f"{place}.params: is nested too deeply") from None
     return requests

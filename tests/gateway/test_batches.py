@@ -12,13 +12,15 @@ from typing import Any
 import anthropic
 import anyio
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from runware_ws import JournalError
 from runware_ws.emulator import Emulator
-from runware_ws.gateway import batch_record, batches
+from runware_ws.gateway import app, batch_record, batches
 from runware_ws.journal.store import Store
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
-from tests.client.support import Gate, bounded, until
+from tests.client.support import Gate, bounded, client_of, until
 from tests.gateway.batches import (
     BATCHES,
     are_right,
@@ -29,7 +31,15 @@ from tests.gateway.batches import (
     lines,
     results,
 )
-from tests.gateway.support import Place, executions, place, request
+from tests.gateway.support import (
+    BASE,
+    Place,
+    executions,
+    in_process,
+    place,
+    published,
+    request,
+)
 from tests.journal.postgres_server import PostgresServer, binaries
 from tests.journal.test_notes import prune
 
@@ -150,6 +160,10 @@ async def test_nobody_sees_the_batch_of_another(journal: str) -> None:
         assert await kinds(here.anthropic(api_key=ANN), made.id) == ["succeeded"]
 
 
+def deep(levels: int) -> dict[str, Any]:
+    return {"a": deep(levels - 1)} if levels else {}
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({}, "requests: must be an array of 1 to 3"),
     ({"requests": []}, "requests: must be an array"),
@@ -157,6 +171,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"requests": [1]}, "requests.0: must be an object"),
     ({"requests": [{"custom_id": "a"}]}, "requests.0.params: must be an object"),
     ({"requests": [*lines(1), {"params": {}}]}, "requests.1.custom_id: must be a text"),
+    ({"requests": [{"custom_id": "deep", "params": deep(900)}]}, "requests.0.params: is nested"),
     ({"requests": [{"custom_id": "x" * 65, "params": {}}]}, "of 1 to 64 characters"),
     ({"requests": lines(1) * 2}, "requests.1.custom_id: 'c0' is there twice"),
 ]
@@ -359,6 +374,46 @@ async def test_a_cancel_reaches_the_gateway_that_runs_it(journal: str, quick: No
 
 
 @bounded
+async def test_a_line_that_one_gateway_has_closed_is_not_sent_by_another(journal: str) -> None:
+    """The one does not know yet that it is canceled."""
+    async with (
+        Emulator(api_key=None) as emulator,
+        gateway_on(emulator, journal, max_running=1) as one,
+    ):
+        gate = Gate(emulator)
+        made = await one.anthropic().messages.batches.create(requests=lines(3))
+        await until(lambda: gate.running == 1)
+        async with gateway_on(emulator, journal, max_running=1) as other:
+            await until(lambda: other.gateway.turns.waiting)
+            await other.anthropic().messages.batches.cancel(made.id)
+            await until(lambda: not other.gateway.turns.waiting)
+            assert one.gateway.turns.waiting
+            gate.open()
+            told = ["succeeded", "canceled", "canceled"]
+            assert await kinds(one.anthropic(), made.id) == told
+            await until(lambda: not one.gateway.turns.running)
+        assert executions(one) == 1
+
+
+@bounded
+async def test_a_mounted_gateway_goes_on_at_its_first_request(journal: str) -> None:
+    async with Emulator(api_key=None) as emulator:
+        gate = Gate(emulator)
+        async with gateway_on(emulator, journal) as here:
+            made = await here.anthropic().messages.batches.create(requests=lines(2))
+            await until(lambda: gate.running == 2)
+        gate.open()
+        async with client_of(emulator, api_key="any", journal=journal, poll_first=0.02) as client:
+            service = Starlette(routes=[Mount("/runware", app(client))])
+            async with in_process(service) as http:
+                asks = published(http, api_key="any").with_options(base_url=f"{BASE}/runware")
+                assert await kinds(asks, made.id) == ["succeeded"] * 2
+                batch = await asks.messages.batches.retrieve(made.id)
+        assert batch.results_url == f"{BASE}/runware{BATCHES}/{made.id}/results"
+        assert executions(here) == 2
+
+
+@bounded
 async def test_a_living_gateway_goes_on_with_what_another_left(journal: str, quick: None) -> None:
     async with Emulator(api_key=None) as emulator:
         gate = Gate(emulator)
@@ -418,6 +473,16 @@ async def test_a_line_whose_end_is_unknown_says_so(journal: str, quick: None) ->
         error = (await results(asks, made.id))["c0"].error
         assert error.error.type == "timeout_error"
         assert error.runware["error"] == "OutcomeUnknown"
+
+
+@bounded
+async def test_a_line_waits_for_the_servers_limit_of_rate(journal: str, quick: None) -> None:
+    async with place(client={"journal": journal}) as here:
+        here.emulator.faults.inject_error("rateLimitExceeded", "Slow down.", times=8)
+        asks = here.anthropic()
+        made = await asks.messages.batches.create(requests=lines(1))
+        assert await kinds(asks, made.id) == ["succeeded"]
+        assert here.emulator.stats.errors_sent == 8
 
 
 @bounded
