@@ -139,3 +139,20 @@ def test_streams_that_were_given_up_are_bounded_in_bytes_while_they_flow() -> No
     assert whole["text"].endswith(".")
     bench.cut()
     assert (bench.core.sizes()["left"], left.size) == (0, 0)
+
+
+def test_the_archives_word_on_a_stream_that_was_kept_is_a_copy() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.written_task(delivery="stream", deltas=Deltas())
+    bench.core.cancel(record, bench.now)
+    told = {"taskType": record.task_type, "taskUUID": record.uuid}
+    call = {"id": "c", "name": "search", "arguments": "{}"}
+    bench.say({"data": [{**told, "delta": {"toolCalls": [{"index": 0, **call}]}}]})
+    bench.say({"data": [{**told, "delta": {"text": ""}, "finishReason": "tool_calls"}]})
+    # It was asked about before it was given up. The arguments are the same, read.
+    whole = {**told, "toolCalls": [{**call, "arguments": {}}], "finishReason": "tool_calls"}
+    asked = {"request": [told], "response": whole}
+    bench.say({"data": [{**told, "taskType": "getTaskDetails", **asked}]})
+    (kept,) = bench.core.claim(record.uuid) or []
+    assert kept["toolCalls"] == [call]

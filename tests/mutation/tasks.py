@@ -109,6 +109,13 @@ TASKS = [
         "test_a_task_that_may_have_killed_a_socket_goes_alone_though_it_was_taken_back",
     ),
     Mutant(
+        "a stream that was given up has as many results as ways to tell them",
+        f"{_TASKS}/table.py",
+        "if end is DONE or (uuid in self.claims and self.was_stream(uuid)):",
+        "if end is DONE:",
+        "tests/core/test_claims.py::test_the_archives_word_on_a_stream_that_was_kept_is_a_copy",
+    ),
+    Mutant(
         "the first strike condemns",
         f"{_TASKS}/record.py",
         "return self.ladder.strikes > 2",
