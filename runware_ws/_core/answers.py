@@ -408,7 +408,9 @@ class Answers:
                 return
             if self._is_receipt(record, error):
                 self._recovery.receipt(record, now)
-            elif error.code != record.ladder.barred or self._is_end_after_copy(record, error, now):
+            elif error.code != record.ladder.barred or self._is_end_after_copy(
+                record, error, now, beside=bool(results)
+            ):
                 self._ends.refuse(record, error, now)
             else:
                 self._recovery.brought_nothing(record, now)
@@ -454,23 +456,25 @@ class Answers:
             if self._recovery.told(record, error, now):
                 self._ends.refuse(record, error, now)
         elif is_refusal_of_copy(record, error) and (
-            record.barred(error.code) or not self._is_end_after_copy(record, error, now)
+            record.barred(error.code, now) or not self._is_end_after_copy(record, error, now)
         ):
             self._recovery.ask_again(record, now)
         else:
             self._ends.refuse(record, error, now)
 
-    def _is_end_after_copy(self, record: TaskRecord, error: WireError, now: float) -> bool:
+    def _is_end_after_copy(
+        self, record: TaskRecord, error: WireError, now: float, *, beside: bool = False
+    ) -> bool:
         """Whether what seems to refuse a copy of the task is its own end: the server insists on it.
 
-        It does so beside some of the results, for a copy that was not let in has none; or so long
-        after the last copy that a task that runs would be done.
+        It does so beside some of the results (``beside``: in one answer), for a copy that was not
+        let in has none; or so long after the last copy that a task that runs would be done.
         """
         ladder = record.ladder
         question = ladder.question or ladder.last_question
         if question is None or not insists(record, error, question, now):
             return False
-        return ladder.told or now >= overdue_at(record, self._out.options)
+        return beside or ladder.told or now >= overdue_at(record, self._out.options)
 
     @staticmethod
     def _is_receipt(record: TaskRecord, error: WireError) -> bool:

@@ -123,6 +123,25 @@ def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run(
     assert isinstance(ended(record, TaskState.FAILED), TaskError)
 
 
+def test_what_the_archive_lists_beside_results_is_soon_the_end() -> None:
+    bench = Bench(usual_duration=100)
+    record = bench.begin_in_doubt(OTHER_SESSION, expected=2, timeout=1_000)
+    bench.resent(record, within=400)
+    copied = bench.now
+    one, failed = item(record, resultIndex=0), error(record, "internalServerError")
+    bench.say({"data": [one], "errors": [{**failed, "taskType": record.task_type}]})
+    assert not record.ended, "the error may only refuse the copy"
+    while not record.ended:
+        for question in _unsent(bench, 60):
+            if question["taskType"] == "getTaskDetails":
+                response = {"response": {"data": [one], "errors": [failed]}}
+                bench.say({"data": [{**question, **response}]})
+    assert bench.now < copied + 100, "it need not be so late that a task that runs would be done"
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert len(failure.items) == 1
+
+
 def test_one_refusal_for_each_copy_is_not_the_server_that_insists() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, timeout=1_000)

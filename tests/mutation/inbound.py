@@ -120,10 +120,18 @@ INBOUND = [
     Mutant(
         "each copy that is refused counts as the server that insists",
         "_core/answers.py",
-        "record.barred(error.code) or not self._is_end_after_copy",
-        "(record.barred(error.code) and False) or not self._is_end_after_copy",
+        "record.barred(error.code, now) or not self._is_end_after_copy",
+        "(record.barred(error.code, now) and False) or not self._is_end_after_copy",
         "tests/core/test_odd_answers.py::"
         "test_one_refusal_for_each_copy_is_not_the_server_that_insists",
+    ),
+    Mutant(
+        "an error that the archive lists beside results has to be late",
+        "_core/answers.py",
+        "beside=bool(results)",
+        "beside=False",
+        "tests/core/test_odd_answers.py::"
+        "test_what_the_archive_lists_beside_results_is_soon_the_end",
     ),
     Mutant(
         "a close long after a frame is blamed on its task",

@@ -272,11 +272,15 @@ class TaskRecord:
         """What was just written was another copy."""
         self.own_ladder().resends += 1
 
-    def barred(self, code: str) -> bool:
+    def barred(self, code: str, now: float) -> bool:
         """A copy of it was not let in. False if each copy was refused already."""
         ladder = self.own_ladder()
         ladder.barred = code
         ladder.refusals += 1
+        if ladder.last_question is not None and (ladder.word is None or ladder.word.code != code):
+            # Not said in answer to a question yet; but it is known since now.
+            ladder.word = Word(code, ladder.last_question, now, ladder.asks)
+            ladder.word.times = 0
         return ladder.refusals <= self.sends - (0 if ladder.reused else 1)
 
     def unwrote(self) -> bool:
