@@ -142,6 +142,31 @@ def test_what_the_archive_lists_beside_results_is_soon_the_end() -> None:
     assert len(failure.items) == 1
 
 
+@pytest.mark.parametrize("session", [SESSION, OTHER_SESSION])
+def test_an_error_beside_results_is_the_end_though_older_questions_may_be_answered(
+    session: str,
+) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(session, expected=2, timeout=2_000)
+    one = item(record, "one", status="success")
+    kinds: list[str] = []
+    while not record.ended:
+        for question in _unsent(bench, 60):
+            kinds.append(question["taskType"])
+            if kinds[-1] == "getTaskDetails":
+                bench.say({"data": []})
+                continue
+            bench.say({"data": [one]})
+            bench.say({"errors": [error(record, "insufficientCredits")]})
+            enough = kinds.count("getResponse") > 3
+            assert not record.ended or enough, "it may answer an older question"
+    assert bench.now < 1_500
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert failure.items == (one,)
+    assert "getTaskDetails" in kinds[kinds.index("getResponse") :], "nor is only one kind asked"
+
+
 def test_one_refusal_for_each_copy_is_not_the_server_that_insists() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, timeout=1_000)

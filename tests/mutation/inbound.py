@@ -134,6 +134,30 @@ INBOUND = [
         "test_what_the_archive_lists_beside_results_is_soon_the_end",
     ),
     Mutant(
+        "an error beside results may for ever answer an older question",
+        "_core/recovery/words.py",
+        "VERDICT_TIMES + min(older, word.first)",
+        "VERDICT_TIMES + older",
+        "tests/core/test_odd_answers.py::"
+        "test_an_error_beside_results_is_the_end_though_older_questions_may_be_answered",
+    ),
+    Mutant(
+        "an error beside results answers no older question",
+        "_core/recovery/words.py",
+        "VERDICT_TIMES + min(older, word.first)",
+        "VERDICT_TIMES",
+        "tests/core/test_odd_answers.py::"
+        "test_an_error_beside_results_is_the_end_though_older_questions_may_be_answered",
+    ),
+    Mutant(
+        "an answer in two parts brings nothing twice",
+        "_core/recovery/recovery.py",
+        "        if not beside:\n            record.miss()\n",
+        "        record.miss()\n",
+        "tests/core/test_odd_answers.py::"
+        "test_an_error_beside_results_is_the_end_though_older_questions_may_be_answered",
+    ),
+    Mutant(
         "a close long after a frame is blamed on its task",
         "_core/blame.py",
         "if now < open_ones[0].written_at + 2 * self._proof():",

@@ -414,16 +414,20 @@ class Recovery:
             return self.denied(record, now, asked, sure=sure) and is_lost(record, now)
         question = ladder.question or ladder.last_question
         # The server took the question and told of the task: what it adds is about the task too,
-        # of whatever kind. It must be the answer to this question, not to one before.
-        beside = ladder.told and ladder.outstanding <= 1
+        # of whatever kind. But it may be the answer to a question before.
+        beside, older = ladder.told, max(ladder.outstanding - 1, 0)
         was_open = self._close_question(record)
         record.answered()
         record.not_denied()
         if question is None:
             return False
-        if (means is Meant.VERDICT or beside) and insists(record, error, question, now):
+        verdict = means is Meant.VERDICT
+        if (verdict or beside) and insists(
+            record, error, question, now, older=0 if verdict else older
+        ):
             return True
-        record.miss()
+        if not beside:
+            record.miss()
         if was_open:
             untaken = means is Meant.UNSUPPORTED
             record.exhaust(question, sure=untaken, unknown=question.bit if untaken else 0)

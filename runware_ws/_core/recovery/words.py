@@ -134,7 +134,14 @@ def is_lost(record: TaskRecord, now: float) -> bool:
     return times >= LOST_TIMES and now - since >= LOST_AFTER
 
 
-def insists(record: TaskRecord, error: WireError, question: QuestionType, now: float) -> bool:
-    """Whether this error came in answer to one question after the other: then it is the task's."""
+def insists(
+    record: TaskRecord, error: WireError, question: QuestionType, now: float, *, older: int = 0
+) -> bool:
+    """Whether this error came in answer to one question after the other: then it is the task's.
+
+    ``older``: so many older questions may still be answered, by which each may say it once. Those
+    are no more than were asked before it was said for the first time.
+    """
     word = record.heard(error.code, question, now)
-    return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER
+    enough = VERDICT_TIMES + min(older, word.first)
+    return word.times >= enough and now - word.since >= VERDICT_AFTER

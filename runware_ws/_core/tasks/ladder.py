@@ -55,14 +55,14 @@ READ_ONLY = ABOUT_OTHERS | {"modelSearch", "accountManagement"}
 class Word:
     """An error that the server repeats in answer to questions about one task."""
 
-    __slots__ = ("asks", "code", "question", "since", "times")
+    __slots__ = ("asks", "code", "first", "question", "since", "times")
 
     def __init__(self, code: str, question: QuestionType, since: float, asks: int) -> None:
         self.code = code
         self.question = question
         self.since = since
         self.times = 1
-        self.asks = asks
+        self.asks = self.first = asks
 
 
 class Ladder:
