@@ -106,7 +106,7 @@ class Disconnected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStarted(Event):
-    """The server opened a new session for us."""
+    """The server opened a new session for us, or gave ours another name."""
 
     session_uuid: str
 

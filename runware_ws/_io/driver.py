@@ -49,7 +49,7 @@ from runware_ws.backoff import Backoff
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import ConnectionFailed
-from runware_ws.events import LONGEST_TEXT, Closed, Event, SessionStarted
+from runware_ws.events import LONGEST_TEXT, Closed, Connected, Event, SessionStarted
 from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.store import Adoption
 from runware_ws.telemetry.flight import FlightRecorder
@@ -378,8 +378,8 @@ class Driver:
     def _emit(self, event: Event) -> None:
         self.feed.publish(event)
         self._watch.event(event)
-        if self._journal is not None and isinstance(event, SessionStarted):
-            self._journal.session(event.session_uuid)
+        if self._journal is not None and isinstance(event, Connected | SessionStarted):
+            self._journal.session(self.core.session_uuid)
         if isinstance(event, Closed):
             self.feed.close()
         self._notify()

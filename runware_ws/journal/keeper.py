@@ -106,6 +106,8 @@ class JournalKeeper:
         # What others left, and what of it somebody here has asked for at the same time.
         self._left = Leftovers()
         self._awaited: dict[str, Entry] = {}
+        # As it is recorded.
+        self._session: str | None = None
         self._holding: Wakeup
 
     # Life
@@ -128,7 +130,9 @@ class JournalKeeper:
 
         self._waiting = Waiting.current()
         self._holding = Wakeup(self._waiting)
-        return await self._link.open(work)
+        adoption = await self._link.open(work)
+        self._session = adoption.session
+        return adoption
 
     async def run(self) -> None:
         """Act on what was written, as it is written."""
@@ -504,9 +508,15 @@ class JournalKeeper:
 
     # What others left
 
-    def session(self, session: str) -> None:
-        """Whoever takes over from us can resume this session."""
-        self._link.put(Job(lambda tx: tx.session(session)))
+    def session(self, session: str | None) -> None:
+        """This session is used now: whoever takes over from us can resume it."""
+        if session is not None and session != self._session:
+            self._session = session
+            self._link.put(Job(lambda tx: tx.session(session), self._session_written))
+
+    def _session_written(self, _: None, error: BaseException | None) -> None:
+        if error is not None:
+            self._session = None  # The next connection tries again.
 
     def adopt(self, entries: Iterable[Entry]) -> None:
         """Answer for what others left: it is asked for, and sent if the server does not know it."""

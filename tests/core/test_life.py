@@ -520,3 +520,17 @@ def test_the_results_before_an_error_are_in_the_order_of_their_index() -> None:
     failure = ended(record, TaskState.FAILED)
     assert isinstance(failure, TaskError)
     assert [each["text"] for each in failure.items] == ["0", "1", "2"]
+
+
+def test_a_session_that_is_renamed_on_a_ready_socket_is_told_once() -> None:
+    bench = Bench()
+    bench.begin()
+    reply = {"taskType": "authentication", "connectionSessionUUID": uuid_of(7)}
+    for _ in range(2):
+        bench.say({"data": [reply]})
+    _, renamed = bench.events(SessionStarted)
+    assert renamed.session_uuid == uuid_of(7)
+    bench.cut()
+    bench.step(0.25)
+    bench.open()
+    assert bench.offered() == uuid_of(7)

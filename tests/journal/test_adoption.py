@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from runware_ws.journal.store import EntryState, NewEntry
 from runware_ws.testing import ScriptedEmulator
 from runware_ws.testing.memory_store import MemoryTransaction
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
-from tests.client.support import Gate, ask, bounded, until
+from tests.client.support import Gate, ask, bounded, client_of, until
 from tests.journal.support import begun, keyed_client, rows
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,37 @@ async def test_a_session_is_handed_on_from_one_to_the_next(tmp_path: Path) -> No
                     assert left.ok
         assert len(set(sessions)) == 1
         assert emulator.stats.resumes == 2
+
+
+def sessions(journal: MemoryJournal) -> list[str | None]:
+    return [owner.session for owner in journal.owners.values()]
+
+
+@bounded
+async def test_a_session_that_the_server_renames_is_recorded() -> None:
+    journal = MemoryJournal()
+    renamed = "6b2f0f5e-27a4-4f5c-9d8e-0a1b2c3d4e5f"
+    reply = {"taskType": "authentication", "connectionSessionUUID": renamed}
+    async with Emulator() as emulator, keyed_client(emulator, journal.store()) as client:
+        await client.ready(10)
+        await until(lambda: sessions(journal) == [client.session_uuid])
+        assert emulator.faults.send_raw(json.dumps({"data": [reply]})) == 1
+        await until(lambda: sessions(journal) == [renamed])
+        assert client.session_uuid == renamed
+
+
+@bounded
+async def test_a_session_that_the_caller_gave_is_recorded() -> None:
+    async with Emulator() as emulator:
+        async with client_of(emulator) as first:
+            await first.ready(10)
+            session = first.session_uuid
+            emulator.faults.cut()
+        journal = MemoryJournal()
+        async with keyed_client(emulator, journal.store(), session_uuid=session) as client:
+            await client.ready(10)
+            assert client.session_uuid == session
+            await until(lambda: sessions(journal) == [session])
 
 
 def dead(journal: MemoryJournal) -> None:

@@ -215,9 +215,10 @@ class Connection:
         uuid = given if isinstance(given, str) and given else None
         if self.state is _C.AUTHENTICATING:
             return self._authenticated(uuid, now)
-        if self.state is _C.READY and uuid is not None:
+        if self.state is _C.READY and uuid is not None and uuid != self.session_uuid:
             # The server names another session on a ready socket: it knows best.
             self.session_uuid = uuid
+            self._out.emit(SessionStarted(at=now, session_uuid=uuid))
         return None
 
     def _authenticated(self, uuid: str | None, now: float) -> Up:
