@@ -186,10 +186,9 @@ class JournalKeeper:
     async def verify(self) -> None:
         """Return once the journal has confirmed lately that our tasks are ours."""
         link = self._link
-        while time.monotonic() - link.verified_at > VERIFIED_FOR:
-            before = link.verified_at
+        while link.verified_ago() > VERIFIED_FOR:
             await self._do(nothing)
-            if link.verified_at == before:
+            if link.verified_ago() > VERIFIED_FOR:
                 await anyio.sleep(VERIFY_PAUSE)
 
     async def _do(self, work: Callable[[Transaction], T]) -> T | None:

@@ -147,7 +147,6 @@ class WriterLink:
         """Why nothing can be written at this moment."""
         return self._writer.trouble
 
-    @property
-    def verified_at(self) -> float:
-        """When a transaction was last written, on the monotonic clock."""
-        return self._writer.verified_at
+    def verified_ago(self) -> float:
+        """See :meth:`JournalWriter.verified_ago`."""
+        return self._writer.verified_ago()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from copy import copy
@@ -14,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 
 from runware_ws.errors import JournalError
+from runware_ws.journal.clock import elapsed
 from runware_ws.journal.store import Store, Transaction
 
 __all__ = ["Job", "JournalWriter"]
@@ -58,7 +58,8 @@ class JournalWriter:
     """Opens a store and runs jobs on it. All but the thread itself belongs to the loop's thread.
 
     ``on_news`` is called when there is something to deliver, in either thread. ``on_change`` is
-    delivered after another owner committed, while :attr:`watching`.
+    delivered after another owner committed, while :attr:`watching`. ``clock``: seconds that also
+    pass while the host sleeps.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class JournalWriter:
         *,
         on_change: Callable[[], None],
         watch_every: float = 0.05,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self._store = store
         self._on_news = on_news
         self._on_change = on_change
         self._watch_every = watch_every
+        self._clock = clock
         self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._idle: list[Job[Any]] = []
         self._news: deque[Callable[[], None]] = deque()
@@ -87,9 +90,9 @@ class JournalWriter:
         # Set by the loop, read by the thread.
         self.watching = False
         # Set by the thread, read by the loop: why nothing can be written at this moment; and when
-        # a transaction was last written, on the monotonic clock.
+        # it was last certain that our entries are ours.
         self.trouble: JournalError | None = None
-        self.verified_at = 0.0
+        self._verified_at = 0.0
 
     def start(self, opening: Callable[[], T], done: Callable[..., None]) -> None:
         """Call ``opening`` in the thread, then write. ``done`` is as that of a job; after an
@@ -120,6 +123,10 @@ class JournalWriter:
         self._jobs.put(job)
         if self._over is not None:
             self._tell_all(self._left(), self._over)
+
+    def verified_ago(self) -> float:
+        """So many seconds ago a transaction showed that nobody had taken our entries over."""
+        return self._clock() - self._verified_at
 
     @property
     def busy(self) -> bool:
@@ -166,7 +173,7 @@ class JournalWriter:
     def _opened(self, opening: Callable[[], Any], done: Callable[..., None]) -> bool:
         answer: Any = None
         error: BaseException | None = None
-        self.verified_at = time.monotonic()
+        self._verified_at = self._clock()
         try:
             answer = opening()
         except BaseException as exc:
@@ -224,6 +231,8 @@ class JournalWriter:
             try:
                 with self._store.transaction() as transaction:
                     answers = [job.work(transaction) for job in batch]
+                    # Once it is committed we may be frozen, and replaced, before we look.
+                    certain_at = self._clock()
             except BaseException as exc:
                 # An earlier try may be there, whatever becomes of the next ones.
                 in_doubt = in_doubt or (isinstance(exc, JournalError) and exc.in_doubt)
@@ -246,7 +255,7 @@ class JournalWriter:
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             self.trouble = None
-            self.verified_at = time.monotonic()
+            self._verified_at = certain_at
             self._tell(batch, answers, None)
             return
 

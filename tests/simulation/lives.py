@@ -100,7 +100,7 @@ class ModelWriter:
         self._version = 0
         self.watching = False
         self.trouble: JournalError | None = None
-        self.verified_at = self._loop.now
+        self._verified_at = self._loop.now
 
     def start(self, opening: Callable[[], Any], done: Callable[..., None]) -> None:
         self._open += 1
@@ -123,6 +123,9 @@ class ModelWriter:
     @property
     def busy(self) -> bool:
         return not self._life.dead and (self._open > 0 or bool(self._news))
+
+    def verified_ago(self) -> float:
+        return self._loop.now - self._verified_at
 
     def deliver(self) -> None:
         while self._news and not self._life.dead:
@@ -186,7 +189,7 @@ class ModelWriter:
                 self._tell(batch, [None] * len(batch), exc)
             return
         self.trouble = None
-        self.verified_at = self._loop.now
+        self._verified_at = self._loop.now
         life.committed("commit")
         if not life.dead:
             self._tell(batch, answers, None)
@@ -625,7 +628,7 @@ class Lives:
 
 @contextmanager
 def _virtual_clock(lives: Lives) -> Any:
-    clock = SimpleNamespace(monotonic=lives.loop.time, time=lives.loop.time)
+    clock = SimpleNamespace(time=lives.loop.time)
     with (
         patch.object(keeper, "time", clock),
         patch.object(binding, "time", clock),
