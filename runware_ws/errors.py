@@ -263,6 +263,7 @@ class JournalError(RunwareError):
 
     ``temporary``: the same may work later (it is locked, the database is away). ``in_doubt``: what
     was to be written may be there all the same, because a connection broke in a commit.
+    ``about_data``: the journal is well, and does not take what was to be written of this task.
     """
 
     def __init__(
@@ -271,6 +272,7 @@ class JournalError(RunwareError):
         *,
         temporary: bool = False,
         in_doubt: bool = False,
+        about_data: bool = False,
         task_uuid: str | None = None,
         submitted: Submitted = Submitted.NO,
         safe_to_resend: bool | None = None,
@@ -280,6 +282,7 @@ class JournalError(RunwareError):
         )
         self.temporary = temporary
         self.in_doubt = in_doubt
+        self.about_data = about_data
 
 
 class Fenced(JournalError):

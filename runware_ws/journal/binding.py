@@ -42,7 +42,7 @@ class Begun:
 
 
 class Beginning:
-    """Tasks that are entered together.
+    """Tasks that are entered together, or part by part: a part is a range of them.
 
     A task may end while it is being entered, and then its caller wants to be told that it will
     never be sent. So it is left out, unless it is too late for that, because a transaction has it
@@ -54,7 +54,8 @@ class Beginning:
         self._new: list[NewEntry] = []
         self._out: set[TaskRecord] = set()
         self._lock = threading.Lock()
-        self._open = False
+        # Those that a transaction has.
+        self._taken: set[TaskRecord] = set()
 
     def add(self, record: TaskRecord) -> None:
         """One more. Its entry is made now, because a task forgets itself when it ends."""
@@ -64,26 +65,32 @@ class Beginning:
     def leave_out(self, record: TaskRecord) -> bool:
         """Do not enter this task. False if it is too late."""
         with self._lock:
-            if not self._open:
-                self._out.add(record)
-            return not self._open
+            if record in self._taken:
+                return False
+            self._out.add(record)
+            return True
 
-    def work(self, transaction: Transaction) -> list[Begun]:
+    def work(self, part: range, transaction: Transaction) -> list[Begun]:
         """Enter them."""
+        records = self.part(part)
         with self._lock:
-            self._open = True
-        begun = dict.fromkeys(self.records, Begun(left_out=True))
-        pairs = zip(self.records, self._new, strict=True)
+            self._taken.update(records)
+        begun = dict.fromkeys(records, Begun(left_out=True))
+        pairs = zip(records, self._new[part.start : part.stop], strict=True)
         new = {record: each for record, each in pairs if record not in self._out}
         found = _begin(transaction, list(new.values()))
         for (record, each), entry in zip(new.items(), found, strict=True):
             begun[record] = Begun() if entry is None else _bind(transaction, each, entry)
         return list(begun.values())
 
-    def undone(self) -> None:
+    def undone(self, part: range) -> None:
         """None of them was entered."""
         with self._lock:
-            self._open = False
+            self._taken.difference_update(self.part(part))
+
+    def part(self, part: range) -> list[TaskRecord]:
+        """The tasks of a part."""
+        return self.records[part.start : part.stop]
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,13 +241,29 @@ class JournalKeeper:
     def _hand_over(self) -> None:
         if self._next.records:
             beginning, self._next = self._next, Beginning()
-            done = partial(self._begun, beginning)
-            self._link.put(Job(beginning.work, done, undone=beginning.undone))
+            self._link.put(self._entering(beginning, range(len(beginning.records))))
+
+    def _entering(self, beginning: Beginning, part: range) -> Job[list[Begun]]:
+        def split() -> tuple[Job[list[Begun]], Job[list[Begun]]]:
+            middle = len(part) // 2
+            first = self._entering(beginning, part[:middle])
+            return first, self._entering(beginning, part[middle:])
+
+        return Job(
+            partial(beginning.work, part),
+            partial(self._begun, beginning, part),
+            undone=partial(beginning.undone, part),
+            split=split if len(part) > 1 else None,
+        )
 
     def _begun(
-        self, beginning: Beginning, answers: list[Begun] | None, error: BaseException | None
+        self,
+        beginning: Beginning,
+        part: range,
+        answers: list[Begun] | None,
+        error: BaseException | None,
     ) -> None:
-        for number, record in enumerate(beginning.records):
+        for number, record in enumerate(beginning.part(part)):
             if self._beginning.get(record) is not beginning:
                 continue  # It ended before it was entered, and its caller knows.
             del self._beginning[record]
@@ -393,8 +409,16 @@ class JournalKeeper:
 
     def _hold(self, records: list[TaskRecord], endings: list[EntryEnd]) -> None:
         self._wait_for(records)
+        self._link.put(self._recording(records, endings))
+
+    def _recording(self, records: list[TaskRecord], endings: list[EntryEnd]) -> Job[list[bool]]:
+        def split() -> tuple[Job[list[bool]], Job[list[bool]]]:
+            middle = len(records) // 2
+            first = self._recording(records[:middle], endings[:middle])
+            return first, self._recording(records[middle:], endings[middle:])
+
         done = partial(self._ends_written, records, endings)
-        self._link.put(Job(partial(end, endings), done))
+        return Job(partial(end, endings), done, split=split if len(records) > 1 else None)
 
     def _wait_for(self, records: Iterable[TaskRecord]) -> None:
         self.held.add(records, self._waiting.now())

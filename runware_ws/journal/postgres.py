@@ -4,7 +4,7 @@ An owner's connection holds an advisory lock, which the server frees when the co
 an owner that lost its connection may be taken for dead by others. It connects again before its
 next transaction: if it was adopted meanwhile it finds itself fenced, otherwise it takes the lock
 again. The connection must be the client's own: a pool that gives each transaction another one
-(PgBouncer's ``transaction`` mode) keeps no locks.
+(PgBouncer's ``transaction`` mode) keeps no locks, and is refused, see ``postgres_pooler.py``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from psycopg.conninfo import conninfo_to_dict
 
 from runware_ws.errors import Fenced, JournalError
 from runware_ws.journal.forks import on_fork
-from runware_ws.journal.postgres_errors import explain, place_of
+from runware_ws.journal.postgres_errors import explain, place_of, pooled
+from runware_ws.journal.postgres_pooler import is_pooled
 from runware_ws.journal.postgres_schema import LOCKS, prepare
-from runware_ws.journal.postgres_transaction import PostgresTransaction, Unsure
+from runware_ws.journal.postgres_transaction import NOW, PostgresTransaction, Unsure
 
 __all__ = ["PostgresStore"]
 
 _PARAMETERS = {
+    # Whatever the database's is: what it cannot keep is then refused by itself.
+    "client_encoding": "utf8",
     "application_name": "runware-ws",
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -52,7 +55,8 @@ _SETTINGS = (
 
 _OTHERS_TOO = 15.0
 """So many seconds after an owner lost its connection it takes nobody for dead whose lock is free:
-the database was away, and the others have to come back as well."""
+the database was away, and the others have to come back as well. So many seconds after the database
+started, nobody takes those for dead who had their lock before."""
 
 _left_open: list[Connection[Any]] = []
 """In a forked child: connections that must not be closed there."""
@@ -97,7 +101,7 @@ class PostgresStore:
                 with self._explained():
                     db = self._connect()
                     prepare(db, self._place)
-                    self._register(db, target, now)
+                    self._register(db, target)
             except BaseException:
                 self._disconnect()
                 raise
@@ -107,14 +111,15 @@ class PostgresStore:
         given = conninfo_to_dict(self._url)
         wanted: dict[str, Any] = {k: v for k, v in _PARAMETERS.items() if k not in given}
         self._db = db = psycopg.connect(self._url, autocommit=True, prepare_threshold=2, **wanted)
-        self._pid = db.info.backend_pid
+        if is_pooled(db, lambda: psycopg.connect(self._url, autocommit=True, **wanted)):
+            raise pooled(self._place)
         for setting in _SETTINGS:
             db.execute(cast("Any", setting))
         db.add_notify_handler(self._notified)
         db.execute("LISTEN runware_ws_journal")
         return db
 
-    def _register(self, db: Connection[Any], target: str, now: float) -> None:
+    def _register(self, db: Connection[Any], target: str) -> None:
         with db.transaction():
             values = (target,)
             db.execute(
@@ -123,13 +128,18 @@ class PostgresStore:
         self._target = _one(db, "SELECT id FROM runware_ws.targets WHERE name = %s", (target,))
         owner = _one(db, "SELECT nextval('runware_ws.owner_numbers')")
         # The lock first: an owner that is known and whose lock is free counts as dead.
-        db.execute("SELECT pg_advisory_lock(%s, %s)", (LOCKS, owner))
+        self._lock(db, owner)
         db.execute(
             "INSERT INTO runware_ws.owners (id, target, host, pid, since) "
-            "VALUES (%s, %s, %s, %s, %s)",
-            (owner, self._target, socket.gethostname(), os.getpid(), now),
+            f"VALUES (%s, %s, %s, %s, {NOW})",
+            (owner, self._target, socket.gethostname(), os.getpid()),
         )
         self.owner = owner
+
+    def _lock(self, db: Connection[Any], owner: int) -> None:
+        _, self._pid = db.execute(
+            "SELECT pg_advisory_lock(%s, %s), pg_backend_pid()", (LOCKS, owner)
+        ).fetchone() or (None, 0)
 
     @contextmanager
     def transaction(self) -> Generator[PostgresTransaction]:
@@ -137,14 +147,17 @@ class PostgresStore:
         with self.guard, self._explained():
             db = self._connected()
             with db.cursor(binary=True) as cursor:
-                patient = time.monotonic() < self._patient_until
                 work = PostgresTransaction(
-                    cursor, self.owner, self._target, self._unsure, patient=patient
+                    *(cursor, self.owner, self._target, self._unsure),
+                    patient=time.monotonic() < self._patient_until,
+                    others_too=_OTHERS_TOO,
                 )
                 try:
                     cursor.execute("BEGIN")
                     if not work.check():
                         raise self._fenced()
+                    if work.backend != self._pid:
+                        raise pooled(self._place)
                     yield work
                     cursor.execute("SELECT pg_notify('runware_ws_journal', %s)", (str(self.owner),))
                     self._commit(cursor, work.did)
@@ -223,8 +236,8 @@ class PostgresStore:
             return self._db
         before = self._pid
         self._disconnect()
-        db = self._connect()
         try:
+            db = self._connect()
             self._take_lock_again(db, before)
         except BaseException:
             self._disconnect()
@@ -241,10 +254,12 @@ class PostgresStore:
             "AND mode = 'ExclusiveLock'",
             (LOCKS, self.owner, before),
         )
-        db.execute("SELECT pg_advisory_lock(%s, %s)", (LOCKS, self.owner))
-        if not _one(
-            db, "SELECT count(*) FROM runware_ws.owners WHERE id = %s AND NOT fenced", (self.owner,)
-        ):
+        self._lock(db, self.owner)
+        mine = db.execute(
+            f"UPDATE runware_ws.owners SET since = {NOW} WHERE id = %s AND NOT fenced",
+            (self.owner,),
+        )
+        if not mine.rowcount:
             raise self._fenced()
 
     def _fenced(self) -> Fenced:
@@ -280,7 +295,7 @@ class PostgresStore:
     def _explained(self) -> Generator[None]:
         try:
             yield
-        except psycopg.Error as exc:
+        except (psycopg.Error, UnicodeError) as exc:
             away = self._db is None or self._db.closed
             raise explain(exc, self._place, away=away) from exc
 

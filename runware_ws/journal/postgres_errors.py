@@ -7,7 +7,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from runware_ws.errors import ConfigurationError, JournalError
 
-__all__ = ["explain", "place_of"]
+__all__ = ["explain", "place_of", "pooled"]
 
 _OF_THE_MOMENT = {
     "53100": "the database's disk is full: make room; `runware-ws journal prune` forgets results",
@@ -19,6 +19,10 @@ _LASTING = {
     "42501": "this user may not write it: grant the rights to create and use the schema runware_ws",
     "57P04": "the database was dropped: name another",
 }
+# Classes of errors that a value is to blame for: data, constraints, limits, triggers.
+_OF_DATA = ("22", "23", "44", "54", "P0")
+# A statement that was prepared on a connection is not there, or was there before.
+_OF_POOLERS = ("26000", "42P05")
 _REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
@@ -42,10 +46,36 @@ def place_of(url: str) -> str:
     )
 
 
-def explain(exc: psycopg.Error, place: str, *, away: bool) -> JournalError:
+def pooled(place: str) -> JournalError:
+    """Transactions of one client go over several connections."""
+    return JournalError(
+        f"{place}: behind this address a pooler gives each transaction another connection, so the "
+        "lock that shows that this client lives would not hold: name the database itself, or a "
+        "pool that keeps a connection for each client (PgBouncer: pool_mode = session)"
+    )
+
+
+def _refused(exc: psycopg.Error | UnicodeError, place: str) -> JournalError:
+    """A value was refused. Details are left out: they repeat it."""
+    primary = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
+    said = " ".join((primary or str(exc)).split())
+    return JournalError(
+        f"{place}: the database does not take what is to be recorded of this task ({said}): "
+        "look at its key and its size, and at the database's encoding (UTF8 takes all characters)",
+        about_data=True,
+    )
+
+
+def explain(exc: psycopg.Error | UnicodeError, place: str, *, away: bool) -> JournalError:
     """``exc``, which happened to the journal at ``place``. ``away``: there is no connection."""
+    if isinstance(exc, UnicodeError | psycopg.DataError):
+        return _refused(exc, place)
     said = " ".join(str(exc).split())
     code = exc.sqlstate or ""
+    if code[:2] in _OF_DATA:
+        return _refused(exc, place)
+    if code in _OF_POOLERS:
+        return pooled(place)
     if code in _LASTING:
         return JournalError(f"{place}: {_LASTING[code]} ({said})")
     if code in _OF_THE_MOMENT:

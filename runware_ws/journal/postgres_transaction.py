@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
-from psycopg import Cursor
+from psycopg import Cursor, DataError
 
 from runware_ws.journal.postgres_schema import LOCKS
 from runware_ws.journal.store import (
@@ -19,7 +19,9 @@ from runware_ws.journal.store import (
     NewEntry,
 )
 
-__all__ = ["FIELDS", "PostgresTransaction", "Unsure", "entry_of"]
+__all__ = ["FIELDS", "NOW", "PostgresTransaction", "Unsure", "entry_of"]
+
+T = TypeVar("T", NewEntry, EndedEntry)
 
 FIELDS: LiteralString = "uuid, key, attempt, digest, payload, owner, state, outcome, created, ended"
 
@@ -28,6 +30,27 @@ _NUMBERS = {state: number for number, state in enumerate(_STATES)}
 _PRUNED_AT_ONCE = 1_000
 """So that nobody waits long for a transaction that prunes."""
 
+STATEMENT_BYTES = 64 << 20
+"""A statement of many entries is cut off there: the database takes 1 GiB, and its copies of it."""
+
+_SMALL_PARTS = 100
+"""What the rest of an entry takes of it, about."""
+
+LARGEST_VALUE = (1 << 30) - (1 << 20)
+"""A value of 1 GiB would end the connection, and it would look as if that was broken."""
+
+NOW: LiteralString = "extract(epoch FROM clock_timestamp())::float8"
+"""The server's clock, for what only the server's clock is compared with."""
+
+_OWNER: LiteralString = (
+    f"SELECT o.fenced, o.since < began.at AND {NOW} < began.at + %s FROM runware_ws.owners o, "
+    # Statistics begin anew where the server recovered from a crash of one of its processes: it
+    # ended all connections then, and its start is the old one.
+    "(SELECT extract(epoch FROM greatest(pg_postmaster_start_time(), "
+    "(SELECT max(stats_reset) FROM pg_stat_bgwriter)))::float8 AS at) AS began WHERE o.id = %s"
+)
+"""Whether it is fenced, and whether it lost its lock with the server's start and may come back."""
+
 _LEFT: LiteralString = "(state = 0 OR (state = 1 AND key IS NULL))"
 _BEGIN: LiteralString = (
     "INSERT INTO runware_ws.entries (target, uuid, key, digest, payload, owner, created) "
@@ -35,13 +58,13 @@ _BEGIN: LiteralString = (
 )
 _BEGIN_MANY: LiteralString = (
     "INSERT INTO runware_ws.entries (target, owner, uuid, key, digest, payload, created) "
-    "SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::float8[]) "
+    "SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %b::bytea[], %b::bytea[], %s::float8[]) "
     "ON CONFLICT DO NOTHING RETURNING uuid"
 )
 _END_MANY: LiteralString = (
     "UPDATE runware_ws.entries AS e SET state = n.state, outcome = n.outcome, "
     "size = length(n.outcome), ended = n.ended, payload = NULL "
-    "FROM unnest(%s::text[], %s::smallint[], %s::bytea[], %s::float8[]) "
+    "FROM unnest(%s::text[], %s::smallint[], %b::bytea[], %s::float8[]) "
     "AS n (uuid, state, outcome, ended) "
     "WHERE e.target = %s AND e.uuid = n.uuid AND e.owner = %s AND e.state = 0 RETURNING e.uuid"
 )
@@ -83,7 +106,8 @@ class PostgresTransaction:
     """See :class:`runware_ws.journal.store.Transaction`.
 
     ``did`` is what was done in it. ``unsure`` is what was done before, perhaps. ``patient``: only
-    who was declared dead is, for the locks of the others may be free without that.
+    who was declared dead is, for the locks of the others may be free without that. ``others_too``:
+    seconds that owners have to come back after the server started.
     """
 
     def __init__(
@@ -94,12 +118,16 @@ class PostgresTransaction:
         unsure: Unsure,
         *,
         patient: bool = False,
+        others_too: float = 0.0,
     ) -> None:
         self._cursor: Cursor[Any] | None = cursor
         self._owner = owner
         self._target = target
         self._unsure = unsure
         self._patient = patient
+        self._others_too = others_too
+        self.backend = 0
+        """The server's process, once it was checked."""
         self.did = Unsure()
 
     def over(self) -> None:
@@ -108,7 +136,7 @@ class PostgresTransaction:
 
     def begin(self, new: NewEntry) -> Entry | None:
         self.did.uuids.add(new.uuid)
-        values = (self._target, new.uuid, new.key, new.digest, new.payload)
+        values = (self._target, new.uuid, new.key, new.digest, _checked(new.payload))
         if self._run(_BEGIN, (*values, self._owner, new.created)).rowcount == 1:
             return None
         taken = None if new.key is None else self.find(new.key)
@@ -120,15 +148,17 @@ class PostgresTransaction:
     def begin_many(self, new: Sequence[NewEntry]) -> Sequence[Entry | None]:
         """See :class:`runware_ws.journal.store.BatchTransaction`."""
         self.did.uuids.update(each.uuid for each in new)
-        rows = self._run(
-            _BEGIN_MANY,
-            (
-                *(self._target, self._owner, [each.uuid for each in new]),
-                *([each.key for each in new], [each.digest for each in new]),
-                *([each.payload for each in new], [each.created for each in new]),
-            ),
-        ).fetchall()
-        begun = {uuid for (uuid,) in rows}
+        begun: set[str] = set()
+        for piece in _pieces(new):
+            rows = self._run(
+                _BEGIN_MANY,
+                (
+                    *(self._target, self._owner, [each.uuid for each in piece]),
+                    *([each.key for each in piece], [each.digest for each in piece]),
+                    *([each.payload for each in piece], [each.created for each in piece]),
+                ),
+            )
+            begun.update(uuid for (uuid,) in rows.fetchall())
         taken: list[Entry | None] = []
         for each in new:
             if each.uuid in begun:
@@ -194,7 +224,7 @@ class PostgresTransaction:
 
     def end(self, uuid: str, state: EntryState, outcome: bytes, now: float) -> bool:
         self.did.uuids.add(uuid)
-        values = (_NUMBERS[state], outcome, len(outcome), now)
+        values = (_NUMBERS[state], _checked(outcome), len(outcome), now)
         if self._run(_END, (*values, self._target, uuid, self._owner)).rowcount == 1:
             return True
         if uuid not in self._unsure.uuids:
@@ -209,17 +239,18 @@ class PostgresTransaction:
     def end_many(self, ended: Sequence[EndedEntry]) -> Sequence[bool]:
         """See :class:`runware_ws.journal.store.BatchTransaction`."""
         firsts = {each.uuid: each for each in reversed(ended)}
-        first = list(firsts.values())
-        rows = self._run(
-            _END_MANY,
-            (
-                *([each.uuid for each in first], [_NUMBERS[each.state] for each in first]),
-                *([each.outcome for each in first], [each.now for each in first]),
-                *(self._target, self._owner),
-            ),
-        ).fetchall()
+        done: set[str] = set()
+        for piece in _pieces(list(firsts.values())):
+            rows = self._run(
+                _END_MANY,
+                (
+                    *([each.uuid for each in piece], [_NUMBERS[each.state] for each in piece]),
+                    *([each.outcome for each in piece], [each.now for each in piece]),
+                    *(self._target, self._owner),
+                ),
+            )
+            done.update(uuid for (uuid,) in rows.fetchall())
         self.did.uuids.update(firsts)
-        done = {uuid for (uuid,) in rows}
         gave: list[bool] = []
         for each in ended:
             if each.uuid in done:
@@ -279,9 +310,13 @@ class PostgresTransaction:
     def check(self) -> bool:
         """Whether this owner is not fenced; and it is not while this transaction goes on."""
         row = self._run(
-            "SELECT fenced FROM runware_ws.owners WHERE id = %s FOR SHARE", (self._owner,)
+            "SELECT fenced, pg_backend_pid() FROM runware_ws.owners WHERE id = %s FOR SHARE",
+            (self._owner,),
         ).fetchone()
-        return row is not None and not row[0]
+        if row is None or row[0]:
+            return False
+        self.backend = row[1]
+        return True
 
     def fence(self, owner: int) -> bool:
         """See :meth:`runware_ws.journal.store.Store.fence`."""
@@ -329,10 +364,10 @@ class PostgresTransaction:
     def _is_dead(self, owner: int) -> bool:
         if owner == self._owner:
             return False
-        row = self._run("SELECT fenced FROM runware_ws.owners WHERE id = %s", (owner,)).fetchone()
+        row = self._run(_OWNER, (self._others_too, owner)).fetchone()
         if row is None or row[0]:
             return True
-        if self._patient:
+        if self._patient or row[1]:
             return False
         # Shared, so that two who ask do not take each other for the owner; and held until this
         # transaction ends, so that the owner does not come back in the midst of it.
@@ -340,6 +375,32 @@ class PostgresTransaction:
             "SELECT pg_try_advisory_xact_lock_shared(%s, %s)", (LOCKS, owner)
         ).fetchone()
         return row is not None and bool(row[0])
+
+
+def _checked(value: bytes) -> bytes:
+    if len(value) > LARGEST_VALUE:
+        raise DataError(f"{len(value) >> 20} MiB, and the most is {LARGEST_VALUE >> 20}")
+    return value
+
+
+def _size(each: NewEntry | EndedEntry) -> int:
+    """About so many bytes of a statement."""
+    if isinstance(each, EndedEntry):
+        return _SMALL_PARTS + len(_checked(each.outcome))
+    return _SMALL_PARTS + len(_checked(each.payload)) + 4 * len(each.key or "")
+
+
+def _pieces(many: Sequence[T]) -> Iterator[Sequence[T]]:
+    """``many``, in pieces for one statement each."""
+    start = size = 0
+    for number, each in enumerate(many):
+        more = _size(each)
+        if number > start and size + more > STATEMENT_BYTES:
+            yield many[start:number]
+            start, size = number, 0
+        size += more
+    if many:
+        yield many[start:]
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

@@ -251,5 +251,5 @@ class SqliteStore:
     def _explained(self) -> Generator[None]:
         try:
             yield
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, UnicodeError, OverflowError) as exc:
             raise explain(exc, self.path, self._busy_timeout) from exc

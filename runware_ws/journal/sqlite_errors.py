@@ -13,15 +13,25 @@ __all__ = ["explain", "explain_os", "why_not"]
 
 # Not by name from sqlite3: Python 3.11 has these, and they never change.
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
+_OF_DATA = (18, 19, 20, 25)
+"""Too big, a constraint, a type, the number of a parameter."""
 
 # Of the errors of input and output, those of reading: the file is damaged, or the disk is.
 _READING = frozenset({266, 522, 8202, 8458})
 
 
-def explain(exc: sqlite3.Error, path: Path, busy_timeout: float) -> JournalError:
+def explain(
+    exc: sqlite3.Error | UnicodeError | OverflowError, path: Path, busy_timeout: float
+) -> JournalError:
     """``exc``, which happened to the journal at ``path``."""
     extended = getattr(exc, "sqlite_errorcode", None) or 0
     match extended & 0xFF:
+        case code if code in _OF_DATA or isinstance(exc, sqlite3.DataError) or _is_value(exc):
+            return JournalError(
+                f"{path}: SQLite does not take what is to be recorded of this task ({exc}): "
+                "look at its key and its size",
+                about_data=True,
+            )
         case code if code in (_BUSY, _LOCKED):
             return JournalError(
                 f"{path}: another process has kept the journal locked for {busy_timeout:g} s: "
@@ -49,6 +59,10 @@ def explain(exc: sqlite3.Error, path: Path, busy_timeout: float) -> JournalError
             return JournalError(f"{path}: {why_not(path)}")
         case _:
             return JournalError(f"{path}: the journal cannot be used: {exc}")
+
+
+def _is_value(exc: Exception) -> bool:
+    return isinstance(exc, UnicodeError | OverflowError)
 
 
 def explain_os(exc: OSError, path: Path) -> JournalError:

@@ -227,6 +227,8 @@ class Store(Protocol):
                 says whether the same may work later (locked, the database is away). Where a
                 connection broke in the midst of the commit, nobody knows whether it is there: such
                 a store says ``in_doubt``, and takes the same again as if it was the first time.
+                ``about_data`` says that a value was refused, so the same without it may be
+                written: then each task is tried alone.
         """
         ...
 

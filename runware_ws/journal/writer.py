@@ -35,10 +35,12 @@ class Job(Generic[T]):
 
     ``error`` is ``None``, or why nothing of it was written: then ``answer`` is ``None``.
     ``done`` may be ``None``. ``undone()``, in the thread: what ``work`` did was undone for sure; it
-    may be done again. ``idle``: it may wait for others to be written with.
+    may be done again. ``idle``: it may wait for others to be written with. ``split()``, in the
+    thread: two jobs that do the same, a part each, and stand for it from then on; ``None`` if it
+    has no parts.
     """
 
-    __slots__ = ("done", "idle", "undone", "work")
+    __slots__ = ("done", "idle", "split", "undone", "work")
 
     def __init__(
         self,
@@ -46,11 +48,13 @@ class Job(Generic[T]):
         done: Callable[[T | None, BaseException | None], None] | None = None,
         *,
         undone: Callable[[], None] | None = None,
+        split: Callable[[], tuple[Job[Any], Job[Any]]] | None = None,
         idle: bool = False,
     ) -> None:
         self.work = work
         self.done = done
         self.undone = undone
+        self.split = split
         self.idle = idle
 
 
@@ -245,6 +249,10 @@ class JournalWriter:
                 if in_doubt and not exc.in_doubt:
                     exc = copy(exc)
                     exc.in_doubt = True
+                if exc.about_data and not in_doubt and (halves := self._halves(batch)):
+                    for half in halves:
+                        self._write(half)
+                    return
                 if not exc.temporary or self._stopping:
                     self._tell_all(batch, exc)
                     return
@@ -258,6 +266,21 @@ class JournalWriter:
             self._verified_at = certain_at
             self._tell(batch, answers, None)
             return
+
+    def _halves(self, batch: list[Job[Any]]) -> tuple[list[Job[Any]], list[Job[Any]]] | None:
+        """A value was refused: nobody else's is to go with it."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            return batch[:middle], batch[middle:]
+        if (split := batch[0].split) is None:
+            return None
+
+        def one_more() -> None:
+            self._open += 1
+
+        first, second = split()
+        self._report(one_more)
+        return [first], [second]
 
     def _report(self, news: Callable[[], None]) -> None:
         self._news.append(news)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,6 +219,63 @@ def test_who_comes_back_first_does_not_take_the_others_for_dead(
     assert adopted(first) == ["dead"]
     for store in (first, second, dead, fenced):
         store.close()
+
+
+def crash_of_the_server(server: PostgresServer, url: str) -> None:
+    server.stop()
+    server.start()
+
+
+def crash_of_one_process(server: PostgresServer, url: str) -> None:
+    """The server ends all connections then, and goes on."""
+    with psycopg.connect(url) as db:
+        os.kill(db.info.backend_pid, signal.SIGKILL)
+        with pytest.raises(psycopg.OperationalError):
+            db.execute("SELECT pg_sleep(30)")
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            run_sql(url, "SELECT 1")
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+    raise AssertionError("it does not come back")
+
+
+@pytest.mark.parametrize("crash", [crash_of_the_server, crash_of_one_process])
+def test_who_is_new_after_a_crash_does_not_take_the_others_for_dead(
+    server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch, crash: Any
+) -> None:
+    monkeypatch.setattr("runware_ws.journal.postgres._OTHERS_TOO", 2.5)
+    living, dead = opened(url), opened(url)
+    begin(living, "living")
+    begin(dead, "dead")
+    crash(server, url)
+    new = opened(url)
+    assert adopted(new) == [], "nobody has had the time to come back"
+    with pytest.raises(JournalError) as told:
+        begin(living, "goes on")
+    assert told.value.temporary
+    begin(living, "goes on")
+    begun_since = opened(url)
+    begin(begun_since, "died since")
+    kill_lock_of(begun_since)
+    until = time.monotonic() + 2
+    while not (got := adopted(new)):
+        assert time.monotonic() < until, "whoever had no lock then is not waited for"
+    assert got == ["died since"]
+    until = time.monotonic() + 30
+    while not (got := adopted(new)):
+        assert time.monotonic() < until
+    assert got == ["dead"]
+    for store in (living, dead, new, begun_since):
+        store.close()
+
+
+def kill_lock_of(store: PostgresStore) -> None:
+    """As if its process was killed."""
+    assert store._db is not None  # pyright: ignore[reportPrivateUsage]
+    store._db.close()  # pyright: ignore[reportPrivateUsage]
 
 
 def test_adopted_while_it_was_away(url: str) -> None:

@@ -531,3 +531,25 @@ def test_many_open_a_new_journal_at_once(path: Path) -> None:
         assert len(work_.adopt_all().entries) == 8
     assert not list(path.parent.glob(".agents.db.*"))
     store.close()
+
+
+@pytest.mark.parametrize("what", ["surrogate", "size", "rule"])
+def test_a_value_that_is_refused(path: Path, what: str) -> None:
+    store = opened(path)
+    db = store._db  # pyright: ignore[reportPrivateUsage]
+    assert db is not None
+    if what == "size":
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+    elif what == "rule":
+        db.execute(
+            "CREATE TEMP TRIGGER no BEFORE INSERT ON main.entries WHEN NEW.uuid = 'a' "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    entry = new("a", "\ud800" if what == "surrogate" else "key", b"x" * 20_000)
+    with pytest.raises(JournalError, match="does not take") as told, store.transaction() as work:
+        work.begin(entry)
+    assert told.value.about_data
+    assert not told.value.temporary
+    assert store.place in told.value.message
+    begin(store, "b")
+    store.close()
