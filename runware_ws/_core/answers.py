@@ -336,7 +336,8 @@ class Answers:
             return
         elsewhere = record.generation != self._connection.generation
         # A second try may get the first one's deltas, from the middle of the stream.
-        broken = record.ladder.disturbed or record.ladder.reused
+        ladder = record.ladder
+        broken = ladder.disturbed or ladder.reused or ladder.conflicted
         if broken or (elsewhere and not posted):
             deltas.suspended = True
         last = deltas.add(item, now)
@@ -406,7 +407,7 @@ class Answers:
         for error in self._router.errors_of(told)[:1] if errors else ():
             if record.ended:
                 return
-            if self._is_receipt(record, error):
+            if self.is_receipt(record, error):
                 self._recovery.receipt(record, now)
             elif error.code != record.ladder.barred or self._is_end_after_copy(
                 record, error, now, beside=bool(results)
@@ -450,7 +451,7 @@ class Answers:
     def task_error(self, record: TaskRecord, error: WireError, now: float) -> None:
         """The server says an error about a task, or about a question about it."""
         self._progress(record)
-        if self._is_receipt(record, error):
+        if self.is_receipt(record, error):
             self._recovery.receipt(record, now)
         elif is_answer_to_question(record, error, early=not self._recovery.ready):
             if self._recovery.told(record, error, now):
@@ -477,11 +478,15 @@ class Answers:
         return beside or ladder.told or now >= overdue_at(record, self._out.options)
 
     @staticmethod
-    def _is_receipt(record: TaskRecord, error: WireError) -> bool:
-        """Whether a conflict only says that an earlier copy of this very task had arrived."""
+    def is_receipt(record: TaskRecord, error: WireError) -> bool:
+        """Whether a conflict only says that an earlier copy of this very task had arrived.
+
+        A task with a key may have been sent by a process whose journal is lost: the key is new
+        then, and the taskUUID that its caller gave is not.
+        """
         ladder = record.ladder
         return error.family is ErrorFamily.CONFLICT and (
-            record.sends > 1 or ladder.disturbed or ladder.confirmed or ladder.reused
+            record.copied or ladder.disturbed or ladder.confirmed or record.entry is not None
         )
 
     def _only_suspect(self, error: WireError) -> TaskRecord | None:

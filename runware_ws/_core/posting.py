@@ -152,6 +152,10 @@ class Posting:
         refusal = failures.post_refused_key(ending, errors)
         if refusal is None:
             posts.end(record)
+            if any(self._answers.is_receipt(record, error) for error in errors):
+                self._recovery.post_cut(record, now)
+                self._recovery.receipt(record, now)
+                return None
             error = failures.post_refusal(ending, record, errors)
             self._ends.fail(record, error, now)
             return None

@@ -209,8 +209,8 @@ TASKS = [
     Mutant(
         "an outage looks like a timeout",
         f"{_TASKS}/table.py",
-        "    elif in_doubt:\n",
-        "    elif in_doubt and not ladder.disturbed:\n",
+        "    elif in_doubt or ladder",
+        "    elif (in_doubt and not ladder.disturbed) or ladder",
     ),
     Mutant(
         "the claim store does not give size back",

@@ -397,8 +397,9 @@ class Recovery:
             self._ask_later(record, now)
 
     def receipt(self, record: TaskRecord, now: float) -> None:
-        """``conflictTaskUUID`` after our own resend: the task had already arrived."""
+        """``conflictTaskUUID`` of a copy: the task had already arrived."""
         self._out.counters.receipts += 1
+        record.conflicted()
         self.still_running(record, now)
         # It is no answer, wherever it stands.
         record.miss()

@@ -82,6 +82,7 @@ class Ladder:
         "asks_before",
         "barred",
         "confirmed",
+        "conflicted",
         "denials",
         "denied_since",
         "disturbed",
@@ -152,6 +153,8 @@ class Ladder:
         self.exhausted = self.troubled = self.unknown = 0
         # Its taskUUID was given up without an answer before, so the server may know it.
         self.reused = False
+        # A conflict told that an earlier copy had arrived: its answer may never come by itself.
+        self.conflicted = False
         # A task whose frame ended a socket is sent alone, and not a third time.
         self.alone = False
         self.strikes = 0

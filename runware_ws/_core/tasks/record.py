@@ -343,6 +343,11 @@ class TaskRecord:
         """The server proved that it has the task. This is never undone."""
         self.own_ladder().confirmed = True
 
+    def conflicted(self) -> None:
+        """The server has an earlier copy of it, and did not take the last one."""
+        self.confirm()
+        self.ladder.conflicted = True
+
     def progressed(self) -> None:
         """A question was of use."""
         if self.ladder is not UNTOUCHED:

@@ -407,11 +407,14 @@ def timed_out(
             f"arrived; {came}; asked {ladder.asks} times; {connection}. A late result stays "
             "claimable; the same work under a new taskUUID may run twice"
         )
-    elif in_doubt:
+    elif in_doubt or ladder.conflicted:
         kind, state = OutcomeUnknown, TaskState.UNKNOWN
         known = "the server has it" if ladder.confirmed else "it may or may not have arrived"
+        why = "the connection broke after the task was written"
+        if not in_doubt:
+            why = "the server knew the taskUUID before the task was written"
         text = (
-            f"{waited}, and the connection broke after the task was written: {known}; {came}; "
+            f"{waited}, and {why}: {known}; {came}; "
             f"asked {ladder.asks} times; {connection}. A late result stays claimable; "
             "the same work under a new taskUUID may run twice"
         )
