@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, cast
 
 import anyio
@@ -26,9 +24,7 @@ from runware_ws import (
 from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, expected_text
 from runware_ws.journal import keeper
-from runware_ws.journal.clock import elapsed
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
-from runware_ws.journal.writer import JournalWriter
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
 from tests.journal.support import begun, keyed_client
@@ -324,51 +320,6 @@ async def test_a_fenced_client_ends_its_tasks_and_sends_nothing_more(
         assert sorted(gate.seen) == ["keyed", "unkeyed"]
 
 
-class Suspended:
-    """The clock of a host that can be put to sleep: what ``time.monotonic()`` does not see."""
-
-    def __init__(self) -> None:
-        self.asleep = 0.0
-
-    def __call__(self) -> float:
-        return elapsed() + self.asleep
-
-
-@bounded
-async def test_who_was_suspended_looks_again_before_it_writes() -> None:
-    clock = Suspended()
-    journal = MemoryJournal()
-    async with Emulator() as emulator:
-        gate = Gate(emulator)
-        old = keyed_client(emulator, journal.store())
-        keeper_of_it = cast("Any", old)._journal
-        keeper_of_it._link._make = partial(JournalWriter, clock=clock)
-        async with old:
-            handle = await old.submit(ask("running"), key="k")
-            await until(lambda: gate.running)
-            commits = journal.commits
-            clock.asleep += 4
-            await keeper_of_it.verify()
-            assert journal.commits == commits, "it looked lately"
-            # Asleep for longer than a session lives, and replaced meanwhile.
-            other = journal.store()
-            other.open(emulator.url, 0.0)
-            (owner,) = set(journal.owners) - {other.owner}
-            assert other.fence(owner)
-            clock.asleep += 300
-            assert emulator.faults.cut() == 1
-            with anyio.fail_after(keeper.ADOPT_EVERY - 1), pytest.raises(Fenced):
-                await handle
-            other.close()
-        assert (emulator.stats.authentications, emulator.stats.resumes) == (1, 0)
-
-
-@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="Linux's")
-def test_the_clock_goes_on_while_the_host_sleeps() -> None:
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
-    assert now <= elapsed() <= time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def assert_answers_text(result: Any, prompt: str, uuid: str) -> None:
     assert (result.task_uuid, result.text) == (uuid, expected_text(prompt, uuid, 0))
 
@@ -529,63 +480,3 @@ async def test_a_crash_of_the_client_leaves_nobody_waiting() -> None:
         with anyio.fail_after(5):
             await handle.wait()
         await client.aclose()
-
-
-class Picky(MemoryStore):
-    """A database that does not take some values. ``of``: of what."""
-
-    of = "payload"
-    tries = 0
-
-    @contextmanager
-    def transaction(self) -> Generator[Any]:
-        with super().transaction() as transaction:
-            yield transaction
-            self.tries += 1
-            for entry in self._journal.rows.values():
-                if b"poison" in (getattr(entry, self.of) or b""):
-                    raise JournalError("memory: it does not take a value", about_data=True)
-
-
-@bounded
-async def test_a_value_that_is_refused_is_its_own_callers_trouble_alone() -> None:
-    journal = MemoryJournal()
-    store = Picky(journal)
-    prompts = [f"{number} poison" if number in (3, 41) else str(number) for number in range(100)]
-    async with Emulator() as emulator:
-        async with keyed_client(emulator, store) as client:
-            handles = [begun(client, ask(prompt)) for prompt in prompts]
-            for prompt, handle in zip(prompts, handles, strict=True):
-                if "poison" not in prompt:
-                    assert_answers_text(await handle, prompt, handle.uuid)
-                    continue
-                with pytest.raises(JournalError, match="does not take") as told:
-                    await handle
-                assert told.value.task_uuid == handle.uuid
-                assert (told.value.submitted, told.value.safe_to_resend) == (Submitted.NO, True)
-            assert store.tries < 60, "found by halves, not one by one"
-            with anyio.fail_after(5):
-                await client.drain()
-        assert emulator.stats.tasks_accepted == 98
-    assert not journal.rows
-
-
-@bounded
-async def test_a_result_that_is_refused_is_its_own_callers_trouble_alone() -> None:
-    journal = MemoryJournal()
-    store = Picky(journal)
-    async with Emulator() as emulator:
-        store.of = "outcome"
-        gate = Gate(emulator)
-        async with keyed_client(emulator, store) as client:
-            prompts = ["poison" if number == 7 else str(number) for number in range(20)]
-            handles = [begun(client, ask(each), key=each) for each in prompts]
-            await until(lambda: gate.running == 20)
-            gate.open()
-            for prompt, handle in zip(prompts, handles, strict=True):
-                if prompt != "poison":
-                    assert_answers_text(await handle, prompt, handle.uuid)
-                    continue
-                with pytest.raises(JournalError, match=r"cannot be recorded.*does not take"):
-                    await handle
-        assert states(journal).count(EntryState.OPEN) == 1
