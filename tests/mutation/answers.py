@@ -104,14 +104,14 @@ ANSWERS = [
     Mutant(
         "a verdict is believed when it was repeated at once",
         _WORDS,
-        "return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER",
-        "return word.times >= VERDICT_TIMES",
+        "return word.times >= enough and now - word.since >= VERDICT_AFTER",
+        "return word.times >= enough",
         "tests/core/test_questions.py::test_a_verdict_that_the_server_repeats_is_believed",
     ),
     Mutant(
         "a verdict is believed at once",
         _WORDS,
-        "return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER",
+        "return word.times >= enough and now - word.since >= VERDICT_AFTER",
         "return word.times > 0",
         "tests/core/test_fine_rules.py::"
         "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
@@ -119,7 +119,7 @@ ANSWERS = [
     Mutant(
         "a verdict is never believed",
         _WORDS,
-        "return word.times >= VERDICT_TIMES and now - word.since >= VERDICT_AFTER",
+        "return word.times >= enough and now - word.since >= VERDICT_AFTER",
         "return word.times >= 1_000_000",
         "tests/core/test_fine_rules.py::"
         "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
