@@ -111,9 +111,9 @@ async def _serve(
         if options.emulate:
             url = (await stack.enter_async_context(Emulator(key))).url
         more: dict[str, Any] = {} if options.journal is None else {"journal": options.journal}
-        client = Client(
-            url, api_key=key, max_in_flight=options.max_running, flight_folder=folder, **more
-        )
+        # All that may run may be streams, each over a connection of its own.
+        more |= {"max_in_flight": options.max_running, "max_posts": options.max_running}
+        client = Client(url, api_key=key, flight_folder=folder, **more)
         if folder is not None and hasattr(signal, "SIGUSR2"):
             dump_on_signal(client, folder)
         limits = ServeOptions(drain=options.drain, max_connections=options.max_connections)
