@@ -151,7 +151,8 @@ def test_the_archives_word_on_a_stream_that_was_kept_is_a_copy() -> None:
     bench.say({"data": [{**told, "delta": {"toolCalls": [{"index": 0, **call}]}}]})
     bench.say({"data": [{**told, "delta": {"text": ""}, "finishReason": "tool_calls"}]})
     # It was asked about before it was given up. The arguments are the same, read.
-    whole = {**told, "toolCalls": [{**call, "arguments": {}}], "finishReason": "tool_calls"}
+    read: dict[str, Any] = {**call, "arguments": {}}
+    whole = {**told, "toolCalls": [read], "finishReason": "tool_calls"}
     asked = {"request": [told], "response": whole}
     bench.say({"data": [{**told, "taskType": "getTaskDetails", **asked}]})
     (kept,) = bench.core.claim(record.uuid) or []
