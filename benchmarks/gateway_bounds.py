@@ -75,7 +75,7 @@ async def streams(number: int) -> None:
     # Each stream takes more than a minute, so that all are open before the first one ends.
     options = EmulatorOptions(token_pause=3.0)
     async with EmulatorProcess(KEY, options=options) as emulator, gateway(emulator.url, None) as to:
-        before = memory(to.pid)
+        before = held = memory(to.pid)
         reading = Streams(to.port)
         begun = time.perf_counter()
         async with anyio.create_task_group() as group:
