@@ -106,7 +106,7 @@ def _a_conflict_is_the_end(patch: pytest.MonkeyPatch) -> Setting:
     def wrong(_record: Any, _error: Any) -> bool:
         return False
 
-    patch.setattr(Answers, "_is_receipt", staticmethod(wrong))
+    patch.setattr(Answers, "is_receipt", staticmethod(wrong))
     return replace(ONE, punctual=False, stalls=0)
 
 
