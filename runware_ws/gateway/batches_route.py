@@ -10,7 +10,7 @@ from starlette.datastructures import URL, QueryParams
 from starlette.routing import Route
 
 from runware_ws.errors import RunwareError
-from runware_ws.gateway.error_table import GatewayRefusal, reply_to
+from runware_ws.gateway.error_table import GatewayRefusal
 from runware_ws.gateway.exchange import Exchange, answering
 from runware_ws.models.jsonable import encode_json, is_array, is_object
 
@@ -81,8 +81,7 @@ class _Answers:
         gateway, limits = self._gateway, self._gateway.options
         value = await exchange.json(limits.max_body_bytes, limits.body_timeout)
         requests = _requests(value, limits.max_batch_requests)
-        raw = await exchange.body(limits.max_body_bytes, limits.body_timeout)
-        asked = exchange.asked(caller, raw)
+        asked = exchange.asked(caller)
         digest = asked.body
         # Not the same as a message with this key, or this body.
         key = None if asked.key is None else f"batch-{asked.key}"
@@ -95,8 +94,7 @@ class _Answers:
                     await self._tell(exchange, batch)
                     visit.answered = True
             except (RunwareError, GatewayRefusal) as exc:
-                await exchange.fail(exc, joins=True)
-                visit.answered = not reply_to(exc, joins=True).should_retry and not exchange.gone
+                visit.answered = await exchange.fail(exc, joins=True)
 
     async def list(self, exchange: Exchange, caller: GatewayCaller, _: str) -> None:
         query = QueryParams(exchange.scope.get("query_string", b""))

@@ -155,12 +155,13 @@ class Exchange:
                 400, "invalid_request_error", f"the body is not JSON: {exc}"
             ) from None
 
-    def asked(self, caller: GatewayCaller, body: bytes) -> RequestIdentity:
-        """What tells which request this is.
+    def asked(self, caller: GatewayCaller) -> RequestIdentity:
+        """What tells which request this is. Only for when the body was read.
 
         Raises:
             GatewayRefusal: the ``Idempotency-Key`` cannot be one.
         """
+        assert self._body is not None
         key = self.headers.get("idempotency-key")
         if key is not None and _KEY.fullmatch(key) is None:
             raise GatewayRefusal(
@@ -170,7 +171,7 @@ class Exchange:
         return RequestIdentity(
             caller.name,
             None if key is None else hashlib.sha256(key.encode()).hexdigest(),
-            hashlib.sha256(body).hexdigest(),
+            hashlib.sha256(self._body).hexdigest(),
             self._retry(),
             self._patience(),
         )
@@ -244,12 +245,18 @@ class Exchange:
         """The next part of the body. Waits while the client takes nothing."""
         await self._send({"type": "http.response.body", "body": body, "more_body": not last})
 
-    async def fail(self, error: Exception, *, joins: bool = False) -> None:
-        """Answer with what went wrong, if nothing was answered yet."""
+    async def fail(self, error: Exception, *, joins: bool = False) -> bool:
+        """Answer with what went wrong, if nothing was answered yet. Returns :meth:`settles`."""
         if not isinstance(error, RunwareError | GatewayRefusal):
             note_bug(error)
+        reply = reply_to(error, joins=joins)
         if not self.started and not self.gone:
-            await self.send_error(reply_to(error, joins=joins))
+            await self.send_error(reply)
+        return self.settles(reply)
+
+    def settles(self, reply: ErrorReply) -> bool:
+        """Whether the request is answered with this: who is told to come again is not."""
+        return not reply.should_retry and not self.gone
 
 
 def new_request_id() -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from runware_ws.errors import RunwareError
-from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
+from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal
 from runware_ws.gateway.exchange import Exchange, answering
 from runware_ws.gateway.streaming import StreamFeed, send_stream
 from runware_ws.messages import DEFAULT_MODEL, to_message
@@ -71,9 +71,8 @@ class MessagesRoute:
         limits = gateway.options
         caller = exchange.caller(gateway.callers)
         body = await exchange.json(limits.max_body_bytes, limits.body_timeout)
-        raw = await exchange.body(limits.max_body_bytes, limits.body_timeout)
         translated = translate(body, gateway, caller)
-        asked = exchange.asked(caller, raw)
+        asked = exchange.asked(caller)
         attempt = await gateway.attempt_of(asked)
         with gateway.waiting(attempt, exchange) as visit:
             try:
@@ -88,10 +87,7 @@ class MessagesRoute:
                 else:
                     visit.answered = await self._plain(exchange, attempt, caller, translated)
             except (RunwareError, GatewayRefusal) as exc:
-                reply = reply_to(exc, joins=gateway.joins)
-                await exchange.fail(exc, joins=gateway.joins)
-                # Who is told to come again has not been answered.
-                visit.answered = not reply.should_retry and not exchange.gone
+                visit.answered = await exchange.fail(exc, joins=gateway.joins)
 
     async def _plain(
         self, exchange: Exchange, attempt: Attempt, caller: GatewayCaller, translated: Translated

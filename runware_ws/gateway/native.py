@@ -49,8 +49,7 @@ class NativeRoute:
         limits = gateway.options
         caller = exchange.caller(gateway.callers)
         tasks = _tasks(await exchange.any_json(limits.max_body_bytes, limits.body_timeout))
-        raw = await exchange.body(limits.max_body_bytes, limits.body_timeout)
-        asked = exchange.asked(caller, raw)
+        asked = exchange.asked(caller)
         if any(task.get("deliveryMethod") == "stream" for task in tasks):
             if len(tasks) > 1:
                 raise GatewayRefusal(
@@ -114,8 +113,7 @@ class NativeRoute:
                 work = await gateway.whole(given, attempt, caller, exchange)
                 result = await work.result()
             except (RunwareError, GatewayRefusal) as exc:
-                retry = reply_to(exc, joins=gateway.joins).should_retry
-                visit.answered = not retry and not exchange.gone
+                visit.answered = exchange.settles(reply_to(exc, joins=gateway.joins))
                 return exc
             visit.answered = not await exchange.look()
             return result.raw
@@ -146,7 +144,7 @@ class NativeRoute:
                 reply = reply_to(exc, joins=gateway.joins)
                 body = {"errors": [_error_of(exc, reply, task)]}
                 await exchange.send_json(reply.status, body, reply.headers())
-                visit.answered = not reply.should_retry and not exchange.gone
+                visit.answered = exchange.settles(reply)
 
 
 class _TaskEvents(StreamFeed):

@@ -187,9 +187,10 @@ class _Stream:
         if not isinstance(error, RunwareError | GatewayRefusal):
             note_bug(error)
         reply = reply_to(error, joins=self._joins)
-        gone = await self._exchange.look()
+        await self._exchange.look()
+        settled = self._exchange.settles(reply)
         await self._tell(reply)
-        return not gone and not reply.should_retry
+        return settled
 
     async def _tell(self, reply: ErrorReply) -> None:
         await self._send(self._source.failure(reply, self._exchange.request_id), last=True)
