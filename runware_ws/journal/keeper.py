@@ -44,7 +44,7 @@ from runware_ws.journal.notes import Notes
 from runware_ws.journal.outcomes import error_in, has_outcome, items_in, outcome_to_record
 from runware_ws.journal.seam import JournaledCore
 from runware_ws.journal.store import Adoption, Entry, EntryState, Store, Transaction
-from runware_ws.journal.writer import Job, JournalWriter
+from runware_ws.journal.writer import Job, JournalWriter, in_halves
 
 if TYPE_CHECKING:
     from runware_ws.config import Config
@@ -244,16 +244,11 @@ class JournalKeeper:
             self._link.put(self._entering(beginning, range(len(beginning.records))))
 
     def _entering(self, beginning: Beginning, part: range) -> Job[list[Begun]]:
-        def split() -> tuple[Job[list[Begun]], Job[list[Begun]]]:
-            middle = len(part) // 2
-            first = self._entering(beginning, part[:middle])
-            return first, self._entering(beginning, part[middle:])
-
         return Job(
             partial(beginning.work, part),
             partial(self._begun, beginning, part),
             undone=partial(beginning.undone, part),
-            split=split if len(part) > 1 else None,
+            split=in_halves(partial(self._entering, beginning), part),
         )
 
     def _begun(
@@ -299,7 +294,7 @@ class JournalKeeper:
             and not begun.left_out
             and (entry is None or not begun.known or (ending.state is not None and begun.ours))
         ):
-            self._hold([record], [replace(ending, uuid=uuid)])
+            self._hold([(record, replace(ending, uuid=uuid))])
         else:
             self._let_go([record])
             if entry is not None and begun.ours:
@@ -365,8 +360,7 @@ class JournalKeeper:
     def ended(self, records: Sequence[TaskRecord]) -> list[TaskRecord]:
         """These tasks ended; returns those whose callers may be told at once."""
         at_once: list[TaskRecord] = []
-        hold: list[TaskRecord] = []
-        endings: list[EntryEnd] = []
+        hold: list[tuple[TaskRecord, EntryEnd]] = []
         for record in records:
             beginning = self._beginning.get(record)
             if beginning is not None:
@@ -379,12 +373,11 @@ class JournalKeeper:
             if ending is None:
                 at_once.append(record)
             else:
-                hold.append(record)
-                endings.append(ending)
+                hold.append((record, ending))
         for record in at_once:
             self._leave(record)
         if hold:
-            self._hold(hold, endings)
+            self._hold(hold)
         return at_once
 
     def _ending(self, record: TaskRecord) -> EntryEnd | None:
@@ -407,18 +400,16 @@ class JournalKeeper:
         is told when ``recovered()`` is asked."""
         return record.entry is None and record not in self._left.running
 
-    def _hold(self, records: list[TaskRecord], endings: list[EntryEnd]) -> None:
-        self._wait_for(records)
-        self._link.put(self._recording(records, endings))
+    def _hold(self, held: list[tuple[TaskRecord, EntryEnd]]) -> None:
+        self._wait_for([record for record, _ in held])
+        self._link.put(self._recording(held))
 
-    def _recording(self, records: list[TaskRecord], endings: list[EntryEnd]) -> Job[list[bool]]:
-        def split() -> tuple[Job[list[bool]], Job[list[bool]]]:
-            middle = len(records) // 2
-            first = self._recording(records[:middle], endings[:middle])
-            return first, self._recording(records[middle:], endings[middle:])
-
-        done = partial(self._ends_written, records, endings)
-        return Job(partial(end, endings), done, split=split if len(records) > 1 else None)
+    def _recording(self, held: list[tuple[TaskRecord, EntryEnd]]) -> Job[list[bool]]:
+        return Job(
+            partial(end, [ending for _, ending in held]),
+            partial(self._ends_written, held),
+            split=in_halves(self._recording, held),
+        )
 
     def _wait_for(self, records: Iterable[TaskRecord]) -> None:
         self.held.add(records, self._waiting.now())
@@ -426,14 +417,13 @@ class JournalKeeper:
 
     def _ends_written(
         self,
-        records: list[TaskRecord],
-        endings: list[EntryEnd],
+        held: list[tuple[TaskRecord, EntryEnd]],
         answers: list[bool] | None,
         error: BaseException | None,
     ) -> None:
         now = self._waiting.now()
         delivered: list[str] = []
-        for number, (record, ending) in enumerate(zip(records, endings, strict=True)):
+        for number, (record, ending) in enumerate(held):
             if answers is None or not answers[number]:
                 self._core.unrecorded(record, in_doubt(record, error), now)
             elif (
@@ -446,7 +436,7 @@ class JournalKeeper:
             self._drop(delivered)
         if error is not None:
             self._broken(error)
-        self._let_go(records)
+        self._let_go([record for record, _ in held])
         self._apply()
 
     def _let_go(self, records: list[TaskRecord]) -> None:

@@ -16,11 +16,12 @@ from runware_ws.errors import JournalError
 from runware_ws.journal.clock import elapsed
 from runware_ws.journal.store import Store, Transaction
 
-__all__ = ["Job", "JournalWriter"]
+__all__ = ["Job", "JournalWriter", "in_halves"]
 
 _LOG = logging.getLogger("runware_ws")
 
 T = TypeVar("T")
+S = TypeVar("S", range, list[Any])
 
 MOST_JOBS = 2_000
 """How many jobs share one transaction at most: each waits for all of them."""
@@ -56,6 +57,14 @@ class Job(Generic[T]):
         self.undone = undone
         self.split = split
         self.idle = idle
+
+
+def in_halves(
+    make: Callable[[S], Job[Any]], parts: S
+) -> Callable[[], tuple[Job[Any], Job[Any]]] | None:
+    """``split`` for a job that ``make`` made of these parts."""
+    middle = len(parts) // 2
+    return (lambda: (make(parts[:middle]), make(parts[middle:]))) if middle else None
 
 
 class JournalWriter:
