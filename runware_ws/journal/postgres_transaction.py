@@ -84,9 +84,9 @@ _EXCESS: LiteralString = (
     "FROM runware_ws.entries WHERE target = %s AND ended <= %s) AS sizes "
     "WHERE newer > %s ORDER BY ended LIMIT %s)"
 )
+_BEGINS_SO: LiteralString = "key >= %s AND key < %s || chr(1114111)"
 _RELEASE: LiteralString = (
-    "UPDATE runware_ws.entries SET ended = %s WHERE target = %s AND key >= %s "
-    "AND key < %s || chr(1114111) AND ended > %s"
+    f"UPDATE runware_ws.entries SET ended = %s WHERE target = %s AND {_BEGINS_SO} AND ended > %s"
 )
 
 
@@ -283,7 +283,7 @@ class PostgresTransaction:
         """See :class:`runware_ws.journal.store.HeadTransaction`."""
         rows = self._run(
             "SELECT uuid, key, state, created, ended FROM runware_ws.entries WHERE target = %s "
-            "AND key >= %s AND key < %s || chr(1114111) ORDER BY created DESC LIMIT %s",
+            f"AND {_BEGINS_SO} ORDER BY created DESC LIMIT %s",
             (self._target, prefix, prefix, limit),
         )
         return [

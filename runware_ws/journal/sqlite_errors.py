@@ -15,6 +15,7 @@ __all__ = ["explain", "explain_os", "why_not"]
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
 _OF_DATA = (18, 19, 20, 25)
 """Too big, a constraint, a type, the number of a parameter."""
+_ABOUT_DATA = (sqlite3.DataError, UnicodeError, OverflowError)
 
 # Of the errors of input and output, those of reading: the file is damaged, or the disk is.
 _READING = frozenset({266, 522, 8202, 8458})
@@ -26,7 +27,7 @@ def explain(
     """``exc``, which happened to the journal at ``path``."""
     extended = getattr(exc, "sqlite_errorcode", None) or 0
     match extended & 0xFF:
-        case code if code in _OF_DATA or isinstance(exc, sqlite3.DataError) or _is_value(exc):
+        case code if code in _OF_DATA or isinstance(exc, _ABOUT_DATA):
             return JournalError(
                 f"{path}: SQLite does not take what is to be recorded of this task ({exc}): "
                 "look at its key and its size",
@@ -59,10 +60,6 @@ def explain(
             return JournalError(f"{path}: {why_not(path)}")
         case _:
             return JournalError(f"{path}: the journal cannot be used: {exc}")
-
-
-def _is_value(exc: Exception) -> bool:
-    return isinstance(exc, UnicodeError | OverflowError)
 
 
 def explain_os(exc: OSError, path: Path) -> JournalError:

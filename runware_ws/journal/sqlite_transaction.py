@@ -36,10 +36,9 @@ _PRUNE = (
     "DELETE FROM entries WHERE id IN (SELECT id FROM entries "
     "WHERE target = ? AND ended IS NOT NULL AND ended < ? ORDER BY ended LIMIT ?)"
 )
-_RELEASE = (
-    "UPDATE entries SET ended = ? WHERE target = ? AND key >= ? AND key < ? || char(1114111) "
-    "AND ended > ?"
-)
+# Not LIKE, which knows no index here: bounds that the index of the keys serves.
+_BEGINS_SO = "key >= ? AND key < ? || char(1114111)"
+_RELEASE = f"UPDATE entries SET ended = ? WHERE target = ? AND {_BEGINS_SO} AND ended > ?"
 _SIZES = "FROM entries WHERE target = ? AND ended <= ?"
 
 
@@ -161,10 +160,9 @@ class SqliteTransaction:
 
     def heads(self, prefix: str, limit: int) -> Sequence[EntryHead]:
         """See :class:`runware_ws.journal.store.HeadTransaction`."""
-        # Not LIKE, which knows no index here: bounds that the index of the keys serves.
         rows = self._run(
             "SELECT uuid, key, state, created, ended FROM entries WHERE target = ? "
-            "AND key >= ? AND key < ? || char(1114111) ORDER BY created DESC, id DESC LIMIT ?",
+            f"AND {_BEGINS_SO} ORDER BY created DESC, id DESC LIMIT ?",
             (self._target, prefix, prefix, limit),
         )
         return [
