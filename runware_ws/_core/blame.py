@@ -54,15 +54,15 @@ class Blame:
             uuids: tuple[str, ...] = ()
             if loss.kind is not LossKind.INBOUND_TOO_BIG:
                 uuids = culprits.too_big(self._connection.generation)
-            if uuids and asking:
+            if not uuids:
+                culprit = self._result(asked)
+                what = self._over(loss)
+            elif asking:
                 # The answer to a question may have been too big as well as the request.
                 self._result(None)
             if uuids and asked is None:
                 culprit = self._request(uuids, sure=not asking)
                 what = "the server refuses a frame of its size"
-            elif not uuids:
-                culprit = self._result(asked)
-                what = self._over(loss)
         elif (
             down.was_ready
             and loss.kind is LossKind.CLOSED
