@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ import anyio
 import orjson
 from websockets.asyncio.server import ServerConnection, serve
 
+from benchmarks.memory import resident
 from benchmarks.tasks import KEY
 from runware_ws import Client, RunwareError
 
@@ -121,13 +122,6 @@ class _Server:
 # The client's process
 
 
-def _resident() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("needs /proc")
-
-
 def _task(**more: object) -> dict[str, object]:
     return {"taskType": "floodTest", "taskUUID": str(uuid4()), **more}
 
@@ -143,7 +137,7 @@ async def _flooded(url: str, seconds: float) -> None:
             handle.cancel()
         # A reader that never reads.
         events = client.events()
-        before = most = _resident()
+        before = most = resident(os.getpid())
         await client.run(_task(go=True))
 
         async def one() -> None:
@@ -162,7 +156,7 @@ async def _flooded(url: str, seconds: float) -> None:
                 asked += 1
                 group.start_soon(one)
                 await anyio.sleep(EVERY)
-                most = max(most, _resident())
+                most = max(most, resident(os.getpid()))
         del events
     times.sort()
     figures = {

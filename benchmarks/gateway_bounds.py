@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 
 from benchmarks.gateway import KEY, gateway
+from benchmarks.memory import resident
 from runware_ws.emulator import EmulatorOptions, EmulatorProcess
 
 _MIB = 1_048_576
@@ -24,8 +25,7 @@ _TOKENS = 40
 
 def memory(pid: int) -> float:
     """What a process holds in memory, in MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4_096 / _MIB
+    return resident(pid) / _MIB
 
 
 class Streams:

@@ -18,6 +18,7 @@ from typing import IO, Any
 from websockets.sync.client import ClientConnection, connect
 
 from benchmarks.contenders import Entry
+from benchmarks.memory import resident
 from benchmarks.tasks import KEY
 from benchmarks.workloads import Phase, Workload
 
@@ -97,19 +98,6 @@ def _line(stream: IO[str], limit: float) -> str:
     return line
 
 
-def _resident(pid: int) -> int:
-    """The resident memory of a process, in bytes."""
-    status = Path(f"/proc/{pid}/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-    told = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True
-    )
-    return int(told.stdout) * 1024
-
-
 def _environment(folder: Path | None) -> dict[str, str]:
     environment = {name: text for name, text in os.environ.items() if "RUNWARE" not in name}
     environment["PYTHONWARNINGS"] = "ignore"
@@ -174,13 +162,13 @@ def _run_phase(
         result_bytes=phase.result_bytes,
         duration=phase.duration,
     )
-    before = _resident(process.pid)
+    before = resident(process.pid)
     process.stdin.write("go\n")
     process.stdin.flush()
     figures: Figures = {"name": phase.name}
     if phase.hold:
         figures["together"] = _wait_arrived(process, phase, server, deadline)
-        figures["memory"] = (_resident(process.pid) - before) / phase.tasks
+        figures["memory"] = (resident(process.pid) - before) / phase.tasks
         if phase.then == "answer":
             server.order("release")
         else:

@@ -24,13 +24,6 @@ TARGET = "wss://example.test"
 CURE = "name the database itself"
 
 
-@pytest.fixture(scope="module")
-def server() -> Generator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
 Make = Callable[..., Pooler]
 
 

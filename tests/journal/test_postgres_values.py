@@ -43,13 +43,6 @@ COUNTED = """
 """Tells how many entries each statement wrote."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Generator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def store(server: PostgresServer) -> Generator[PostgresStore]:
     store = PostgresStore(server.database())
