@@ -37,12 +37,15 @@ class Histogram:
 
     def record(self, seconds: float) -> None:
         """Count one duration. What is below 0 counts as 0: a clock's grain, not a time."""
-        seconds = max(seconds, 0.0)
+        if seconds < 0.0:
+            seconds = 0.0
         self._sketch.add(seconds)
         self.count += 1
         self.total += seconds
-        self.maximum = max(self.maximum, seconds)
-        self.minimum = min(self.minimum, seconds)
+        if seconds > self.maximum:
+            self.maximum = seconds
+        if seconds < self.minimum:
+            self.minimum = seconds
 
     def merge(self, other: Histogram) -> None:
         """Count all that ``other`` has counted."""

@@ -138,15 +138,15 @@ class ClientTarget:
 
 
 def _answer(result: Result, first: float | None, task: dict[str, Any]) -> Answer:
-    usage = result.usage
+    items, usage = result.items, result.usage
     uuid = str(task["taskUUID"])
     return Answer(
-        tuple(str(item.text) for item in result.items),
+        tuple(str(item.text) for item in items),
         result.recovered_by.value,
         first,
         None if usage is None else usage.output_tokens,
         result.cost,
-        own=all(item.task_uuid in (None, uuid) for item in result.items),
+        own=all(item.task_uuid in (None, uuid) for item in items),
     )
 
 
