@@ -27,6 +27,7 @@ from runware_ws._io.wakeups import Waiting, Wakeup
 from runware_ws.errors import Fenced, InvalidTask, JournalError, RunwareError
 from runware_ws.journal.binding import Beginning, Begun, EntryEnd, end, forget, nothing, prune
 from runware_ws.journal.holding import (
+    Delivered,
     Held,
     as_journal_error,
     for_task,
@@ -94,6 +95,7 @@ class JournalKeeper:
         self.notes = Notes(self._link)
         # Tasks that have ended, and whose callers are not told yet.
         self.held = Held()
+        self._delivered = Delivered()
         # To be entered with the next job; all that are being entered; in the journal, by taskUUID.
         self._next = Beginning()
         self._beginning: dict[TaskRecord, Beginning] = {}
@@ -109,6 +111,7 @@ class JournalKeeper:
         # As it is recorded.
         self._session: str | None = None
         self._holding: Wakeup
+        self._closing = False
 
     # Life
 
@@ -140,6 +143,7 @@ class JournalKeeper:
 
     async def aclose(self, timeout: float) -> None:
         """Record what waits, leave the rest to others. Shielded; ``timeout`` seconds at most."""
+        self._close()
         try:
             await self._link.aclose(timeout)
         finally:
@@ -147,7 +151,12 @@ class JournalKeeper:
 
     def stop(self) -> None:
         """Write what waits, and end, without waiting for it."""
+        self._close()
         self._link.stop()
+
+    def _close(self) -> None:
+        self._closing = True
+        self._forget(FOREVER)
 
     def attach(
         self,
@@ -171,6 +180,7 @@ class JournalKeeper:
         since_pruned = PRUNE_EVERY
         while True:
             await anyio.sleep(ADOPT_EVERY)
+            self._forget(self._waiting.now())
             adoption = await self._do(lambda tx: tx.adopt_all())
             if adoption is not None and adoption.entries:
                 self.adopt(adoption.entries)
@@ -463,7 +473,13 @@ class JournalKeeper:
         self._tell(self.held.take(late))
 
     def _drop(self, uuids: list[str]) -> None:
-        self._link.put(Job(partial(forget, uuids), idle=True))
+        now = self._waiting.now()
+        self._delivered.add(uuids, now)
+        self._forget(FOREVER if self._closing else now)
+
+    def _forget(self, now: float) -> None:
+        if old := self._delivered.old(now):
+            self._link.put(Job(partial(forget, old), idle=True))
 
     def _leave(self, record: TaskRecord) -> None:
         """A task that ended here is nobody's any more, or that of one who waited for its end."""

@@ -19,9 +19,9 @@ import pytest
 from runware_ws import RecoveredBy, SyncClient
 from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, Request, expected_text
+from runware_ws.journal import holding
 from runware_ws.journal.store import EntryState, NewEntry
 from runware_ws.testing import ScriptedEmulator
-from runware_ws.testing.memory_store import MemoryTransaction
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, bounded, client_of, until
 from tests.journal.support import begun, keyed_client, rows
@@ -161,25 +161,35 @@ def dead(journal: MemoryJournal) -> None:
 
 
 @bounded
-async def test_a_result_that_was_recorded_and_perhaps_not_told(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("later", [False, True], ids=["just-told", "long-told"])
+async def test_a_result_that_was_told_and_perhaps_not_used(
+    later: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if later:
+        monkeypatch.setattr(holding, "KEPT", 0.0)
+    journal = MemoryJournal()
+    async with Emulator() as emulator, keyed_client(emulator, journal.store()) as doomed:
+        told = await doomed.run(ask("told"))
+        for number in range(3):  # What is written of them could take the first one away.
+            await doomed.run(ask("another"), key=f"{number}")
+        dead(journal)
+        async with keyed_client(emulator, journal.store()) as client:
+            left = [each async for each in client.recovered() if each.key is None]
+            assert [each.unwrap().raw for each in left] == ([] if later else [told.raw])
+            for each in left:
+                assert each.unwrap().recovered_by is RecoveredBy.JOURNAL
+                assert (each.task, each.ok) == (None, True)
+            assert [each async for each in client.recovered() if each.key is None] == []
+        assert sorted(entry.key or "" for entry in journal.rows.values()) == ["0", "1", "2"]
+
+
+@bounded
+async def test_closed_in_order_leaves_no_result_to_tell_again() -> None:
     journal = MemoryJournal()
     async with Emulator() as emulator:
-        store = journal.store()
-        with monkeypatch.context() as patch:
-            # As if it was killed just after its caller was told.
-            def forget_nothing(*_: Any) -> None: ...
-
-            patch.setattr(MemoryTransaction, "drop", forget_nothing)
-            async with keyed_client(emulator, store) as client:
-                told = await client.run(ask("told?"))
         async with keyed_client(emulator, journal.store()) as client:
-            (left,) = [each async for each in client.recovered()]
-            assert left.unwrap().raw == told.raw
-            assert left.unwrap().recovered_by is RecoveredBy.JOURNAL
-            assert (left.task, left.key, left.ok) == (None, None, True)
-            assert [each async for each in client.recovered()] == []
+            await client.run(ask("told"))
+            assert len(journal.rows) == 1
         assert journal.rows == {}
 
 
