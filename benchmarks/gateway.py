@@ -52,6 +52,10 @@ class _Connection(asyncio.Protocol):
         self._came = b""
         self._transport: asyncio.Transport | None = None
         self.intended = 0.0
+        self.open = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Uvloop's has all of it, and does not derive from it.
@@ -97,12 +101,19 @@ class Connections:
             intended = start + number / rate
             if (early := intended - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-            connection = self._idle.pop() if self._idle else await self._open()
+            connection = self._open_one() or await self._open()
             connection.ask(intended)
         with anyio.fail_after(30):
             while len(self._taken) < int(rate * seconds):  # noqa: ASYNC110 (as lean as it gets)
                 await asyncio.sleep(0.01)
         return sorted(self._taken)
+
+    def _open_one(self) -> _Connection | None:
+        # The gateway closes those that were idle for long.
+        while self._idle:
+            if (connection := self._idle.pop()).open:
+                return connection
+        return None
 
     async def _open(self) -> _Connection:
         loop = asyncio.get_running_loop()
