@@ -247,8 +247,10 @@ class TaskHandle:
         """The task ended (called by the driver)."""
         self.on_progress()
         self.on_admitted()
-        if self.on_done is not None:
-            self.on_done(self)
+        # It is let go, for it often holds what holds this handle: a cycle is garbage for long.
+        on_done, self.on_done = self.on_done, None
+        if on_done is not None:
+            on_done(self)
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.uuid} {self.state.name.lower()}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import anyio
 import pytest
 
 from runware_ws.gateway import Callers, GatewayCaller, hash_of_key
+from runware_ws.gateway.attempts import Attempt
+from runware_ws.gateway.works import PlainWork, StreamWork
 from tests import virtual
 from tests.client.support import Gate, ample, bounded, until
 from tests.gateway.support import Place, executions, place, request
@@ -116,6 +119,28 @@ async def test_an_idempotency_key_names_the_request(stream: bool) -> None:
 
 
 @virtual.only()
+@KINDS
+@ample
+async def test_what_is_forgotten_is_no_garbage(stream: bool) -> None:
+    """It is old by then, so the collector would find it late, and the process grow till then."""
+    async with place(remembered=2) as here:
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(10):
+                answer = await here.post(request(f"{number}", stream=stream), retry=0)
+                assert answer.status_code == 200
+            known = [
+                each
+                for each in gc.get_objects()
+                if isinstance(each, Attempt | PlainWork | StreamWork)
+            ]
+            assert len(here.gateway.attempts) == 2
+            assert len(known) <= 2 * (2 + 1)
+        finally:
+            gc.enable()
+
+
 @ample
 async def test_two_readers_of_one_stream_read_all_of_it() -> None:
     options = {"options": {"token_pause": 1.0}}
