@@ -20,7 +20,7 @@ from runware_ws._io import feed
 from runware_ws._io.driver import Driver
 from runware_ws.classify import Loss
 from runware_ws.config import Config
-from runware_ws.errors import RunwareError, StreamInterrupted
+from runware_ws.errors import RunwareError, StreamInterrupted, TaskCancelled
 from tests.simulation.memory import kept
 from tests.simulation.server import Server
 from tests.simulation.story import Story, short
@@ -63,14 +63,17 @@ class Sent:
 Snapshot = tuple[Any, ...]
 
 
-def _same(kept: RunwareError | None, raised: RunwareError) -> bool:
-    """Whether one error is a copy of the other: then they share the very same text.
+def _tells(raised: RunwareError, record: TaskRecord) -> bool:
+    """Whether an error may tell the end of this record: copies share the very same text.
 
-    An interrupted stream says of what: its cause is the end of the task.
+    An interrupted stream says of what: its cause is the end of the task. That somebody gave a task
+    up is told anew to each who asks, and no record keeps it.
     """
     if isinstance(raised, StreamInterrupted) and isinstance(raised.__cause__, RunwareError):
         raised = raised.__cause__
-    return kept is not None and kept.message is raised.message
+    if isinstance(raised, TaskCancelled):
+        return record.state is TaskState.CANCELLED
+    return record.error is not None and record.error.message is raised.message
 
 
 def _facts(record: TaskRecord) -> Snapshot:
@@ -161,7 +164,7 @@ class Watch:
             given = (
                 {*map(id, record.items)} == {*map(id, result.raw)}
                 if error is None
-                else _same(record.error, error)
+                else _tells(error, record)
             )
             if given and (error is not None or record.state is TaskState.DONE):
                 return sent
