@@ -108,6 +108,9 @@ class PostRunner:
             fetched = await self._fetched()
             if self._verify is not None:
                 await self._verify()
+            if scope.cancel_called:
+                # Given up when what was awaited had come already.
+                return
             if isinstance(fetched, PostEnding):
                 ending = fetched
             else:

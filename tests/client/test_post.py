@@ -6,10 +6,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from pydantic import SecretStr
 
-from runware_ws import Client, ConfigurationError, InvalidTask, TaskTimeout
+from runware_ws import (
+    Client,
+    ConfigurationError,
+    InvalidTask,
+    TaskCancelled,
+    TaskHandle,
+    TaskTimeout,
+)
 from runware_ws.emulator import expected_text
 from tests import virtual
 
@@ -66,6 +75,40 @@ async def test_the_words_of_a_post_that_breaks_before_it_is_sent_are_not_told() 
                 await stream.result()
         assert "ValueError" in str(caught.value)
         assert "Zx81" not in str(caught.value)
+
+
+@pytest.mark.parametrize("turns", range(8))
+@bounded
+async def test_what_is_given_up_as_its_key_comes_is_not_posted(turns: int) -> None:
+    late: list[bool] = []
+    handles: list[TaskHandle] = []
+
+    async def give_up() -> None:
+        for _ in range(turns):
+            await checkpoint()
+        handles[0].cancel()
+
+    async def key() -> str:
+        if handles:
+            group.start_soon(give_up)
+        return KEY
+
+    async def post(*_: Any) -> Any:
+        late.append(handles[0].done)
+        await anyio.sleep_forever()
+
+    async with (
+        virtual.serving(KEY) as emulator,
+        client_of(emulator, api_key=key, post=post) as client,
+        anyio.create_task_group() as group,
+    ):
+        await client.ready()
+        async with client.stream(ask(), carrier="sse") as stream:
+            assert stream.handle is not None
+            handles.append(stream.handle)
+            with pytest.raises(TaskCancelled):
+                await stream.result()
+    assert not any(late)
 
 
 def test_what_cannot_be_called_is_no_post() -> None:
