@@ -99,7 +99,8 @@ class Answers:
             case Errors():
                 return self._errors(said, now)
             case Empty():
-                self._recovery.empty(now)
+                if self._recovery.empty(now):
+                    self._connection.progress()
             case Unreadable():
                 self._unreadable(said, now)
             case _:

@@ -272,10 +272,14 @@ class TestBadDials:
 
 
 class Play:
-    """A server that answers all tasks but one, over which it closes with ``code``."""
+    """A server that answers all tasks but one, over which it closes with ``code``.
 
-    def __init__(self, code: int, **options: Any) -> None:
+    ``empty``: it answers questions about what it does not know with nothing.
+    """
+
+    def __init__(self, code: int, *, empty: bool = False, **options: Any) -> None:
         self.code = code
+        self.empty = empty
         self.bench = Bench(resend_after=0, fixed_key=False, **options)
         self.bench.begin()
         self.sockets = 1
@@ -303,7 +307,11 @@ class Play:
                 bench.answer(record)
             if not frame.records:
                 for record in known.values():
-                    if record.ladder.question is not None and not record.ended:
+                    if record.ladder.question is None or record.ended:
+                        continue
+                    if self.empty:
+                        bench.say({"data": []})
+                    else:
                         kind = record.ladder.question.value
                         bench.refuse(record, "taskNotFound", taskType=kind)
         raise AssertionError([record for record in known.values() if not record.ended])
@@ -328,6 +336,28 @@ class TestCulprits:
         play.bench.written()
         play.bench.answer(after)
         assert after.state is TaskState.DONE
+
+    @pytest.mark.parametrize("empty", [False, True])
+    @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008])
+    def test_it_fails_alone_where_questions_are_all_that_is_answered_before(
+        self, code: int, *, empty: bool
+    ) -> None:
+        play = Play(code, empty=empty, resend_early=True)
+        bad, good = play.bench.task(), play.bench.task()
+        play.run(bad, good)
+        assert isinstance(ended(bad, TaskState.FAILED), ProtocolError)
+        assert good.state is TaskState.DONE
+        assert play.bench.core.failure is None
+
+    def test_an_empty_message_that_answers_nothing_forgives_nothing(self) -> None:
+        bench = Bench()
+        bench.begin()
+        for _ in range(2):
+            bench.say({"data": []})
+            bench.cut(1007)
+            if bench.core.state is ConnectionState.BACKOFF:
+                bench.reconnect()
+        assert isinstance(bench.core.failure, ProtocolError)
 
     @pytest.mark.parametrize("batch", [1, 5, 64])
     def test_it_is_found_among_many_and_nobody_else_is_harmed(self, batch: int) -> None:

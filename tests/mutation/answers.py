@@ -142,8 +142,8 @@ ANSWERS = [
     Mutant(
         "an empty answer is none",
         _ANSWERS,
-        "                self._recovery.empty(now)\n",
-        "                pass\n",
+        "                if self._recovery.empty(now):\n",
+        "                if False:\n",
         "tests/core/test_questions.py::"
         "test_an_empty_answer_counts_for_a_task_that_was_never_confirmed",
     ),

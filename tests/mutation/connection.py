@@ -406,4 +406,20 @@ CONNECTION = [
         "if connection.over:\n            raise",
         "tests/core/test_life.py::test_draining_refuses_new_tasks_and_finishes_the_old",
     ),
+    Mutant(
+        "an empty answer to a question tells nothing of the socket",
+        "_core/answers.py",
+        "                if self._recovery.empty(now):\n",
+        "                if self._recovery.empty(now) and False:\n",
+        "tests/core/test_trouble.py::TestCulprits::"
+        "test_it_fails_alone_where_questions_are_all_that_is_answered_before",
+    ),
+    Mutant(
+        "an empty message that answers nothing forgives a broken protocol",
+        "_core/answers.py",
+        "                if self._recovery.empty(now):\n",
+        "                if self._recovery.empty(now) or True:\n",
+        "tests/core/test_trouble.py::TestCulprits::"
+        "test_an_empty_message_that_answers_nothing_forgives_nothing",
+    ),
 ]

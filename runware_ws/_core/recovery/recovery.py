@@ -464,8 +464,8 @@ class Recovery:
         self._brought_nothing(record, now, soon=True)
         return True
 
-    def empty(self, now: float) -> None:
-        """An answer came that is empty, so it names nobody.
+    def empty(self, now: float) -> bool:
+        """An answer came that is empty, so it names nobody. False if nothing was asked.
 
         Whoever it is taken to be about may still get an answer by name. So the question counts
         as one whose answer may come.
@@ -476,6 +476,7 @@ class Recovery:
                 self._denied_by_nobody(record, now)
             else:
                 self._ask_at(record, min(record.ladder.next_at, now + EMPTY_GRACE))
+        return bool(records)
 
     def _denied_by_nobody(self, record: TaskRecord, now: float) -> None:
         """An empty answer may be about this task."""
