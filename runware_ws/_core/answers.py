@@ -144,12 +144,11 @@ class Answers:
         if listing and ladder.outstanding > 1:
             # What a replay joined may be several answers, each with the same result.
             listing = not self._recovery.may_replay(ladder.asked_at)
-        # A poll that was given up, or taken for answered, may be answered all the same; and so may
-        # one of the first try.
+        # A poll that was given up, or taken for answered, may be answered all the same, whatever
+        # was asked since; and so may one of the first try.
         late = record.deltas is None and ladder.outstanding and "status" in items[0]
-        late = late and ladder.last_question is QuestionType.POLL
-        polled = record.delivery == "async" and (ladder.polls or ladder.reused)
-        if listing or late or polled:
+        polled = ladder.polls or ladder.reused
+        if listing or (polled and (late or record.delivery == "async")):
             record.told()
             source = RecoveredBy.POLL
         elif record.posted:

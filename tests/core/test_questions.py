@@ -10,7 +10,7 @@ from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import OutcomeUnknown, Submitted, TaskError
 from runware_ws.models.results import RecoveredBy
-from tests.core.bench import OTHER_SESSION, Bench, ended, error, item
+from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
 
 QUESTIONS = ("getResponse", "getTaskDetails")
 TROUBLE = [
@@ -141,6 +141,27 @@ def test_a_late_answer_to_a_question_that_was_given_up_is_still_the_questions() 
     bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid}]})
     bench.refuse(record, "providerUnavailable")
     assert not record.ended
+
+
+def test_a_poll_that_is_answered_late_is_told_as_one_whatever_was_asked_since() -> None:
+    bench = Bench(question_timeout=4)
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    # Nothing is answered in time, so the kinds of question take turns.
+    asked: list[str] = []
+    while asked[-2:] != ["getResponse", "getTaskDetails"]:
+        asked += [question["taskType"] for question in questions(bench)]
+        bench.step(0.5)
+    bench.answer(record, status="success")
+    assert record.recovered_by is RecoveredBy.POLL
+
+
+def test_what_tells_a_status_is_no_poll_where_none_was_asked() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(SESSION)
+    bench.step(1)
+    assert [question["taskType"] for question in questions(bench)] == ["getTaskDetails"]
+    bench.answer(record, status="success")
+    assert record.recovered_by is RecoveredBy.REPLAY
 
 
 @pytest.mark.parametrize("code", ["taskFailedOrNotFound", "internalServerError", "inferenceError"])

@@ -451,4 +451,19 @@ ANSWERS = [
         "tests/core/test_life.py::"
         "test_equal_results_without_an_index_are_told_from_copies_by_the_archive",
     ),
+    Mutant(
+        "a late poll is one only where nothing was asked since",
+        _ANSWERS,
+        "        polled = ladder.polls or ladder.reused\n",
+        "        polled = ladder.last_question is QuestionType.POLL or ladder.reused\n",
+        "tests/core/test_questions.py::"
+        "test_a_poll_that_is_answered_late_is_told_as_one_whatever_was_asked_since",
+    ),
+    Mutant(
+        "what tells a status is a poll that nobody asked",
+        _ANSWERS,
+        "        polled = ladder.polls or ladder.reused\n",
+        "        polled = ladder.asks or ladder.reused\n",
+        "tests/core/test_questions.py::test_what_tells_a_status_is_no_poll_where_none_was_asked",
+    ),
 ]

@@ -75,8 +75,8 @@ INBOUND = [
     Mutant(
         "the answer to a first try's poll is called live",
         "_core/answers.py",
-        "(ladder.polls or ladder.reused)",
-        "ladder.polls",
+        "polled = ladder.polls or ladder.reused",
+        "polled = ladder.polls",
         "tests/core/test_second_tries.py::test_an_answer_to_a_poll_of_the_first_try_is_a_polls",
     ),
     Mutant(
