@@ -469,13 +469,15 @@ class Answers:
         """Whether what seems to refuse a copy of the task is its own end: the server insists on it.
 
         It does so beside some of the results (``beside``: in one answer), for a copy that was not
-        let in has none; or so long after the last copy that a task that runs would be done.
+        let in has none; or so long after the last copy that a task that runs would be done. That
+        was so before the last copy went out, so a conflict which that met says as much.
         """
         ladder = record.ladder
         question = ladder.question or ladder.last_question
         if question is None or not insists(record, error, question, now):
             return False
-        return beside or ladder.told or now >= overdue_at(record, self._out.options)
+        done = ladder.conflicted or now >= overdue_at(record, self._out.options)
+        return beside or ladder.told or done
 
     @staticmethod
     def is_receipt(record: TaskRecord, error: WireError) -> bool:

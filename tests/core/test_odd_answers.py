@@ -123,6 +123,29 @@ def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run(
     assert isinstance(ended(record, TaskState.FAILED), TaskError)
 
 
+def test_after_a_conflict_what_the_server_insists_on_is_no_refusal_of_the_last_copy() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=1_000)
+    bench.resent(record)
+    copied = bench.now
+    # The first copy fails while the second is on its way.
+    bench.refuse(record, "insufficientCredits", taskType=record.task_type)
+    bench.refuse(record, "conflictTaskUUID")
+    assert not record.ended
+    kept = {"request": [{"taskUUID": record.uuid}]}
+    response = {"response": {"errors": [error(record, "insufficientCredits")]}}
+    while not record.ended:
+        for question in _unsent(bench, 60):
+            if question["taskType"] == "getTaskDetails":
+                bench.say({"data": [{**question, **kept, **response}]})
+            else:
+                say_about(bench, question, "taskNotFound", "question")
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert failure.code == "insufficientCredits"
+    assert 5 <= bench.now - copied < 15
+
+
 def test_what_the_archive_lists_beside_results_is_soon_the_end() -> None:
     bench = Bench(usual_duration=100)
     record = bench.begin_in_doubt(OTHER_SESSION, expected=2, timeout=1_000)

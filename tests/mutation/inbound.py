@@ -225,4 +225,12 @@ INBOUND = [
         "tests/core/test_posts_odd.py::"
         "test_a_key_that_others_may_use_fails_the_one_that_it_is_refused_for",
     ),
+    Mutant(
+        "after a conflict an error waits as long as after any other copy",
+        "_core/answers.py",
+        "done = ladder.conflicted or now >= overdue_at",
+        "done = now >= overdue_at",
+        "tests/core/test_odd_answers.py::"
+        "test_after_a_conflict_what_the_server_insists_on_is_no_refusal_of_the_last_copy",
+    ),
 ]
