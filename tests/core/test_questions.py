@@ -179,6 +179,21 @@ def test_an_answer_to_the_first_trys_question_does_not_end_the_second(code: str)
     assert not second.ended
 
 
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+def test_a_denial_while_the_task_may_run_leads_back_to_the_usual_question(delivery: str) -> None:
+    bench = Bench(usual_duration=100)
+    bench.begin_in_doubt(OTHER_SESSION, delivery=delivery, timeout=1_000)
+    kinds: list[str] = []
+    while len(kinds) < 4:
+        for question in questions(bench):
+            kinds.append(question["taskType"])
+            code = "internalServerError" if len(kinds) == 1 else "taskNotFound"
+            say_about(bench, question, code, "question")
+        bench.step(0.25)
+    usual, other = QUESTIONS if delivery == "async" else QUESTIONS[::-1]
+    assert kinds == [usual, other, usual, usual]
+
+
 # Receipts
 
 

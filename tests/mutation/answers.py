@@ -466,4 +466,13 @@ ANSWERS = [
         "        polled = ladder.asks or ladder.reused\n",
         "tests/core/test_questions.py::test_what_tells_a_status_is_no_poll_where_none_was_asked",
     ),
+    Mutant(
+        "the other question is asked over and over while a task may run",
+        _RECOVERY,
+        "            # It may still run, and the usual question is the one that will bring it.\n"
+        "            record.progressed()\n",
+        "            pass\n",
+        "tests/core/test_questions.py::"
+        "test_a_denial_while_the_task_may_run_leads_back_to_the_usual_question",
+    ),
 ]

@@ -460,7 +460,9 @@ class Recovery:
             record.miss()
         elif record.ladder.confirmed:
             record.miss()
-        # Otherwise it may still run, and the usual question is the one that will bring it.
+        else:
+            # It may still run, and the usual question is the one that will bring it.
+            record.progressed()
         self._brought_nothing(record, now, soon=True)
         return True
 
