@@ -200,6 +200,27 @@ EDGES = [
         "tests/client/test_post.py::test_what_is_given_up_as_its_key_comes_is_not_posted",
     ),
     Mutant(
+        "what was just told is forgotten at once",
+        "journal/holding.py",
+        "self._since[0][0] <= now - KEPT",
+        "self._since[0][0] <= now",
+        "tests/journal/test_adoption.py::test_a_result_that_was_told_and_perhaps_not_used",
+    ),
+    Mutant(
+        "what was told is kept though the client is closed in order",
+        "journal/keeper.py",
+        "        self._closing = True\n        self._forget(FOREVER)\n",
+        "        self._closing = True\n",
+        "tests/journal/test_adoption.py::test_closed_in_order_leaves_no_result_to_tell_again",
+    ),
+    Mutant(
+        "a task that has ended holds who was to be told",
+        "client/handle.py",
+        "        on_done, self.on_done = self.on_done, None\n",
+        "        on_done = self.on_done\n",
+        "tests/gateway/test_joins.py::test_what_is_forgotten_is_no_garbage",
+    ),
+    Mutant(
         "a cancellation of a POST's own ends the client",
         "_io/posts.py",
         "if scope.cancel_called or tasks.cancelled:",
