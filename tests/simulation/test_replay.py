@@ -85,7 +85,8 @@ def test_so_do_processes_with_a_journal_that_die(tmp_path: Path) -> None:
     logging.disable(logging.CRITICAL)
     try:
         with patch.object(lives, "Client", made):
-            for seed in range(10):
+            # In the last two a commit comes too late for a caller, which is rare.
+            for seed in (*range(10), 28, 29):
                 lives.play_lives(seed)
     finally:
         logging.disable(logging.NOTSET)
