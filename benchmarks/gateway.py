@@ -101,14 +101,14 @@ class Connections:
             intended = start + number / rate
             if (early := intended - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-            connection = self._open_one() or await self._open()
+            connection = self._idle_one() or await self._open()
             connection.ask(intended)
         with anyio.fail_after(30):
             while len(self._taken) < int(rate * seconds):  # noqa: ASYNC110 (as lean as it gets)
                 await asyncio.sleep(0.01)
         return sorted(self._taken)
 
-    def _open_one(self) -> _Connection | None:
+    def _idle_one(self) -> _Connection | None:
         # The gateway closes those that were idle for long.
         while self._idle:
             if (connection := self._idle.pop()).open:

@@ -97,6 +97,7 @@ async def run_share(
                     group.start_soon(run.user, user, model)
             else:
                 await run.pace(group, starts)
+                run.dismiss()
         watching.cancel_scope.cancel()
 
 
@@ -155,12 +156,6 @@ class _Run:
     # The open model
 
     async def pace(self, group: anyio.abc.TaskGroup, starts: Sequence[float]) -> None:
-        try:
-            await self._pace(group, starts)
-        finally:
-            self._dismiss()
-
-    async def _pace(self, group: anyio.abc.TaskGroup, starts: Sequence[float]) -> None:
         behind = 0
         for position, intended in enumerate(starts):
             due = self.began + intended
@@ -197,7 +192,7 @@ class _Run:
             self._free.append(seat)
             start = await seat.taken()
 
-    def _dismiss(self) -> None:
+    def dismiss(self) -> None:
         """Nothing more will be started."""
         self._paced = True
         for seat in self._free:

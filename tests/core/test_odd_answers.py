@@ -13,6 +13,7 @@ import pytest
 
 from runware_ws._core.recovery import recovery
 from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import TaskError
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
 from tests.core.test_questions import QUESTIONS, questions, say_about
@@ -28,6 +29,14 @@ def _unsent(bench: Bench, seconds: int) -> list[dict[str, Any]]:
             assert all(task["taskType"] in QUESTIONS for task in due), bench.now
             return due
     return []
+
+
+def _say_kept(
+    bench: Bench, record: TaskRecord, question: dict[str, Any], **response: list[dict[str, Any]]
+) -> None:
+    """The archive keeps the request of a task, and this response to it."""
+    request = [{"taskUUID": record.uuid}]
+    bench.say({"data": [{**question, "request": request, "response": response}]})
 
 
 def _sent_again(bench: Bench, question: dict[str, Any]) -> bool:
@@ -109,14 +118,12 @@ def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run(
     bench.resent(record)
     copied = bench.now
     bench.refuse(record, "rateLimitExceeded", taskType=record.task_type)
-    kept = {"request": [{"taskUUID": record.uuid}]}
-    response = {"response": {"errors": [error(record, "rateLimitExceeded")]}}
     told = 0
     while not record.ended:
         for question in _unsent(bench, 60):
             if question["taskType"] == "getTaskDetails":
                 told += 1
-                bench.say({"data": [{**question, **kept, **response}]})
+                _say_kept(bench, record, question, errors=[error(record, "rateLimitExceeded")])
     # Nobody else says anything, and a task that runs would be done.
     assert told >= 2
     assert bench.now - copied >= 20
@@ -132,12 +139,10 @@ def test_after_a_conflict_what_the_server_insists_on_is_no_refusal_of_the_last_c
     bench.refuse(record, "insufficientCredits", taskType=record.task_type)
     bench.refuse(record, "conflictTaskUUID")
     assert not record.ended
-    kept = {"request": [{"taskUUID": record.uuid}]}
-    response = {"response": {"errors": [error(record, "insufficientCredits")]}}
     while not record.ended:
         for question in _unsent(bench, 60):
             if question["taskType"] == "getTaskDetails":
-                bench.say({"data": [{**question, **kept, **response}]})
+                _say_kept(bench, record, question, errors=[error(record, "insufficientCredits")])
             else:
                 say_about(bench, question, "taskNotFound", "question")
     failure = ended(record, TaskState.FAILED)
@@ -474,9 +479,7 @@ def test_what_the_server_insists_on_beside_some_of_the_results_is_the_end_after_
                 bench.say({"data": [first]})
                 bench.say({"errors": [verdict]})
             else:
-                kept = {"request": [{"taskUUID": record.uuid}]}
-                response = {"response": {"data": [first], "errors": [verdict]}}
-                bench.say({"data": [{**question, **kept, **response}]})
+                _say_kept(bench, record, question, data=[first], errors=[verdict])
     failure = ended(record, TaskState.FAILED)
     assert isinstance(failure, TaskError)
     assert failure.code == "insufficientCredits"

@@ -141,6 +141,7 @@ async def test_what_is_forgotten_is_no_garbage(stream: bool) -> None:
             gc.enable()
 
 
+@virtual.only()
 @ample
 async def test_two_readers_of_one_stream_read_all_of_it() -> None:
     options = {"options": {"token_pause": 1.0}}
