@@ -85,17 +85,23 @@ async def run(
 
 
 async def _trouble(gateway: GatewayProcess, kills: int, rolls: int) -> None:
-    for _ in range(kills):
+    for number in range(kills + rolls):
         await anyio.sleep(2.0)
-        await gateway.end(signal.SIGKILL)
-        await gateway.start()
-    for _ in range(rolls):
-        await anyio.sleep(2.0)
-        old = gateway.process
-        await gateway.start()
-        new, gateway.process = gateway.process, old
-        await gateway.end(signal.SIGTERM)
-        gateway.process = new
+        # A cancellation in its midst would leave a process that nobody ends.
+        with anyio.CancelScope(shield=True):
+            if number < kills:
+                await gateway.end(signal.SIGKILL)
+                await gateway.start()
+            else:
+                await _roll(gateway)
+
+
+async def _roll(gateway: GatewayProcess) -> None:
+    old = gateway.process
+    await gateway.start()
+    new, gateway.process = gateway.process, old
+    await gateway.end(signal.SIGTERM)
+    gateway.process = new
 
 
 async def _ask_all(

@@ -67,8 +67,7 @@ class GatewayProcess:
         assert self.process is not None
         with_signal, self.process = self.process, None
         with_signal.send_signal(signum)
-        # Nobody else knows it by now: it would be left to the collector.
-        with anyio.fail_after(TOO_LONG, shield=True):
+        with anyio.fail_after(TOO_LONG):
             code = await with_signal.wait()
         await with_signal.aclose()
         return code
