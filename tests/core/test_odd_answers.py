@@ -151,6 +151,27 @@ def test_after_a_conflict_what_the_server_insists_on_is_no_refusal_of_the_last_c
     assert 5 <= bench.now - copied < 15
 
 
+@pytest.mark.parametrize("timeout", range(100, 130, 6))
+def test_there_is_time_to_hear_such_a_refusal_as_often_as_it_takes(timeout: int) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=timeout)
+    bench.resent(record)
+    refused = False
+    while not record.ended:
+        for question in _unsent(bench, 60):
+            archive = question["taskType"] == "getTaskDetails"
+            if archive and not refused:
+                refused = True
+                bench.refuse(record, "insufficientCredits", taskType=record.task_type)
+            if not archive:
+                say_about(bench, question, "taskNotFound", "question")
+            elif bench.now < record.deadline - 10:
+                bench.say({"data": [{**question, "request": [{"taskUUID": record.uuid}]}]})
+            else:
+                _say_kept(bench, record, question, errors=[error(record, "insufficientCredits")])
+    assert isinstance(ended(record, TaskState.FAILED), TaskError)
+
+
 def test_what_the_archive_lists_beside_results_is_soon_the_end() -> None:
     bench = Bench(usual_duration=100)
     record = bench.begin_in_doubt(OTHER_SESSION, expected=2, timeout=1_000)

@@ -126,6 +126,14 @@ INBOUND = [
         "test_one_refusal_for_each_copy_is_not_the_server_that_insists",
     ),
     Mutant(
+        "a refusal that may be the end is asked for when it is too late to hear it repeated",
+        "_core/recovery/recovery.py",
+        "wait = min(wait, left - VERDICT_AFTER)",
+        "pass",
+        "tests/core/test_odd_answers.py::"
+        "test_there_is_time_to_hear_such_a_refusal_as_often_as_it_takes",
+    ),
+    Mutant(
         "an error that the archive lists beside results has to be late",
         "_core/answers.py",
         "beside=bool(results)",

@@ -244,7 +244,11 @@ class Recovery:
             wait = FIRST_BACKOFF * 2 ** min(asked, 8)
         if record.ladder.word is not None:
             wait = min(wait, _HEAR_AGAIN)
-        if now >= record.deadline - LAST_CALL:
+        left = record.deadline - LAST_CALL - now
+        if record.ladder.barred is not None and left > VERDICT_AFTER:
+            # The refusal may turn out to be the end, once the server has insisted on it.
+            wait = min(wait, left - VERDICT_AFTER)
+        if left <= 0:
             wait = FIRST_BACKOFF
         self._ask_at(record, min(latest, now + min(wait, cap)))
 
