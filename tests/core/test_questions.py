@@ -67,6 +67,28 @@ def test_an_error_that_may_be_the_questions_does_not_end_a_running_task(
 
 
 @pytest.mark.parametrize("typed", ["question", "none"])
+def test_the_error_of_an_answer_may_come_behind_the_next_question(typed: str) -> None:
+    bench = Bench()
+    record = bench.begin_written(delivery="async", expected=2)
+    bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid}]})
+
+    def asked() -> dict[str, Any]:
+        while not (due := questions(bench)):
+            bench.step(0.25)
+        (question,) = due
+        return question
+
+    first = asked()
+    bench.answer(record, "one", status="success")
+    second = asked()
+    say_about(bench, first, "rateLimitExceeded", typed)
+    assert not record.ended
+    # The second is not answered yet: this may be about it.
+    say_about(bench, second, "internalServerError", "none")
+    assert not record.ended
+
+
+@pytest.mark.parametrize("typed", ["question", "none"])
 @pytest.mark.parametrize(
     "code", ["archiveUnavailable", "insufficientCredits", "internalServerError", "rateLimitHit"]
 )

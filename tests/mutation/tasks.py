@@ -10,6 +10,14 @@ _TASKS = "_core/tasks"
 
 TASKS = [
     Mutant(
+        "the rest of a poll's answer is the answer to the next question",
+        "_core/tasks/record.py",
+        "if by_error and ladder.half_told:",
+        "if False:",
+        "tests/core/test_questions.py::"
+        "test_the_error_of_an_answer_may_come_behind_the_next_question",
+    ),
+    Mutant(
         "a second try forgets on which socket the first was written",
         f"{_TASKS}/table.py",
         "record.second_try(self.given_up.take(uuid))",

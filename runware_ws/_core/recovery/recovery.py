@@ -412,17 +412,18 @@ class Recovery:
     def told(self, record: TaskRecord, error: WireError, now: float) -> bool:
         """An error came that may answer a question. True if it is the task's own end after all."""
         means, ladder = meant(error), record.ladder
+        by_error = error.task_type != QuestionType.ARCHIVE
         if means is Meant.DENIAL:
             asked = error.task_type if error.task_type in ABOUT_OTHERS else None
             sure = asked is not None or ladder.outstanding <= 1
-            record.answered()
+            record.answered(by_error=by_error)
             return self.denied(record, now, asked, sure=sure) and is_lost(record, now)
         question = ladder.question or ladder.last_question
         # The server took the question and told of the task: what it adds is about the task too,
         # of whatever kind. But it may be the answer to a question before.
         beside, older = ladder.told, max(ladder.outstanding - 1, 0)
         was_open = self._close_question(record)
-        record.answered()
+        record.answered(by_error=by_error)
         record.not_denied()
         if question is None:
             return False

@@ -89,6 +89,7 @@ class Ladder:
         "exhausted",
         "first_resume",
         "found",
+        "half_told",
         "key_refused",
         "known",
         "last_question",
@@ -120,13 +121,13 @@ class Ladder:
         # What is being asked, since when, and in which frame of questions. ``outstanding``: so many
         # questions may still be answered, those that were given up among them; ``silences``: so
         # many in a row were not answered in time; ``told``: the last one brought something, but an
-        # error may belong to the same answer.
+        # error may belong to the same answer; ``half_told``: so it was when the next was asked.
         self.question: QuestionType | None = None
         self.asked_at = 0.0
         self.asked_in = 0
         self.last_question: QuestionType | None = None
         self.outstanding = self.silences = 0
-        self.told = False
+        self.told = self.half_told = False
         self.next_at = FOREVER
         self.asks = 0
         self.polls = 0

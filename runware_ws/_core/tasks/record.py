@@ -382,7 +382,7 @@ class TaskRecord:
         """
         ladder = self.ladder
         if ladder is not UNTOUCHED:
-            ladder.told = False
+            ladder.told = ladder.half_told = False
             ladder.outstanding = ANY_NUMBER if resumed and ladder.asks else 0
 
     def cut(self, generation: int, ask_from: float) -> None:
@@ -410,6 +410,7 @@ class TaskRecord:
         ladder = self.own_ladder()
         if ladder.told:
             self.answered()
+            ladder.half_told = True
         ladder.question = ladder.last_question = question
         ladder.asked_at = now
         ladder.asked_in = frame
@@ -425,12 +426,15 @@ class TaskRecord:
             self.ladder.question = None
         return question
 
-    def answered(self) -> None:
-        """An answer to a question about it came."""
+    def answered(self, *, by_error: bool = False) -> None:
+        """An answer to a question about it came. ``by_error``: it may be the rest of a poll's."""
         ladder = self.own_ladder()
         ladder.told = False
         ladder.silences = 0
-        if ladder.outstanding:
+        if by_error and ladder.half_told:
+            # That poll counts as answered since the next question was asked.
+            ladder.half_told = False
+        elif ladder.outstanding:
             ladder.outstanding -= 1
 
     def told(self) -> None:
