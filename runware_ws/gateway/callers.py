@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 import re
 import secrets
+import sys
 import tomllib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,7 +21,7 @@ from runware_ws.errors import ConfigurationError
 __all__ = ["Callers", "GatewayCaller", "hash_of_key", "new_key"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HASH = re.compile(r"sha256\$([0-9a-f]{32,64})\$([0-9a-f]{64})")
+_HASH = re.compile(r"sha256\$((?:[0-9a-f]{2}){16,32})\$([0-9a-f]{64})")
 _ANY_KEY = re.compile(r"key-([0-9a-f]{12})")
 _MOST_KNOWN = 10_000
 
@@ -73,8 +73,8 @@ def _is_positive(value: object) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and value > 0
-        and math.isfinite(value)
+        # Before anything is done with it: a whole number may be too large for a float.
+        and 0 < value <= sys.float_info.max
     )
 
 
@@ -205,7 +205,7 @@ def _entries(path: Path) -> Mapping[str, Any]:
         why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise ConfigurationError(f"{path}: cannot be read: {why}") from None
     try:
-        whole: Any = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        whole: Any = _json_of(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as exc:
         form = "JSON" if path.suffix == ".json" else "TOML"
         raise ConfigurationError(f"{path}: is not {form}: {exc}") from None
@@ -216,6 +216,20 @@ def _entries(path: Path) -> Mapping[str, Any]:
     if unknown:
         raise ConfigurationError(f"{path}: {shown(unknown[0])} is unknown: only callers stand here")
     return cast("Mapping[str, Any]", callers)
+
+
+def _json_of(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """As TOML has it: JSON alone would forget the first of two, and its limits with it."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{shown(name)} stands there twice")
+        found[name] = value
+    return found
 
 
 def _caller(name: str, entry: Any) -> GatewayCaller:

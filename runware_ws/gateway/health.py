@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from runware_ws.errors import ConfigurationError
 from runware_ws.gateway.exchange import Exchange
 from runware_ws.messages import DEFAULT_MODEL, is_haiku
 
@@ -40,30 +42,45 @@ class HealthRoutes:
 
     async def ready(self, _: Request) -> Response:
         """There is an authenticated connection to Runware, and new tasks are taken."""
-        stats = self._gateway.client.stats()
-        ready = stats.state == "ready" and not self._gateway.draining
-        word = "draining" if self._gateway.draining else stats.state
-        return JSONResponse({"status": word}, 200 if ready else 503)
+        state = self._state()
+        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+
+    def _state(self) -> str:
+        client, journal = self._gateway.client, self._gateway.client.journal
+        if self._gateway.draining:
+            return "draining"
+        try:
+            state = client.stats().state
+        except ConfigurationError:
+            return "not started"
+        if state == "ready" and journal is not None and not journal.usable:
+            return "no journal"
+        return state
 
     async def models(self, request: Request) -> Response:
         """The list of models, in the Messages shape."""
-        Exchange.of(request).caller(self._gateway.callers)
-        return JSONResponse(
+        return self._told(
+            request,
             {
                 "data": [_MODEL],
                 "has_more": False,
                 "first_id": DEFAULT_MODEL,
                 "last_id": DEFAULT_MODEL,
-            }
+            },
         )
 
     async def model(self, request: Request) -> Response:
         """One of them."""
-        Exchange.of(request).caller(self._gateway.callers)
         name = request.path_params["name"]
-        if not is_haiku(name):
+        return self._told(request, {**_MODEL, "id": name} if is_haiku(name) else None)
+
+    def _told(self, request: Request, found: Mapping[str, Any] | None) -> Response:
+        """For those whom we know. ``found`` is ``None``: there is no such model."""
+        exchange = Exchange.of(request)
+        exchange.caller(self._gateway.callers)
+        if found is None:
             raise HTTPException(404)
-        return JSONResponse({**_MODEL, "id": name})
+        return JSONResponse(found, headers={"request-id": exchange.request_id})
 
     async def metrics(self, _: Request) -> Response:
         """The client's counts and the gateway's, for Prometheus."""

@@ -128,10 +128,10 @@ class NativeRoute:
         task: Mapping[str, Any],
     ) -> None:
         gateway = self._gateway
-        given = _checked(task, "stream")
         attempt = await gateway.attempt_of(asked)
         with gateway.waiting(attempt, exchange) as visit:
             try:
+                given = _checked(task, "stream")
                 if asked.key is not None:
                     gateway.check_content(attempt, _content(given))
                 source = _TaskEvents(
@@ -201,7 +201,7 @@ def _tasks(body: Any) -> Sequence[Mapping[str, Any]]:
 
 def _checked(task: Mapping[str, Any], delivery: str) -> Mapping[str, Any]:
     kind = task.get("taskType")
-    if kind in _REFUSED:
+    if isinstance(kind, str) and kind in _REFUSED:
         raise InvalidTask(
             f"taskType: {kind} is not taken: this gateway waits for results itself, "
             "and its callers do not see each other's",

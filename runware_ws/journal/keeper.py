@@ -59,6 +59,9 @@ _LOG = logging.getLogger("runware_ws")
 ADOPT_EVERY = 5.0
 """How often a living client looks for what dead ones left, in seconds."""
 
+USABLE_FOR = 3 * ADOPT_EVERY
+"""A living client writes that often, if it can: for so many seconds it counts as able to."""
+
 PRUNE_EVERY = 60.0
 """How often a client forgets what is old, in seconds."""
 
@@ -200,6 +203,11 @@ class JournalKeeper:
             await self._do(nothing)
             if link.verified_ago() > VERIFIED_FOR:
                 await anyio.sleep(VERIFY_PAUSE)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the journal could be written lately. Only for when it is open."""
+        return self._link.verified_ago() < USABLE_FOR
 
     async def _do(self, work: Callable[[Transaction], T]) -> T | None:
         """Have it written, and wait for that. ``None`` if it cannot be."""

@@ -115,10 +115,14 @@ def test_a_file_of_callers(tmp_path: Path) -> None:
         ("[callers.ann]\nkey = 'K'\nunsupported = 'x'", "must be 'error' or 'drop'"),
         ("[callers.'a b']\nkey = 'K'", "a name has 1 to 64 letters"),
         ("[callers.ann]\nkey = 'K'\n[callers.bob]\nkey = 'K'", "two callers have one key"),
+        (f"[callers.ann]\nkey = 'K'\nbudget = 1{'0' * 400}", "caller ann: budget=1"),
+        (f"[callers.ann]\nkey = 'sha256${'a' * 33}${'b' * 64}'", "key: must be the hash"),
+        ('{"callers": {"ann": {"key": "K", "budget": 1}, "ann": {"key": "K"}}}', "'ann' stands"),
+        ('{"callers": {"ann": {"key": "K", "budget": 1, "budget": 2}}}', "'budget' stands"),
     ],
 )
 def test_a_file_that_is_wrong(text: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "callers.toml"
+    path = tmp_path / ("callers.json" if text.startswith("{") else "callers.toml")
     path.write_text(text.replace("'K'", f"'{hash_of_key(KEY, '00' * 16)}'"))
     with pytest.raises(ConfigurationError) as refused:
         Callers.read(path)

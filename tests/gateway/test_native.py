@@ -117,6 +117,7 @@ async def test_repeated_tasks_join() -> None:
         (body(*[{}] * 1_001), "at most 1000 tasks"),
         (b'[{"taskType": "getTaskDetails", "taskUUID": "x"}]', "is not taken"),
         (b'[{"taskType": "authentication", "apiKey": "x"}]', "is not taken"),
+        (b'[{"taskType": ["getTaskDetails"]}]', "taskType: must be a non-empty string"),
     ],
 )
 @ample
@@ -129,6 +130,27 @@ async def test_what_is_refused(given: bytes, words: str) -> None:
 
 
 @ample
+async def test_a_task_whose_type_is_no_text_harms_no_other() -> None:
+    async with place() as here:
+        good = task()
+        answer = await here.post(body({"taskType": {}}, good), "/v1")
+        assert [item["taskUUID"] for item in answer.json()["data"]] == [good["taskUUID"]]
+        (error,) = answer.json()["errors"]
+        assert "taskType" in error["message"]
+
+
+@pytest.mark.parametrize("delivery", ["stream", "sync"])
+@ample
+async def test_a_refused_task_has_an_error_of_its_own(delivery: str) -> None:
+    async with place() as here:
+        given = {"taskType": "getResponse", "taskUUID": "x", "deliveryMethod": delivery}
+        answer = await here.post(body(given), "/v1")
+        assert answer.status_code == 400
+        (error,) = answer.json()["errors"]
+        assert (error["taskUUID"], error["taskType"]) == ("x", "getResponse")
+
+
+@ample
 async def test_models() -> None:
     async with place(callers()) as here:
         key = {"x-api-key": "key-of-ann"}
@@ -138,5 +160,9 @@ async def test_models() -> None:
         assert model["id"] == "anthropic/claude-haiku-4.5"
         one = await here.http.get("/v1/models/claude-haiku-4-5", headers=key)
         assert one.json()["id"] == "claude-haiku-4-5"
+        asks = here.anthropic(api_key="key-of-ann")
+        ids = {(await asks.models.list())._request_id for _ in range(2)}
+        assert None not in ids
+        assert len(ids) == 2
         none = await here.http.get("/v1/models/gpt", headers=key)
         assert (none.status_code, none.json()["type"]) == (404, "error")
