@@ -39,7 +39,7 @@ RunningOption = Annotated[
 ]
 ConnectionsOption = Annotated[int, typer.Option(min=1, metavar="N", help="Connections at once.")]
 DrainOption = Annotated[
-    float, typer.Option(min=0.0, metavar="SECONDS", help="For what runs at the end.")
+    float, typer.Option(min=0.0, max=86_400.0, metavar="SECONDS", help="For what runs at the end.")
 ]
 ReusePortOption = Annotated[
     bool, typer.Option("--reuse-port", help="A new process may take over on the same port.")

@@ -62,6 +62,8 @@ def app(
         ],
         exception_handlers={HTTPException: _http_error, GatewayRefusal: _refusal},
     )
+    # A redirection would name the place as it is seen from here, which is not how clients see it.
+    application.router.redirect_slashes = False
     application.state.gateway = gateway
     application.state.batches = batches
     return application

@@ -210,7 +210,8 @@ class Attempts:
             return (1, behind, attempt.opened_at) if given_up else None
         if attempt.answered_at is None:
             return (0, behind, attempt.opened_at)
-        if now - attempt.answered_at > self._window:
+        # What was refused before it began is no answer that could have been missed.
+        if not attempt.begun or now - attempt.answered_at > self._window:
             return None
         return (3, now - attempt.answered_at, 0)
 

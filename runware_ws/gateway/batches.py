@@ -77,6 +77,7 @@ class _LineAsker:
 
     def __init__(self) -> None:
         self.request_id = new_request_id()
+        self.repeatable = True
 
 
 class _BatchRun:

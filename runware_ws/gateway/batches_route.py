@@ -89,6 +89,7 @@ class _Answers:
         with gateway.waiting(attempt, exchange) as visit:
             try:
                 batch = await self._book.make(caller.name, attempt.key, digest, requests)
+                attempt.begun = True
                 self._batches.begin(batch, caller)
                 if not await exchange.look():
                     await self._tell(exchange, batch)

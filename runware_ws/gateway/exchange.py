@@ -14,6 +14,7 @@ from uuid import uuid4
 import anyio
 from starlette.datastructures import Headers
 
+from runware_ws._checks import shown
 from runware_ws.errors import RunwareError
 from runware_ws.gateway.attempts import RequestIdentity
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from runware_ws.gateway.callers import Callers, GatewayCaller
 
 __all__ = [
-    "ENDING",
     "GONE",
     "LAST_WORDS",
     "ClientGone",
@@ -47,15 +47,13 @@ _MOST_RETRIES = 1_000_000
 GONE = "runware_ws.gone"
 """In the state of a request, if its server is ours: tells whether its connection is closed."""
 
-ENDING = ErrorReply(503, "api_error", "this gateway ends: ask again", should_retry=True)
-"""What is told where the process ends before the answer is there."""
-
 LAST_WORDS = 1.0
-"""Seconds for that, although everything is cancelled."""
+"""Seconds to say that the process ends, although everything is cancelled."""
 
 
 class Exchange:
-    """See the top of the module. ``gone``: its client is known to have gone away."""
+    """See the top of the module. ``gone``: its client is known to have gone away. ``repeatable``:
+    as :class:`~runware_ws.gateway.gateway.Asker` says."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -63,6 +61,7 @@ class Exchange:
         self.request_id = new_request_id()
         self.gone = False
         self.started = False
+        self.repeatable = True
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
@@ -103,9 +102,15 @@ class Exchange:
         """The raw body.
 
         Raises:
-            GatewayRefusal: it is too large, or does not come in time.
+            GatewayRefusal: it is too large, is compressed, or does not come in time.
             ClientGone: the client went away.
         """
+        coding = self.headers.get("content-encoding", "identity")
+        if coding.lower() != "identity":
+            raise GatewayRefusal(
+                *(400, "invalid_request_error"),
+                f"Content-Encoding: {shown(coding)} is not taken: send the body as it is",
+            )
         if self._body is None:
             with anyio.move_on_after(timeout) as limit:
                 self._body = await self._read(most)
@@ -254,6 +259,15 @@ class Exchange:
             await self.send_error(reply)
         return self.settles(reply)
 
+    def ending(self) -> ErrorReply:
+        """What is told where the process ends before the answer is there."""
+        if self.repeatable:
+            return ErrorReply(503, "api_error", "this gateway ends: ask again", should_retry=True)
+        words = (
+            "this gateway ends, and without a journal: what it has begun may run and be paid for"
+        )
+        return ErrorReply(503, "api_error", words, should_retry=False)
+
     def settles(self, reply: ErrorReply) -> bool:
         """Whether the request is answered with this: who is told to come again is not."""
         return not reply.should_retry and not self.gone
@@ -276,7 +290,7 @@ async def answering(exchange: Exchange) -> AsyncGenerator[None]:
     except BaseException:
         if not exchange.started and not exchange.gone:
             with anyio.move_on_after(LAST_WORDS, shield=True):
-                await exchange.send_error(ENDING)
+                await exchange.send_error(exchange.ending())
         raise
 
 

@@ -35,9 +35,11 @@ Start = Callable[["dict[str, Any]"], Awaitable[Work]]
 
 
 class Asker(Protocol):
-    """What asks for a task: a request over HTTP, or a line of a batch."""
+    """What asks for a task: a request over HTTP, or a line of a batch. ``repeatable``: no task of
+    it runs that another try would not find again, in whatever process."""
 
     request_id: str
+    repeatable: bool
 
 
 class Gateway:
@@ -131,11 +133,13 @@ class Gateway:
         """
         while True:
             work = attempt.work
-            if work is not None and not self._is_over(work):
-                return work
-            if attempt.starting is None:
-                return await self._start(attempt, caller, asker, start)
-            await attempt.starting.wait()
+            if work is None or self._is_over(work):
+                if attempt.starting is not None:
+                    await attempt.starting.wait()
+                    continue
+                work = await self._start(attempt, caller, asker, start)
+            asker.repeatable = self.joins
+            return work
 
     def _is_over(self, work: Work) -> bool:
         """Whether the next try of the same request is to start a task."""

@@ -145,7 +145,9 @@ def http_protocol(*, httptools: bool | None = None) -> type[Any]:
         return _H11
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    class _HttpTools(_TimedHead, _BoundedHead, HttpToolsProtocol):
+    from runware_ws.gateway.offers import NoOffers
+
+    class _HttpTools(_TimedHead, _BoundedHead, NoOffers, HttpToolsProtocol):
         """In C."""
 
     return _HttpTools

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -20,6 +21,7 @@ from runware_ws.gateway.protocols import HEAD_BYTES, http_protocol
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from runware_ws import Client
 
@@ -57,8 +59,9 @@ def listen(
         family, kind, _, _, address = found[0]
         # With the protocol: asyncio sends small answers at once only on such sockets.
         sock = socket.socket(family, kind, socket.IPPROTO_TCP)
-    except OSError as exc:
-        raise ConfigurationError(f"cannot listen on {place}: {exc.strerror}") from None
+    except (OSError, UnicodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is no name of a host"
+        raise ConfigurationError(f"cannot listen on {place}: {why}") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -72,8 +75,9 @@ def listen(
         sock.bind(address)
     except OSError as exc:
         sock.close()
+        cure = "--port, or 0 for a free one" if exc.errno != errno.EADDRNOTAVAIL else "--host"
         raise ConfigurationError(
-            f"cannot listen on {place}: {exc.strerror}: choose another --port, or 0 for a free one"
+            f"cannot listen on {place}: {exc.strerror}: choose another {cure}"
         ) from None
     except ConfigurationError:
         sock.close()
@@ -100,7 +104,7 @@ async def serve_gateway(
     """
     server = _Server(
         uvicorn.Config(
-            application,
+            _ending_quietly(application),
             http=http_protocol(),
             ws="none",
             lifespan="off",
@@ -108,7 +112,7 @@ async def serve_gateway(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=options.max_connections,
+            limit_concurrency=options.max_connections + 1,  # From so many on, uvicorn refuses.
             timeout_keep_alive=75,
             timeout_graceful_shutdown=max(1, round(options.drain)),
             h11_max_incomplete_event_size=HEAD_BYTES,
@@ -151,6 +155,20 @@ async def serve_gateway(
         group.cancel_scope.cancel()
     for failure in failures:
         raise failure
+
+
+def _ending_quietly(application: Starlette) -> ASGIApp:
+    """Uvicorn logs a traceback for each request that it cancels at the end."""
+    gateway = gateway_of(application)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await application(scope, receive, send)
+        except anyio.get_cancelled_exc_class():
+            if not gateway.draining:
+                raise
+
+    return serve
 
 
 class _Server(uvicorn.Server):

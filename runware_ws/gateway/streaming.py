@@ -14,7 +14,7 @@ import anyio
 
 from runware_ws.errors import RunwareError
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
-from runware_ws.gateway.exchange import ENDING, LAST_WORDS, ReaderTooSlow, note_bug
+from runware_ws.gateway.exchange import LAST_WORDS, ReaderTooSlow, note_bug
 
 if TYPE_CHECKING:
     from runware_ws import Delta
@@ -166,7 +166,7 @@ class _Stream:
             # The process ends. Its client must not take this for the end of the answer.
             if exchange.started:
                 with anyio.move_on_after(LAST_WORDS, shield=True):
-                    await self._tell(ENDING)
+                    await self._tell(exchange.ending())
             raise
 
     async def _next(self, seconds: float) -> tuple[bool, Delta | None]:

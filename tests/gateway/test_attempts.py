@@ -67,6 +67,7 @@ def test_what_was_missed_comes_before_what_was_answered() -> None:
     known = attempts()
     answered, missed = known.first(ASKED, 0.0), known.first(ASKED, 1.0)
     for attempt in (answered, missed):
+        attempt.begun = True
         leaves(known, attempt, waited_for(attempt), answered=attempt is answered, now=2.0)
     assert known.joined(tried(ASKED, 1), (), 3.0, WALL) is missed
     assert known.joined(tried(ASKED, 1), (), 3.0, WALL) is answered
@@ -75,9 +76,20 @@ def test_what_was_missed_comes_before_what_was_answered() -> None:
 def test_an_answer_that_went_out_long_ago_has_arrived() -> None:
     known = attempts()
     attempt = known.first(ASKED, 0.0)
+    attempt.begun = True
     leaves(known, attempt, waited_for(attempt), answered=True, now=2.0)
     assert known.joined(tried(ASKED, 1), (), 903.0, WALL) is None
     assert known.joined(tried(ASKED, 1), (), 902.0, WALL) is attempt
+
+
+def test_what_was_refused_is_no_answer_that_was_missed() -> None:
+    known = attempts()
+    answered, refused = known.first(ASKED, 0.0), known.first(ASKED, 1.0)
+    answered.begun = True
+    for attempt in (answered, refused):
+        leaves(known, attempt, waited_for(attempt), answered=True, now=attempt.opened_at)
+    assert known.joined(tried(ASKED, 1), (), 3.0, WALL) is answered
+    assert known.joined(tried(ASKED, 1), (), 3.0, WALL) is None
 
 
 def test_a_client_that_waits_longer_than_it_said_has_gone() -> None:

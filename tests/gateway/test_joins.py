@@ -264,3 +264,44 @@ async def test_with_a_journal_nothing_is_kept_twice(stream: bool, journal: dict[
         assert again.headers["runware-recovered-by"] == "journal"
         assert uuid_in(first) == uuid_in(again)
         assert executions(here) == 1
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@KINDS
+@bounded
+async def test_the_end_invites_only_those_who_do_not_pay_twice(
+    stream: bool, recorded: bool, tmp_path: Path
+) -> None:
+    client = {"journal": str(tmp_path / "gateway.db")} if recorded else {}
+    async with place(client=client, max_running=1, start_within=60) as here:
+        gate = Gate(here.emulator)
+        invited: dict[str, tuple[int, str]] = {}
+
+        async def ask(text: str) -> None:
+            answer = await here.post(request(text, stream=stream))
+            invited[text] = (answer.status_code, answer.headers["x-should-retry"])
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, "running")
+            await until(lambda: gate.running == 1)
+            group.start_soon(ask, "waiting")
+            await until(lambda: here.gateway.turns.waiting == 1)
+            await here.http.aclose()
+        again = "true" if recorded else "false"
+        assert invited == {"running": (503, again), "waiting": (503, "true")}
+
+
+@virtual.only()
+@ample
+async def test_a_retry_does_not_join_what_was_refused() -> None:
+    """Its answer was lost on the way; meanwhile the budget was spent."""
+    key = "key-of-ann"
+    ann = GatewayCaller(name="ann", key=hash_of_key(key), budget=1e-9)
+    async with place(Callers({"ann": ann})) as here:
+        first = await here.post(request(), key=key, retry=0)
+        await anyio.sleep(1)
+        assert (await here.post(request(), key=key, retry=0)).status_code == 402
+        again = await here.post(request(), key=key, retry=1)
+        assert again.status_code == 200
+        assert uuid_in(again) == uuid_in(first)
+        assert executions(here) == 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
 import anthropic
 import pytest
 from anthropic.types import ToolParam
@@ -165,6 +168,29 @@ async def test_pings_until_the_first_event() -> None:
         assert names[:4] == ["event: ping"] * 4  # after 1, 3, 5 and 7 s
         assert names[4] == "event: message_start"
         assert names[-1] == "event: message_stop"
+
+
+@ample
+async def test_a_compressed_body_is_refused_by_name() -> None:
+    async with place() as here:
+        body = json.dumps(request()).encode()
+        for coding, status in (("gzip", 400), ("identity", 200)):
+            packed = gzip.compress(body) if coding == "gzip" else body
+            answer = await here.post(packed, content_encoding=coding)
+            assert answer.status_code == status
+            if status == 400:
+                assert "Content-Encoding: 'gzip' is not taken" in answer.json()["error"]["message"]
+
+
+@ample
+async def test_nobody_is_sent_elsewhere_with_a_key() -> None:
+    """A redirection would name this gateway as it sees itself: behind a proxy that ends TLS,
+    without TLS."""
+    async with place() as here:
+        for path in ("/v1/messages/", "/v1/", "/v1/messages/batches/"):
+            answer = await here.post(request(), path)
+            assert answer.status_code == 404
+            assert answer.json()["error"]["type"] == "not_found_error"
 
 
 @ample

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -161,7 +161,7 @@ async def test_models() -> None:
         one = await here.http.get("/v1/models/claude-haiku-4-5", headers=key)
         assert one.json()["id"] == "claude-haiku-4-5"
         asks = here.anthropic(api_key="key-of-ann")
-        ids = {(await asks.models.list())._request_id for _ in range(2)}
+        ids = {cast("Any", await asks.models.list())._request_id for _ in range(2)}
         assert None not in ids
         assert len(ids) == 2
         none = await here.http.get("/v1/models/gpt", headers=key)

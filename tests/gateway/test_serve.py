@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ async def test_its_end_is_orderly(tmp_path: Path) -> None:
 async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path) -> None:
     async with EmulatorProcess(KEY, latency="5s") as emulator:
         options = ("--url", emulator.url, "--journal", journal_in(tmp_path), "--drain", "1")
-        gateway = GatewayProcess(*options)
+        gateway = GatewayProcess(*options, said=tmp_path / "said")
         async with gateway, http() as asks:
             headers = {"idempotency-key": "k"}
             body = request(stream=True)
@@ -126,6 +127,7 @@ async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path)
                 assert await gateway.end() == 0
             assert '"type":"error"' in texts[0]
             assert "this gateway ends: ask again" in texts[0]
+            assert "Traceback" not in (tmp_path / "said").read_text()
             await gateway.start()
             await ask()
             assert texts[1].endswith('"message_stop"}\n\n')
@@ -162,6 +164,33 @@ async def served(httptools: bool, body_timeout: float) -> AsyncGenerator[int]:
 
 
 parsers = pytest.mark.parametrize("httptools", [False, True], ids=["h11", "httptools"])
+
+
+@parsers
+async def test_an_upgrade_that_is_not_taken_loses_no_body(httptools: bool) -> None:
+    """Java's client offers HTTP/2 with its first request. Its body is no request of its own."""
+    body = json.dumps(request()).encode()
+    head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: any\r\n"
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
+    length = b"content-length: %d\r\n\r\n" % len(body)
+    chunked = b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    last = b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    whole = head + offer + length + body + head + offer + chunked
+    async with served(httptools, 30) as port:
+        for parts in (
+            [whole, last],
+            [whole[at : at + 7] for at in range(0, len(whole), 7)] + [last],
+        ):
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                answer = b""
+                with anyio.fail_after(30):
+                    for part in parts:
+                        await stream.send(part)
+                    with suppress(anyio.EndOfStream):
+                        while True:
+                            answer += await stream.receive()
+            assert answer.count(b"HTTP/1.1 200 ") == 3, answer
+            assert answer.count(b'"type":"message"') == 2
 
 
 @parsers
@@ -266,14 +295,23 @@ def test_other_hosts_need_callers(refused: Refused) -> None:
         (("--url", "http://x"), "url must look like"),
         (("--api-key-file", "none"), "the key cannot be read"),
         (("--new-caller", "a b"), "--new-caller: caller"),
+        (("--emulate", "--callers", "ok.toml", "--host", "a" * 64), "it is no name of a host"),
+        (("--emulate", "--callers", "ok.toml", "--host", "192.0.2.1"), "choose another --host"),
     ],
 )
 def test_bad_usage_is_one_line(options: tuple[str, ...], words: str, refused: Refused) -> None:
+    Path("ok.toml").write_text(f'[callers.ann]\nkey = "{hash_of_key(KEY)}"\n')
     code, said = refused("--port", "0", *options)
     assert code == 2
     assert words in said
     assert said.count("\n") == 1
     assert KEY not in said
+
+
+def test_an_end_that_never_comes_is_refused(refused: Refused) -> None:
+    code, said = refused("--port", "0", "--emulate", "--drain", "inf")
+    assert code == 2
+    assert "'--drain'" in said
 
 
 def test_a_port_that_is_taken(refused: Refused) -> None:
@@ -299,6 +337,22 @@ async def test_a_refused_key_ends_it() -> None:
             with anyio.fail_after(60):
                 assert await process.wait() == 3
             await process.aclose()
+
+
+async def test_as_many_connections_as_were_allowed() -> None:
+    async with (
+        GatewayProcess("--emulate", "--max-connections", "2") as gateway,
+        AsyncExitStack() as to,
+    ):
+        answers: list[bytes] = []
+        for _ in range(3):
+            stream = await to.enter_async_context(
+                await anyio.connect_tcp("127.0.0.1", gateway.port)
+            )
+            await stream.send(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+            with anyio.fail_after(30):
+                answers.append(await stream.receive())
+        assert [answer[9:12] for answer in answers] == [b"200", b"200", b"503"]
 
 
 async def test_a_new_caller_gets_in(tmp_path: Path) -> None:
