@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -110,10 +111,12 @@ async def _serve(
         url = options.url
         if options.emulate:
             url = (await stack.enter_async_context(Emulator(key))).url
-        more: dict[str, Any] = {} if options.journal is None else {"journal": options.journal}
         # All that may run may be streams, each over a connection of its own.
-        more |= {"max_in_flight": options.max_running, "max_posts": options.max_running}
-        client = Client(url, api_key=key, flight_folder=folder, **more)
+        more: dict[str, Any] = {
+            "max_in_flight": options.max_running,
+            "max_posts": options.max_running,
+        }
+        client = Client(url, api_key=key, flight_folder=folder, journal=options.journal, **more)
         if folder is not None and hasattr(signal, "SIGUSR2"):
             dump_on_signal(client, folder)
         limits = ServeOptions(drain=options.drain, max_connections=options.max_connections)
@@ -126,9 +129,16 @@ async def _serve(
         )
         stack.callback(sock.close)
         await stack.enter_async_context(client)
+        batch_client = None
+        if options.emulate:
+            # A journal for them alone, so that no other request waits for one.
+            place = stack.enter_context(TemporaryDirectory(prefix="runware_ws-"))
+            batch_client = Client(url, api_key=key, journal=str(Path(place, "batches.db")), **more)
+            await stack.enter_async_context(batch_client)
         application = app(
             client,
             callers,
+            batch_client=batch_client,
             max_running=options.max_running,
             timeout=options.timeout,
             unsupported=_either(options.unsupported, "--unsupported", "error", "drop"),

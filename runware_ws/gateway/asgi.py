@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from runware_ws._checks import shown
+from runware_ws.errors import ConfigurationError
 from runware_ws.gateway.batches import Batches
 from runware_ws.gateway.batches_route import batch_routes
 from runware_ws.gateway.callers import Callers
@@ -30,7 +32,11 @@ __all__ = ["app", "batches_of_app", "gateway_of"]
 
 
 def app(
-    client: Client, callers: Callers | None = None, **options: Unpack[GatewaySettings]
+    client: Client,
+    callers: Callers | None = None,
+    *,
+    batch_client: Client | None = None,
+    **options: Unpack[GatewaySettings],
 ) -> Starlette:
     """A gateway over ``client``, as an ASGI application. It runs on asyncio and trio.
 
@@ -41,18 +47,21 @@ def app(
     Args:
         client: carries all tasks. It must run in the event loop that serves the application.
         callers: who may ask; ``None``: anybody, and each key is a caller of its own.
+        batch_client: carries the lines of batches, and has the journal that they live in; it is
+            yours, too. ``None``: ``client``.
         options: single fields of :class:`GatewayOptions`, e.g. ``max_running=500``.
 
     Raises:
-        ConfigurationError: an option is unknown or bad.
+        ConfigurationError: an option is unknown or bad, or ``callers`` are none.
     """
-    gateway = Gateway(client, callers or Callers(), GatewayOptions.build(options))
-    health = HealthRoutes(gateway)
-    batches = Batches(gateway)
+    gateway = Gateway(client, _checked(callers), GatewayOptions.build(options))
+    of_batches = gateway if batch_client is None else gateway.over(batch_client)
+    health = HealthRoutes(gateway, batch_client)
+    batches = Batches(of_batches)
     application = Starlette(
         routes=[
             Route("/v1/messages", MessagesRoute(gateway), methods=["POST"]),
-            *batch_routes(gateway, batches),
+            *batch_routes(of_batches, batches),
             Route("/v1", NativeRoute(gateway), methods=["POST"]),
             Route("/v1/models", health.models),
             Route("/v1/models/{name:path}", health.model),
@@ -67,6 +76,16 @@ def app(
     application.state.gateway = gateway
     application.state.batches = batches
     return application
+
+
+def _checked(callers: Any) -> Callers:
+    if callers is None:
+        return Callers()
+    if not isinstance(callers, Callers):
+        raise ConfigurationError(
+            f"callers must be Callers, not {shown(callers)}: Callers.read(PATH) reads a file"
+        )
+    return callers
 
 
 def gateway_of(application: Starlette) -> Gateway:

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -43,16 +44,30 @@ class Asker(Protocol):
 
 
 class Gateway:
-    """One client, and those who share it. ``draining``: no new task is taken."""
+    """One client, and those who share it."""
 
     def __init__(self, client: Client, callers: Callers, options: GatewayOptions) -> None:
         self.client = client
         self.callers = callers
         self.options = options
-        self.draining = False
         self.turns = Turns(options.max_running, options.max_waiting)
         self.attempts = Attempts(options.retry_window, options.remembered, options.remembered_bytes)
         self._uses: OrderedDict[str, CallerUse] = OrderedDict()
+
+    def over(self, client: Client) -> Gateway:
+        """The same with another client: turns and the limits of callers hold for both together."""
+        other = copy(self)
+        other.client = client
+        return other
+
+    @property
+    def draining(self) -> bool:
+        """No new task is taken."""
+        return self.turns.draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self.turns.draining = draining
 
     @property
     def joins(self) -> bool:

@@ -15,6 +15,7 @@ from runware_ws.messages import DEFAULT_MODEL, is_haiku
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from runware_ws import Client
     from runware_ws.gateway.gateway import Gateway
 
 __all__ = ["HealthRoutes"]
@@ -32,8 +33,11 @@ class HealthRoutes:
     """Routes that run nothing. Those of health and metrics need no key: they tell nothing of
     callers, requests or answers."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, batch_client: Client | None = None) -> None:
         self._gateway = gateway
+        self._clients = {"gateway": gateway.client}
+        if batch_client is not None:
+            self._clients["batches"] = batch_client
         self._registry: Any = None
 
     async def live(self, _: Request) -> Response:
@@ -91,19 +95,19 @@ class HealthRoutes:
                 "metrics need an extra: pip install 'runware-ws[prometheus]'\n", 501
             )
         if self._registry is None:
-            self._registry = _registry_of(self._gateway)
+            self._registry = _registry_of(self._gateway, self._clients)
         return Response(
             generate_latest(self._registry), headers={"content-type": CONTENT_TYPE_LATEST}
         )
 
 
-def _registry_of(gateway: Gateway) -> Any:
+def _registry_of(gateway: Gateway, clients: Mapping[str, Client]) -> Any:
     from prometheus_client import CollectorRegistry, Gauge
 
     from runware_ws.telemetry.prometheus import ClientCollector
 
     registry = CollectorRegistry()
-    registry.register(ClientCollector(gateway=gateway.client))
+    registry.register(ClientCollector(**clients))
     gauges = (
         ("running", "Tasks that run, or whose turn it is.", lambda: gateway.turns.running),
         ("waiting", "Requests that wait for their turn.", lambda: gateway.turns.waiting),

@@ -16,7 +16,7 @@ __all__ = ["NoOffers"]
 
 if TYPE_CHECKING:
 
-    class _Uvicorns:
+    class _OverHttptools:
         """What the mixin uses of the protocol that it stands before."""
 
         parser: Any
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         def on_message_complete(self) -> None: ...
 
 else:
-    _Uvicorns = object
+    _OverHttptools = object
 
 
-class NoOffers(_Uvicorns):
+class NoOffers(_OverHttptools):
     """A protocol of uvicorn's over httptools that reads such a request once more, without its
     offer."""
 

@@ -17,13 +17,14 @@ _BURST = 10.0
 
 class Turns:
     """At most ``limit`` tasks at once. Beyond that each caller who waits gets the next turn in its
-    turn, however many requests it has waiting."""
+    turn, however many requests it has waiting. ``draining``: no new task is to begin."""
 
     def __init__(self, limit: int, most_waiting: int) -> None:
         self._limit = limit
         self._most_waiting = most_waiting
         self.running = 0
         self.waiting = 0
+        self.draining = False
         # By caller; the first one is next.
         self._queues: OrderedDict[str, deque[anyio.Event]] = OrderedDict()
 

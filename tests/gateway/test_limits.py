@@ -143,6 +143,11 @@ def test_options_are_checked(option: str, value: Any) -> None:
         app(None, **{option: value})  # type: ignore[arg-type]
 
 
+def test_a_path_is_no_callers() -> None:
+    with pytest.raises(ConfigurationError, match=r"Callers\.read\(PATH\)"):
+        app(None, "callers.toml")  # type: ignore[arg-type]
+
+
 def test_options_and_settings_have_the_same_names() -> None:
     from dataclasses import fields
 

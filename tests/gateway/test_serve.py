@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
@@ -353,6 +354,35 @@ async def test_as_many_connections_as_were_allowed() -> None:
             with anyio.fail_after(30):
                 answers.append(await stream.receive())
         assert [answer[9:12] for answer in answers] == [b"200", b"200", b"503"]
+
+
+async def test_batches_over_the_built_in_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have a journal of their own, which is gone at the end; a message waits for none."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    params = request("In a batch?")
+    async with GatewayProcess("--emulate") as gateway, http() as asks:
+        url = f"{gateway.url}/v1/messages/batches"
+        given = {"requests": [{"custom_id": "a", "params": params}]}
+        answers = [
+            await asks.post(url, json=given, headers={"idempotency-key": "k"}) for _ in range(2)
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        (batch,) = {answer.json()["id"] for answer in answers}
+        with anyio.fail_after(60):
+            while (await asks.get(f"{url}/{batch}")).json()["processing_status"] != "ended":  # noqa: ASYNC110 (another process)
+                await anyio.sleep(0.01)
+        (line,) = (await asks.get(f"{url}/{batch}/results")).text.splitlines()
+        assert "In a batch?" in json.loads(line)["result"]["message"]["content"][0]["text"]
+        plain = await asks.post(f"{gateway.url}/v1/messages", json=request())
+        assert plain.status_code == 200
+        assert any(name.startswith("runware_ws-") for name in os.listdir(tmp_path))
+        metrics = (await asks.get(f"{gateway.url}/metrics")).text
+        for client in ("gateway", "batches"):
+            assert f'runware_ws_tasks_submitted_total{{client="{client}"}} 1.0' in metrics
+        assert await gateway.end() == 0
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_new_caller_gets_in(tmp_path: Path) -> None:

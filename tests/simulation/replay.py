@@ -85,12 +85,15 @@ def replay(path: str | Path) -> Replay:
         OSError: it cannot be read.
     """
     lines: list[dict[str, Any]] = []
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                lines.append(json.loads(line))
-            except ValueError:
+                found = json.loads(line)
+            except ValueError:  # It may be no text either.
                 raise Unplayable(f"line {number} is not JSON") from None
+            if not isinstance(found, dict):
+                raise Unplayable(f"line {number} is no object")
+            lines.append(found)
     head = lines[0] if lines else {}
     if head.get("kind") != "recording" or head.get("format") != FORMAT:
         raise Unplayable(f"it is no recording of format {FORMAT}")

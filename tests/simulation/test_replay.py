@@ -184,12 +184,16 @@ def test_a_recording_that_begins_in_the_middle_is_not_judged(tmp_path: Path) -> 
     assert again(str(path)) == 2
 
 
-@pytest.mark.parametrize("text", ["", "nonsense\n", "{}\n", '{"kind":"recording","format":99}\n'])
-def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"nonsense\n", b"{}\n", b'{"kind":"recording","format":99}\n', b"[1]\n", b"\xae\n"],
+)
+def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.jsonl"
-    path.write_text(text)
+    path.write_bytes(content)
     with pytest.raises(Unplayable):
         replay(path)
+    assert again(str(path)) == 2
 
 
 def test_a_message_that_was_too_large_ends_the_judgement(tmp_path: Path) -> None:
