@@ -103,9 +103,10 @@ class _Answers:
         limit = int(text) if text.isdecimal() and len(text) < 5 else 0
         if not 1 <= limit <= _MOST_LISTED:
             raise _wrong(f"limit: must be a whole number from 1 to {_MOST_LISTED}")
-        page, more = await self._book.page(
-            caller.name, limit, after=query.get("after_id"), before=query.get("before_id")
-        )
+        after, before = query.get("after_id"), query.get("before_id")
+        if after is not None and before is not None:
+            raise _wrong("after_id and before_id exclude each other: ask with one of them")
+        page, more = await self._book.page(caller.name, limit, after=after, before=before)
         url = _url(exchange)
         await exchange.send_json(
             200,

@@ -144,6 +144,9 @@ async def test_a_batch_is_listed_canceled_and_deleted(journal: str) -> None:
             refused = await here.http.get(BATCHES, params={"limit": limit})
             assert refused.status_code == 400
             assert "limit: " in refused.text
+        both = await here.http.get(BATCHES, params={"after_id": ids[0], "before_id": ids[0]})
+        assert both.status_code == 400
+        assert "exclude each other" in both.text
 
 
 @bounded
