@@ -26,6 +26,7 @@ from runware_ws._core.tasks.record import FOREVER, Carrier, TaskRecord
 from runware_ws.classify import Loss, LossKind, Verdict
 from runware_ws.config import Config
 from runware_ws.errors import RunwareError, Submitted
+from runware_ws.models.jsonable import is_object
 from runware_ws.telemetry.flight import FORMAT
 from runware_ws.telemetry.flight_lines import lines_of, noted_effects
 from runware_ws.telemetry.masking import Mask
@@ -88,10 +89,10 @@ def replay(path: str | Path) -> Replay:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                found = json.loads(line)
+                found: Any = json.loads(line)
             except ValueError:  # It may be no text either.
                 raise Unplayable(f"line {number} is not JSON") from None
-            if not isinstance(found, dict):
+            if not is_object(found):
                 raise Unplayable(f"line {number} is no object")
             lines.append(found)
     head = lines[0] if lines else {}
