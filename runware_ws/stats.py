@@ -63,7 +63,8 @@ class Stats:
     duplicates: int
     """Items that came again and were dropped."""
     strays: int
-    """Items for tasks that were given up or are not ours; kept for ``claim()``."""
+    """Items for tasks that were given up or are not ours, kept for ``claim()``; and items that
+    name no task."""
     malformed: int
     notices: int
     """Errors that belong to none of our tasks for certain."""

@@ -22,6 +22,7 @@ from runware_ws._core.inbound.meaning import (
     was_alone,
 )
 from runware_ws._core.inbound.router import (
+    CONTROL,
     Control,
     Empty,
     Errors,
@@ -40,7 +41,7 @@ from runware_ws._core.recovery.words import (
     is_listed_verdict,
     is_refusal_of_copy,
 )
-from runware_ws._core.states import DONE, ConnectionState
+from runware_ws._core.states import DONE, FOREVER, ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.items import fresh_items
 from runware_ws._core.tasks.ladder import QuestionType
@@ -78,6 +79,8 @@ class Answers:
         self._connection = connection
         self._ends = ends
         self._router = router
+        # When the latest piece of a stream came that named nobody.
+        self._lost_piece_at = -FOREVER
 
     def take(self, said: Reading, now: float) -> Change | None:
         """Act on one reading; what it changed about the connection, if it did."""
@@ -95,6 +98,8 @@ class Answers:
             case Stray():
                 self._stray(said.uuid, said.item, now)
             case Control(item=item):
+                if item.get("taskType") not in CONTROL:
+                    self._nameless(item, now)
                 return self._connection.control_item(item, now)
             case Errors():
                 return self._errors(said, now)
@@ -140,13 +145,14 @@ class Answers:
         # A pushed one may tell a status too: it may be a copy, or the last part of a stream.
         ladder = record.ladder
         asked = self._recovery.ready and (ladder.question is QuestionType.POLL or ladder.told)
-        listing = asked and (record.delivery == "async" or "status" in items[0])
+        tells_status = items[0].get("status") is not None
+        listing = asked and (record.delivery == "async" or tells_status)
         if listing and ladder.outstanding > 1:
             # What a replay joined may be several answers, each with the same result.
             listing = not self._recovery.may_replay(ladder.asked_at)
         # A poll that was given up, or taken for answered, may be answered all the same, whatever
         # was asked since; and so may one of the first try.
-        late = record.deltas is None and ladder.outstanding and "status" in items[0]
+        late = record.deltas is None and ladder.outstanding and tells_status
         polled = ladder.polls or ladder.reused
         if listing or (polled and (late or record.delivery == "async")):
             record.told()
@@ -224,6 +230,7 @@ class Answers:
         """
         if source is not _LIVE or record.ladder.reused:
             deltas.suspended = True
+        self._look_for_hole(record, deltas)
         sure = not deltas.suspended or source in _WHOLE
         if sure and deltas.complete(item, now):
             return True
@@ -264,6 +271,10 @@ class Answers:
         """An item of a stream that was given up, from the socket or POST that carries it."""
         deltas = record.deltas
         if deltas is None or self._table.left.get(record.uuid) is not record:
+            return
+        self._look_for_hole(record, deltas)
+        if deltas.suspended:
+            self._table.forget_left(record.uuid)
             return
         means = meaning_for(record, item)
         if means is Meaning.DELTA:
@@ -340,15 +351,21 @@ class Answers:
         broken = ladder.disturbed or ladder.reused or ladder.conflicted
         if broken or (elsewhere and not posted):
             deltas.suspended = True
+        self._look_for_hole(record, deltas)
         last = deltas.add(item, now)
         if deltas.suspended:
-            if last:
+            if last and not posted:
                 # The server has finished, so the archive has the whole answer, now or soon.
                 self._recovery.ask_now(record, now)
             return
         self._table.note(record)
         if last and not posted:
             self.finish_stream(record, now)
+
+    def _look_for_hole(self, record: TaskRecord, deltas: Deltas) -> None:
+        """A piece that named nobody, and came since this stream was written, may be its own."""
+        if self._lost_piece_at >= record.written_at and not record.posted:
+            deltas.hole()
 
     def finish_stream(self, record: TaskRecord, now: float) -> None:
         """All deltas of a stream are here."""
@@ -366,6 +383,9 @@ class Answers:
         record.answered()
         listed, failed, runs = self._entries(item, record.uuid)
         mine, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
+        if mine and not self._results_in(record, mine):
+            # The last response that it received may be its acknowledgement.
+            mine, runs = [], True
         if not mine and not faults:
             if item.get("request") or listed or failed or runs:
                 record.take_back(QuestionType.ARCHIVE)
@@ -400,6 +420,7 @@ class Answers:
         now: float,
     ) -> None:
         """What the archive has of one task."""
+        results = self._results_in(record, results)
         if results:
             record.confirm()
             self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
@@ -415,6 +436,10 @@ class Answers:
                 self._ends.refuse(record, error, now)
             else:
                 self._recovery.brought_nothing(record, now)
+
+    @staticmethod
+    def _results_in(record: TaskRecord, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [entry for entry in entries if meaning_for(record, entry) is not Meaning.RECEIPT]
 
     # Errors
 
@@ -520,8 +545,24 @@ class Answers:
                 count=counters.malformed,
             )
         )
-        # It may have been the answer to anything that was written on this socket.
-        self._recovery.doubt(now)
+        for uuid in said.about:
+            record = self._table.tasks.get(uuid) or self._table.left.get(uuid)
+            if record is None or record.deltas is None or record.posted != said.post:
+                continue
+            record.deltas.hole()
+            if record.ended:
+                self._table.forget_left(uuid)
+        if not said.post:
+            # It may have been the answer to anything that was written on this socket.
+            self._recovery.doubt(now)
+
+    def _nameless(self, item: dict[str, Any], now: float) -> None:
+        """An item that names no task: nobody gets it. But it may be what somebody waits for."""
+        self._out.counters.strays += 1
+        if item.get("delta"):
+            self._lost_piece_at = now
+        kind = item.get("taskType")
+        self._recovery.doubt(now, kind if isinstance(kind, str) else None)
 
 
 def _by_owner(entries: list[dict[str, Any]], default: str | None) -> _Entries:

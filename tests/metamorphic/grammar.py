@@ -42,6 +42,8 @@ _RESULT: Message = {
     "error": None,
     "errors": [],
     "seed": 7,
+    "delta": {},
+    "toolCalls": [],
 }
 _RECEIPT: Message = {
     "cost": 0,
@@ -54,13 +56,24 @@ _RECEIPT: Message = {
     "progress": 0,
     "error": None,
     "errors": [],
+    # Some servers write all fields, and null for what is not there.
+    "text": None,
+    "finishReason": None,
+    "delta": None,
 }
 OPTIONAL: dict[str, Message] = {
     "result": _RESULT,
     "poll": {key: value for key, value in _RESULT.items() if key != "status"},
     "receipt": _RECEIPT,
-    "running": {"progress": 50, "cost": None, "message": "soon", "error": None, "errors": []},
-    "delta": {"taskType": "textInference", "cost": None, "usage": None, "resultIndex": 0},
+    "running": {
+        "progress": 50,
+        "cost": None,
+        "message": "soon",
+        "error": None,
+        "errors": [],
+        "text": None,
+    },
+    "delta": {"taskType": "textInference", "cost": None, "usage": None, "error": {}, "text": None},
     "last delta": {"taskType": "textInference", "cost": 0.1, "usage": {"completionTokens": 2}},
     "archive": {"cost": 0.1, "error": None, "errors": [], "createdAt": "2026-01-01"},
     "authentication": {"expiresIn": 120, "error": None, "errors": None, "status": "success"},
@@ -218,6 +231,8 @@ def _spellings(kind: str, message: Message) -> Iterator[Way]:
             yield "an item with error", [{"data": [{**item, "error": error}]}]
             yield "an item with errors", [{"data": [{**item, "errors": [error]}]}]
             yield "an item with a status", [{"data": [{**item, "status": "error", **error}]}]
+            shouted = {**item, "status": "FAILED", "error": error}
+            yield "an item with a status in capitals", [{"data": [shouted]}]
     if kind == "archive":
         yield from _archives(message)
     items: list[Message] = message.get("data") or []
@@ -225,6 +240,19 @@ def _spellings(kind: str, message: Message) -> Iterator[Way]:
         indexed = [{**item, "resultIndex": n} for n, item in enumerate(items)]
         yield "numbered", [{**message, "data": indexed}]
         yield "numbered, the last first", [{**message, "data": indexed[::-1]}]
+        yield (
+            "numbered as text",
+            [
+                {
+                    **message,
+                    "data": [{**item, "resultIndex": str(n)} for n, item in enumerate(items)],
+                }
+            ],
+        )
+        yield (
+            "all with one number",
+            [{**message, "data": [{**item, "resultIndex": 0} for item in items]}],
+        )
 
 
 def _archives(message: Message) -> Iterator[Way]:

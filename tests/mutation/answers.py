@@ -158,8 +158,8 @@ ANSWERS = [
     Mutant(
         "an unreadable message raises no doubt",
         _ANSWERS,
-        "        self._recovery.doubt(now)\n",
-        "",
+        "            self._recovery.doubt(now)\n",
+        "            pass\n",
         "tests/core/test_questions.py::"
         "test_after_a_message_that_cannot_be_read_its_tasks_are_asked_for_soon",
     ),
@@ -474,5 +474,51 @@ ANSWERS = [
         "            pass\n",
         "tests/core/test_questions.py::"
         "test_a_denial_while_the_task_may_run_leads_back_to_the_usual_question",
+    ),
+    Mutant(
+        "a piece that names nobody leaves no hole",
+        _ANSWERS,
+        "            self._lost_piece_at = now\n",
+        "            pass\n",
+        "tests/core/test_holes.py::test_a_piece_that_names_nobody_may_be_anybodys",
+    ),
+    Mutant(
+        "a stream that was given up is kept with a hole",
+        _ANSWERS,
+        "            record.deltas.hole()\n            if record.ended:\n"
+        "                self._table.forget_left(uuid)\n",
+        "            if not record.ended:\n                record.deltas.hole()\n",
+        "tests/core/test_holes.py::test_a_stream_that_was_given_up_is_not_kept_with_a_hole",
+    ),
+    Mutant(
+        "an item that names nobody is forgotten",
+        _ANSWERS,
+        "        self._recovery.doubt(now, kind if isinstance(kind, str) else None)\n",
+        "",
+        "tests/core/test_shapes.py::"
+        "test_a_result_that_names_nobody_is_counted_and_its_kind_is_asked_for_soon",
+    ),
+    Mutant(
+        "an item that names nobody is asked about by all kinds",
+        _RECOVERY,
+        "alike = kind in (None, record.task_type)",
+        "alike = True",
+        "tests/core/test_shapes.py::test_one_of_another_kind_asks_nothing",
+    ),
+    Mutant(
+        "a null status is one",
+        _ANSWERS,
+        'tells_status = items[0].get("status") is not None',
+        'tells_status = "status" in items[0]',
+        "tests/core/test_shapes.py::"
+        "test_equal_results_with_a_null_status_are_pushed_and_not_listed",
+    ),
+    Mutant(
+        "an acknowledgement that the archive keeps is a result",
+        _ANSWERS,
+        "return [entry for entry in entries if meaning_for(record, entry) is not Meaning.RECEIPT]",
+        "return [entry for entry in entries if record]",
+        "tests/core/test_shapes.py::"
+        "test_async_an_acknowledgement_that_the_archive_keeps_is_no_result",
     ),
 ]

@@ -17,8 +17,8 @@ INBOUND = [
     Mutant(
         "a receipt may hold nothing but its envelope",
         "_core/inbound/meaning.py",
-        "bare = len(item) <= len(ACKNOWLEDGING) and item.keys() <= ACKNOWLEDGING",
-        'bare = item.keys() <= {"taskType", "taskUUID"}',
+        "if len(item) <= len(ACKNOWLEDGING) and item.keys() <= ACKNOWLEDGING:",
+        'if item.keys() <= {"taskType", "taskUUID"}:',
         "tests/core/test_questions.py::test_a_note_about_a_sync_task_is_not_its_answer",
     ),
     Mutant(
@@ -240,5 +240,62 @@ INBOUND = [
         "done = now >= overdue_at",
         "tests/core/test_odd_answers.py::"
         "test_after_a_conflict_what_the_server_insists_on_is_no_refusal_of_the_last_copy",
+    ),
+    Mutant(
+        "an empty delta makes a result a piece",
+        "_core/inbound/meaning.py",
+        'if "delta" in item and (item["delta"] or not has_output(item)):',
+        'if "delta" in item:',
+        "tests/core/test_shapes.py::test_a_result_with_an_empty_delta_is_a_result",
+    ),
+    Mutant(
+        "a status that nobody knows hides an error",
+        "_core/inbound/meaning.py",
+        "    if tells_error(item):\n        return Meaning.ERROR\n    # It says",
+        "    # It says",
+        "tests/core/test_shapes.py::test_a_failure_in_other_words_is_a_failure",
+    ),
+    Mutant(
+        "a status in capitals is another",
+        "_core/inbound/meaning.py",
+        "return status.strip().lower() if isinstance",
+        "return status if isinstance",
+        "tests/core/test_shapes.py::test_async_a_success_in_capitals_without_output_is_the_end",
+    ),
+    Mutant(
+        "pieces that the archive keeps are a whole before the last is there",
+        "_core/inbound/meaning.py",
+        "        if deltas.finished:\n",
+        "        if deltas.count:\n",
+        "tests/core/test_holes.py::"
+        "test_an_archive_that_keeps_the_pieces_has_the_whole_once_the_last_is_there",
+    ),
+    Mutant(
+        "an error in a piece is not read",
+        "_core/inbound/meaning.py",
+        "return Meaning.ERROR if failed else Meaning.DELTA",
+        "return Meaning.DELTA if failed else Meaning.DELTA",
+        "tests/core/test_holes.py::test_an_error_in_a_piece_is_the_tasks_own",
+    ),
+    Mutant(
+        "whoever stands in what cannot be read is not looked for",
+        "_core/inbound/router.py",
+        "return [Unreadable(str(exc), data, about)]",
+        "return [Unreadable(str(exc), data)]",
+        "tests/core/test_holes.py::test_a_piece_that_cannot_be_read_is_no_silent_hole",
+    ),
+    Mutant(
+        "an empty error beside a piece of a POST is an error",
+        "_core/inbound/router.py",
+        "            errors = []\n        if items is None:",
+        "            pass\n        if items is None:",
+        "tests/core/test_holes.py::test_an_empty_error_beside_a_piece_is_none",
+    ),
+    Mutant(
+        "a whole with a null delta is a piece",
+        "_core/inbound/meaning.py",
+        '        and item.get("status") is None\n        and not record.deltas.has_output(item)\n',
+        "",
+        "tests/core/test_holes.py::test_a_whole_with_a_null_delta_is_taken_from_any_answer",
     ),
 ]

@@ -23,7 +23,7 @@ from tests.simulation.streaming import Streaming
 from tests.simulation.traits import Plan, Traits
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Push, Socket, Wire
-from tests.simulation.works import Response, Work, error_frame
+from tests.simulation.works import Response, Work, error_frame, with_nulls
 
 __all__ = ["Server"]
 
@@ -447,7 +447,7 @@ class Server:
         end = self.ends.get(socket)
         if end is not None:
             end.spoke_at = self._loop.now
-        data = json.dumps(frame).encode()
+        data = json.dumps(with_nulls(frame) if self.traits.nulls else frame).encode()
         limit = self.traits.limit_out
         if limit is not None and len(data) > limit:
             self._story.count("fault: result too large")

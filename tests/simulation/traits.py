@@ -116,6 +116,8 @@ class Traits:
     """How often it comes."""
     sync_note: bool = False
     """Sync tasks are told to be ``processing``."""
+    nulls: bool = False
+    """All fields are written, and null where there is nothing."""
     before_auth: str = ""
     """Before the reply to the authentication comes an error with this code, which names nobody."""
     limit_out: int | None = None
@@ -162,6 +164,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "receipt": ("bare", "cost", "message", "queue", "status", "all"),
     "receipts": (1, 1, 2),
     "sync_note": (False, False, True),
+    "nulls": (False, False, False, True),
     "before_auth": ("",) * 6 + ("notice", *STRAYS),
     "limit_out": (None,) * 14 + (4_000,),
     "archive_field": ("", "", "model", "createdAt"),

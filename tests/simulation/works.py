@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from runware_ws.models.results import RecoveredBy
 from tests.simulation.traits import Plan
 
-__all__ = ["Response", "Work", "error_frame"]
+__all__ = ["Response", "Work", "error_frame", "with_nulls"]
 
 
 class Response(Protocol):
@@ -97,3 +97,16 @@ def error_frame(errors: list[dict[str, Any]], style: str) -> dict[str, Any]:
     if style == "error-one" and len(errors) == 1:
         return {"error": errors[0]}
     return {"error": errors}
+
+
+_NULLS = dict.fromkeys(
+    ("text", "reasoningContent", "toolCalls", "finishReason", "delta", "status", "error", "usage")
+)
+
+
+def with_nulls(frame: dict[str, Any]) -> dict[str, Any]:
+    """The same message, with null in each field that an item about a task does not have."""
+    items = frame.get("data")
+    if not items:
+        return frame
+    return {**frame, "data": [{**_NULLS, **item} if "taskUUID" in item else item for item in items]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, cast
 
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.items import ACKNOWLEDGING, ENVELOPE, INCIDENTAL, has_output
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS, READ_ONLY, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
@@ -20,6 +21,7 @@ __all__ = [
     "meaning",
     "meaning_for",
     "owner_of",
+    "tells_error",
     "was_alone",
 ]
 
@@ -41,7 +43,7 @@ RESULT = Meaning.RESULT
 _ARCHIVE = QuestionType.ARCHIVE.value
 
 # Documented: processing, success, error. The others are what similar servers say
-# for the same. An unknown status is judged by the other fields.
+# for the same. An unknown status is judged by the other fields. Case does not matter.
 RUNNING = frozenset({"processing", "pending", "queued", "running", "started", "in_progress"})
 FINISHED = frozenset({"success", "succeeded", "completed", "complete", "done"})
 FAILED = frozenset({"error", "failed", "failure"})
@@ -50,6 +52,15 @@ FAILED = frozenset({"error", "failed", "failure"})
 def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     """Judge one item of ``record``."""
     means = meaning(item)
+    if (
+        means is RESULT
+        and record.deltas is not None
+        and "delta" in item
+        and item.get("status") is None
+        and not record.deltas.has_output(item)
+    ):
+        # It only says that the stream is over.
+        return Meaning.DELTA
     if (
         record.deltas is not None
         and (means is RESULT or (means is Meaning.RECEIPT and not item.keys() <= ENVELOPE))
@@ -61,7 +72,7 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     if (
         means is RESULT
         and (record.delivery == "async" or about)
-        and item.get("status") not in FINISHED
+        and _word(item.get("status")) not in FINISHED
         and not has_output(item)
     ):
         # An acknowledgement may have any fields; a result has output, or a final status.
@@ -78,39 +89,68 @@ def is_answer_about(record: TaskRecord, item: dict[str, Any]) -> bool:
 
 
 def meaning(item: dict[str, Any]) -> Meaning:
-    """Judge one item that names a task."""
+    """Judge one item that names a task. A field that is null is as one that is not there."""
     status = item.get("status")
-    if item.get("taskType") == _ARCHIVE and ("response" in item or not _speaks(item, status)):
+    if item.get("taskType") == _ARCHIVE and (
+        item.get("response") is not None or not _speaks(item, status)
+    ):
         return Meaning.ARCHIVE
-    if "delta" in item:
-        return Meaning.DELTA
+    if "delta" in item and (item["delta"] or not has_output(item)):
+        if status is None:
+            failed = ("error" in item or "errors" in item) and tells_error(item)
+        else:
+            failed = _word(status) in FAILED
+        return Meaning.ERROR if failed else Meaning.DELTA
     if status is None:
-        # A result may carry an empty error field; one with content is an error.
-        if ("error" in item and _tells(item["error"])) or (
-            "errors" in item and _tells(item["errors"])
-        ):
+        # Most items are results: they take the shortest way.
+        if ("error" in item or "errors" in item) and tells_error(item):
             return Meaning.ERROR
-        bare = len(item) <= len(ACKNOWLEDGING) and item.keys() <= ACKNOWLEDGING
-        return Meaning.RECEIPT if bare else RESULT
-    if not isinstance(status, str) or status in FINISHED:
+        if item.get("text"):
+            return RESULT
+        return Meaning.RECEIPT if _is_bare(item) else RESULT
+    word = _word(status)
+    if word in FINISHED:
         return RESULT
-    if status in FAILED:
+    if word in FAILED:
         return Meaning.ERROR
-    if status in RUNNING or item.keys() <= ACKNOWLEDGING:
+    if word in RUNNING:
         return Meaning.PROGRESS
-    return RESULT
+    if tells_error(item):
+        return Meaning.ERROR
+    # It says how far the task is, unless there is an answer beside it.
+    return RESULT if not isinstance(status, str) or has_output(item) else Meaning.PROGRESS
+
+
+def _word(status: Any) -> str:
+    return status.strip().lower() if isinstance(status, str) else ""
+
+
+def _is_bare(item: dict[str, Any]) -> bool:
+    """Whether an item says no more than an acknowledgement may."""
+    if len(item) <= len(ACKNOWLEDGING) and item.keys() <= ACKNOWLEDGING:
+        return True
+    return None in item.values() and all(
+        value is None for key, value in item.items() if key not in ACKNOWLEDGING
+    )
 
 
 def _speaks(item: dict[str, Any], status: Any) -> bool:
     """Whether an answer of the archive is no entry, but tells an error or that the task runs."""
-    told = _tells(item.get("error")) or _tells(item.get("errors"))
-    return told or (isinstance(status, str) and (status in RUNNING or status in FAILED))
+    return tells_error(item) or _word(status) in RUNNING or _word(status) in FAILED
+
+
+def tells_error(item: dict[str, Any]) -> bool:
+    """Whether an item's error field holds an error: a result may carry an empty one."""
+    return ("error" in item and _tells(item["error"])) or (
+        "errors" in item and _tells(item["errors"])
+    )
 
 
 def _tells(errors: Any) -> bool:
-    """Whether an item's error field holds an error."""
     if isinstance(errors, list):
-        return any(cast("list[Any]", errors))
+        return any(map(_tells, cast("list[Any]", errors)))
+    if isinstance(errors, dict):
+        return any(value is not None for value in cast("dict[str, Any]", errors).values())
     return bool(errors)
 
 
@@ -155,6 +195,7 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
     results: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
     candidates: list[Any] = []
+    streams: dict[str | None, Deltas] = {}
     runs = False
     if isinstance(response, dict):
         body = cast("dict[str, Any]", response)
@@ -182,5 +223,13 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
         elif means is Meaning.ERROR:
             errors.append(entry)
         elif means is Meaning.PROGRESS:
+            runs = True
+        elif means is Meaning.DELTA:
+            # "Exactly as sent" (documented) may be piece by piece.
+            streams.setdefault(owner_of(entry), Deltas()).add(entry, 0.0)
+    for deltas in streams.values():
+        if deltas.finished:
+            results.append(deltas.whole())
+        else:
             runs = True
     return results, errors, runs

@@ -8,18 +8,21 @@ and item, because every task passes here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from runware_ws._core import wire
 from runware_ws._core.context import Context
-from runware_ws._core.inbound.meaning import RESULT, Meaning, meaning_for
+from runware_ws._core.inbound.meaning import RESULT, Meaning, meaning_for, tells_error
+from runware_ws._core.tasks.items import has_output
 from runware_ws._core.tasks.ladder import UNTOUCHED
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.models.wire_errors import WireError, parse_errors, parse_item_error
 
 __all__ = [
+    "CONTROL",
     "Control",
     "Empty",
     "Errors",
@@ -31,6 +34,11 @@ __all__ = [
     "Unreadable",
     "proves_life",
 ]
+
+CONTROL = ("authentication", "ping")
+"""Types of items that are about no task."""
+
+_UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(slots=True)
@@ -65,7 +73,7 @@ class Stray:
 
 @dataclass(slots=True)
 class Control:
-    """An item that names no task: a pong, or the reply to our authentication."""
+    """An item that names no task: a pong, the reply to our authentication, or a nameless one."""
 
     item: dict[str, Any]
 
@@ -85,10 +93,16 @@ class Empty:
 
 @dataclass(slots=True)
 class Unreadable:
-    """A message, or a part of it, that could not be read."""
+    """A message, or a part of it, that could not be read.
+
+    ``about``: the taskUUIDs that it names. ``post``: it came in the answer to a POST, so it can be
+    about nothing else.
+    """
 
     reason: str
     data: bytes
+    about: Iterable[str] = ()
+    post: bool = False
 
 
 Answer = tuple[TaskRecord, dict[str, Any]]
@@ -130,7 +144,8 @@ class Router:
         try:
             frame = wire.decode(data)
         except wire.MalformedFrameError as exc:
-            return [Unreadable(str(exc), data)]
+            about = {match.decode().lower() for match in _UUID.findall(data)}
+            return [Unreadable(str(exc), data, about)]
         said: list[Reading] = []
         items = frame.get("data")
         if items is not None:
@@ -163,7 +178,7 @@ class Router:
                 uuid = uuid.lower()
                 record = tasks.get(uuid)
                 if record is None:
-                    control = item.get("taskType") in ("authentication", "ping")
+                    control = item.get("taskType") in CONTROL
                     said.append(Control(item) if control else Stray(uuid, item))
                     continue
             if record.expected == 1 and record.ladder.question is None:
@@ -193,9 +208,14 @@ class Router:
         try:
             frame = wire.decode(data)
         except wire.MalformedFrameError as exc:
-            return [Unreadable(str(exc), data)]
+            # Where no object can be, there was no piece.
+            about = (record.uuid,) if b"{" in data else ()
+            return [Unreadable(str(exc), data, about, post=True)]
         items = frame.get("data")
         errors = self.errors_of(frame)
+        if items is None and not tells_error(frame) and ("delta" in frame or has_output(frame)):
+            # What such an item has as its error is empty.
+            errors = []
         if items is None:
             # An event is a bare item (documented), or an envelope like those on the socket.
             items = [] if errors and "delta" not in frame else [frame]
@@ -209,8 +229,8 @@ class Router:
                 self._counters.strays += 1
         said = self._group(record, mine)
         if errors:
-            about = [error for error in errors if self._is_of(record, error.task_uuid)]
-            said.append(Errors(about, record))
+            told = [error for error in errors if self._is_of(record, error.task_uuid)]
+            said.append(Errors(told, record))
         return said
 
     @staticmethod

@@ -185,10 +185,11 @@ class Recovery:
         if record.ladder.next_at == FOREVER:
             self._ask_at(record, now + self._options.replay_grace)
 
-    def doubt(self, now: float) -> None:
-        """A message could not be read: ask soon about what it may have answered.
+    def doubt(self, now: float, kind: str | None = None) -> None:
+        """What came could not be read, or named nobody: ask soon about what it may have answered.
 
-        That is anything that was pushed to this socket's tasks.
+        That is anything that was pushed to this socket's tasks: to those of this ``kind``, if it
+        told one.
         """
         if not self.ready:
             return
@@ -196,7 +197,8 @@ class Recovery:
         if not self._doubts.raised(now):
             return
         for record in self._table.tasks.values():
-            if record.state >= WRITTEN and record.pushed and not record.posted:
+            alike = kind in (None, record.task_type)
+            if alike and record.state >= WRITTEN and record.pushed and not record.posted:
                 self.ask_soon(record, now)
 
     def ask_now(self, record: TaskRecord, now: float) -> None:

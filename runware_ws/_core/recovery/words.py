@@ -89,7 +89,7 @@ def is_listed_verdict(record: TaskRecord, item: dict[str, Any], error: WireError
 
     One under a question's type may be about the question, if its code says so.
     """
-    if "status" not in item or error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
+    if item.get("status") is None or error.family in (ErrorFamily.NOT_FOUND, ErrorFamily.CONFLICT):
         return False
     return not is_answer_about(record, item) or (
         error.task_type == QuestionType.POLL and meant(error) is Meant.VERDICT

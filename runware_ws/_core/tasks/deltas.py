@@ -75,9 +75,11 @@ class Deltas:
     __slots__ = (
         "_calls",
         "_last",
+        "_over",
         "_places",
         "_room",
         "_texts",
+        "_unclear",
         "_whole",
         "count",
         "finished",
@@ -98,6 +100,8 @@ class Deltas:
         self._places: dict[int, int] = {}  # from an index on the wire to the call it means
         self._last: dict[str, Any] = {}
         self._whole: dict[str, Any] | None = None
+        self._unclear = False
+        self._over = False
 
     def text(self, name: str = "text") -> str:
         """The text, or other output, that was handed on so far."""
@@ -106,7 +110,10 @@ class Deltas:
     def add(self, item: dict[str, Any], now: float) -> bool:
         """Take the next delta; True if it is the last one."""
         if self.suspended:
-            return bool(item.get("finishReason"))
+            # Only once: a poll may list the pieces, the last one again each time.
+            last = bool(item.get("finishReason")) and not self._over
+            self._over = self._over or last
+            return last
         delta = _delta_of(item)
         if item.get("finishReason") and not _has_output(delta) and _has_output(item):
             # The last item holds its output in a result's fields, not in a delta.
@@ -115,22 +122,34 @@ class Deltas:
         self.finished = self.finished or bool(item.get("finishReason"))
         return self.finished
 
+    @staticmethod
+    def has_output(item: dict[str, Any]) -> bool:
+        """Whether an item has the output of a stream in its own fields."""
+        return _has_output(item)
+
     def is_piece(self, item: dict[str, Any], incidental: Set[str]) -> bool:
         """Whether an item without a delta is no result either: usage, a sign of life, some note.
 
         ``incidental``: fields that are told of an answer and are none.
         """
-        if item.get("finishReason") or item.get("status") or any(name in item for name in _OUTPUT):
+        output = any(item.get(name) is not None for name in _OUTPUT)
+        if output or item.get("finishReason") or item.get("status"):
             return False
         # The answer to a task of another kind has its output elsewhere; but it is no stream.
         return self.count > 0 or item.keys() <= incidental
 
+    def hole(self) -> None:
+        """A piece is lost, for it could not be read or named no task. What follows is not next."""
+        if not self.finished:
+            self.suspended = True
+
     def ended(self, now: float) -> bool:
         """The carrier said that the stream is over; True if :meth:`whole` is the result.
 
-        False if nothing came, or if something was lost in a cut.
+        False if nothing came, if something was lost, or if something came that may have been
+        an error in words of its own.
         """
-        if self.suspended or not self.count:
+        if self.suspended or self._unclear or not self.count:
             return False
         self.finished = True
         return True
@@ -190,7 +209,10 @@ class Deltas:
     def _take(self, item: dict[str, Any], delta: dict[str, Any], now: float) -> None:
         if self.first_at is None:
             self.first_at = now
+        if item.get("message"):
+            self._unclear = True
         if _has_output(delta):
+            self._unclear = False
             # What came before it was not the last piece, nor the whole.
             self.finished = False
             self._whole = None

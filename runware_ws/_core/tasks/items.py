@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from runware_ws._core.tasks.ladder import Identity
@@ -46,22 +47,35 @@ _NO_MEDIA = frozenset({"taskUUID", "webhookURL", "connectionSessionUUID"})
 
 
 def has_output(item: dict[str, Any]) -> bool:
-    return not _OUTPUT.isdisjoint(item) or any(
-        key.endswith(_MEDIA) and key not in _NO_MEDIA for key in item
+    """Whether an item holds output. A field that is null holds none."""
+    return _is_output([key for key, value in item.items() if value is not None])
+
+
+def _is_output(names: Collection[str]) -> bool:
+    """Whether one of these fields is output."""
+    return not _OUTPUT.isdisjoint(names) or any(
+        name.endswith(_MEDIA) and name not in _NO_MEDIA for name in names
     )
+
+
+def _index(item: dict[str, Any]) -> int | None:
+    """The number of a result. It may be written as text in one copy, and as a number in another."""
+    index = item.get("resultIndex")
+    if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 10:
+        return int(index)
+    if isinstance(index, float) and index.is_integer():
+        return int(index)
+    return index if isinstance(index, int) and not isinstance(index, bool) else None
 
 
 def _identity(item: dict[str, Any]) -> Identity:
     """What tells this item from the others of its task: index, ids of its output, output."""
-    index = item.get("resultIndex")
-    if not isinstance(index, int) or isinstance(index, bool):
-        index = None
     ids = sorted(
         (key, value)
         for key, value in item.items()
         if key.endswith("UUID") and key != "taskUUID" and isinstance(value, str)
     )
-    return index, tuple(ids), {k: v for k, v in item.items() if k not in _ABOUT_IT}
+    return _index(item), tuple(ids), {k: v for k, v in item.items() if k not in _ABOUT_IT}
 
 
 def _same(one: Identity, other: Identity) -> bool:
@@ -71,13 +85,13 @@ def _same(one: Identity, other: Identity) -> bool:
     only what both have is compared: all of it must be equal, and some of it be output.
     """
     if one[0] is not None and other[0] is not None:
-        return one[0] == other[0]
+        return _named_alike(one, other)
     if one[1] and other[1]:
         return one[1] == other[1]
     common = one[2].keys() & other[2].keys()
     if not all(one[2][key] == other[2][key] for key in common):
         return False
-    return one[2] == other[2] or has_output(dict.fromkeys(common))
+    return one[2] == other[2] or _is_output(common)
 
 
 def _is_named(identity: Identity) -> bool:
@@ -86,9 +100,14 @@ def _is_named(identity: Identity) -> bool:
 
 
 def _named_alike(one: Identity, other: Identity) -> bool:
-    """Whether the server calls two items the same result."""
+    """Whether the server calls two items the same result.
+
+    An index may count within one frame only, so with two different texts they are two all the
+    same. (Links and ids are no proof of that: each copy may have its own.)
+    """
     if one[0] is not None and other[0] is not None:
-        return one[0] == other[0]
+        mine, theirs = one[2].get("text"), other[2].get("text")
+        return one[0] == other[0] and (mine == theirs or not (mine and theirs))
     return bool(one[1]) and one[1] == other[1]
 
 
