@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 from runware_ws.errors import ConfigurationError, Fenced, JournalError
 from runware_ws.journal.forks import on_fork
 from runware_ws.journal.owner_locks import OwnerLock, is_held, remove, require_locks, sweep
+from runware_ws.journal.sqlite_checkpoints import AUTOMATIC, Checkpoints, pragmas_of_sync
 from runware_ws.journal.sqlite_errors import explain, explain_os, why_not
 from runware_ws.journal.sqlite_schema import create_file, make_private, prepare
 from runware_ws.journal.sqlite_transaction import SqliteTransaction
@@ -65,8 +66,9 @@ class SqliteStore:
         self.path = Path(os.path.realpath(name))
         self.guard = threading.RLock()
         self._locks = self.path.with_name(self.path.name + ".owners")
-        self.synchronous = synchronous
+        self.synchronous: Literal["FULL", "NORMAL"] = synchronous
         self._busy_timeout = busy_timeout
+        self._checkpoints = Checkpoints(self.path, self.guard, synchronous)
         self._db: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._lock: OwnerLock | None = None
@@ -112,12 +114,11 @@ class SqliteStore:
         )
         prepare(db, self.path, self._busy_timeout)
         make_private(self.path)
-        db.execute(f"PRAGMA synchronous = {self.synchronous}")
-        if self.synchronous == "FULL":
-            db.execute("PRAGMA fullfsync = ON")  # What fsync does not do on macOS
+        for pragma in pragmas_of_sync(self.synchronous):
+            db.execute(pragma)
         # Pages are changed again and again while tasks are in flight: held, and copied less often.
         db.execute("PRAGMA cache_size = -16000")
-        db.execute("PRAGMA wal_autocheckpoint = 4000")
+        db.execute(f"PRAGMA wal_autocheckpoint = {AUTOMATIC}")
         db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         self._cursor = db.cursor()
         found = os.stat(self.path)
@@ -165,6 +166,8 @@ class SqliteStore:
                 work.over()
             for name in work.orphaned:
                 remove(self._locks, name)
+            if self._db is not None:
+                self._checkpoints.committed(self._db.total_changes)
 
     def version(self) -> int:
         """See :meth:`runware_ws.journal.store.Store.version`."""
@@ -178,6 +181,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """See :meth:`runware_ws.journal.store.Store.close`. Never raises."""
+        self._checkpoints.close()
         with self.guard:
             if self._db is None:
                 return

@@ -13,6 +13,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,8 @@ def new(uuid: str, key: str | None = None, payload: bytes = b"{}") -> NewEntry:
     return NewEntry(uuid, key, b"digest", payload, 1.0)
 
 
-def opened(path: Path, **options: float) -> SqliteStore:
-    store = SqliteStore(path, **options)  # type: ignore[arg-type]
+def opened(path: Path, **options: Any) -> SqliteStore:
+    store = SqliteStore(path, **options)
     store.open(TARGET, 1.0)
     return store
 
@@ -460,11 +461,17 @@ def test_a_forked_child_cannot_use_its_parents_store(path: Path) -> None:
     assert "a store is of one process" in said
 
 
-def test_forked_children_with_stores_of_their_own_lose_nothing(path: Path) -> None:
-    # While a thread of the parent commits, and also after the parent has closed its own.
+@pytest.mark.parametrize("copied_every", [1_000, 1])
+def test_forked_children_with_stores_of_their_own_lose_nothing(
+    path: Path, copied_every: int
+) -> None:
+    # While a thread of the parent commits, and also after the parent has closed its own; and while
+    # its log is copied.
     run_python(
         """
+        from runware_ws.journal import sqlite_checkpoints
         path = Path(sys.argv[1])
+        sqlite_checkpoints.EVERY = sqlite_checkpoints.RENEWED = int(sys.argv[2])
         store = opened(path, busy_timeout=30.0)
         stop = threading.Event()
 
@@ -496,6 +503,7 @@ def test_forked_children_with_stores_of_their_own_lose_nothing(path: Path) -> No
             assert os.waitpid(pid, 0)[1] == 0
         """,
         path,
+        copied_every,
     )
     store = opened(path)
     with store.transaction() as work:

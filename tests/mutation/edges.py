@@ -214,6 +214,28 @@ EDGES = [
         "tests/journal/test_adoption.py::test_closed_in_order_leaves_no_result_to_tell_again",
     ),
     Mutant(
+        "a long log is never begun anew while commits go on",
+        "journal/sqlite_checkpoints.py",
+        "            if pages >= RENEWED:\n",
+        "            if pages < 0:\n",
+        "tests/journal/test_checkpoints.py::"
+        "test_a_long_log_is_begun_anew_though_commits_never_pause",
+    ),
+    Mutant(
+        "a store is closed while its log is being copied",
+        "journal/sqlite_checkpoints.py",
+        "            thread.join()\n",
+        "            pass\n",
+        "tests/journal/test_checkpoints.py::test_closed_while_it_is_being_copied_it_leaves_nothing",
+    ),
+    Mutant(
+        "a fork does not wait for the log to be copied",
+        "journal/sqlite_checkpoints.py",
+        "        on_fork(self)\n",
+        "",
+        "tests/journal/test_checkpoints.py::test_a_fork_waits_for_what_is_being_copied",
+    ),
+    Mutant(
         "a task that has ended holds who was to be told",
         "client/handle.py",
         "        on_done, self.on_done = self.on_done, None\n",
