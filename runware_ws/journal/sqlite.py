@@ -121,6 +121,7 @@ class SqliteStore:
         db.execute(f"PRAGMA wal_autocheckpoint = {AUTOMATIC}")
         db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         self._cursor = db.cursor()
+        self._checkpoints.open()
         found = os.stat(self.path)
         self._file = (found.st_dev, found.st_ino)
 

@@ -37,7 +37,7 @@ def pragmas_of_sync(synchronous: Literal["FULL", "NORMAL"]) -> tuple[str, ...]:
 
 
 class Checkpoints:
-    """For one open store. ``commits`` is held while it is in a transaction.
+    """For one store. ``commits`` is held while it is in a transaction.
 
     The connection is made for each time, so none is left when the store is closed, and a forked
     child gets none: a fork waits for ``guard``, as for ``commits``. Neither is taken while the
@@ -59,6 +59,11 @@ class Checkpoints:
         self._begun_at = 0
         self._closed = False
         on_fork(self)
+
+    def open(self) -> None:
+        """The store was opened, perhaps not for the first time."""
+        self._begun_at = 0
+        self._closed = False
 
     def committed(self, changed: int) -> None:
         """Something was committed; with it ``changed`` rows since the store was opened."""

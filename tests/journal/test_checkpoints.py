@@ -16,7 +16,7 @@ import pytest
 from runware_ws.journal import sqlite_checkpoints
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_checkpoints import Checkpoints
-from tests.journal.test_sqlite import fill, new, opened, run_python, small_disk
+from tests.journal.test_sqlite import TARGET, fill, new, opened, run_python, small_disk
 
 __all__ = ["small_disk"]
 
@@ -95,6 +95,18 @@ def test_it_is_copied_beside_them(path: Path) -> None:
         assert times_begun(path) >= (number - 1) // 10
     # Ten commits make 1,000 rows and 1,000 pages for what they carry, and some.
     assert log_of(path).stat().st_size < 3_000 * 4120
+    store.close()
+
+
+def test_a_store_that_is_opened_again_is_copied_too(path: Path) -> None:
+    store = opened(path, synchronous="NORMAL")
+    commit(store, rows=1_500)
+    store.close()
+    store.open(TARGET, 1.0)
+    before = path.stat().st_size
+    commit(store, rows=1_100, each=4_000)
+    copied()
+    assert path.stat().st_size > before + 1_000 * 4_000
     store.close()
 
 
