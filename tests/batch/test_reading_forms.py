@@ -214,6 +214,42 @@ def test_parquet() -> None:
     ]
 
 
+def test_parquet_prompts_without_the_mark_of_text() -> None:
+    # Some tools write texts as bare bytes. As anything else they would be paid for in vain.
+    lines = read_all(table([{"id": b"x", "prompt": "é".encode()}, {"id": b"y", "prompt": b"\xff"}]))
+    assert prompts(lines) == ["é", "prompt: bytes that are not UTF-8: write it as text"]
+    assert lines[0].id == ("id", "x")
+    turn = {"role": b"user", "content": b"a"}
+    assert prompts(read_all(table([{"messages": [turn]}]))) == ["a"]
+    (line,) = read_all(table([{"messages": [{**turn, "content": b"\xff"}]}]))
+    assert line.problem == "messages: bytes that are not UTF-8: write it as text"
+
+
+def test_parquet_columns_of_ones_own_harm_no_line() -> None:
+    nan, inf = float("nan"), float("inf")
+    finest, far = arrow.scalar(1, arrow.timestamp("ns")), arrow.scalar(2**50, arrow.timestamp("ms"))
+    columns = {
+        "prompt": ["a", "b"],
+        "score": [inf, -inf],
+        "vector": [{"of": [nan, 1.5, inf]}, None],
+        "at": arrow.array([1, None], arrow.timestamp("ns")),
+        "took": arrow.array([1, None], arrow.duration("ns")),
+        "far": arrow.array([2**50, 0], arrow.timestamp("ms")),
+        "seen": arrow.array([[{"at": finest}], None]),
+        "spans": arrow.array([[("x", far)], None], arrow.map_(arrow.string(), far.type)),
+    }
+    out = io.BytesIO()
+    parquet.write_table(arrow.table(columns), out)
+    first, second = read_all(out.getvalue())
+    assert prompts([first, second]) == ["a", "b"]
+    assert second.extra == {"score": "-inf", "far": "1970-01-01T00:00:00"}
+    assert first.extra["score"] == "inf"
+    assert first.extra["vector"] == {"of": [None, 1.5, "inf"]}
+    assert first.extra["at"] == "1970-01-01 00:00:00.000000001"
+    assert first.extra["seen"] == [{"at": "1970-01-01 00:00:00.000000001"}]
+    assert {"took", "far", "spans"} <= first.extra.keys()
+
+
 def test_parquet_of_requests() -> None:
     # A column has one type, so what one row lacks is null in it.
     with_system = {**PARAMS, "system": "be"}

@@ -7,14 +7,17 @@ import csv
 import importlib
 import io
 import json
+import math
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from itertools import chain
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from runware_ws.batch.reading.errors import InputError
+from runware_ws.batch.reading.tasks import ID_NAMES
+from runware_ws.models.jsonable import is_object
 
 __all__ = ["csv_rows", "header_of", "parquet_rows", "prompt_column_of"]
 
@@ -156,11 +159,9 @@ def parquet_rows(
         number = 0
         try:
             for batch in table.iter_batches(batch_size=_BATCH):
-                for row in batch.to_pylist():
+                for row in zip(*map(_cells_of, batch.columns), strict=True):
                     number += 1
-                    # A NaN is how the tools that write these files say that nothing is there.
-                    given = {k: v for k, v in row.items() if v is not None and v == v}
-                    yield number, json.dumps(given, default=_plain)
+                    yield number, _row_text(zip(columns, row, strict=True), column)
         except (broken, OSError) as exc:
             raise InputError(
                 f"{name}: cannot be read as Parquet behind row {number}: {_first_line(exc)}"
@@ -169,10 +170,61 @@ def parquet_rows(
     return column, rows()
 
 
+def _cells_of(column: Any) -> list[Any]:
+    """The values of an Arrow array."""
+    try:
+        found: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):  # Finer than a microsecond, or behind the year 9999
+        return [_cell(each) for each in column]
+    return found
+
+
+def _cell(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        if hasattr(scalar, "values") and hasattr(scalar.values, "to_pylist"):  # a list
+            return _cells_of(scalar.values)
+        if hasattr(scalar, "items"):  # a struct
+            return {name: _cell(each) for name, each in scalar.items()}
+        try:
+            return scalar.cast("string").as_py()
+        except ValueError:  # There is no such cast.
+            return repr(scalar)
+
+
+def _row_text(row: Iterable[tuple[str, Any]], column: str | None) -> str:
+    """A row as an object on one line; behind ``!`` why there is none."""
+    given: dict[str, Any] = {}
+    for name, value in row:
+        # A NaN is how the tools that write these files say that nothing is there.
+        if value is not None and value == value:
+            own = column is not None and name != column and name not in ID_NAMES
+            try:
+                given[name] = _told(value, own=own)
+            except UnicodeDecodeError:
+                return "!" + json.dumps(f"{name}: bytes that are not UTF-8: write it as text")
+    return json.dumps(given, default=_plain)
+
+
+def _told(value: Any, *, own: bool) -> Any:
+    """A value without what JSON has no word for, where it is the user's own.
+
+    Where it is asked, bytes are a text whose mark is missing, and a NaN is the line's mistake.
+    """
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii") if own else value.decode()
+    if own and isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    if is_object(value):
+        return {name: _told(each, own=own) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(each, own=own) for each in cast("Sequence[Any]", value)]
+    return value
+
+
 def _plain(value: object) -> object:
     """What JSON has no word for, as text."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
     return value.isoformat() if isinstance(value, date | datetime | time) else str(value)
 
 
