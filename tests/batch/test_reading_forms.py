@@ -160,6 +160,13 @@ def test_forms_of_csv(content: bytes, name: str) -> None:
     assert [line.extra for line in lines] == [{}, {"note": "mine"}]
 
 
+def test_a_header_behind_blank_lines() -> None:
+    for blank in (b"\n\n", b" \r\n\t\r\n"):
+        lines = read_all(blank + CSV.replace(b",", b";"), "in.csv")
+        assert prompts(lines) == ["a", "b"]
+        assert numbers(lines) == [4, 5]
+
+
 def test_cells_are_kept_as_they_are() -> None:
     long = "x" * 200_000
     content = f'prompt,system\n"a\n""b"", c",be\n\n lead ,\n{long},\n,\n'.encode()
@@ -311,6 +318,8 @@ def test_half_of_a_pair_is_the_lines_own_error_in_each_encoding() -> None:
 
 ZSTD = PACKERS["zstd"](JSONL)
 GZIP = gzip.compress(JSONL, mtime=0)  # whose bytes no clock changes
+NO_ROWS = io.BytesIO()
+parquet.write_table(arrow.table({"prompt": arrow.array([], arrow.string())}), NO_ROWS)
 
 
 @pytest.mark.parametrize(
@@ -320,9 +329,10 @@ GZIP = gzip.compress(JSONL, mtime=0)  # whose bytes no clock changes
         (b" \n\t\n", "in", "in: is empty"),
         (b"\xef\xbb\xbf", "in", "in: is empty"),
         ("\ufeff".encode("utf-16"), "in", "in: is empty"),
-        (b"[]", "in", "in: is empty"),
-        (b'{"requests": []}', "in", "in: is empty"),
-        (b"id,prompt\n", "in.csv", "in.csv: is empty"),
+        (b"[]", "in", "in: is empty: put a task into its array"),
+        (b'{"requests": []}', "in", "in: is empty: put a task into its array"),
+        (b"id,prompt\n", "in.csv", "in.csv: is empty: it has no row of values"),
+        (NO_ROWS.getvalue(), "in", "in: is empty: it has no row of values"),
         (b"", "in.csv", "in.csv: is empty"),
         (gzip.compress(b"", mtime=0), "in.gz", "in.gz: is empty"),
         (b"hello\n", "in", "in:1: not JSON (Expecting value, at column 1); nothing was run: mend"),
@@ -336,7 +346,7 @@ GZIP = gzip.compress(JSONL, mtime=0)  # whose bytes no clock changes
         (b'[\n{"prompt":"a"} 5]', "in", "in:2: not JSON (Expecting ',' delimiter, at column 16)"),
         (b'{"requests":[\n5],"more":1}', "in", "in:2: not JSON (the object of requests has more"),
         (b'{\n"prompt": "a\n"}', "in", "in:2: not JSON (Invalid control character"),
-        (b'{"prompt":"caf\xe9"}\n', "in", "in:1: not JSON (not UTF-8, at column 15); nothing"),
+        (b'{"prompt":"caf\xe9"}\n', "in", "(not UTF-8, at column 15); nothing was run: save the file as"),
         (JSONL + b'{"prompt":"caf\xe9"}\n', "in", "in:3: not JSON (not UTF-8, at column"),
         (JSONL + b'"caf\xe9"\n', "in", "save the file as UTF-8"),
         (b"prompt\nb\ncaf\xe9\n", "in.csv", "in.csv: not UTF-8; nothing was run: save the file as"),
@@ -353,6 +363,7 @@ GZIP = gzip.compress(JSONL, mtime=0)  # whose bytes no clock changes
         (b"PAR1", "in", "in: cannot be read as Parquet: "),
         (table([{"a": 1, "b": 2}]), "in", "in: has no column 'prompt', only a, b: name the one"),
         (b"a,b\n1,2\n", "in.csv", "in.csv: has no column 'prompt', only a, b: name the one that"),
+        (b"Why?,1\n", "in.csv", "with --prompt-column; the first row names the columns"),
         (b"prompt,prompt\n1,2\n", "in.csv", "in.csv: has 2 columns 'prompt': rename them"),
         (b'prompt,b\n1,2\n"x,3\n', "in.csv", "in.csv: row 3: not CSV (unexpected end of data)"),
     ],

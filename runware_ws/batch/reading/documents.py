@@ -145,12 +145,12 @@ class Documents:
             before = left + data[: exc.start].decode("utf-8", "replace")
             self._text, self._at = before, 0
             self._move(len(before))
-            raise self._wrong("not UTF-8") from None
+            raise self._wrong("not UTF-8", "save the file as UTF-8") from None
         self._at = 0
         self._ended = not data
 
-    def _wrong(self, reason: str) -> InputError:
+    def _wrong(self, reason: str, cure: str = "mend the file") -> InputError:
         return InputError(
             f"{self._name}:{self._line}: not JSON ({reason}, at column {self._column}); "
-            "nothing was run: mend the file"
+            f"nothing was run: {cure}"
         )

@@ -30,6 +30,12 @@ from runware_ws.messages.request import Unsupported
 
 __all__ = ["Facts", "Line", "Source"]
 
+_EMPTY: dict[Entries, str] = {
+    "line": "give one JSON object on each line",
+    "row": "it has no row of values",
+    "array": "put a task into its array",
+    "requests": "put a task into its array",
+}
 _INDEX = re.compile(r"\[[0-9]+\]")
 
 
@@ -207,7 +213,7 @@ class Source:
             dropped.update({_INDEX.sub("[]", place) for place in line.dropped})
             count, last = count + 1, number
         if not count:
-            raise InputError(f"{self.name}: is empty: give one JSON object on each line")
+            raise InputError(f"{self.name}: is empty: {_EMPTY[self._entries]}")
         return Facts(count, last, problems, dict(dropped), frozenset(digests.repeated))
 
     def lines(self, facts: Facts) -> Iterator[Line]:

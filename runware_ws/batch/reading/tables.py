@@ -41,8 +41,10 @@ def header_of(line: str, delimiter: str | None = None) -> tuple[list[str], str]:
     return best
 
 
-def prompt_column_of(columns: Sequence[str], wanted: str | None, name: str) -> str:
-    """The column that holds the prompts.
+def prompt_column_of(
+    columns: Sequence[str], wanted: str | None, name: str, hint: str = ""
+) -> str:
+    """The column that holds the prompts. ``hint``: what may be wrong if there is none.
 
     Raises:
         InputError: there is none, or more than one.
@@ -55,7 +57,7 @@ def prompt_column_of(columns: Sequence[str], wanted: str | None, name: str) -> s
     has = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
     raise InputError(
         f"{name}: has no column {column!r}, only {has}: name the one that holds the prompts "
-        "with --prompt-column"
+        f"with --prompt-column{hint}"
     )
 
 
@@ -75,17 +77,24 @@ def _long_fields() -> Generator[None]:
 def csv_rows(
     file: IO[bytes], name: str, wanted: str | None, delimiter: str | None
 ) -> tuple[str, Iterator[tuple[int, str]]]:
-    """The prompt's column, and the rows: the header is row 1.
+    """The prompt's column, and the rows: the header is row 1, unless blank lines precede it.
 
     Raises:
         InputError: it is no such table; where, and what to do.
     """
     lines = _text_lines(file, name)
-    first = next(lines, "")
+    blank = 0
+    for first in lines:
+        if first.strip():
+            break
+        blank += 1
+    else:
+        first = ""
     _, delimiter = header_of(first, delimiter)
-    rows = _cells(chain([first], lines), delimiter, name)
+    rows = _cells(chain([first], lines), delimiter, name, blank)
     columns = [cell.strip() for cell in next(rows, (1, [""]))[1]]
-    return prompt_column_of(columns, wanted, name), _csv_objects(columns, rows)
+    column = prompt_column_of(columns, wanted, name, "; the first row names the columns")
+    return column, _csv_objects(columns, rows)
 
 
 def _text_lines(file: IO[bytes], name: str) -> Iterator[str]:
@@ -98,9 +107,11 @@ def _text_lines(file: IO[bytes], name: str) -> Iterator[str]:
         ) from None
 
 
-def _cells(lines: Iterator[str], delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def _cells(
+    lines: Iterator[str], delimiter: str, name: str, number: int
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows behind ``number`` others."""
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
-    number = 0
     try:
         while True:
             with _long_fields():

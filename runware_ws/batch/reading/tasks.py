@@ -44,6 +44,9 @@ _ASKS = frozenset(
     [
         "maxtoken",
         "maxtokens",
+        "maxcompletiontokens",
+        "maxoutputtokens",
+        "maxnewtokens",
         "systemprompt",
         "stopsequence",
         "stop",
@@ -52,6 +55,8 @@ _ASKS = frozenset(
         "stream",
         "thinking",
         "thinkinglevel",
+        "reasoningeffort",
+        "responseformat",
         "n",
         "numberresults",
         "settings",
@@ -61,7 +66,7 @@ _ASKS = frozenset(
     ]
 )
 # ... and those that the model on Runware cannot take in any spelling.
-_CANNOT = frozenset(["temperature", "topp", "topk"])
+_CANNOT = frozenset(["temperature", "topp", "topk", "frequencypenalty", "presencepenalty"])
 
 # By these a task in the wire's spelling and a Messages request, which both have ``messages``, are
 # told apart; fields that both have are in neither.
@@ -152,6 +157,7 @@ def make_task(value: object, *, prompt_column: str | None = None, drop: bool = F
     if prompt_column is not None:
         extra = {name: entry for name, entry in own.items() if name != prompt_column}
         task = _asked(given.get(prompt_column), prompt_column)
+        _check(task, prompt_column)
     else:
         task, extra = _by_form(reading, own)
     if reading.problems:
@@ -311,10 +317,29 @@ def _prompt_task(reading: Reading, own: dict[str, Any]) -> tuple[dict[str, Any],
             extra[name] = given
     if settings:
         task["settings"] = settings
+    if not reading.problems:
+        _check(task, "prompt")
     return task, extra
 
 
+def _check(task: dict[str, Any], prompt: str) -> None:
+    """Refuse a task of our making in the words of its line, before anything is run."""
+    try:
+        TextInference.from_wire(task)
+    except InvalidTask as error:
+        words = {f"settings.{wire}": own for own, wire in _PROMPT_KEYS.items()}
+        words["messages[0].content"] = prompt
+        problems = list(error.problems)
+        for place, own in words.items():
+            problems = [
+                own + each.removeprefix(place) if each.startswith(place) else each
+                for each in problems
+            ]
+        raise LineError("; ".join(problems)) from None
+
+
 def _kind(value: object) -> str:
-    if isinstance(value, list):
-        return "an array"
-    return "null" if value is None else type(value).__name__
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "true or false"
+    kinds = ((str, "a string"), (list, "an array"))
+    return next((words for kind, words in kinds if isinstance(value, kind)), "a number")
