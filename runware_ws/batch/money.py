@@ -144,11 +144,13 @@ def cost_of_answer(answer: Result | RunwareError, price: Price) -> float | None:
 
 @dataclass(slots=True)
 class Forecast:
-    """What a run would do, for ``--dry-run``. ``spent``: what this output has cost already."""
+    """What a run would do, for ``--dry-run``. ``spent``: what this output has cost already.
+    ``limit``: so many lines are taken; ``None``: all."""
 
     price: Price = field(default_factory=Price)
     spent: float = 0.0
     emulated: bool = False
+    limit: int | None = None
     lines: int = 0
     done: int = 0
     invalid: int = 0
@@ -165,7 +167,7 @@ class Forecast:
             self.done += 1
         elif task is None:
             self.invalid += 1
-        else:
+        elif self.limit is None or self.left <= self.limit:
             cost = LineCost.of(task)
             self.unknown += not cost.known
             self.input_tokens += cost.input_tokens
@@ -173,7 +175,7 @@ class Forecast:
 
     @property
     def left(self) -> int:
-        """Lines that would be sent."""
+        """Lines that need to be sent."""
         return self.lines - self.done - self.invalid
 
     @property
@@ -185,8 +187,10 @@ class Forecast:
         """All of it, a line each."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.most_common())
         price = self.price
+        bounded = self.limit is not None and self.limit < self.left
+        part = f", of which --limit takes {self.limit}" if bounded else ""
         told = [
-            f"{self.lines} lines ({kinds}): {self.left} to send, {self.done} done before, "
+            f"{self.lines} lines ({kinds}): {self.left} to send{part}, {self.done} done before, "
             f"{self.invalid} that no task can be made of",
             f"input: about {self.input_tokens} tokens (guessed: one for 4 bytes of text), "
             f"{dollars(price.of(self.input_tokens, 0))}",

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
-from runware_ws._urls import default_url
+from runware_ws._urls import default_url, socket_url
 from runware_ws.batch.money import Forecast
 from runware_ws.batch.reading import Facts, Source
 from runware_ws.batch.run_options import BatchOptions
-from runware_ws.batch.writing import PriorAnswers, Writer, open_output, source_name
+from runware_ws.batch.writing import (
+    PriorAnswers,
+    Writer,
+    check_output,
+    open_output,
+    source_name,
+)
 from runware_ws.cli.exits import Stop
 from runware_ws.errors import ConfigurationError, JournalError, OutputError
 from runware_ws.journal.opening import JournalPlace, open_store
@@ -30,24 +36,30 @@ _OWN = "run"
 class JournalSite:
     """Where the tasks of a run are recorded.
 
-    ``scope``: what the keys of the run's lines begin with. ``own``: the file, if it is this
-    output's alone, so that it goes when all is done; ``fresh``: it was not there before.
+    ``scope``: what the keys of the run's lines begin with. ``target``: the server's address.
+    ``own``: the file, if it is this output's alone, so that it goes when all is done; ``fresh``: it
+    was not there before.
     """
 
     place: JournalPlace
     scope: str
+    target: str
     own: Path | None = None
     fresh: bool = False
 
     def holds_more(self, lines: Set[int]) -> bool:
-        """Whether tasks of other lines are in the output's own journal: they were taken out of the
-        input while they were in flight. They are paid for, and the lines may come back."""
+        """Whether tasks of other lines, or of another server, are in the output's own journal: the
+        lines were taken out of the input while they were in flight, or the URL was changed. They
+        are paid for, and may be asked for again."""
         if self.own is None or not self.own.exists():
             return False
         begin = len(self.scope) + 1
         try:
             with closing(SqliteView(self.own)) as view:
-                return any(int(key[begin : begin + 32], 16) not in lines for key in view.all_keys())
+                return any(
+                    target != self.target or int(key[begin : begin + 32], 16) not in lines
+                    for target, key in view.all_keys()
+                )
         except (JournalError, ValueError):
             return True  # Who cannot look in does not throw it away.
 
@@ -141,7 +153,7 @@ def forecast(
     Raises:
         InputError, OutputError: as of :func:`open_batch`.
     """
-    told = Forecast(options.prices, emulated=options.emulate)
+    told = Forecast(options.prices, emulated=options.emulate, limit=options.limit)
     with _open_input(os.fspath(input), options) as source:
         facts = source.check()
         prior = _looked_at(os.fspath(output), options)
@@ -167,9 +179,10 @@ def _source_of(options: BatchOptions) -> str:
 
 
 def _looked_at(name: str, options: BatchOptions) -> PriorAnswers:
-    if name == "-" or not os.path.exists(name):
-        return PriorAnswers()
     try:
+        if name == "-" or not os.path.exists(name):
+            check_output(name, shape=options.shape)
+            return PriorAnswers()
         writer = open_output(name, source=_source_of(options), shape=options.shape)
         try:
             return writer.known()
@@ -188,6 +201,7 @@ def _journal_of(
             note("the journal is left alone: the answers of the emulator are not real")
         return None
     path = Path(os.path.realpath(name)) if writer.can_resume else None
+    target = socket_url(options.url, allow_insecure=False)
     if given is not None:
         store = open_store(given)
         if path is not None and isinstance(store, SqliteStore) and store.path == path:
@@ -198,13 +212,13 @@ def _journal_of(
             raise ConfigurationError(
                 f"job is needed with a journal and {writer.name}: it names the work"
             )
-        return JournalSite(given, f"run/{job}")
+        return JournalSite(given, f"run/{job}", target)
     if options.job is not None:
         raise ConfigurationError("job names the work in a shared journal: give a journal as well")
     if path is None:
         return None
     own = path.with_name(path.name + ".journal")
-    return JournalSite(own, _OWN, own, not own.exists())
+    return JournalSite(own, _OWN, target, own, not own.exists())
 
 
 def _as_text(name: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from runware_ws._checks import choice, count, flag, refusal, seconds
 from runware_ws.batch.money import Price
@@ -61,9 +62,9 @@ class BatchOptions:
         choice("shape", self.shape, of=(OURS, BATCH))
         if self.max_cost is not None and not _is_amount(self.max_cost):
             raise refusal("max_cost", "be an amount of US dollars, 0 or more", self.max_cost)
-        if self.price is not None and (
-            len(self.price) != 2 or not all(_is_amount(part) for part in self.price)
-        ):
+        if self.prompt_column is not None and not _is_text(self.prompt_column):
+            raise refusal("prompt_column", "be a text", self.prompt_column)
+        if self.price is not None and not _are_prices(self.price):
             raise refusal("price", "be two prices in US dollars, 0 or more", self.price)
         if self.job is not None and not _can_be_key(self.job):
             rule = f"be a text of 1 to {_LONGEST_JOB} characters"
@@ -81,6 +82,15 @@ def _is_amount(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return 0 <= value < math.inf
+
+
+def _are_prices(value: object) -> bool:
+    parts = cast("Sequence[object]", value)
+    return isinstance(value, tuple | list) and len(parts) == 2 and all(map(_is_amount, parts))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _can_be_key(job: object) -> bool:

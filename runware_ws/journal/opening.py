@@ -78,6 +78,11 @@ def _is_postgres(name: str) -> bool:
 def _sqlite(name: str) -> tuple[str, Literal["FULL", "NORMAL"]]:
     """The path, and how it is made durable."""
     if not name.startswith("sqlite:"):
+        if "?synchronous=" in name:
+            raise ConfigurationError(
+                f"journal={shown(name)}: a path has no options: "
+                "write sqlite:PATH?synchronous=NORMAL"
+            )
         return name, "FULL"
     path, _, query = name.removeprefix("sqlite:").partition("?")
     if path.startswith("//"):  # As SQLAlchemy writes it: three slashes, or four if it is absolute

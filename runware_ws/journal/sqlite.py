@@ -60,7 +60,7 @@ class SqliteStore:
                 "or NORMAL (outlives the process)"
             )
         name = os.fspath(path)
-        if not name or name == ":memory:" or "\0" in name:
+        if not name or name == ":memory:" or "\0" in name or not _is_name(name):
             raise ConfigurationError(f"journal={name!r}: must be the path of a file")
         require_locks()
         self.path = Path(os.path.realpath(name))
@@ -258,3 +258,11 @@ class SqliteStore:
             yield
         except (sqlite3.Error, UnicodeError, OverflowError) as exc:
             raise explain(exc, self.path, self._busy_timeout) from exc
+
+
+def _is_name(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True

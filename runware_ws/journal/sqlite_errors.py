@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runware_ws.errors import JournalError
 
-__all__ = ["explain", "explain_os", "why_not"]
+__all__ = ["explain", "explain_os", "is_hidden", "why_not"]
 
 # Not by name from sqlite3: Python 3.11 has these, and they never change.
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
@@ -85,17 +85,30 @@ def _is_full(path: Path) -> bool:
     return room.f_bavail * room.f_frsize < 1 << 16
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether this user may not even look whether there is such a file."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def why_not(path: Path) -> str:
     """Why the file cannot be opened or written, and the cure."""
-    folder = path.parent
-    if not folder.is_dir():
-        return f"the folder {folder} does not exist: create it, or choose another path"
-    if path.is_dir():
-        return "this is a folder: name a file in it"
-    if path.exists() and not path.is_file():
-        return "this is not a regular file: choose another path"
-    if not path.exists() and os.access(folder, os.W_OK | os.X_OK):
-        return "the journal cannot be created or has gone: choose another path"
+    # Not by methods of the path: these raise where one may not look.
+    folder, there = path.parent, os.path.exists(path)
+    if not is_hidden(path):
+        if not os.path.isdir(folder):
+            return f"the folder {folder} does not exist: create it, or choose another path"
+        if os.path.isdir(path):
+            return "this is a folder: name a file in it"
+        if there and not os.path.isfile(path):
+            return "this is not a regular file: choose another path"
+        if not there and os.access(folder, os.W_OK | os.X_OK):
+            return "the journal cannot be created or has gone: choose another path"
     return (
         "the journal cannot be written: "
         "give this user the right to write the file and its folder, or choose another path"

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from runware_ws.errors import JournalError
 from runware_ws.journal.owner_locks import is_held, require_locks
-from runware_ws.journal.sqlite_errors import explain, why_not
+from runware_ws.journal.sqlite_errors import explain, is_hidden, why_not
 from runware_ws.journal.sqlite_schema import recognise
 from runware_ws.journal.sqlite_transaction import FIELDS, SqliteTransaction, entry_of
 from runware_ws.journal.store import Entry, EntryState
@@ -42,9 +42,11 @@ class SqliteView:
         require_locks()
         self._path = Path(os.path.realpath(os.fspath(path)))
         self._locks = self._path.with_name(self._path.name + ".owners")
-        if not self._path.exists() and self._path.parent.is_dir():
+        if not (os.path.exists(self._path) or is_hidden(self._path)) and os.path.isdir(
+            self._path.parent
+        ):
             raise JournalError(f"{self._path}: there is no journal: look for its path")
-        if not self._path.is_file():
+        if not os.path.isfile(self._path):
             raise JournalError(f"{self._path}: {why_not(self._path)}")
         with self._explained():
             self._db = sqlite3.connect(
@@ -82,11 +84,13 @@ class SqliteView:
             )
         return listed
 
-    def all_keys(self) -> Iterator[str]:
-        """The keys of all entries that have one, whatever their target."""
+    def all_keys(self) -> Iterator[tuple[str, str]]:
+        """The targets and the keys of all entries that have a key."""
         with self._explained():
-            for (key,) in self._db.execute("SELECT key FROM entries WHERE key IS NOT NULL"):
-                yield key
+            yield from self._db.execute(
+                "SELECT t.name, e.key FROM entries e JOIN targets t ON t.id = e.target "
+                "WHERE e.key IS NOT NULL"
+            )
 
     def find(self, name: str) -> Sequence[tuple[str, Entry]]:
         with self._explained():

@@ -346,7 +346,7 @@ parquet.write_table(arrow.table({"prompt": arrow.array([], arrow.string())}), NO
         (b'[\n{"prompt":"a"} 5]', "in", "in:2: not JSON (Expecting ',' delimiter, at column 16)"),
         (b'{"requests":[\n5],"more":1}', "in", "in:2: not JSON (the object of requests has more"),
         (b'{\n"prompt": "a\n"}', "in", "in:2: not JSON (Invalid control character"),
-        (b'{"prompt":"caf\xe9"}\n', "in", "(not UTF-8, at column 15); nothing was run: save the file as"),
+        (b'{"prompt":"caf\xe9"}\n', "in", "column 15); nothing was run: save the file as UTF-8"),
         (JSONL + b'{"prompt":"caf\xe9"}\n', "in", "in:3: not JSON (not UTF-8, at column"),
         (JSONL + b'"caf\xe9"\n', "in", "save the file as UTF-8"),
         (b"prompt\nb\ncaf\xe9\n", "in.csv", "in.csv: not UTF-8; nothing was run: save the file as"),

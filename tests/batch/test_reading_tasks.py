@@ -114,7 +114,10 @@ def test_what_the_line_says_about_costs_stays() -> None:
         ({"prompt": "x", "presence_penalty": 1}, "presence_penalty: is not supported"),
         ({"prompt": ""}, "prompt: must have at least 1 character"),
         ({"prompt": "x", "max_tokens": -1}, "max_tokens: must be at least 1"),
-        ({"prompt": "x", "system": 5, "max_tokens": "7"}, "system: must be a string; max_tokens: m"),
+        (
+            {"prompt": "x", "system": 5, "max_tokens": "7"},
+            "system: must be a string; max_tokens: m",
+        ),
         ({"prompt": "x", "stop_sequences": ["a", ""]}, "stop_sequences[1]: must have at least"),
         ({"prompt": "x", "model": "gpt"}, "model: 'gpt'"),
         ({"prompt": "x", "id": [1]}, "id: must be a string or a number"),

@@ -15,6 +15,7 @@ import pytest
 
 from runware_ws import ConfigurationError, ConnectionFailed, OutputError, RunReport, run_file
 from runware_ws.batch.progress import Standing
+from runware_ws.batch.reading import InputError
 from runware_ws.emulator import Emulator, Request, expected_text
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +162,18 @@ async def test_a_line_that_is_taken_out_while_it_is_in_flight_may_come_back(
     assert names(tmp_path) == ["in", "out"]
 
 
+async def test_what_another_server_has_in_hand_is_not_forgotten(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, Emulator(KEY) as other:
+        write_prompts(b.input, "hold")
+        await b.cut_off(lambda: b.held == 1)
+        assert (await b.run(url=other.url)).complete
+        assert (tmp_path / "out.journal").exists()
+        b.hold.set()
+        b.output.unlink()
+        report = await b.run()
+        assert (report.complete, report.found, b.executed) == (True, 1, 1)
+
+
 async def test_what_was_recorded_and_not_written_is_not_asked_for(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         write_prompts(b.input, *range(3), "hold")
@@ -297,6 +310,11 @@ async def test_a_dry_run_sends_and_makes_nothing(tmp_path: Path) -> None:
         report = await b.run(dry_run=True)
         assert report.forecast[0].startswith("7 lines (7 textInference): 7 to send, 0 done before")
         assert names(tmp_path) == ["in"]
+        one, two = [(await b.run(dry_run=True, limit=limit)).forecast for limit in (1, 2)]
+        assert "7 to send, of which --limit takes 1, 0 done before" in one[0]
+        assert int(two[2].split()[3]) == 2 * int(one[2].split()[3])
+        with pytest.raises(OutputError, match=r"suffix '\.txt' of an output is not known"):
+            await b.run(output=tmp_path / "out.txt", dry_run=True)
         await b.run(limit=2)
         assert "5 to send, 2 done before" in (await b.run(dry_run=True)).forecast[0]
         assert b.executed == 2
@@ -337,11 +355,20 @@ async def test_what_cannot_be_done_is_one_clear_error(tmp_path: Path) -> None:
             ({"output": "-", "journal": "x.db"}, "job is needed"),
             ({"journal": "mysql://x"}, "there is no such store"),
             ({"journal": str(b.output)}, "is the output"),
+            ({"price": 5}, "price must be two prices"),
+            ({"price": (1, 2, 3)}, "price must be two prices"),
+            ({"prompt_column": ""}, "prompt_column must be a text"),
+            ({"prompt_column": 5}, "prompt_column must be a text"),
         ):
             with pytest.raises(ConfigurationError, match=words):
                 await b.run(**options)
         with pytest.raises(OutputError, match="is the input too"):
             await b.run(output=b.input)
+        for name, why in (("", "is empty: name a file"), ("a\0b", "null"), ("\ud800", "surrog")):
+            with pytest.raises(OutputError, match=why):
+                await b.run(output=name)
+            with pytest.raises(InputError, match=why):
+                await b.run(input=name)
         with pytest.raises(ConnectionFailed):
             await b.run(url="ws://127.0.0.1:1/v1", connect_timeout=0.1)
     assert names(tmp_path) == ["in", "out"]

@@ -82,7 +82,7 @@ def test_a_bad_line_harms_no_other(run: Cli, server: Server, tmp_path: Path) -> 
     errors = {e["line"]: e["error"] for e in read_lines(tmp_path / "out") if "error" in e}
     assert "must be a JSON object" in errors[1]["message"]
     assert "top_p" in errors[3]["message"]
-    assert "settings.maxTokens" in errors[4]["message"]
+    assert errors[4]["message"] == "max_tokens: must be at most 64000"
     assert {error["type"] for error in errors.values()} == {"InvalidTask"}
     assert {(e["submitted"], e["retryable"]) for e in errors.values()} == {("no", False)}
     assert server.emulator.stats.executed == 1

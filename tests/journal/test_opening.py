@@ -71,6 +71,7 @@ def test_postgres() -> None:
         ("sqlite://host/agents.db", "SQLite has no host"),
         ("sqlite:a.db?synchronous=OFF", "synchronous=FULL or synchronous=NORMAL"),
         ("sqlite:a.db?mode=ro", "synchronous=FULL or synchronous=NORMAL"),
+        ("a.db?synchronous=NORMAL", "write sqlite:PATH?synchronous=NORMAL"),
         ("mysql://h/db", "there is no such store"),
         ("redis://h", "there is no such store"),
         ("postgresql://[", "postgresql://USER@HOST"),

@@ -20,6 +20,7 @@ import pytest
 from runware_ws.errors import ConfigurationError, Fenced, JournalError
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_schema import SCHEMA_VERSION
+from runware_ws.journal.sqlite_view import SqliteView
 from runware_ws.journal.store import EntryState, NewEntry
 
 pytestmark = pytest.mark.timeout(120)
@@ -223,9 +224,25 @@ def test_a_folder_and_a_missing_folder(tmp_path: Path) -> None:
     assert not refusal(tmp_path / "file" / "agents.db").temporary
     os.mkfifo(tmp_path / "pipe")
     assert "regular file" in refusal(tmp_path / "pipe").message
+    assert "File name too long" in refusal(tmp_path / ("x" * 300)).message
 
 
-@pytest.mark.parametrize("value", ["", ":memory:", "a\0b"])
+def test_a_folder_that_one_may_not_enter(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        assert "give this user the right" in refusal(closed / "agents.db").message
+        with pytest.raises(JournalError, match="give this user the right"):
+            SqliteView(closed / "agents.db")
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("value", ["", ":memory:", "a\0b", "a\ud800b"])
 def test_what_cannot_be_a_path(value: str) -> None:
     with pytest.raises(ConfigurationError, match="must be the path of a file"):
         SqliteStore(value)

@@ -33,6 +33,8 @@ def open_raw(name: str) -> tuple[IO[bytes], str]:
     Raises:
         InputError: it cannot be opened.
     """
+    if not name:
+        raise InputError("the name of the input is empty: name a file")
     shown = "standard input" if name == "-" else name
     try:
         if name == "-":

@@ -128,7 +128,7 @@ class Source:
         """Whether ``path`` is the very file that is read."""
         try:
             return os.path.samestat(self._origin, path.stat())
-        except OSError:
+        except (OSError, ValueError):
             return False
 
     def place(self, number: int) -> str:

@@ -41,9 +41,7 @@ def header_of(line: str, delimiter: str | None = None) -> tuple[list[str], str]:
     return best
 
 
-def prompt_column_of(
-    columns: Sequence[str], wanted: str | None, name: str, hint: str = ""
-) -> str:
+def prompt_column_of(columns: Sequence[str], wanted: str | None, name: str, hint: str = "") -> str:
     """The column that holds the prompts. ``hint``: what may be wrong if there is none.
 
     Raises:

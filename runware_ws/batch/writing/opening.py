@@ -15,7 +15,7 @@ from runware_ws.batch.writing.sqlite import SqliteWriter
 from runware_ws.batch.writing.tables import CsvTable, TableWriter
 from runware_ws.cli.exits import ExitCode, Stop
 
-__all__ = ["FORMATS", "open_output"]
+__all__ = ["FORMATS", "check_output", "open_output"]
 
 FORMATS: dict[str, str] = {
     "": "jsonl",
@@ -49,6 +49,27 @@ def open_output(
     name = os.fspath(name)
     if name == "-":
         return StreamWriter(None, "standard output", shape=shape, sort=sort, source=source)
+    path, stream, kind = _found(name, shape)
+    try:
+        if stream:
+            return StreamWriter(path, name, shape=shape, sort=sort, source=source)
+        return _open_file(path, name, kind, source=source, shape=shape, sort=sort)
+    except OSError as exc:
+        raise unwritable(name, exc) from None
+
+
+def check_output(name: str | os.PathLike[str], *, shape: Shape = OURS) -> None:
+    """Refuse what no output can be, and make nothing.
+
+    Raises:
+        Stop: an unknown suffix, or a shape that this format does not have.
+    """
+    if os.fspath(name) != "-":
+        _found(os.fspath(name), shape)
+
+
+def _found(name: str, shape: Shape) -> tuple[Path, bool, str]:
+    """The real path, whether it is no regular file, and the format."""
     path, stream = _resolved(name)
     suffix = (Path(name).suffix or path.suffix).lower()
     kind = "jsonl" if stream else FORMATS.get(suffix)
@@ -62,22 +83,21 @@ def open_output(
             ExitCode.USAGE,
             f"{name}: --shape {shape} is for JSON lines: use .jsonl, or leave --shape out",
         )
-    try:
-        if stream:
-            return StreamWriter(path, name, shape=shape, sort=sort, source=source)
-        return _open_file(path, name, kind, source=source, shape=shape, sort=sort)
-    except OSError as exc:
-        raise unwritable(name, exc) from None
+    return path, stream, kind
 
 
 def _resolved(name: str) -> tuple[Path, bool]:
     """The real path, and whether it is no regular file (a pipe, a device)."""
+    if not name:
+        raise Stop(ExitCode.USAGE, "the name of the output is empty: name a file")
     try:
         mode = os.stat(name).st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
     except OSError as exc:
         raise unwritable(name, exc) from None
+    except ValueError as exc:  # a zero, or half of a surrogate pair
+        raise Stop(ExitCode.USAGE, f"{name!r}: cannot be written: {exc}") from None
     if stat.S_ISDIR(mode):
         raise Stop(ExitCode.USAGE, f"{name}: is a directory: name a file")
     if not stat.S_ISREG(mode):
