@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import sys
 import threading
 import tracemalloc
@@ -381,6 +382,32 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
             Source(name)
     with pytest.raises(InputError, match=r"cannot be read: .*null"):
         Source("a\0b")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its limits are other ones")
+def test_no_room_for_a_copy_is_not_an_unreadable_input(tmp_path: Path) -> None:
+    resource: Any = importlib.import_module("resource")
+    long = [{"prompt": "x" * 100_000}] * 3
+    text = "\n".join(map(json.dumps, long)).encode()
+    files = {
+        "in.gz": gzip.compress(text),
+        "in.utf16": text.decode().encode("utf-16"),
+        "in.json": json.dumps(long).encode(),
+        "in.csv": b"prompt\n" + b"x" * 300_000,
+        "in.parquet": table(long),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        for name in files:
+            with pytest.raises(InputError, match=r"copy of it cannot be written: .*TMPDIR"):
+                Source(tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def test_a_format_may_be_forced() -> None:

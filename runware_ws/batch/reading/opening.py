@@ -12,13 +12,14 @@ import json
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from runware_ws.batch.reading.errors import InputError
 
-__all__ = ["BOM", "PARQUET", "open_raw", "plain", "unreadable"]
+__all__ = ["BOM", "PARQUET", "open_raw", "plain", "spooled", "unreadable"]
 
 BOM = b"\xef\xbb\xbf"
 PARQUET = b"PAR1"
@@ -42,11 +43,11 @@ def open_raw(name: str) -> tuple[IO[bytes], str]:
             stream = getattr(sys.stdin, "buffer", None)
             if stream is None or stream.closed:
                 raise InputError("standard input: is closed: give a file, or pipe something in")
-            return _spooled(iter(lambda: stream.read(_CHUNK), b"")), shown
+            return spooled(iter(lambda: stream.read(_CHUNK), b""), shown), shown
         file = Path(name).open("rb")  # noqa: SIM115
         if not file.seekable():
             with file:
-                return _spooled(iter(lambda: file.read(_CHUNK), b"")), shown
+                return spooled(iter(lambda: file.read(_CHUNK), b""), shown), shown
     except (OSError, ValueError) as exc:
         if isinstance(exc, InputError):
             raise
@@ -59,16 +60,36 @@ def unreadable(name: str, exc: Exception) -> InputError:
     return InputError(f"{name}: cannot be read: {getattr(exc, 'strerror', None) or exc}")
 
 
-def _spooled(chunks: Iterator[bytes]) -> IO[bytes]:
-    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+def spooled(chunks: Iterable[bytes], name: str) -> IO[bytes]:
+    """A temporary file with these bytes, at its start.
+
+    Raises:
+        InputError: it cannot be written. What ``chunks`` raises comes out as it is.
+    """
+    with _told_as_no_copy(name):
+        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
     try:
         for chunk in chunks:
-            file.write(chunk)
-        file.seek(0)
+            with _told_as_no_copy(name):
+                file.write(chunk)
+        with _told_as_no_copy(name):
+            file.seek(0)
     except BaseException:
-        file.close()
+        with suppress(OSError):  # What could not be written is tried once more.
+            file.close()
         raise
     return file
+
+
+@contextmanager
+def _told_as_no_copy(name: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise InputError(
+            f"{name}: a temporary copy of it cannot be written: {exc.strerror or exc}: "
+            "make room, or set TMPDIR to a folder that has it"
+        ) from None
 
 
 def plain(file: IO[bytes], name: str) -> IO[bytes]:
@@ -87,13 +108,13 @@ def plain(file: IO[bytes], name: str) -> IO[bytes]:
             file.seek(0)
             encoding = json.detect_encoding(head)
             if head.startswith(_GZIP):
-                file = _replaced(file, _unpacked(file, name, "gzip"))
+                file = _replaced(file, _unpacked(file, name, "gzip"), name)
             elif head == _ZSTD:
-                file = _replaced(file, _unpacked(file, name, "zstd"))
+                file = _replaced(file, _unpacked(file, name, "zstd"), name)
             elif head == PARQUET or encoding.startswith("utf-8"):
                 return file
             else:
-                return _replaced(file, _recoded(file, encoding))
+                return _replaced(file, _recoded(file, encoding), name)
     except UnicodeDecodeError as exc:
         raise InputError(
             f"{name}: is not {exc.encoding.upper()} though it begins so: save it as UTF-8"
@@ -103,9 +124,9 @@ def plain(file: IO[bytes], name: str) -> IO[bytes]:
         raise unreadable(name, exc) from None
 
 
-def _replaced(file: IO[bytes], chunks: Iterator[bytes]) -> IO[bytes]:
+def _replaced(file: IO[bytes], chunks: Iterator[bytes], name: str) -> IO[bytes]:
     with file:
-        return _spooled(chunks)
+        return spooled(chunks, name)
 
 
 def _recoded(file: IO[bytes], encoding: str) -> Iterator[bytes]:

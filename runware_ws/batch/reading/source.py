@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from runware_ws.batch.reading.documents import Documents, Entries
 from runware_ws.batch.reading.errors import InputError, LineError, NotJSON
@@ -22,7 +21,7 @@ from runware_ws.batch.reading.identity import (
     content_digest,
     line_key,
 )
-from runware_ws.batch.reading.opening import BOM, open_raw, plain, unreadable
+from runware_ws.batch.reading.opening import BOM, open_raw, plain, spooled, unreadable
 from runware_ws.batch.reading.tables import csv_rows, parquet_rows
 from runware_ws.batch.reading.tasks import LineTask, find_id, make_task
 from runware_ws.batch.reading.texts import read_text
@@ -156,16 +155,11 @@ class Source:
         else:
             delimiter = "\t" if self.format == "tsv" else None
             self._column, entries = csv_rows(self._file, self.name, self._column, delimiter)
-        spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        lines = (b"%d %s\n" % (n, text.encode("utf-8", "surrogatepass")) for n, text in entries)
         try:
-            for number, text in entries:
-                spool.write(b"%d " % number + text.encode("utf-8", "surrogatepass") + b"\n")
+            spool = spooled(lines, self.name)
         except OSError as exc:
-            spool.close()
             raise unreadable(self.name, exc) from None
-        except BaseException:
-            spool.close()
-            raise
         self._entries = "row" if documents is None else documents.entries
         self._file.close()
         self._file, self._numbers_told = spool, True
