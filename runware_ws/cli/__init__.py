@@ -15,11 +15,13 @@ Exit codes:
 
 from __future__ import annotations
 
+import errno
 import sys
 
 __all__ = ["main"]
 
 _EXTRA = ("typer", "rich")
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def main() -> None:
@@ -34,4 +36,16 @@ def main() -> None:
             f"runware-ws: the command line needs {exc.name}: pip install 'runware-ws[cli]'\n"
         )
         sys.exit(2)
-    run_app()
+    try:
+        run_app()
+    except OSError as exc:
+        # Nobody else lets such an error out: what is written to files says which one it was.
+        if exc.errno not in _NO_ROOM or exc.filename is not None:
+            raise
+        from runware_ws.cli.exits import ExitCode, abandon_stdout
+
+        sys.stderr.write(
+            f"runware-ws: standard output: cannot be written: {exc.strerror}: make room\n"
+        )
+        abandon_stdout()
+        sys.exit(ExitCode.USAGE)

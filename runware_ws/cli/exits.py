@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from enum import IntEnum
 
-__all__ = ["ExitCode", "Stop"]
+__all__ = ["ExitCode", "Stop", "abandon_stdout"]
 
 
 class ExitCode(IntEnum):
@@ -26,3 +29,11 @@ class Stop(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def abandon_stdout() -> None:
+    """What waits in a buffer that cannot be written would make Python complain at its exit."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

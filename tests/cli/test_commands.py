@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +29,24 @@ def test_version_and_help(cli: Cli) -> None:
     assert "Exit codes" in cli("--help").out
     assert "A line is one of" in cli("run", "--help").out
     assert cli("run", "in").code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+@pytest.mark.parametrize("command", ["--version", "run -h", "emulate --list", "run in -o - -q"])
+def test_a_full_standard_output_is_one_line(command: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text('{"prompt": "a"}')
+    emulated = " --emulate" if "in" in command.split() else ""
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m runware_ws {command}{emulated} >/dev/full"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert ended.stderr.startswith("runware-ws: standard output: cannot be written: No space left")
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.returncode == 2
 
 
 def test_demo_keeps_the_promise(cli: Cli) -> None:

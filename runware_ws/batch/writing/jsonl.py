@@ -24,7 +24,7 @@ from runware_ws.batch.writing.entries import AnswerEntry, Shape, record_of
 from runware_ws.batch.writing.files import Lock, lines_of, replacing, write_whole
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
-from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.exits import ExitCode, Stop, abandon_stdout
 
 __all__ = ["JsonlWriter", "LineFile", "StreamWriter", "numbered"]
 
@@ -310,7 +310,7 @@ class StreamWriter:
             raise Stop(ExitCode.USAGE, f"{self.name}: is closed: give -o FILE") from None
         except OSError as exc:
             if self._fd < 0:
-                _abandon_stdout()
+                _abandon_pipe()
             raise unwritable(self.name, exc, self._written) from None
 
     def close(self) -> None:
@@ -323,11 +323,7 @@ class StreamWriter:
             self._waiting = None
 
 
-def _abandon_stdout() -> None:
-    """What waits in a broken pipe's buffer would make Python complain at its exit."""
+def _abandon_pipe() -> None:
     with suppress(OSError, ValueError):
-        out = sys.stdout.fileno()
-        if not stat.S_ISREG(os.fstat(out).st_mode):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, out)
-            os.close(nowhere)
+        if not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            abandon_stdout()
