@@ -77,7 +77,7 @@ async def run_file(
         retries: how often a line is tried again within the run where an error may pass.
         retry_errors: try again lines with errors that are definite.
         dry_run: send nothing; ``report.forecast`` tells what would be done, and what it may cost.
-        on_note: called with each line for people.
+        on_note: called with each line for people, in any thread.
         on_progress: called, often, with how far it is.
 
     Raises:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
@@ -61,13 +62,37 @@ def check_client(options: BatchOptions) -> None:
 async def run_client(batch: OpenedBatch, options: BatchOptions) -> AsyncGenerator[Client]:
     """The client of a run, not entered yet; with ``emulate`` its server lives as long as this."""
     if not options.emulate:
-        yield _client(options.url, options.api_key, batch, options)
+        with _warnings_of_journal(batch.note):
+            yield _client(options.url, options.api_key, batch, options)
         return
     from runware_ws.emulator import Emulator
 
     made_up = secrets.token_hex(16)
     async with Emulator(made_up) as emulator:
         yield _client(emulator.url, made_up, batch, options)
+
+
+class _Notes(logging.Handler):
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._note(record.getMessage())
+        except Exception:  # The journal's thread goes on, whatever it calls.
+            self.handleError(record)
+
+
+@contextmanager
+def _warnings_of_journal(note: Callable[[str], None]) -> Generator[None]:
+    """Tell why a run stands still. ``note`` is called in the journal's thread."""
+    logger, handler = logging.getLogger("runware_ws.journal"), _Notes(note)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def finish_batch(batch: OpenedBatch, runner: BatchRunner) -> None:

@@ -81,7 +81,7 @@ class OpenedBatch:
     ``prior``: what the output holds of the lines of this input; ``before`` of them need nothing
     more, ``errors_before`` of these with an error. ``stale``: the keys of answers set aside.
     ``journal`` is ``None`` where nothing is kept: for an output that cannot be read again, and with
-    the emulator.
+    the emulator. ``note`` is called with what people should know.
     """
 
     def __init__(
@@ -92,12 +92,13 @@ class OpenedBatch:
         prior: PriorAnswers,
         journal: JournalSite | None,
         close: Callable[[], None],
+        note: Callable[[str], None],
     ) -> None:
         self.source, self.facts, self.writer, self.prior = source, facts, writer, prior
         self.journal = journal
         self.before = self.errors_before = 0
         self.stale: set[int] = set()
-        self.close = close
+        self.close, self.note = close, note
 
     def order(self) -> Iterator[tuple[int, int]]:
         """Key and number of all lines, in their order."""
@@ -137,7 +138,7 @@ def open_batch(
         if prior.torn:
             note(f"{writer.name}: its last line was cut off: this line is done again")
         journal = _journal_of(name, writer, options, note)
-        batch = OpenedBatch(source, facts, writer, prior, journal, lambda: None)
+        batch = OpenedBatch(source, facts, writer, prior, journal, lambda: None, note)
         _match(batch, options, note)
         batch.close = stack.pop_all().close
         return batch

@@ -54,7 +54,7 @@ __all__ = ["JournalKeeper"]
 
 T = TypeVar("T")
 
-_LOG = logging.getLogger("runware_ws")
+_LOG = logging.getLogger("runware_ws.journal")
 
 ADOPT_EVERY = 5.0
 """How often a living client looks for what dead ones left, in seconds."""

@@ -18,7 +18,7 @@ from runware_ws.journal.store import Store, Transaction
 
 __all__ = ["Job", "JournalWriter", "in_halves"]
 
-_LOG = logging.getLogger("runware_ws")
+_LOG = logging.getLogger("runware_ws.journal")
 
 T = TypeVar("T")
 S = TypeVar("S", range, list[Any])

@@ -13,10 +13,18 @@ from typing import Any
 import anyio
 import pytest
 
-from runware_ws import ConfigurationError, ConnectionFailed, OutputError, RunReport, run_file
+from runware_ws import (
+    ConfigurationError,
+    ConnectionFailed,
+    JournalError,
+    OutputError,
+    RunReport,
+    run_file,
+)
 from runware_ws.batch.progress import Standing
 from runware_ws.batch.reading import InputError
 from runware_ws.emulator import Emulator, Request, expected_text
+from runware_ws.testing.stores import MemoryJournal
 
 pytestmark = pytest.mark.anyio
 
@@ -206,6 +214,27 @@ async def test_a_task_in_doubt_is_asked_for_without_its_journal(
         b.hold.set()
         report = await b.run(journal=journal)
         assert (report.done, report.found, b.executed) == (1, 1, 1)
+
+
+async def test_why_a_run_stands_still_is_told_at_once(tmp_path: Path) -> None:
+    store = MemoryJournal().store()
+    async with bench(tmp_path) as b, anyio.create_task_group() as group:
+        write_prompts(b.input, "hold", "b")
+
+        async def act() -> None:
+            with anyio.fail_after(60):
+                while not b.held:  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+                store.trouble = JournalError("memory: no room: make some", temporary=True)
+                b.hold.set()
+                while not b.said:  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+                store.trouble = None
+
+        group.start_soon(act)
+        report = await b.run(journal=store, job="x", concurrency=1)
+        assert (report.complete, b.executed) == (True, 2)
+        assert b.said == ["tasks wait for the journal: memory: no room: make some"]
 
 
 async def test_two_runs_share_the_work(tmp_path: Path) -> None:
