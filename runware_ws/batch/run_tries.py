@@ -39,6 +39,8 @@ class LineTry:
     uuid: str = ""
     """The taskUUID that this attempt has if it is the first of its key."""
     suffix: str = ""
+    found: bool = False
+    """Whether the last answer is that of a task that somebody else had sent, or an earlier run."""
     _seeking: bool = False
     _used: bool = field(default=False)
 
@@ -73,7 +75,7 @@ class LineTry:
         If the line had an error before and is tried again, the journal may tell the errors of its
         earlier attempts once more, up to that one: they are followed to the next attempt.
         """
-        if not (self._seeking and isinstance(answer, TaskError) and self.told(answer)):
+        if not (self._seeking and isinstance(answer, TaskError) and self.found):
             self._seeking = False
             return False
         if answer.safe_to_resend:
@@ -83,11 +85,6 @@ class LineTry:
         self._seeking = answer.task_uuid != self.prior.task_uuid
         self.again(answer)
         return True
-
-    def told(self, answer: Result | RunwareError) -> bool:
-        """Whether the answer is that of a task that somebody else had sent, or an earlier run."""
-        uuid = answer.task_uuid
-        return self.keyed and uuid is not None and uuid != self.uuid.lower()
 
     def again(self, answer: RunwareError) -> None:
         """The next attempt is one more than that which ended with ``answer``."""

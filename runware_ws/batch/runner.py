@@ -24,6 +24,7 @@ from runware_ws.batch.run_tries import LineTry
 from runware_ws.batch.writing import BATCH, AnswerEntry, error_entry
 from runware_ws.cli.exits import Stop
 from runware_ws.client.client import Client
+from runware_ws.client.handle import was_begun_before
 from runware_ws.errors import (
     AuthenticationError,
     ClientClosed,
@@ -294,8 +295,10 @@ class BatchRunner:
                 self._places[line] = self._pacer.started()
             await handle.wait()
             answer = handle.error or handle.outcome()
+            work.found = work.keyed and was_begun_before(handle)
         except RunwareError as exc:
             answer = exc
+            work.found = work.keyed and exc.task_uuid not in (None, work.uuid.lower())
         finally:
             self._entering.pop(line, None)
         recorded = isinstance(answer, Result) and answer.recovered_by is RecoveredBy.JOURNAL
@@ -322,7 +325,7 @@ class BatchRunner:
             if self._again(work, answer, now, setback, pause):
                 return
         self._retries.ended(work.line.key, result=isinstance(answer, Result))
-        self._found += work.told(answer)
+        self._found += work.found
         self._write(work, answer, seconds)
         self.stopped = self.stopped or self._same.ended(work.line.number, answer)
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from runware_ws._core.states import DONE, TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.wakeups import Waiter
-from runware_ws.errors import RunwareError, TaskCancelled
+from runware_ws.errors import RunwareError, TaskCancelled, TaskError
 from runware_ws.models.results import Result, ResultItem
 from runware_ws.models.timing import Moments, Timing
 
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
 
-__all__ = ["ResultOrError", "TaskHandle", "moments_of", "outcome_of"]
+__all__ = ["ResultOrError", "TaskHandle", "moments_of", "outcome_of", "was_begun_before"]
 
 
 def outcome_of(record: TaskRecord) -> Result:
@@ -31,6 +31,14 @@ def outcome_of(record: TaskRecord) -> Result:
         assert isinstance(items, list)  # a task that is done has results
         return Result(record.uuid, items, record.recovered_by, moments_of(record))
     raise error_of(record) or RuntimeError("the task has not ended")
+
+
+def was_begun_before(handle: TaskHandle) -> bool:
+    """Whether another use of the key of a task that ended had begun it, here or elsewhere."""
+    record = handle._record  # pyright: ignore[reportPrivateUsage]
+    # Who has the server's word and sent nothing has it from the journal.
+    of_server = handle.error is None or isinstance(handle.error, TaskError)
+    return record.ladder.reused or (of_server and not record.sends)
 
 
 def moments_of(record: TaskRecord) -> Moments:

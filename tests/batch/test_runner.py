@@ -267,6 +267,32 @@ async def test_a_busy_server_slows_the_run_down_and_burns_no_line(tmp_path: Path
         report = await b.run()
         assert (report.done, report.errors) == (40, 0)
         assert b.executed == 40
+        assert report.found == 0
+
+
+async def test_what_was_refused_and_is_sent_anew_was_not_found(tmp_path: Path) -> None:
+    journal = str(tmp_path / "work.db")
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "a", "b")
+        b.emulator.faults.inject_error("providerRateLimitExceeded", times=2)
+        assert (await b.run(journal=journal, retries=0)).errors == 2
+        report = await b.run(journal=journal)
+        assert (report.done, report.found, b.executed) == (2, 0, 2)
+        other: dict[str, Any] = {"output": tmp_path / "other", "journal": journal, "job": "out"}
+        assert (await b.run(**other)).found == 2
+
+
+async def test_a_definite_verdict_behind_a_refusal_is_no_reason_for_another_try(
+    tmp_path: Path,
+) -> None:
+    journal = str(tmp_path / "work.db")
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "a")
+        b.emulator.faults.inject_error("providerRateLimitExceeded", times=1)
+        assert (await b.run(journal=journal, retries=0)).errors == 1
+        b.emulator.faults.inject_error("contentPolicyViolation", times=1, stage="execute")
+        report = await b.run(journal=journal)
+        assert (report.errors, b.executed) == (1, 1)
 
 
 async def test_an_error_that_passes_is_tried_again_within_the_run(tmp_path: Path) -> None:
