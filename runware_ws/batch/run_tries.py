@@ -82,7 +82,10 @@ class LineTry:
             self._seeking = False
             return False
         assert self.prior is not None
-        self._seeking = answer.task_uuid != self.prior.task_uuid
+        last = answer.task_uuid == self.prior.task_uuid
+        self._seeking = not last
+        if last and self.prior.type != "TaskError":
+            return False  # What was in doubt has its verdict: that is news.
         self.again(answer)
         return True
 

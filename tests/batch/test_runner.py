@@ -23,7 +23,7 @@ from runware_ws import (
 )
 from runware_ws.batch.progress import Standing
 from runware_ws.batch.reading import InputError
-from runware_ws.emulator import Emulator, Request, expected_text
+from runware_ws.emulator import Emulator, ReplyError, Request, expected_text
 from runware_ws.testing.stores import MemoryJournal
 
 pytestmark = pytest.mark.anyio
@@ -214,6 +214,28 @@ async def test_a_task_in_doubt_is_asked_for_without_its_journal(
         b.hold.set()
         report = await b.run(journal=journal)
         assert (report.done, report.found, b.executed) == (1, 1, 1)
+
+
+async def test_the_verdict_on_a_task_in_doubt_is_no_reason_for_another_try(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        hold = b.emulator.reply("textInference")
+
+        @hold
+        async def _(_: Request) -> str:
+            b.held += 1
+            await b.hold.wait()
+            raise ReplyError("contentPolicyViolation", "No.")
+
+        write_prompts(b.input, "a")
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            assert (await b.run(timeout=timeout)).curable == 1
+            if b.held:
+                break
+        b.hold.set()
+        report = await b.run()
+        assert (report.errors, report.curable, report.found, b.held) == (1, 0, 1, 1)
+        assert (await b.run(retry_errors=True)).errors == 1
+        assert b.held == 2
 
 
 async def test_why_a_run_stands_still_is_told_at_once(tmp_path: Path) -> None:
