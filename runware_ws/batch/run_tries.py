@@ -46,7 +46,7 @@ class LineTry:
 
     def __post_init__(self) -> None:
         # Errors that are known already are not what is asked for: see follows().
-        self._seeking = self.prior is not None
+        self._seeking = self.prior is not None and not self.prior.safe
         self._used = self.prior is not None and self.prior.type == "TaskError"
 
     @property
@@ -73,7 +73,8 @@ class LineTry:
         """Whether ``answer`` is only the record of an earlier attempt, and another one is wanted.
 
         If the line had an error before and is tried again, the journal may tell the errors of its
-        earlier attempts once more, up to that one: they are followed to the next attempt.
+        earlier attempts once more, up to that one: they are followed to the next attempt. Of an
+        attempt that was refused nothing is recorded once another was made: what is told is news.
         """
         if not (self._seeking and isinstance(answer, TaskError) and self.found):
             self._seeking = False

@@ -317,6 +317,21 @@ async def test_a_definite_verdict_behind_a_refusal_is_no_reason_for_another_try(
         assert (report.errors, b.executed) == (1, 1)
 
 
+async def test_who_was_refused_takes_the_verdict_that_another_run_got_since(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "a")
+        shared: dict[str, Any] = {"journal": str(tmp_path / "work.db"), "job": "x"}
+        one, two = ({**shared, "output": tmp_path / name} for name in ("one", "two"))
+        b.emulator.faults.inject_error("providerRateLimitExceeded", times=2)
+        for each in (one, two):
+            assert (await b.run(**each, retries=0)).curable == 1
+        b.emulator.faults.inject_error("contentPolicyViolation", times=1, stage="execute")
+        for each, found in ((one, 0), (two, 1)):
+            report = await b.run(**each)
+            assert (report.errors, report.curable, report.found) == (1, 0, found)
+        assert b.executed == 1
+
+
 async def test_an_error_that_passes_is_tried_again_within_the_run(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         write_prompts(b.input, "a")

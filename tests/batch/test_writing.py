@@ -55,7 +55,7 @@ def test_what_is_written_is_known_again(out: Path, tmp_path: Path) -> None:
         22: PriorError("TaskError", "providerRateLimitExceeded", True, task_uuid="e-1"),
         33: PriorError("TaskError", "invalidField", False, task_uuid="e-2"),
         44: PriorError("OutcomeUnknown", None, True, unsure="e-3", task_uuid="e-3"),
-        55: PriorError("InvalidTask", None, False),
+        55: PriorError("InvalidTask", None, False, safe=True),
     }
     assert prior.cost == pytest.approx(0.001)
     assert [prior.done(key) for key in (11, 22, 33, 44, 55, 66)] == [

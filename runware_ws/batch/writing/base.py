@@ -43,7 +43,8 @@ class PriorError(NamedTuple):
 
     ``retryable``: it is to be tried again. ``unsure``: the taskUUID of a task that may have been
     run, and whose outcome nobody knows: ask for it before anything is sent anew. ``None``: there is
-    no such task. ``task_uuid``: the task that ended so, whatever is known of it.
+    no such task. ``task_uuid``: the task that ended so, whatever is known of it. ``safe``: nothing
+    was run.
     """
 
     type: str
@@ -51,6 +52,7 @@ class PriorError(NamedTuple):
     retryable: bool
     unsure: str | None = None
     task_uuid: str | None = None
+    safe: bool = False
 
 
 @dataclass(slots=True)
@@ -228,4 +230,5 @@ def prior_error(error: dict[str, Any]) -> PriorError:
         error.get("retryable") is True,
         known if unsure else None,
         known,
+        error.get("safe_to_resend") is True,
     )
