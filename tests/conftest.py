@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.journal.postgres_server import PostgresServer
 from tests.limits import unlimited
 
 pytest_plugins = ["pytester"]
@@ -24,6 +27,19 @@ settings.load_profile("steady")
 ASYNCIO = pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio")
 UVLOOP = pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")
 TRIO = pytest.param(("trio", {"restrict_keyboard_interrupt_to_checkpoints": False}), id="trio")
+UVLOOP_SLOWLY = pytest.param(*UVLOOP.values, id="uvloop", marks=pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected lives to the end. To look for garbage in it would take half of the time,
+    and a part of each test's afterwards."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,3 +52,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Modules in virtual time override this fixture."""
     return request.param
+
+
+@pytest.fixture(scope="module", params=[ASYNCIO, TRIO, UVLOOP_SLOWLY])
+def uvloop_slowly(request: pytest.FixtureRequest) -> Any:
+    """For modules that take long: ``anyio_backend = uvloop_slowly``. uvloop is tried by the slow
+    run alone, for it does what asyncio does."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[PostgresServer]:
+    """A real PostgreSQL. Each test makes a database of its own in it."""
+    server = PostgresServer()
+    yield server
+    server.close()

@@ -43,9 +43,14 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.package = root.name
-        self.files: dict[str, ast.Module] = {
-            path.relative_to(root).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-            for path in sorted(root.rglob("*.py"))
+        self._root = root
+
+    @cached_property
+    def files(self) -> dict[str, ast.Module]:
+        """All of them, parsed."""
+        return {
+            path.relative_to(self._root).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+            for path in sorted(self._root.rglob("*.py"))
         }
 
     def _file_of(self, name: str) -> str | None:

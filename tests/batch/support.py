@@ -1,12 +1,22 @@
-"""Inputs made of bytes."""
+"""Inputs made of bytes, and runs that ask for their results soon."""
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from runware_ws import Client
+from runware_ws.batch import run_batch
 from runware_ws.batch.reading import Line, Source
+
+
+def asks_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process ask for a result at once: the emulator needs no second to make one."""
+    monkeypatch.setattr(run_batch, "Client", functools.partial(Client, poll_first=0.02))
 
 
 def read_all(content: bytes, name: str = "in.jsonl", **options: Any) -> list[Line]:

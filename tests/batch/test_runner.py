@@ -25,10 +25,20 @@ from runware_ws.batch.progress import Standing
 from runware_ws.batch.reading import InputError
 from runware_ws.emulator import Emulator, ReplyError, Request, expected_text
 from runware_ws.testing.stores import MemoryJournal
+from tests.conftest import uvloop_slowly
+
+from .support import asks_soon
 
 pytestmark = pytest.mark.anyio
 
+anyio_backend = uvloop_slowly
+
 KEY = "a-key-of-the-tests"
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks_soon(monkeypatch)
 
 
 def write_prompts(path: Path, *names: object, **more: Any) -> None:

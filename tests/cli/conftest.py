@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from runware_ws.cli.app import app
 from runware_ws.emulator import Emulator, Request, expected_text
+from tests.batch.support import asks_soon
 
 KEY = "a-key-of-the-tests"
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ended]
     """Runs a command in this process, in an empty folder, with the key in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUNWARE_API_KEY", KEY)
+    asks_soon(monkeypatch)
 
     def invoke(*args: str, stdin: str | None = None) -> Ended:
         result = CliRunner().invoke(app, list(args), input=stdin)

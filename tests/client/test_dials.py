@@ -19,9 +19,10 @@ from runware_ws.classify import Loss, LossKind
 from runware_ws.emulator import Emulator
 from runware_ws.events import LONGEST_TEXT, DialFailed, Disconnected
 from runware_ws.testing.network import MemoryNetwork
+from tests import virtual
 
 from .raw import Peer, quick, result_of, serving
-from .support import KEY, NOWHERE, QUICK, SESSION, ask, bounded, client_of, only, until
+from .support import KEY, NOWHERE, QUICK, SESSION, ample, ask, bounded, client_of, only, until
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,8 @@ async def test_whatever_a_dial_raises_is_a_failed_dial() -> None:
 
 @pytest.mark.parametrize("place", ["enter", "exit", "send", "receive", "take_ready"])
 @pytest.mark.parametrize("number", range(len(REASONS)))
-@bounded
+@virtual.only()
+@ample
 async def test_whatever_a_socket_raises_is_its_end(place: str, number: int) -> None:
     network = MemoryNetwork()
     broken = 1

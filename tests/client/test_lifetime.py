@@ -27,6 +27,7 @@ from runware_ws.testing.network import MemoryNetwork
 from .leftovers import aside, nothing_left
 from .support import (
     KEY,
+    QUICK,
     EchoServer,
     answer,
     ask,
@@ -277,7 +278,7 @@ async def test_a_key_function_that_ends_with_a_cancellation_of_its_own(
         return broken() if calls < 3 else KEY
 
     async with asyncio.timeout(10), nothing_left() as server:
-        async with memory_client(server.network, api_key=key) as client:
+        async with memory_client(server.network, api_key=key, **QUICK) as client:
             events = client.events()
             task = ask()
             assert (await client.run(task)).text == f"to {task.task_uuid}"

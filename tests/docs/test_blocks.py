@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,23 +142,41 @@ async def test_a_process_ends_well(block: Block, tmp_path: Path) -> None:
         assert await run("program.py", folder=tmp_path, url=emulator.url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", LOCUST, ids=_place)
 async def test_a_file_for_locust_asks(block: Block, tmp_path: Path) -> None:
     pytest.importorskip("ddsketch")
     (tmp_path / "agents.py").write_text(block.program, encoding="utf-8")
     async with Emulator(api_key=KEY) as emulator:
-        load = ("--headless", "--host", emulator.url, "-u", "2", "-r", "2", "-t", "3s")
-        await run("-m", "locust", "-f", "agents.py", *load, folder=tmp_path, url=emulator.url)
+        load = ("--headless", "--host", emulator.url, "-u", "2", "-r", "2", "-t", "10m")
+        with anyio.fail_after(TOO_LONG), (tmp_path / "told").open("wb") as told:
+            async with await anyio.open_process(
+                [sys.executable, "-m", "locust", "-f", "agents.py", *load],
+                cwd=tmp_path,
+                env=environment(emulator.url),
+                stdout=told,
+                stderr=told,
+            ) as locust:
+                while not (emulator.stats.executions or locust.returncode):  # noqa: ASYNC110
+                    await anyio.sleep(0.02)
+                with suppress(ProcessLookupError):
+                    locust.terminate()
+                await locust.wait()
+        assert locust.returncode == 0, (tmp_path / "told").read_text()
         assert emulator.stats.executions
+
+
+def environment(url: str) -> dict[str, str]:
+    """The environment of a process with an emulator to go to."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "RUNWARE_API_KEY": KEY, "RUNWARE_WS_URL": url, "PYTHONPATH": path}
 
 
 async def run(*arguments: str, folder: Path, url: str) -> str:
     """What a Python process printed, in a folder, with an emulator to go to."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    given = {"RUNWARE_API_KEY": KEY, "RUNWARE_WS_URL": url, "PYTHONPATH": path}
     with anyio.fail_after(TOO_LONG):
         done = await anyio.run_process(
-            [sys.executable, *arguments], cwd=folder, env={**os.environ, **given}, check=False
+            [sys.executable, *arguments], cwd=folder, env=environment(url), check=False
         )
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
     return done.stdout.decode()

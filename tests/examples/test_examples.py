@@ -128,6 +128,7 @@ def test_fan_out_answers_all_although_the_wire_is_cut() -> None:
     assert ways.keys() > {"live"}
 
 
+@pytest.mark.slow
 def test_load_agents_lose_nothing() -> None:
     printed = run_example("load_agents.py")
     counts = re.search(r"agents: (\d+), tasks: (\d+)\nanswered: (\d+), (.*)", printed)
@@ -149,6 +150,7 @@ def check_crashes(printed: str) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_crash_proof_pays_for_each_step_once() -> None:
     check_crashes(run_example("crash_proof.py", timeout=300))
 
@@ -246,6 +248,7 @@ async def test_web_service_maps_errors(
     assert response.json()["error"] == type(error).__name__
 
 
+@pytest.mark.slow
 def test_agent_loop_gets_every_conversation_right_although_the_wire_is_cut() -> None:
     printed = run_example("agent_loop.py", "--conversations", "20", "--turns", "20").splitlines()
     assert printed[0] == "20 of 20 right, nothing run twice"

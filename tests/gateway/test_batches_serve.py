@@ -64,6 +64,7 @@ async def test_a_client_whose_answers_are_cut_makes_each_batch_once(tmp_path: Pa
         assert (await emulator.stats())["executed"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["sync", "async"])
 async def test_a_batch_outlives_a_kill_in_its_midst(delivery: str, tmp_path: Path) -> None:
     async with EmulatorProcess(KEY, latency="100ms-300ms") as emulator:

@@ -46,6 +46,7 @@ def http() -> httpx2.AsyncClient:
     return httpx2.AsyncClient(timeout=60, trust_env=False)
 
 
+@pytest.mark.slow
 async def test_clients_are_cut_and_nothing_runs_twice() -> None:
     tally = await run(requests=40, at_once=20, latency="20ms-80ms")
     assert tally.cuts >= 40
@@ -109,6 +110,7 @@ async def test_its_end_is_orderly(tmp_path: Path) -> None:
         assert any(text.endswith('"message_stop"}\n\n') for text in texts)
 
 
+@pytest.mark.slow
 async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path) -> None:
     async with EmulatorProcess(KEY, latency="5s") as emulator:
         options = ("--url", emulator.url, "--journal", journal_in(tmp_path), "--drain", "1")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import pytest
 
 from tests.journal.postgres_server import PostgresServer
 
 
-@pytest.fixture(scope="module")
-def server() -> Generator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.close()
+@pytest.fixture
+def server(postgres_server: PostgresServer) -> PostgresServer:
+    return postgres_server

@@ -19,12 +19,18 @@ from runware_ws import ClientClosed, JournalError, RunwareError, Submitted
 from runware_ws.emulator import Emulator, EmulatorOptions, Request, expected_text
 from runware_ws.journal.sqlite import SqliteStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
+from tests.conftest import uvloop_slowly
 from tests.journal.kill import kill_workers
 from tests.journal.support import keyed_client, rows
 from tests.journal.worker import KEY, read_log
 
+anyio_backend = uvloop_slowly
 
-@pytest.mark.parametrize("trio", [False, True], ids=["asyncio", "trio"])
+
+@pytest.mark.parametrize(
+    "trio",
+    [pytest.param(False, id="asyncio"), pytest.param(True, id="trio", marks=pytest.mark.slow)],
+)
 def test_killed_again_and_again(tmp_path: Path, trio: bool) -> None:
     report = asyncio.run(
         kill_workers(
@@ -43,6 +49,7 @@ def test_killed_again_and_again(tmp_path: Path, trio: bool) -> None:
     assert report.told >= report.executed > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {})])
 @pytest.mark.anyio
 async def test_frozen_replaced_and_thawed(tmp_path: Path, anyio_backend: Any) -> None:

@@ -348,6 +348,7 @@ def test_a_commit_that_was_not_confirmed_can_be_done_again(url: str) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_who_is_frozen_in_a_transaction_does_not_stop_the_others(url: str) -> None:
     code = (
         "import sys, time\nfrom tests.journal.test_postgres import *\n"

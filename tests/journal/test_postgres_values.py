@@ -79,6 +79,7 @@ def test_more_at_once_than_a_statement_takes(
     assert counted == [*begun, *(("UPDATE", count) for count in reversed(pieces))]
 
 
+@pytest.mark.slow
 def test_200_megabytes_in_one_transaction(store: PostgresStore) -> None:
     """All of it, or nothing."""
     many = [new(str(number), bytes(20 << 20)) for number in range(10)]

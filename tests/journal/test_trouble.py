@@ -27,9 +27,12 @@ from runware_ws.journal import keeper
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
+from tests.conftest import uvloop_slowly
 from tests.journal.support import begun, keyed_client
 
 pytestmark = pytest.mark.anyio
+
+anyio_backend = uvloop_slowly
 
 AWAY = JournalError("memory: away", temporary=True)
 BROKEN = JournalError("memory: broken; mend it")
@@ -397,8 +400,11 @@ class Failing(MemoryStore):
 
 @pytest.mark.parametrize("how", ["refused", "cancelled", "closed"])
 @bounded
-async def test_what_a_broken_commit_may_have_entered_is_not_told_to_be_unsent(how: str) -> None:
+async def test_what_a_broken_commit_may_have_entered_is_not_told_to_be_unsent(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever takes over finds it, and sends it."""
+    monkeypatch.setattr(keeper, "ADOPT_EVERY", 0.05)  # What was read is forgotten then, too.
     journal = MemoryJournal()
     store = Failing(journal)
     async with Emulator() as emulator:

@@ -58,6 +58,7 @@ def test_a_condition_that_is_not_kept_fails(cli: Cli) -> None:
     assert "lost" not in ended.said
 
 
+@pytest.mark.slow
 def test_a_generator_that_lags_fails_unless_told(cli: Cli) -> None:
     """Answers that take no time leave no room for any lag."""
     options = ("load", "--emulate", "--latency", "0", "--duration", "300ms", "--rate", "100")
@@ -86,6 +87,7 @@ def test_a_server_elsewhere_by_streams(cli: Cli, server: Server) -> None:
     assert report["target"] == server.url
 
 
+@pytest.mark.slow
 def test_a_load_is_compared(cli: Cli) -> None:
     assert cli(*QUICK, "--rate", "100", "--json", "base.json", "--quiet").code == 0
     slower = ("load", "--emulate", "--latency", "90ms", "--duration", "1s", "--allow-lag")
@@ -109,6 +111,7 @@ def test_a_limit_that_no_rate_keeps(cli: Cli) -> None:
     assert "not kept: p99<0.15s: no rate keeps it" in ended.said
 
 
+@pytest.mark.slow
 def test_several_processes_are_one_load(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from runware_ws import TextInference\n"

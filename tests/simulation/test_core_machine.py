@@ -389,6 +389,10 @@ class CoreMachine(RuleBasedStateMachine):
         assert all(self.ends.get(uuid) == 1 for uuid in self.records), "I1"
 
 
+class CoreMachineAtLength(CoreMachine):
+    """The same for longer."""
+
+
 class CoreMachineInPieces(CoreMachine):
     """The same core with the smallest constants: it looks at one task at a time."""
 
@@ -411,7 +415,10 @@ _SETTINGS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestCoreMachine = CoreMachine.TestCase
-TestCoreMachine.settings = _SETTINGS
+TestCoreMachine.settings = settings(_SETTINGS, max_examples=100)
+TestCoreMachineAtLength = CoreMachineAtLength.TestCase
+TestCoreMachineAtLength.settings = _SETTINGS
+TestCoreMachineAtLength = pytest.mark.slow(TestCoreMachineAtLength)
 TestCoreMachineInPieces = CoreMachineInPieces.TestCase
 TestCoreMachineInPieces.settings = _SETTINGS
 TestCoreMachineInPieces = pytest.mark.slow(TestCoreMachineInPieces)

@@ -16,8 +16,11 @@ from runware_ws import (
     TextInference,
 )
 from runware_ws.emulator import Emulator, EmulatorOptions, expected_text
+from tests.conftest import uvloop_slowly
 
 pytestmark = pytest.mark.anyio
+
+anyio_backend = uvloop_slowly
 
 KEY = "key-of-the-streams"
 CARRIERS = pytest.mark.parametrize("carrier", ["socket", "sse"])
