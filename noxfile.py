@@ -31,7 +31,7 @@ nox.options.default_venv_backend = "venv"
 def tests(session: nox.Session) -> None:
     """The suite in an environment of its own, as the README has it; arguments go to pytest."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "3", "--dist", "worksteal", *session.posargs)
+    session.run("pytest", "-n", "4", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session(venv_backend="none")

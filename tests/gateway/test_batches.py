@@ -61,6 +61,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What others do is noticed at once."""
     monkeypatch.setattr(batches, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(batches, "_PAUSE", 0.02)
+    monkeypatch.setattr(batches, "_LONGEST_PAUSE", 0.1)
 
 
 # One gateway

@@ -78,19 +78,25 @@ class Pooler:
         try:
             hello = read_hello(client)
             lent = self._lend(hello)
-            client.sendall(lent.greeting(tells=self.tells))
+            greeting = lent.greeting(tells=self.tells)
             if self.mode == "transaction":
                 self._give_back(lent)
                 lent = None
+            client.sendall(greeting)
             while True:
                 kind, body = read_message(client)
                 if kind == b"X":
                     return
                 lent = lent or self._lend(hello)
                 lent.socket.sendall(kind + body)
-                if kind in (b"Q", b"S") and lent.relay(client) and self.mode == "transaction":
+                if kind not in (b"Q", b"S"):
+                    continue
+                ready, idle = lent.relay(client)
+                # First: who hears that it is over may ask at once for what is idle.
+                if idle and self.mode == "transaction":
                     self._give_back(lent)
                     lent = None
+                client.sendall(ready)
         except (OSError, EOFError):
             if lent is not None:  # Left in the midst of it.
                 lent.socket.close()
@@ -132,13 +138,14 @@ class Lent:
             kind + (own if kind == b"K" and not tells else body) for kind, body in self._greeting
         )
 
-    def relay(self, client: socket.socket) -> bool:
-        """Hand on answers until the server is ready; whether no transaction is open then."""
+    def relay(self, client: socket.socket) -> tuple[bytes, bool]:
+        """Hand on answers until the server is ready: its last message, which is not handed on, and
+        whether no transaction is open then."""
         while True:
             kind, body = read_message(self.socket)
-            client.sendall(kind + body)
             if kind == b"Z":
-                return body[4:] == b"I"
+                return kind + body, body[4:] == b"I"
+            client.sendall(kind + body)
 
 
 def read_hello(client: socket.socket) -> bytes:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ pytestmark = [
 ]
 
 TARGET = "wss://example.test"
+
+
+@pytest.fixture(scope="module")
+def server() -> Generator[PostgresServer]:
+    """One of their own: some tests here make it crash."""
+    server = PostgresServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -220,10 +229,12 @@ def crash_of_the_server(server: PostgresServer, url: str) -> None:
 
 def crash_of_one_process(server: PostgresServer, url: str) -> None:
     """The server ends all connections then, and goes on."""
-    with psycopg.connect(url) as db:
+    with psycopg.connect(url) as db, psycopg.connect(url) as other:
         os.kill(db.info.backend_pid, signal.SIGKILL)
-        with pytest.raises(psycopg.OperationalError):
-            db.execute("SELECT pg_sleep(30)")
+        # Until it has noticed it takes new ones, which it then ends as well.
+        for each in (db, other):
+            with pytest.raises(psycopg.OperationalError):
+                each.execute("SELECT pg_sleep(30)")
     until = time.monotonic() + 30
     while time.monotonic() < until:
         try:

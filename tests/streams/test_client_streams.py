@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
+import tenacity
 
 from runware_ws import (
     Client,
@@ -35,7 +36,8 @@ def emulator(**options: Any) -> Emulator:
 
 def client_of(server: Emulator, **options: Any) -> Client:
     """A client with short waits."""
-    choices: dict[str, Any] = {"replay_grace": 0.05, "resend_after": 0.1, **options}
+    waits: dict[str, Any] = {"replay_grace": 0.05, "resend_after": 0.1}
+    choices = {"backoff": tenacity.wait_fixed(0.01), **waits, **options}
     return Client(server.url, api_key=KEY, **choices)
 
 
