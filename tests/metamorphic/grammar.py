@@ -126,9 +126,11 @@ def merged(first: Message, second: Message) -> Message:
 
 
 def _places(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Every object in a message."""
+    """Every object in a message that says something: one that is empty is as good as not there,
+    and would not be with anything in it."""
     if isinstance(value, dict):
-        yield path
+        if value:
+            yield path
         for key, entry in cast("Message", value).items():
             yield from _places(entry, (*path, key))
     elif isinstance(value, list):
