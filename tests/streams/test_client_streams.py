@@ -37,7 +37,7 @@ def emulator(**options: Any) -> Emulator:
 def client_of(server: Emulator, **options: Any) -> Client:
     """A client with short waits."""
     waits: dict[str, Any] = {"replay_grace": 0.05, "resend_after": 0.1}
-    choices = {"backoff": tenacity.wait_fixed(0.01), **waits, **options}
+    choices: dict[str, Any] = {"backoff": tenacity.wait_fixed(0.01), **waits, **options}
     return Client(server.url, api_key=KEY, **choices)
 
 
