@@ -30,6 +30,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_INDEX = re.compile(r"[0-9]{1,9}")
 _LONGEST_UUID = 128
 """A longer taskUUID is treated otherwise by the core, so its mask is longer too."""
 
@@ -186,7 +187,10 @@ class Mask:
 
     def word(self, kind: str, word: str) -> str:
         """A word of a closed list of this kind (``"status"``), or its mask."""
-        return word if word in _WORDS[kind] else self.text(word)
+        words = _WORDS[kind]
+        # The core does not tell capitals from small letters in a status.
+        known = word in words or (kind == "status" and word.strip().lower() in words)
+        return word if known else self.text(word)
 
     # Messages
 
@@ -201,8 +205,16 @@ class Mask:
         try:
             frame = wire.decode(raw)
         except wire.MalformedFrameError:
-            return self.text(raw.decode("utf-8", "replace")) if self.content else self.data(raw)
+            return self._unreadable(raw)
         return self.value(frame, uuid)
+
+    def _unreadable(self, raw: bytes) -> str:
+        """The core looks at whether it may hold an object, and at the tasks that it names."""
+        text = raw.decode("utf-8", "replace")
+        if self.content:
+            return self.text(text)
+        named = [self.uuid(match) for match in _UUID.findall(text)]
+        return " ".join([self.data(raw), *(["{"] if b"{" in raw else []), *named])
 
     def value(self, value: Any, uuid: str = "") -> Any:
         """The same for a decoded message, or a part of one."""
@@ -220,6 +232,9 @@ class Mask:
         # What is nothing stays nothing: the core may ask for that.
         if not value or field in _NUMBERS or self.content:
             return value
+        if field.endswith("UUID"):
+            # To the core only a text is one.
+            return int.from_bytes(self._hash(repr(value).encode())[:6], "big") + 1
         return self.text(repr(value))
 
     def _string(self, field: str, value: str) -> str:
@@ -229,6 +244,8 @@ class Mask:
             return self.code(value)
         if field in _WORDS:
             return self.word(field, value)
+        if field == "resultIndex" and _INDEX.fullmatch(value):
+            return value
         return self.uuid(value) if field.endswith("UUID") else self.text(value)
 
     def _object(self, item: dict[str, Any], uuid: str) -> dict[str, Any]:

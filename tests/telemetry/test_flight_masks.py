@@ -269,3 +269,26 @@ def test_no_recording_of_a_post_has_them(loop: str, tmp_path: Path) -> None:
     assert written.count('"posted"') >= 4
     assert_clean(written)
     assert replay(path).same
+
+
+def test_what_the_core_asks_of_odd_fields_is_the_same() -> None:
+    mask = mask_of()
+    item: dict[str, Any] = {
+        "taskUUID": 5,
+        "resultIndex": "10",
+        "status": " FAILED",
+        "imageUUID": 7.5,
+    }
+    (shown,) = mask.message(json.dumps({"data": [item]}))["data"]
+    assert shown["resultIndex"] == "10"
+    assert shown["status"] == " FAILED"
+    for name in ("taskUUID", "imageUUID"):
+        assert isinstance(shown[name], int)
+        assert shown[name] != item[name]
+
+
+def test_of_what_cannot_be_read_the_tasks_that_it_names_are_left() -> None:
+    broken = f'{{"taskUUID": "{UUID}", "text": "secret'.encode()
+    shown = mask_of().message(broken)
+    assert shown == f"{mask_of().data(broken)} {{ {UUID}"
+    assert "{" not in mask_of().message(b"secret")
