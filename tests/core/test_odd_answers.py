@@ -172,6 +172,23 @@ def test_there_is_time_to_hear_such_a_refusal_as_often_as_it_takes(timeout: int)
     assert isinstance(ended(record, TaskState.FAILED), TaskError)
 
 
+def test_also_where_the_next_question_was_planned_for_the_end() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=100)
+    bench.resent(record)
+    while not record.ended:
+        for question in _unsent(bench, 60):
+            if record.ladder.barred is None:
+                bench.say({"data": [{**question, "request": [{"taskUUID": record.uuid}]}]})
+                if record.ladder.next_at > record.deadline - 5:
+                    bench.refuse(record, "insufficientCredits", taskType=record.task_type)
+            elif question["taskType"] == "getResponse":
+                say_about(bench, question, "taskNotFound", "question")
+            else:
+                _say_kept(bench, record, question, errors=[error(record, "insufficientCredits")])
+    assert isinstance(ended(record, TaskState.FAILED), TaskError)
+
+
 def test_what_the_archive_lists_beside_results_is_soon_the_end() -> None:
     bench = Bench(usual_duration=100)
     record = bench.begin_in_doubt(OTHER_SESSION, expected=2, timeout=1_000)

@@ -128,8 +128,8 @@ INBOUND = [
     Mutant(
         "a refusal that may be the end is asked for when it is too late to hear it repeated",
         "_core/recovery/recovery.py",
-        "wait = min(wait, left - VERDICT_AFTER)",
-        "pass",
+        "return at if record.ladder.barred is not None and at > now else FOREVER",
+        "return FOREVER",
         "tests/core/test_odd_answers.py::"
         "test_there_is_time_to_hear_such_a_refusal_as_often_as_it_takes",
     ),

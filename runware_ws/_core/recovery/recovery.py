@@ -208,8 +208,9 @@ class Recovery:
 
     def ask_again(self, record: TaskRecord, now: float) -> None:
         """An error that may be the task's end came, and may have answered the open question."""
-        if record.ladder.question is not None:
-            self._ask_at(record, min(record.ladder.next_at, now + _HEAR_AGAIN))
+        ladder = record.ladder
+        soon = now + _HEAR_AGAIN if ladder.question is not None else FOREVER
+        self._ask_at(record, min(ladder.next_at, soon, _latest_to_hear(record, now)))
 
     def last_call(self, record: TaskRecord) -> None:
         """The deadline is near: ask now, whatever was planned, if a question makes sense."""
@@ -246,13 +247,9 @@ class Recovery:
             wait = FIRST_BACKOFF * 2 ** min(asked, 8)
         if record.ladder.word is not None:
             wait = min(wait, _HEAR_AGAIN)
-        left = record.deadline - LAST_CALL - now
-        if record.ladder.barred is not None and left > VERDICT_AFTER:
-            # The refusal may turn out to be the end, once the server has insisted on it.
-            wait = min(wait, left - VERDICT_AFTER)
-        if left <= 0:
+        if now >= record.deadline - LAST_CALL:
             wait = FIRST_BACKOFF
-        self._ask_at(record, min(latest, now + min(wait, cap)))
+        self._ask_at(record, min(latest, now + min(wait, cap), _latest_to_hear(record, now)))
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: end the replay, continue the sweep, ask, resend."""
@@ -535,3 +532,10 @@ class Recovery:
         if ladder.disturbed or record.generation != generation:
             return RecoveredBy.REPLAY
         return RecoveredBy.LIVE
+
+
+def _latest_to_hear(record: TaskRecord, now: float) -> float:
+    """When a task that may have ended by the refusal of a copy is to be asked for at the latest:
+    the server has to insist on it."""
+    at = record.deadline - LAST_CALL - VERDICT_AFTER
+    return at if record.ladder.barred is not None and at > now else FOREVER
