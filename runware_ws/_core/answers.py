@@ -22,10 +22,10 @@ from runware_ws._core.inbound.meaning import (
     was_alone,
 )
 from runware_ws._core.inbound.router import (
-    CONTROL,
     Control,
     Empty,
     Errors,
+    Nameless,
     Reading,
     Results,
     Router,
@@ -98,9 +98,9 @@ class Answers:
             case Stray():
                 self._stray(said.uuid, said.item, now)
             case Control(item=item):
-                if item.get("taskType") not in CONTROL:
-                    self._nameless(item, now)
                 return self._connection.control_item(item, now)
+            case Nameless(item=item):
+                self._nameless(item, now)
             case Errors():
                 return self._errors(said, now)
             case Empty():
@@ -382,12 +382,10 @@ class Answers:
         """
         record.answered()
         listed, failed, runs = self._entries(item, record.uuid)
-        mine, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
-        if mine and not self._results_in(record, mine):
-            # The last response that it received may be its acknowledgement.
-            mine, runs = [], True
+        told, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
+        mine = self._results_in(record, told)
         if not mine and not faults:
-            if item.get("request") or listed or failed or runs:
+            if item.get("request") or told or listed or failed or runs:
                 record.take_back(QuestionType.ARCHIVE)
                 record.progressed()
                 self._recovery.still_running(record, now)
@@ -410,7 +408,8 @@ class Answers:
         for uuid in {**listed, **failed}:
             other = self._table.tasks.get(uuid)
             if other is not None and not other.posted:
-                self._listed(other, listed.get(uuid, []), failed.get(uuid, []), now)
+                results = self._results_in(other, listed.get(uuid, []))
+                self._listed(other, results, failed.get(uuid, []), now)
 
     def _listed(
         self,
@@ -420,7 +419,6 @@ class Answers:
         now: float,
     ) -> None:
         """What the archive has of one task."""
-        results = self._results_in(record, results)
         if results:
             record.confirm()
             self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
@@ -439,6 +437,7 @@ class Answers:
 
     @staticmethod
     def _results_in(record: TaskRecord, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Without acknowledgements: the last response that a task received may be one."""
         return [entry for entry in entries if meaning_for(record, entry) is not Meaning.RECEIPT]
 
     # Errors

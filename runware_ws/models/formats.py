@@ -16,6 +16,7 @@ from ipaddress import IPv6Address
 
 __all__ = [
     "UUID4_PATTERN",
+    "UUID_IN_TEXT",
     "UUID_PATTERN",
     "is_base64",
     "is_http_url",
@@ -29,8 +30,11 @@ __all__ = [
 UUID4_PATTERN = r"^(?i:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})$"
 """UUID version 4, RFC 4122 variant, in either case. Seed: "UUID v4 identifier"."""
 
-UUID_PATTERN = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-"""UUID of any version, hyphenated, in either case."""
+UUID_IN_TEXT = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+"""UUID of any version, hyphenated, in either case, wherever it stands."""
+
+UUID_PATTERN = f"^{UUID_IN_TEXT}$"
+"""The same, and nothing else."""
 
 # Always use ``fullmatch`` with these: in Python ``$`` also matches before a trailing newline,
 # which a JSON Schema pattern (ECMA 262) does not.

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from runware_ws._core import wire
 from runware_ws.models.error_codes import ErrorFamily, family
+from runware_ws.models.formats import UUID_IN_TEXT
 from runware_ws.models.jsonable import encode_json
 
 __all__ = ["Mask"]
@@ -29,7 +30,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID = re.compile(UUID_IN_TEXT)
 _INDEX = re.compile(r"[0-9]{1,9}")
 _LONGEST_UUID = 128
 """A longer taskUUID is treated otherwise by the core, so its mask is longer too."""

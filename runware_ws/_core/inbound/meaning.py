@@ -141,9 +141,7 @@ def _speaks(item: dict[str, Any], status: Any) -> bool:
 
 def tells_error(item: dict[str, Any]) -> bool:
     """Whether an item's error field holds an error: a result may carry an empty one."""
-    return ("error" in item and _tells(item["error"])) or (
-        "errors" in item and _tells(item["errors"])
-    )
+    return _tells(item.get("error")) or _tells(item.get("errors"))
 
 
 def _tells(errors: Any) -> bool:

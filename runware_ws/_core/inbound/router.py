@@ -19,13 +19,14 @@ from runware_ws._core.inbound.meaning import RESULT, Meaning, meaning_for, tells
 from runware_ws._core.tasks.items import has_output
 from runware_ws._core.tasks.ladder import UNTOUCHED
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.models.formats import UUID_IN_TEXT
 from runware_ws.models.wire_errors import WireError, parse_errors, parse_item_error
 
 __all__ = [
-    "CONTROL",
     "Control",
     "Empty",
     "Errors",
+    "Nameless",
     "Reading",
     "Results",
     "Router",
@@ -35,10 +36,10 @@ __all__ = [
     "proves_life",
 ]
 
-CONTROL = ("authentication", "ping")
+_CONTROL = ("authentication", "ping")
 """Types of items that are about no task."""
 
-_UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID = re.compile(UUID_IN_TEXT.encode())
 
 
 @dataclass(slots=True)
@@ -73,7 +74,14 @@ class Stray:
 
 @dataclass(slots=True)
 class Control:
-    """An item that names no task: a pong, the reply to our authentication, or a nameless one."""
+    """An item that is about no task: a pong, or the reply to our authentication."""
+
+    item: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Nameless:
+    """An item that names no task and may be about one."""
 
     item: dict[str, Any]
 
@@ -106,7 +114,7 @@ class Unreadable:
 
 
 Answer = tuple[TaskRecord, dict[str, Any]]
-Reading = Answer | Single | Results | Stray | Control | Errors | Empty | Unreadable
+Reading = Answer | Single | Results | Stray | Control | Nameless | Errors | Empty | Unreadable
 
 
 def proves_life(said: list[Reading]) -> bool:
@@ -171,14 +179,15 @@ class Router:
                 continue
             uuid = item.get("taskUUID")
             if type(uuid) is not str or not uuid:
-                said.append(Control(item))
+                control = item.get("taskType") in _CONTROL
+                said.append(Control(item) if control else Nameless(item))
                 continue
             record = tasks.get(uuid)
             if record is None:
                 uuid = uuid.lower()
                 record = tasks.get(uuid)
                 if record is None:
-                    control = item.get("taskType") in CONTROL
+                    control = item.get("taskType") in _CONTROL
                     said.append(Control(item) if control else Stray(uuid, item))
                     continue
             if record.expected == 1 and record.ladder.question is None:
