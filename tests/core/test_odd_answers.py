@@ -13,8 +13,9 @@ import pytest
 
 from runware_ws._core.recovery import recovery
 from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.durations import FEW
 from runware_ws._core.tasks.record import TaskRecord
-from runware_ws.errors import TaskError
+from runware_ws.errors import OutcomeUnknown, Submitted, TaskError
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
 from tests.core.test_questions import QUESTIONS, questions, say_about
 
@@ -128,6 +129,29 @@ def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run(
     assert told >= 2
     assert bench.now - copied >= 20
     assert isinstance(ended(record, TaskState.FAILED), TaskError)
+
+
+def test_where_the_first_may_run_to_the_deadline_the_task_ends_as_unknown() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=100)
+    assert record.learned is not None
+    for _ in range(FEW):
+        record.learned.observe(30)
+    bench.resent(record, within=80)
+    assert bench.now + 60 > record.deadline, "no task that began now would be overdue by then"
+    bench.refuse(record, "rateLimitExceeded", taskType=record.task_type)
+    told = 0
+    while due := _unsent(bench, 60):
+        for question in due:
+            if question["taskType"] == "getTaskDetails":
+                told += 1
+                _say_kept(bench, record, question, errors=[error(record, "rateLimitExceeded")])
+            else:
+                say_about(bench, question, "taskNotFound", "question")
+    assert told >= 3
+    failure = ended(record, TaskState.UNKNOWN)
+    assert isinstance(failure, OutcomeUnknown)
+    assert failure.submitted is Submitted.MAYBE
 
 
 def test_after_a_conflict_what_the_server_insists_on_is_no_refusal_of_the_last_copy() -> None:

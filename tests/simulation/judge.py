@@ -55,6 +55,15 @@ LAST_CALL = 2.0
 LOST = 45.0
 """A lost request is sent again within so many seconds of a calm connection, and one question."""
 
+VERDICT = 5.0
+"""What may be the refusal of a copy is repeated for so long before it is believed."""
+
+SHARE = 0.4
+"""While durations are unknown, no more than this part of a task's time is waited for."""
+
+MAY_REFUSE = frozenset({"rateLimitExceeded", "insufficientCredits", "internalServerError"})
+"""What a server may say of a copy of a task before it looks whether it has the task."""
+
 ENVELOPE = 500
 """What a request has besides its padding takes fewer bytes."""
 
@@ -310,4 +319,16 @@ class Judge:
         kept = work.refused and traits.archive_keeps == "for-good"
         if traits.archive and not kept and traits.question_fails != "getTaskDetails":
             ways.append(work.finished_at + traits.archive_delay)
+        if ways and work.error is not None and plan.code in MAY_REFUSE and len(sent.written) > 1:
+            return max(min(ways), sent.written[-1] + self._usual(sent))
         return min(ways, default=None)
+
+    def _usual(self, sent: Sent) -> float:
+        """How long it takes to tell the end of a task from the refusal of its last copy.
+
+        Until then a first copy may still run, and nobody can know: whatever the server says may
+        have been said of the copy alone.
+        """
+        record, learned = sent.record, sent.record.learned
+        usual = min(self.config.usual_duration, SHARE * (record.deadline - sent.written[-1]))
+        return VERDICT + (usual if learned is None else learned.usual(usual))
