@@ -14,7 +14,6 @@ from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.meaning import (
     Meaning,
     archived,
-    is_about_authentication,
     is_answer_about,
     meaning,
     meaning_for,
@@ -34,24 +33,17 @@ from runware_ws._core.inbound.router import (
     Unreadable,
 )
 from runware_ws._core.recovery.recovery import Recovery
-from runware_ws._core.recovery.resending import overdue_at
-from runware_ws._core.recovery.words import (
-    insists,
-    is_answer_to_question,
-    is_listed_verdict,
-    is_refusal_of_copy,
-)
-from runware_ws._core.states import DONE, FOREVER, ConnectionState
+from runware_ws._core.recovery.words import is_listed_verdict, is_receipt
+from runware_ws._core.states import DONE, FOREVER
+from runware_ws._core.task_errors import TaskErrors
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.items import fresh_items
 from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.errors import StreamInterrupted
-from runware_ws.events import MalformedFrame, ServerNotice
-from runware_ws.models.error_codes import ErrorFamily
+from runware_ws.events import MalformedFrame
 from runware_ws.models.results import RecoveredBy
-from runware_ws.models.wire_errors import WireError
 
 __all__ = ["Answers"]
 
@@ -79,6 +71,7 @@ class Answers:
         self._connection = connection
         self._ends = ends
         self._router = router
+        self._errors = TaskErrors(out, table, recovery, connection, ends)
         # When the latest piece of a stream came that named nobody.
         self._lost_piece_at = -FOREVER
 
@@ -102,7 +95,7 @@ class Answers:
             case Nameless(item=item):
                 self._nameless(item, now)
             case Errors():
-                return self._errors(said, now)
+                return self._errors.take(said, now)
             case Empty():
                 if self._recovery.empty(now):
                     self._connection.progress()
@@ -310,7 +303,7 @@ class Answers:
         elif is_listed_verdict(record, item, said.error):
             self._ends.refuse(record, said.error, now)
         else:
-            self.task_error(record, said.error, now)
+            self._errors.about(record, said.error, now)
 
     def _note(self, record: TaskRecord, item: dict[str, Any], means: Meaning, now: float) -> None:
         """A receipt, or a note that the task is still running."""
@@ -426,9 +419,9 @@ class Answers:
         for error in self._router.errors_of(told)[:1] if errors else ():
             if record.ended:
                 return
-            if self.is_receipt(record, error):
+            if is_receipt(record, error):
                 self._recovery.receipt(record, now)
-            elif error.code != record.ladder.barred or self._is_end_after_copy(
+            elif error.code != record.ladder.barred or self._errors.is_end_after_copy(
                 record, error, now, beside=bool(results)
             ):
                 self._ends.refuse(record, error, now)
@@ -440,98 +433,7 @@ class Answers:
         """Without acknowledgements: the last response that a task received may be one."""
         return [entry for entry in entries if meaning_for(record, entry) is not Meaning.RECEIPT]
 
-    # Errors
-
-    def _errors(self, said: Errors, now: float) -> Change | None:
-        authenticating = self._connection.state is ConnectionState.AUTHENTICATING
-        change: Change | None = None
-        refused = False
-        for error in said.errors:
-            record = said.record
-            if record is None:
-                if authenticating and is_about_authentication(error):
-                    # One refusal per frame: a second one is about the same attempt.
-                    if not refused:
-                        refused = True
-                        change = self._connection.authentication_refused(error, now)
-                    continue
-                if error.task_uuid is not None:
-                    record = self._table.tasks.get(error.task_uuid)
-                else:
-                    record = self._only_suspect(error)
-            if record is not None:
-                if record.ended:
-                    self._table.forget_left(record.uuid)
-                else:
-                    self.task_error(record, error, now)
-                continue
-            if error.task_uuid is not None:
-                self._table.forget_left(error.task_uuid)
-            if error.task_uuid is None or self._table.end_of(error.task_uuid) is None:
-                self._out.counters.notices += 1
-                self._out.emit(ServerNotice(at=now, code=error.code, message=error.message))
-        return change
-
-    def task_error(self, record: TaskRecord, error: WireError, now: float) -> None:
-        """The server says an error about a task, or about a question about it."""
-        self._progress(record)
-        if self.is_receipt(record, error):
-            self._recovery.receipt(record, now)
-        elif is_answer_to_question(record, error, early=not self._recovery.ready):
-            if self._recovery.told(record, error, now):
-                self._ends.refuse(record, error, now)
-        elif is_refusal_of_copy(record, error) and (
-            record.barred(error.code, now) or not self._is_end_after_copy(record, error, now)
-        ):
-            self._recovery.ask_again(record, now)
-        else:
-            self._ends.refuse(record, error, now)
-
-    def _is_end_after_copy(
-        self, record: TaskRecord, error: WireError, now: float, *, beside: bool = False
-    ) -> bool:
-        """Whether what seems to refuse a copy of the task is its own end: the server insists on it.
-
-        It does so beside some of the results (``beside``: in one answer), for a copy that was not
-        let in has none; or so long after the last copy that a task that runs would be done. That
-        was so before the last copy went out, so a conflict which that met says as much.
-        """
-        ladder = record.ladder
-        question = ladder.question or ladder.last_question
-        if question is None or not insists(record, error, question, now):
-            return False
-        done = ladder.conflicted or now >= overdue_at(record, self._out.options)
-        return beside or ladder.told or done
-
-    @staticmethod
-    def is_receipt(record: TaskRecord, error: WireError) -> bool:
-        """Whether a conflict only says that an earlier copy of this very task had arrived.
-
-        A task with a key may have been sent by a process whose journal is lost: the key is new
-        then, and the taskUUID that its caller gave is not.
-        """
-        ladder = record.ladder
-        return error.family is ErrorFamily.CONFLICT and (
-            record.copied or ladder.disturbed or ladder.confirmed or record.entry is not None
-        )
-
-    def _only_suspect(self, error: WireError) -> TaskRecord | None:
-        """The task that an error without a taskUUID provably belongs to, if there is one.
-
-        The error names the task's type, and nothing else in this session can be meant: there
-        was one socket and one task, written once, and no answer to a question can come.
-        """
-        tasks, connection = self._table.tasks, self._connection
-        if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:
-            return None
-        record = next(iter(tasks.values()))
-        ladder = record.ladder
-        mine = (
-            record.generation == connection.generation
-            and not (ladder.disturbed or ladder.confirmed or ladder.may_answer)
-            and error.task_type == record.task_type
-        )
-        return record if mine else None
+    # What cannot be read, or names nobody
 
     def _unreadable(self, said: Unreadable, now: float) -> None:
         counters = self._out.counters

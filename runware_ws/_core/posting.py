@@ -17,6 +17,7 @@ from runware_ws._core.effects import Ending, PostEnding, TaskStep
 from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.router import Router
 from runware_ws._core.recovery.recovery import Recovery
+from runware_ws._core.recovery.words import is_receipt
 from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.events import NoHttpSide
@@ -152,7 +153,7 @@ class Posting:
         refusal = failures.post_refused_key(ending, errors)
         if refusal is None:
             posts.end(record)
-            if any(self._answers.is_receipt(record, error) for error in errors):
+            if any(is_receipt(record, error) for error in errors):
                 self._recovery.post_cut(record, now)
                 self._recovery.receipt(record, now)
                 return None

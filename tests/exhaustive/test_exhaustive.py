@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runware_ws._core import answers, task_errors
 from runware_ws._core.answers import Answers
 from runware_ws._core.recovery import recovery
 from runware_ws._core.recovery.recovery import Recovery
@@ -106,7 +107,8 @@ def _a_conflict_is_the_end(patch: pytest.MonkeyPatch) -> Setting:
     def wrong(_record: Any, _error: Any) -> bool:
         return False
 
-    patch.setattr(Answers, "is_receipt", staticmethod(wrong))
+    for module in (answers, task_errors):
+        patch.setattr(module, "is_receipt", wrong)
     return replace(ONE, punctual=False, stalls=0)
 
 

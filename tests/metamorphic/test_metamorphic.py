@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from runware_ws._core import answers
+from runware_ws._core import answers, task_errors
 from runware_ws._core.inbound import meaning, router
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks import items
@@ -99,7 +99,7 @@ def _an_error_without_an_address_is_the_first_tasks(patch: pytest.MonkeyPatch) -
     def wrong(self: Any, _error: Any) -> Any:
         return next(iter(self._table.tasks.values()), None)
 
-    patch.setattr(answers.Answers, "_only_suspect", wrong)
+    patch.setattr(task_errors.TaskErrors, "_only_suspect", wrong)
     return conversations.two_tasks
 
 

@@ -8,7 +8,7 @@ __all__ = ["ANSWERS"]
 
 _RECOVERY, _WORDS = "_core/recovery/recovery.py", "_core/recovery/words.py"
 _RESENDING, _ANSWERS = "_core/recovery/resending.py", "_core/answers.py"
-_QUESTIONS = "_core/recovery/questions.py"
+_QUESTIONS, _ERRORS = "_core/recovery/questions.py", "_core/task_errors.py"
 
 ANSWERS = [
     Mutant(
@@ -383,7 +383,7 @@ ANSWERS = [
     Mutant(
         "a refusal in the archive is the answer",
         _ANSWERS,
-        "            if self.is_receipt(record, error):\n"
+        "            if is_receipt(record, error):\n"
         "                self._recovery.receipt(record, now)\n"
         "            elif error.code",
         "            if False:\n"
@@ -393,35 +393,35 @@ ANSWERS = [
     ),
     Mutant(
         "a conflict after a resend is an error",
-        _ANSWERS,
+        _WORDS,
         "record.copied or ladder.disturbed or ladder.confirmed or ",
         "ladder.reused or ",
         "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
     ),
     Mutant(
         "a conflict of a second try is an error",
-        _ANSWERS,
+        _WORDS,
         "record.copied or ladder.disturbed",
         "record.sends > 1 or ladder.disturbed",
         "tests/core/test_fine_rules.py::test_a_conflict_of_a_second_try_is_a_receipt",
     ),
     Mutant(
         "a conflict of a task with a key is an error",
-        _ANSWERS,
+        _WORDS,
         " or record.entry is not None",
         "",
         "tests/journal/test_lost_journal.py",
     ),
     Mutant(
         "every conflict is a receipt",
-        _ANSWERS,
+        _WORDS,
         "return error.family is ErrorFamily.CONFLICT and (",
         "return error.family is ErrorFamily.CONFLICT or (False) and (",
         "tests/core/test_life.py::test_a_conflict_on_a_first_send_is_an_error_for_that_caller_only",
     ),
     Mutant(
         "an error without an address is the only task's",
-        _ANSWERS,
+        _ERRORS,
         "if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:",
         "if len(tasks) != 1:",
         "tests/core/test_hostile_peer.py::"

@@ -372,7 +372,7 @@ CONNECTION = [
     ),
     Mutant(
         "two refusals in one frame are two",
-        "_core/answers.py",
+        "_core/task_errors.py",
         "                    if not refused:\n                        refused = True\n",
         "                    if not refused:\n                        refused = False\n",
         "tests/core/test_hostile_peer.py::test_two_refusals_in_one_frame_are_one",

@@ -103,7 +103,7 @@ INBOUND = [
     ),
     Mutant(
         "an error that may refuse a copy leaves the question open",
-        "_core/answers.py",
+        "_core/task_errors.py",
         "            self._recovery.ask_again(record, now)\n",
         "            pass\n",
         "tests/core/test_second_tries.py::"
@@ -119,9 +119,9 @@ INBOUND = [
     ),
     Mutant(
         "each copy that is refused counts as the server that insists",
-        "_core/answers.py",
-        "record.barred(error.code, now) or not self._is_end_after_copy",
-        "(record.barred(error.code, now) and False) or not self._is_end_after_copy",
+        "_core/task_errors.py",
+        "record.barred(error.code, now) or not self.is_end_after_copy",
+        "(record.barred(error.code, now) and False) or not self.is_end_after_copy",
         "tests/core/test_odd_answers.py::"
         "test_one_refusal_for_each_copy_is_not_the_server_that_insists",
     ),
@@ -235,7 +235,7 @@ INBOUND = [
     ),
     Mutant(
         "after a conflict an error waits as long as after any other copy",
-        "_core/answers.py",
+        "_core/task_errors.py",
         "done = ladder.conflicted or now >= overdue_at",
         "done = now >= overdue_at",
         "tests/core/test_odd_answers.py::"

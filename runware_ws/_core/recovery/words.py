@@ -24,6 +24,7 @@ __all__ = [
     "is_answer_to_question",
     "is_listed_verdict",
     "is_lost",
+    "is_receipt",
     "is_refusal_of_copy",
     "meant",
 ]
@@ -93,6 +94,18 @@ def is_listed_verdict(record: TaskRecord, item: dict[str, Any], error: WireError
         return False
     return not is_answer_about(record, item) or (
         error.task_type == QuestionType.POLL and meant(error) is Meant.VERDICT
+    )
+
+
+def is_receipt(record: TaskRecord, error: WireError) -> bool:
+    """Whether a conflict only says that an earlier copy of this very task had arrived.
+
+    A task with a key may have been sent by a process whose journal is lost: the key is new
+    then, and the taskUUID that its caller gave is not.
+    """
+    ladder = record.ladder
+    return error.family is ErrorFamily.CONFLICT and (
+        record.copied or ladder.disturbed or ladder.confirmed or record.entry is not None
     )
 
 
