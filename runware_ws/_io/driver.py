@@ -1,25 +1,20 @@
-"""The driver: opens sockets, feeds the core, performs its effects, keeps its timers.
+"""The driver: performs the core's effects, wakes callers, and has sockets, POSTs and the timer run.
 
-It decides nothing. All of it runs under one supervisor. One socket is open at a
-time: the next dial begins only when the last socket is gone.
+It decides nothing. All of it runs under one supervisor.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import Protocol, cast
 from urllib.request import getproxies
 
 import anyio
-from pydantic import SecretStr
 
-from runware_ws._core import wire
 from runware_ws._core.effects import (
     Admit,
     Authenticate,
@@ -27,7 +22,6 @@ from runware_ws._core.effects import (
     Effect,
     Emit,
     Enter,
-    Frame,
     Open,
     Post,
     Progress,
@@ -41,15 +35,15 @@ from runware_ws._io.flight_dumps import FlightDumps
 from runware_ws._io.keys import KeySource
 from runware_ws._io.posts import PostRunner
 from runware_ws._io.recorded_core import new_core
+from runware_ws._io.sockets import SocketRunner
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.timer import CoreTimer
-from runware_ws._io.transport.base import Dial, HttpPost, NotSent, Transport, unforeseen
+from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.wakeups import Home, Waiter, Waiting, Wakeup
 from runware_ws.backoff import Backoff
-from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from runware_ws.errors import ConnectionFailed
-from runware_ws.events import LONGEST_TEXT, Closed, Connected, Event, SessionStarted
+from runware_ws.events import Closed, Connected, Event, SessionStarted
 from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.store import Adoption
 from runware_ws.telemetry.flight import FlightRecorder
@@ -60,17 +54,8 @@ __all__ = ["Driver", "Owner"]
 
 _LOG = logging.getLogger("runware_ws")
 
-BACKLOG_GRACE = 0.5
-"""How long a socket that can no longer be written may still be read, in seconds."""
-
 WAKES = 128
 """How many callers are woken in one go, before other tasks and the socket get a turn."""
-
-MESSAGES_IN_A_ROW = 512
-"""How many messages are handed to the core in one go, before other tasks get a turn."""
-
-FRAMES_IN_A_ROW = 16
-"""How many frames are written in one go, before other tasks get a turn."""
 
 
 class Owner(Protocol):
@@ -97,11 +82,8 @@ class Driver:
         journal: JournalKeeper | None = None,
         flight: FlightRecorder | None = None,
     ) -> None:
-        self._url = url
         self._keys = keys
         keys.hide_passwords((config.proxy, *getproxies().values()))
-        self._config = config
-        self._dial = dial
         self.core = new_core(
             config,
             flight,
@@ -118,38 +100,30 @@ class Driver:
         self.now = self.waiting.now
         self._wake = self.waiting.wake
         self._tasks: Supervisor
+        verify = None if journal is None else journal.verify
+        self._timer = CoreTimer(self.core, self.now, self.apply)
+        self._sockets = SocketRunner(
+            url, keys, config, dial, self.core, self._timer, self.waiting, self.apply, verify=verify
+        )
         self._posts: PostRunner | None = None
         if post is not None:
-            limit = config.open_timeout
             self._posts = PostRunner(
                 post,
                 keys,
                 self.core,
                 self.now,
                 self.apply,
-                fetch_timeout=limit,
-                verify=None if journal is None else journal.verify,
+                fetch_timeout=config.open_timeout,
+                verify=verify,
             )
-        self._opening: deque[int] = deque()
         self._effects: deque[Effect] = deque()
         # Tasks that have ended but whose callers were not woken yet.
         self._to_wake: deque[TaskRecord] = deque()
         self._wakes_left = WAKES
-        self._authenticate: Authenticate | None = None
-        # The first spans a socket from its dial to its end, the second only its use, because a
-        # closing handshake must not be cancelled along with the use.
-        self._socket_scope: anyio.CancelScope | None = None
-        self._use_scope: anyio.CancelScope | None = None
-        self._farewell: anyio.CancelScope | None = None
-        self._graceful = False
-        self._given_up = 0
-        self._timer = CoreTimer(self.core, self.now, self.apply)
         self._dumps = None
         if flight is not None and flight.folder is not None:
             self._dumps = FlightDumps(flight, self.waiting)
-        # These wake the supervisor, the writer, the waker, the timer and the state's watchers.
-        self._open_event = anyio.Event()
-        self._writer = Wakeup(self.waiting)
+        # These wake the waker, and who waits for a change.
         self._waker = Wakeup(self.waiting)
         self._watchers: dict[Waiter, None] = {}
         self.stopped = anyio.Event()
@@ -172,7 +146,7 @@ class Driver:
             # Before the dial, for its session brings their answers at once.
             journal.adopt(adoption.entries)
         self.core.start(self.now(), None if adoption is None else adoption.session)
-        tasks.start_soon(self._supervise, name="runware_ws supervisor")
+        tasks.start_soon(self._run_sockets, name="runware_ws sockets")
         tasks.start_soon(self._timer.run, name="runware_ws timer")
         tasks.start_soon(self._wake_rest, name="runware_ws waker")
         if self._dumps is not None:
@@ -222,8 +196,8 @@ class Driver:
         """End all tasks and the socket; :attr:`stopped` is set when this is done."""
         self.core.close(self.now())
         self._wake_all()
-        # There may be no socket to close, so wake the supervisor to see that it is over.
-        self._open_event.set()
+        # There may be no socket to close.
+        self._sockets.stop()
 
     def give_up(self, record: TaskRecord) -> None:
         """Give a task up; if its result is here already, keep it for a claim."""
@@ -270,9 +244,7 @@ class Driver:
 
     def abort(self) -> None:
         """Skip the closing handshake, or stop waiting for it."""
-        self._graceful = False
-        if self._farewell is not None:
-            self._farewell.cancel()
+        self._sockets.abort()
 
     async def wait_changed(self) -> None:
         """Wait for the next event, or until no task is pending."""
@@ -297,7 +269,7 @@ class Driver:
             if todo.deadline is not None:
                 self._timer.set(todo.deadline)
             if todo.writable:
-                self._writer.set()
+                self._sockets.writer.set()
         if self._effects:
             self._perform()
             if self._journal is not None:
@@ -323,13 +295,11 @@ class Driver:
             elif isinstance(effect, Tell):
                 self._watch.step(effect)
             elif isinstance(effect, Open):
-                self._opening.append(effect.generation)
-                self._open_event.set()
+                self._sockets.open(effect.generation)
             elif isinstance(effect, Authenticate):
-                self._authenticate = effect
-                self._writer.set()
+                self._sockets.authenticate(effect)
             elif isinstance(effect, Close):
-                self._end_socket(effect)
+                self._sockets.end(effect)
             elif isinstance(effect, Enter):
                 if self._journal is not None:
                     self._journal.enter(effect.record)
@@ -390,187 +360,9 @@ class Driver:
         for waiter in watchers:
             self._wake(waiter)
 
-    def _end_socket(self, close: Close) -> None:
-        self._graceful = close.graceful
-        # It may not even be open yet, because the last one may still be closing.
-        self._given_up = close.generation
-        scope = self._use_scope or self._socket_scope
-        if scope is not None:
-            scope.cancel()
-
-    # The supervisor
-
-    async def _supervise(self) -> None:
+    async def _run_sockets(self) -> None:
         try:
-            while self.core.state is not ConnectionState.CLOSED:
-                if not self._opening:
-                    self._open_event = anyio.Event()
-                    await self._open_event.wait()
-                    continue
-                await self._socket(self._opening.popleft())
+            await self._sockets.run()
         finally:
             self.stopped.set()
             self._timer.stop()
-
-    async def _socket(self, generation: int) -> None:
-        """One socket from the dial to its end."""
-        self._graceful = False
-        self._authenticate = None
-        loss: Loss | None = None
-        with anyio.CancelScope() as scope:
-            self._socket_scope = scope
-            if generation <= self._given_up:
-                return
-            loss = await self._open_and_run(generation)
-        self._socket_scope = self._timer.transport = None
-        # If the core itself ended the socket, this report has an old generation and is ignored.
-        if loss is not None:
-            self.core.lost(generation, self._told(loss), self.now())
-            self.apply()
-
-    def _told(self, loss: Loss) -> Loss:
-        """``loss`` without secrets. Cut only then: half a secret would not be recognised."""
-        detail = self._keys.redact_text(loss.detail)
-        if len(detail) > LONGEST_TEXT:
-            detail = f"{detail[:LONGEST_TEXT]}..."
-        return Loss(loss.kind, loss.code, loss.status, loss.retry_after, detail)
-
-    async def _open_and_run(self, generation: int) -> Loss | None:
-        """Open a socket and use it. Whatever a dial raises is the end of that socket only."""
-        try:
-            key = await self._keys.fetch()
-        except Exception as exc:
-            # Its text could contain the key, so only its type is shown.
-            return Loss(LossKind.KEY_UNAVAILABLE, detail=f"api_key() raised {type(exc).__name__}")
-        kind = LossKind.DIAL_FAILED
-        loss: Loss | None = None
-        bug: Exception | None = None
-        try:
-            async with self._dial(self._url, self._config) as transport:
-                kind = LossKind.CLOSED
-                try:
-                    loss = await self._use(generation, transport, key)
-                except Exception as exc:
-                    bug = exc
-        except (Exception, asyncio.CancelledError) as exc:
-            loss = loss or unforeseen(exc, kind)
-        if bug is not None:
-            try:
-                raise bug
-            finally:
-                del bug  # it holds this frame
-        return loss
-
-    async def _use(self, generation: int, transport: Transport, key: SecretStr) -> Loss | None:
-        self._timer.transport = transport
-        try:
-            with anyio.CancelScope() as self._use_scope:
-                self.core.connected(generation, self.now())
-                self.apply()
-                return await self._run_socket(
-                    generation,
-                    transport,
-                    lambda session: wire.authentication(key.get_secret_value(), session),
-                )
-            return None
-        finally:
-            self._use_scope = None
-            if self._graceful:
-                with anyio.move_on_after(self._config.close_timeout, shield=True) as scope:
-                    self._farewell = scope
-                    with suppress(Exception):  # it is over anyway
-                        await transport.aclose()
-
-    async def _run_socket(
-        self,
-        generation: int,
-        transport: Transport,
-        authentication: Callable[[str | None], bytes],
-    ) -> Loss | None:
-        loss: Loss | None = None
-
-        async def write() -> None:
-            nonlocal loss
-            ended = await self._write(generation, transport, authentication)
-            # What the peer sent before it closed must still be read; then the reader finds
-            # out how the socket ended. But a peer may send a close and never hang up.
-            await anyio.sleep(BACKLOG_GRACE)
-            loss = ended
-            tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(write, name="runware_ws writer")
-            loss = await self._read(generation, transport)
-            tasks.cancel_scope.cancel()
-        return loss
-
-    async def _read(self, generation: int, transport: Transport) -> Loss:
-        """Hand what comes to the core until the socket ends; return how it ended."""
-        core, now, apply = self.core, self.now, self.apply
-        receiving = True
-        try:
-            while True:
-                receiving = True
-                data = await transport.receive()
-                ready = transport.take_ready()
-                receiving = False
-                self._timer.reads += 1
-                at = now()
-                core.receive(generation, data, at)
-                for number, more in enumerate(ready, 1):
-                    core.receive(generation, more, at)
-                    if number % MESSAGES_IN_A_ROW == 0:
-                        apply()
-                        # Shielded: what was read must not be lost with the socket.
-                        await anyio.lowlevel.cancel_shielded_checkpoint()
-                        self._timer.reads += 1
-                apply()
-        except (Exception, asyncio.CancelledError) as exc:
-            if not receiving:
-                raise
-            return unforeseen(exc, LossKind.CLOSED)
-
-    async def _write(
-        self,
-        generation: int,
-        transport: Transport,
-        authentication: Callable[[str | None], bytes],
-    ) -> Loss:
-        """Write the core's frames until the socket takes no more; return how it ended."""
-        frame: Frame | None = None
-        in_a_row = 0
-        sending = False
-        try:
-            while True:
-                sending = False
-                if self._journal is not None:
-                    # A process that was frozen, and replaced meanwhile, sends nothing more.
-                    await self._journal.verify()
-                wanted, self._authenticate = self._authenticate, None
-                if wanted is not None and wanted.generation == generation:
-                    sending, frame = True, None
-                    # No name for these bytes: tools print the variables of frames that wait.
-                    await transport.send(authentication(wanted.session_uuid))
-                    continue
-                frame = self.core.next_frame(self.now())
-                done = self.apply()
-                if frame is None:
-                    in_a_row = 0
-                    if not done:
-                        await self._writer.wait()
-                    # Otherwise those effects may have led to a new frame: look again.
-                    continue
-                sending = True
-                await transport.send(frame.data)
-                in_a_row += 1
-                if in_a_row % FRAMES_IN_A_ROW == 0:
-                    # A send to a socket with room does not wait, so give other tasks a turn.
-                    await anyio.lowlevel.checkpoint()
-        except NotSent as exc:
-            if frame is not None:
-                self.core.not_written(generation, frame)
-            return exc.loss
-        except (Exception, asyncio.CancelledError) as exc:
-            if not sending:
-                raise
-            return unforeseen(exc, LossKind.CLOSED)

@@ -197,7 +197,7 @@ def break_down(client: Client) -> None:
 
     driver: Any = vars(client)["_driver"]
     driver.core.next_frame = fail
-    getattr(driver, "_writer").set()  # noqa: B009
+    driver._sockets.writer.set()
 
 
 @trio_or_asyncio

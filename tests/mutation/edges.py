@@ -6,28 +6,29 @@ from tests.mutation.mutants import Mutant
 
 __all__ = ["EDGES"]
 
-_DRIVER, _MAP, _STREAMS = "_io/driver.py", "client/mapping.py", "client/streams.py"
+_DRIVER, _SOCKETS = "_io/driver.py", "_io/sockets.py"
+_MAP, _STREAMS = "client/mapping.py", "client/streams.py"
 _RUNNER = "batch/runner.py"
 
 EDGES = [
     Mutant(
         "a frame that was not sent is not taken back",
-        _DRIVER,
-        "                self.core.not_written(generation, frame)\n",
+        _SOCKETS,
+        "                self._core.not_written(generation, frame)\n",
         "                pass\n",
         "tests/client/test_driver.py::"
         "test_a_frame_that_was_not_sent_is_sent_by_the_next_socket_without_a_question",
     ),
     Mutant(
         "messages of one read but the first are dropped",
-        _DRIVER,
+        _SOCKETS,
         "                    core.receive(generation, more, at)\n",
         "",
         "tests/client/test_driver.py::test_all_messages_of_one_read_are_read",
     ),
     Mutant(
         "what the peer said before it closed is not read",
-        _DRIVER,
+        _SOCKETS,
         "            await anyio.sleep(BACKLOG_GRACE)\n",
         "",
         "tests/client/test_driver.py::test_what_had_come_before_a_failed_write_is_read",
@@ -57,14 +58,14 @@ EDGES = [
     ),
     Mutant(
         "a fast socket gives nobody a turn",
-        _DRIVER,
+        _SOCKETS,
         "if in_a_row % FRAMES_IN_A_ROW == 0:",
         "if in_a_row < 0:",
         "tests/client/test_driver.py::test_a_socket_with_room_gives_others_their_turn",
     ),
     Mutant(
         "a socket that was given up is opened",
-        _DRIVER,
+        _SOCKETS,
         "            if generation <= self._given_up:\n                return\n",
         "",
         "tests/client/test_driver.py::"
@@ -72,14 +73,14 @@ EDGES = [
     ),
     Mutant(
         "the reason of a loss is not redacted",
-        _DRIVER,
+        _SOCKETS,
         "        detail = self._keys.redact_text(loss.detail)\n",
         "        detail = loss.detail\n",
         "tests/client/test_secrets.py",
     ),
     Mutant(
         "the words of a key function are told",
-        _DRIVER,
+        _SOCKETS,
         'detail=f"api_key() raised {type(exc).__name__}")',
         'detail=f"api_key() raised {exc}")',
         "tests/client/test_keys.py::test_a_fetch_that_fails_is_tried_again",
@@ -100,14 +101,14 @@ EDGES = [
     ),
     Mutant(
         "a client that closes waits for its peer for ever",
-        _DRIVER,
+        _SOCKETS,
         "with anyio.move_on_after(self._config.close_timeout, shield=True) as scope:",
         "with anyio.move_on_after(1_000_000, shield=True) as scope:",
         "tests/client/test_virtual_time.py::test_closing_with_a_peer_that_does_not_answer",
     ),
     Mutant(
         "a client that closes leaves without a word",
-        _DRIVER,
+        _SOCKETS,
         "        self._graceful = close.graceful\n",
         "        self._graceful = False\n",
         "tests/client/test_cancellation.py::test_a_verb_cancelled_at_each_step",

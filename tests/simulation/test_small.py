@@ -34,7 +34,12 @@ def test_no_other_module_of_the_client_has_a_copy_of_its_own() -> None:
             assert listed or not copied, f"{name} imports {constant.key}: list it"
 
 
-_CLIENT = ("runware_ws._io.driver", "runware_ws.client.client", "runware_ws.client.sync")
+_CLIENT = (
+    "runware_ws._io.driver",
+    "runware_ws._io.sockets",
+    "runware_ws.client.client",
+    "runware_ws.client.sync",
+)
 
 
 def test_some_runs_have_some_and_most_have_none() -> None:
