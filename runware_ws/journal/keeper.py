@@ -25,7 +25,8 @@ import anyio
 from runware_ws._core.tasks.record import FOREVER, TaskRecord
 from runware_ws._io.wakeups import Waiting, Wakeup
 from runware_ws.errors import Fenced, InvalidTask, JournalError, RunwareError
-from runware_ws.journal.binding import Beginning, Begun, EntryEnd, end, forget, nothing, prune
+from runware_ws.journal.binding import Begun, EntryEnd, end, forget, nothing, prune
+from runware_ws.journal.entering import Entering
 from runware_ws.journal.holding import (
     Delivered,
     Held,
@@ -94,14 +95,13 @@ class JournalKeeper:
         self._tell: Callable[[Iterable[TaskRecord]], None]
         self._waiting: Waiting
         self._link = WriterLink(store, self._look_again, self._hand_over, writer)
+        self._entering = Entering(self._link, self._begun, self._all_begun)
         self.lookup = KeyLookup(self._link)
         self.notes = Notes(self._link)
         # Tasks that have ended, and whose callers are not told yet.
         self.held = Held()
         self._delivered = Delivered()
-        # To be entered with the next job; all that are being entered; in the journal, by taskUUID.
-        self._next = Beginning()
-        self._beginning: dict[TaskRecord, Beginning] = {}
+        # In the journal, by taskUUID.
         self._entries: set[str] = set()
         # By key: the task that runs here, those that wait for its end, and the one that waits for
         # the end of somebody else's.
@@ -237,7 +237,7 @@ class JournalKeeper:
         elif keyed is not None and (keyed.key in self._active or keyed.key in self._elsewhere):
             first = self._active.get(keyed.key) or self._elsewhere[keyed.key]
             # While the first is being entered, nobody knows whose content the key's is.
-            if first.entry.digest != keyed.digest and first not in self._beginning:
+            if first.entry.digest != keyed.digest and first not in self._entering:
                 self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
                 return
             self._joined.setdefault(keyed.key, []).append(record)
@@ -245,52 +245,28 @@ class JournalKeeper:
         else:
             if keyed is not None:
                 self._active[keyed.key] = record
-            self._begin(record)
-
-    def _begin(self, record: TaskRecord) -> None:
-        self._next.add(record)
-        self._beginning[record] = self._next
+            self._entering.add(record)
 
     def flush(self) -> None:
         """See to it that the tasks that are to be entered are handed to the writer."""
-        if self._next.records:
-            self._link.at_end_of_turn()
+        self._entering.flush()
 
     def _hand_over(self) -> None:
-        if self._next.records:
-            beginning, self._next = self._next, Beginning()
-            self._link.put(self._entering(beginning, range(len(beginning.records))))
+        self._entering.hand_over()
 
-    def _entering(self, beginning: Beginning, part: range) -> Job[list[Begun]]:
-        return Job(
-            partial(beginning.work, part),
-            partial(self._begun, beginning, part),
-            undone=partial(beginning.undone, part),
-            split=in_halves(partial(self._entering, beginning), part),
-        )
+    def _begun(self, record: TaskRecord, begun: Begun | None, error: BaseException | None) -> None:
+        if record.ended:
+            self._ended_meanwhile(record, begun or Begun(left_out=True), error)
+        elif begun is None:
+            self._core.refuse(record, for_task(error, record), self._waiting.now())
+        elif begun.entry is None:
+            self._entries.add(record.uuid)
+            self._core.entered(record, self._waiting.now())
+            self._refuse_others(record)
+        else:
+            self._settle_taken(record, begun, begun.entry)
 
-    def _begun(
-        self,
-        beginning: Beginning,
-        part: range,
-        answers: list[Begun] | None,
-        error: BaseException | None,
-    ) -> None:
-        for number, record in enumerate(beginning.part(part)):
-            if self._beginning.get(record) is not beginning:
-                continue  # It ended before it was entered, and its caller knows.
-            del self._beginning[record]
-            begun = Begun(left_out=True) if answers is None else answers[number]
-            if record.ended:
-                self._ended_meanwhile(record, begun, error)
-            elif answers is None:
-                self._core.refuse(record, for_task(error, record), self._waiting.now())
-            elif begun.entry is None:
-                self._entries.add(record.uuid)
-                self._core.entered(record, self._waiting.now())
-                self._refuse_others(record)
-            else:
-                self._settle_taken(record, begun, begun.entry)
+    def _all_begun(self, error: BaseException | None) -> None:
         if error is not None:
             self._broken(error)
         self._watch()
@@ -370,7 +346,7 @@ class JournalKeeper:
         for key, record in list(self._elsewhere.items()):
             del self._elsewhere[key]
             self._active[key] = record
-            self._begin(record)
+            self._entering.add(record)
         self.flush()
 
     # Tasks end
@@ -380,13 +356,12 @@ class JournalKeeper:
         at_once: list[TaskRecord] = []
         hold: list[tuple[TaskRecord, EntryEnd]] = []
         for record in records:
-            beginning = self._beginning.get(record)
-            if beginning is not None:
-                # An answer to a first try may come before this one is entered.
-                if has_outcome(record) or not beginning.leave_out(record):
-                    self._wait_for([record])
-                    continue
-                del self._beginning[record]
+            # An answer to a first try may come before this one is entered.
+            if record in self._entering and (
+                has_outcome(record) or not self._entering.leave_out(record)
+            ):
+                self._wait_for([record])
+                continue
             ending = self._ending(record) if record.uuid in self._entries else None
             if ending is None:
                 at_once.append(record)
@@ -468,12 +443,10 @@ class JournalKeeper:
         left_out = [
             record
             for record in self.held
-            if (beginning := self._beginning.get(record)) is not None
+            if record in self._entering
             and not has_outcome(record)
-            and beginning.leave_out(record)
+            and self._entering.leave_out(record)
         ]
-        for record in left_out:
-            del self._beginning[record]
         self._let_go(left_out)
         late = self.held.late(now)
         for record in late:

@@ -63,7 +63,7 @@ def test_what_is_sent_before_it_is_entered_is_noticed(monkeypatch: pytest.Monkey
 
     def hasty(self: Any, record: Any) -> None:
         enter(self, record)
-        if record in self._beginning:
+        if record in self._entering:
             self._core.entered(record, 1000.0)
 
     monkeypatch.setattr(JournalKeeper, "enter", hasty)
