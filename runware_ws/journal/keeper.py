@@ -45,6 +45,7 @@ from runware_ws.journal.lookup import KeyLookup
 from runware_ws.journal.notes import Notes
 from runware_ws.journal.outcomes import error_in, has_outcome, items_in, outcome_to_record
 from runware_ws.journal.seam import JournaledCore
+from runware_ws.journal.single_flight import SingleFlight
 from runware_ws.journal.store import Adoption, Entry, EntryState, Store, Transaction
 from runware_ws.journal.writer import Job, JournalWriter, in_halves
 
@@ -103,11 +104,7 @@ class JournalKeeper:
         self._delivered = Delivered()
         # In the journal, by taskUUID.
         self._entries: set[str] = set()
-        # By key: the task that runs here, those that wait for its end, and the one that waits for
-        # the end of somebody else's.
-        self._active: dict[str, TaskRecord] = {}
-        self._joined: dict[str, list[TaskRecord]] = {}
-        self._elsewhere: dict[str, TaskRecord] = {}
+        self._by_key = SingleFlight()
         # What others left, and what of it somebody here has asked for at the same time.
         self._left = Leftovers()
         self._awaited: dict[str, Entry] = {}
@@ -234,17 +231,16 @@ class JournalKeeper:
             return
         if record in self._left.running:
             self._core.entered(record, self._waiting.now(), known=True)
-        elif keyed is not None and (keyed.key in self._active or keyed.key in self._elsewhere):
-            first = self._active.get(keyed.key) or self._elsewhere[keyed.key]
+        elif keyed is not None and (first := self._by_key.first(keyed.key)) is not None:
             # While the first is being entered, nobody knows whose content the key's is.
             if first.entry.digest != keyed.digest and first not in self._entering:
                 self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
                 return
-            self._joined.setdefault(keyed.key, []).append(record)
+            self._by_key.join(keyed.key, record)
             self._core.elsewhere(record)
         else:
             if keyed is not None:
-                self._active[keyed.key] = record
+                self._by_key.begin(keyed.key, record)
             self._entering.add(record)
 
     def flush(self) -> None:
@@ -324,8 +320,7 @@ class JournalKeeper:
         elif keyed is None:
             core.refuse(record, uuid_used(record), now)
         else:
-            self._active.pop(keyed.key, None)
-            self._elsewhere[keyed.key] = record
+            self._by_key.wait_elsewhere(keyed.key, record)
             core.elsewhere(record)
             self._refuse_others(record)
 
@@ -334,18 +329,16 @@ class JournalKeeper:
         keyed: Keyed | None = first.entry
         if keyed is None:
             return
-        for record in self._joined.get(keyed.key, ()):
+        for record in self._by_key.joined(keyed.key):
             if record.entry.digest != keyed.digest:
                 self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
 
     def _watch(self) -> None:
-        self._link.watch(bool(self._elsewhere))
+        self._link.watch(bool(self._by_key.elsewhere))
 
     def _look_again(self) -> None:
         """Others have committed, or may have died: ask again for the keys that they hold."""
-        for key, record in list(self._elsewhere.items()):
-            del self._elsewhere[key]
-            self._active[key] = record
+        for record in self._by_key.back():
             self._entering.add(record)
         self.flush()
 
@@ -470,27 +463,18 @@ class JournalKeeper:
         joined: list[TaskRecord] = []
         if keyed is not None:
             key = keyed.key
-            if self._active.get(key) is record:
-                del self._active[key]
-            elif self._elsewhere.get(key) is record:
-                del self._elsewhere[key]
-                self._watch()
-            else:
-                self._unjoin(key, record)
+            if self._by_key.first(key) is not record:
+                self._by_key.leave(key, record)
                 return
-            joined = [each for each in self._joined.pop(key, ()) if not each.ended]
+            was_elsewhere = key in self._by_key.elsewhere
+            joined = self._by_key.end(key)
+            if was_elsewhere:
+                self._watch()
         if entry is not None and not joined:
             self._left.add(entry, record)
         elif entry is not None:
             self._left.changed()
         self._hand_on(record, joined)
-
-    def _unjoin(self, key: str, record: TaskRecord) -> None:
-        joined = self._joined.get(key, [])
-        if record in joined:
-            joined.remove(record)
-            if not joined:
-                del self._joined[key]
 
     def _hand_on(self, record: TaskRecord, joined: list[TaskRecord]) -> None:
         """Those who waited for the end of a task of their key: it is theirs, or they go on."""
@@ -533,9 +517,7 @@ class JournalKeeper:
         for entry in entries:
             if entry.state is not EntryState.OPEN:
                 self._left.add(entry)
-            elif entry.key is not None and (
-                entry.key in self._active or entry.key in self._elsewhere
-            ):
+            elif entry.key is not None and self._by_key.first(entry.key) is not None:
                 # The one who asks for it here finds it to be ours, unless it ends before.
                 self._awaited[entry.key] = entry
             else:
@@ -547,7 +529,7 @@ class JournalKeeper:
             keyed = None if entry.key is None else Keyed(entry.key, entry.digest)
             record = self._make(entry, keyed)
             if entry.key is not None:
-                self._active[entry.key] = record
+                self._by_key.begin(entry.key, record)
             self._left.running[record] = entry
             self._entries.add(entry.uuid)
             self._core.submit(record)
@@ -559,7 +541,7 @@ class JournalKeeper:
                 self._left.running.pop(record, None)
                 self._entries.discard(entry.uuid)
                 if entry.key is not None:
-                    self._active.pop(entry.key, None)
+                    self._by_key.end(entry.key)
 
     async def next_left(self) -> Left | None:
         """The next that others left and that has ended; ``None`` if nothing of it runs any more."""
