@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from copy import copy
 
@@ -20,7 +19,6 @@ from runware_ws.errors import (
 from runware_ws.journal.outcomes import has_outcome
 
 __all__ = [
-    "Delivered",
     "Held",
     "as_journal_error",
     "for_task",
@@ -33,9 +31,6 @@ __all__ = [
 
 GRACE = 1.0
 """A result that came in time may be told so much after its deadline, in seconds."""
-
-KEPT = 1.0
-"""What its caller has is kept for so many seconds: a process may die before it used it."""
 
 PATIENCE = 2.0
 """What ended in another way is held no longer than so many seconds."""
@@ -70,24 +65,6 @@ class Held:
     def late(self, now: float) -> list[TaskRecord]:
         """Those that were held long enough."""
         return [record for record, until in self._until.items() if until <= now]
-
-
-class Delivered:
-    """Tasks that nobody can ask for again, by taskUUID, and since when their callers have them."""
-
-    def __init__(self) -> None:
-        self._since: deque[tuple[float, str]] = deque()
-
-    def add(self, uuids: Iterable[str], now: float) -> None:
-        """Their callers are told now."""
-        self._since.extend((now, uuid) for uuid in uuids)
-
-    def old(self, now: float) -> list[str]:
-        """Those that need not be kept any longer; they are not known here then."""
-        old: list[str] = []
-        while self._since and self._since[0][0] <= now - KEPT:
-            old.append(self._since.popleft()[1])
-        return old
 
 
 def has_verdict(record: TaskRecord) -> bool:

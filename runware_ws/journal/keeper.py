@@ -25,10 +25,10 @@ import anyio
 from runware_ws._core.tasks.record import FOREVER, TaskRecord
 from runware_ws._io.wakeups import Waiting, Wakeup
 from runware_ws.errors import Fenced, InvalidTask, JournalError, RunwareError
-from runware_ws.journal.binding import Begun, EntryEnd, end, forget, nothing, prune
+from runware_ws.journal.binding import Begun, EntryEnd, end, nothing, prune
+from runware_ws.journal.delivered import Delivered
 from runware_ws.journal.entering import Entering
 from runware_ws.journal.holding import (
-    Delivered,
     Held,
     as_journal_error,
     for_task,
@@ -101,7 +101,7 @@ class JournalKeeper:
         self.notes = Notes(self._link)
         # Tasks that have ended, and whose callers are not told yet.
         self.held = Held()
-        self._delivered = Delivered()
+        self._delivered = Delivered(self._link)
         # In the journal, by taskUUID.
         self._entries: set[str] = set()
         self._by_key = SingleFlight()
@@ -111,7 +111,6 @@ class JournalKeeper:
         # As it is recorded.
         self._session: str | None = None
         self._holding: Wakeup
-        self._closing = False
 
     # Life
 
@@ -143,7 +142,7 @@ class JournalKeeper:
 
     async def aclose(self, timeout: float) -> None:
         """Record what waits, leave the rest to others. Shielded; ``timeout`` seconds at most."""
-        self._close()
+        self._delivered.close()
         try:
             await self._link.aclose(timeout)
         finally:
@@ -151,12 +150,8 @@ class JournalKeeper:
 
     def stop(self) -> None:
         """Write what waits, and end, without waiting for it."""
-        self._close()
+        self._delivered.close()
         self._link.stop()
-
-    def _close(self) -> None:
-        self._closing = True
-        self._forget(FOREVER)
 
     def attach(
         self,
@@ -180,7 +175,7 @@ class JournalKeeper:
         since_pruned = PRUNE_EVERY
         while True:
             await anyio.sleep(ADOPT_EVERY)
-            self._forget(self._waiting.now())
+            self._delivered.forget(self._waiting.now())
             adoption = await self._do(lambda tx: tx.adopt_all())
             if adoption is not None and adoption.entries:
                 self.adopt(adoption.entries)
@@ -419,7 +414,7 @@ class JournalKeeper:
             ):
                 delivered.append(record.uuid)
         if delivered:
-            self._drop(delivered)
+            self._delivered.add(delivered, now)
         if error is not None:
             self._broken(error)
         self._let_go([record for record, _ in held])
@@ -445,15 +440,6 @@ class JournalKeeper:
         for record in late:
             record.unrecorded(in_doubt(record, self._link.trouble))
         self._tell(self.held.take(late))
-
-    def _drop(self, uuids: list[str]) -> None:
-        now = self._waiting.now()
-        self._delivered.add(uuids, now)
-        self._forget(FOREVER if self._closing else now)
-
-    def _forget(self, now: float) -> None:
-        if old := self._delivered.old(now):
-            self._link.put(Job(partial(forget, old), idle=True))
 
     def _leave(self, record: TaskRecord) -> None:
         """A task that ended here is nobody's any more, or that of one who waited for its end."""
@@ -550,4 +536,4 @@ class JournalKeeper:
     def told(self, left: Left) -> None:
         """Somebody has it: what has no key, and a known end, need not be kept."""
         if left.entry.key is None and (left.record is None or has_verdict(left.record)):
-            self._drop([left.entry.uuid])
+            self._delivered.add([left.entry.uuid], self._waiting.now())

@@ -19,7 +19,7 @@ import pytest
 from runware_ws import RecoveredBy, SyncClient
 from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, Request, expected_text
-from runware_ws.journal import holding
+from runware_ws.journal import delivered
 from runware_ws.journal.store import EntryState, NewEntry
 from runware_ws.testing import ScriptedEmulator
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
@@ -166,7 +166,7 @@ async def test_a_result_that_was_told_and_perhaps_not_used(
     later: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if later:
-        monkeypatch.setattr(holding, "KEPT", 0.0)
+        monkeypatch.setattr(delivered, "KEPT", 0.0)
     journal = MemoryJournal()
     async with Emulator() as emulator, keyed_client(emulator, journal.store()) as doomed:
         told = await doomed.run(ask("told"))

@@ -23,7 +23,7 @@ from runware_ws import (
 )
 from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, expected_text
-from runware_ws.journal import holding, keeper
+from runware_ws.journal import delivered, keeper
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
@@ -406,7 +406,7 @@ async def test_what_a_broken_commit_may_have_entered_is_not_told_to_be_unsent(
     """Whoever takes over finds it, and sends it."""
     monkeypatch.setattr(keeper, "ADOPT_EVERY", 0.05)  # What was read is forgotten then, too.
     monkeypatch.setattr(keeper, "RELEASE_EVERY", 0.05)
-    monkeypatch.setattr(holding, "KEPT", 0.05)
+    monkeypatch.setattr(delivered, "KEPT", 0.05)
     journal = MemoryJournal()
     store = Failing(journal)
     async with Emulator() as emulator:
