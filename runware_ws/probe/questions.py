@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from runware_ws.probe import sessions, tasks, unknown
+from runware_ws.probe import refusals, sessions, tasks, unknown
 from runware_ws.probe.lab import Pace
 from runware_ws.probe.verdict import Experiment, Lab, Question, Verdict
 
@@ -52,15 +52,15 @@ QUESTIONS: tuple[Question[Any], ...] = (
         "bad-key",
         "How is a bad key refused?",
         ("errors", "error", "error-list", "legacy", "closed", "accepted"),
-        tasks.BAD_KEY,
-        tasks.judge_bad_key,
+        refusals.BAD_KEY,
+        refusals.judge_bad_key,
     ),
     Question(
         "bad-task",
         "How is an impossible task refused?",
         ("errors", "error", "error-list", "legacy", "closed"),
-        tasks.BAD_TASK,
-        tasks.judge_bad_task,
+        refusals.BAD_TASK,
+        refusals.judge_bad_task,
     ),
     Question(
         "unknown-poll",

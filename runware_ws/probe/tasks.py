@@ -2,88 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from uuid import uuid4
 
-from runware_ws.classify import Loss
 from runware_ws.models import WireError
+from runware_ws.probe.asking import Reply, ask
 from runware_ws.probe.lab import Bench, Muddle, Seen, Socket, has_output, long_task, short_task
 from runware_ws.probe.verdict import Experiment, Verdict, unclear
 
 __all__ = [
-    "BAD_KEY",
-    "BAD_TASK",
     "QUESTIONS",
     "REGISTRATION",
     "REPEAT",
     "SEVERAL",
     "STREAM",
-    "Reply",
-    "ask",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to a question about a task: ``item`` or ``error``; neither: none came.
-
-    ``empty``: an answer without anything in it came, which names nobody.
-    """
-
-    item: dict[str, Any] | None = None
-    error: WireError | None = None
-    empty: bool = False
-
-    @property
-    def words(self) -> str:
-        """The answer in short."""
-        if self.error is not None:
-            return self.error.code
-        if self.empty:
-            return "an empty answer"
-        if self.item is None:
-            return "silence"
-        return f"status {self.item['status']!r}" if "status" in self.item else "an answer"
-
-
-async def ask(
-    socket: Socket,
-    kind: str,
-    uuid: str,
-    limit: float,
-    receipts: Sequence[dict[str, Any]] = (),
-) -> Reply:
-    """Ask about a task. Its own result, which may come in between, is no answer.
-
-    Nor is a copy of one of its ``receipts``.
-    """
-    done = bool(socket.results(uuid))
-    start = len(socket.frames)
-    await socket.send({"taskType": kind, "taskUUID": uuid})
-
-    def answer() -> Reply:
-        for seen in socket.frames[start:]:
-            if seen.is_empty:
-                return Reply(empty=True)
-            for item in seen.of(uuid):
-                if item in receipts:
-                    continue
-                if kind == "getTaskDetails":
-                    mine = item.get("taskType") == kind
-                else:
-                    mine = done or "status" in item or not has_output(item)
-                if mine:
-                    return Reply(item=item)
-            error = seen.error_of(uuid)
-            if error is not None:
-                return Reply(error=error)
-        return Reply()
-
-    await socket.listen(limit, lambda: answer() != Reply())
-    return answer()
 
 
 # Questions about a sync task
@@ -458,69 +391,3 @@ def judge_stream(facts: Stream) -> Verdict:
     if facts.error is not None:
         return Verdict("error", facts.error.code)
     return Verdict("whole", "as a sync task") if facts.whole else Verdict("silence")
-
-
-# How refusals are spelled
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The frame that refused, the error in it, and how the socket ended; ``None``: it did not."""
-
-    frame: dict[str, Any]
-    error: WireError | None
-    loss: Loss | None
-    accepted: bool = False
-
-
-def _spelling(frame: dict[str, Any]) -> str:
-    if "errors" in frame:
-        return "errors"
-    value = frame.get("error")
-    if value is True:
-        return "legacy"
-    return "error-list" if isinstance(value, list) else "error"
-
-
-async def _bad_key(bench: Bench) -> Refusal:
-    async with bench.socket() as socket:
-        greeting = await socket.authenticate(api_key=f"made-up-{secrets.token_hex(8)}")
-        if greeting.error is None:
-            return Refusal({}, None, socket.loss, accepted=greeting.accepted)
-        await socket.listen(bench.pace.quiet)
-        return Refusal(socket.frames[greeting.place].frame, greeting.error, socket.loss)
-
-
-BAD_KEY = Experiment("bad-key", _bad_key, lambda pace: pace.answer + pace.quiet)
-
-
-def judge_bad_key(facts: Refusal) -> Verdict:
-    """How is a bad key refused?"""
-    if facts.accepted:
-        return Verdict("accepted", "any key will do here")
-    end = "the socket stays open"
-    if facts.loss is not None:
-        end = f"the socket is closed with {facts.loss.code or 'no close frame'}"
-    if facts.error is None:
-        return Verdict("closed", end) if facts.loss is not None else unclear("no reply")
-    return Verdict(_spelling(facts.frame), f"{facts.error.code}; {end}")
-
-
-async def _bad_task(bench: Bench) -> Refusal:
-    uuid = str(uuid4())
-    async with bench.signed_in() as (socket, _):
-        await socket.send({"taskType": "noSuchTaskType", "taskUUID": uuid})
-        await socket.listen(bench.pace.answer, lambda: socket.error_of(uuid) is not None)
-        refusals = [seen.frame for seen in socket.frames if seen.errors]
-        return Refusal(refusals[0] if refusals else {}, socket.error_of(uuid), socket.loss)
-
-
-BAD_TASK = Experiment("bad-task", _bad_task, lambda pace: 2 * pace.answer)
-
-
-def judge_bad_task(facts: Refusal) -> Verdict:
-    """How is an impossible task refused?"""
-    if facts.error is None:
-        return unclear("no reply") if facts.loss is None else Verdict("closed", str(facts.loss))
-    whose = "names the task" if facts.error.task_uuid else "does not name the task"
-    return Verdict(_spelling(facts.frame), f"{facts.error.code}; {whose}")

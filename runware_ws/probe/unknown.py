@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import uuid4
 
+from runware_ws.probe.asking import Reply, ask
 from runware_ws.probe.lab import Bench, Muddle, Seen, Socket, has_output, long_task
-from runware_ws.probe.tasks import Reply, ask
 from runware_ws.probe.verdict import Experiment, Verdict, unclear
 
 __all__ = ["COPY", "UNKNOWN"]
