@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runware_ws.models import WireError
-from runware_ws.probe.lab import Socket, has_output
+from runware_ws.probe.lab import Bench, Socket, has_output
 
-__all__ = ["Reply", "ask"]
+__all__ = ["Reply", "archived", "ask", "ask_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,21 @@ async def ask(
     Nor is a copy of one of its ``receipts``.
     """
     done = bool(socket.results(uuid))
+
+    def mine(item: dict[str, Any]) -> bool:
+        if item in receipts:
+            return False
+        if kind == "getTaskDetails":
+            return item.get("taskType") == kind
+        return done or "status" in item or not has_output(item)
+
+    return await ask_for(socket, kind, uuid, limit, mine)
+
+
+async def ask_for(
+    socket: Socket, kind: str, uuid: str, limit: float, mine: Callable[[dict[str, Any]], bool]
+) -> Reply:
+    """Ask about a task; ``mine`` tells which of its items is the answer."""
     start = len(socket.frames)
     await socket.send({"taskType": kind, "taskUUID": uuid})
 
@@ -55,13 +70,7 @@ async def ask(
             if seen.is_empty:
                 return Reply(empty=True)
             for item in seen.of(uuid):
-                if item in receipts:
-                    continue
-                if kind == "getTaskDetails":
-                    mine = item.get("taskType") == kind
-                else:
-                    mine = done or "status" in item or not has_output(item)
-                if mine:
+                if mine(item):
                     return Reply(item=item)
             error = seen.error_of(uuid)
             if error is not None:
@@ -70,3 +79,13 @@ async def ask(
 
     await socket.listen(limit, lambda: answer() != Reply())
     return answer()
+
+
+async def archived(bench: Bench, socket: Socket, uuid: str, since: float) -> Reply:
+    """The archive's entry of a task that ended at ``since``, once it is there."""
+    pace = bench.pace
+    while True:
+        reply = await ask(socket, "getTaskDetails", uuid, pace.answer)
+        if reply.item is not None or bench.now() - since > pace.answer:
+            return reply
+        await socket.listen(pace.step)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from runware_ws.models import WireError
-from runware_ws.probe.asking import Reply, ask
+from runware_ws.probe.asking import Reply, archived, ask, ask_for
 from runware_ws.probe.lab import Bench, Muddle, Seen, Socket, has_output, long_task, short_task
 from runware_ws.probe.verdict import Experiment, Verdict, unclear
 
@@ -53,11 +53,7 @@ async def _questions(bench: Bench) -> Questions:
         await bench.result(socket, uuid, start=len(socket.frames))
         done = bench.now()
         poll_done = await ask(socket, "getResponse", uuid, pace.answer)
-        while True:
-            details_done = await ask(socket, "getTaskDetails", uuid, pace.answer)
-            if details_done.item is not None or bench.now() - done > pace.answer:
-                break
-            await socket.listen(pace.step)
+        details_done = await archived(bench, socket, uuid, done)
         return Questions(
             ran, poll_running, details_running, poll_done, details_done, bench.now() - done
         )
@@ -134,23 +130,13 @@ async def _registration(bench: Bench) -> Registration:
 
 async def _ask_by_status(socket: Socket, uuid: str, limit: float) -> Reply:
     """Poll an async task; the acknowledgement is no answer, whatever fields it has."""
-    start = len(socket.frames)
-    await socket.send({"taskType": "getResponse", "taskUUID": uuid})
-
-    def answer() -> Reply:
-        for seen in socket.frames[start:]:
-            if seen.is_empty:
-                return Reply(empty=True)
-            for item in seen.of(uuid):
-                if item.get("status") in _TOLD or has_output(item):
-                    return Reply(item=item)
-            error = seen.error_of(uuid)
-            if error is not None:
-                return Reply(error=error)
-        return Reply()
-
-    await socket.listen(limit, lambda: answer() != Reply())
-    return answer()
+    return await ask_for(
+        socket,
+        "getResponse",
+        uuid,
+        limit,
+        lambda item: item.get("status") in _TOLD or has_output(item),
+    )
 
 
 _TOLD = ("processing", "success", "error")
@@ -281,19 +267,9 @@ async def _several(bench: Bench) -> Several:
             [item.get("resultIndex") for item in socket.results(uuid)],
             any("resultIndex" in item for item in socket.results(other)),
             notes,
-            await _archived(bench, socket, other),
+            await archived(bench, socket, other, bench.now()),
             socket.results(other)[0],
         )
-
-
-async def _archived(bench: Bench, socket: Socket, uuid: str) -> Reply:
-    """The archive's entry of a task that has ended, once it is there."""
-    began, pace = bench.now(), bench.pace
-    while True:
-        reply = await ask(socket, "getTaskDetails", uuid, pace.answer)
-        if reply.item is not None or bench.now() - began > pace.answer:
-            return reply
-        await socket.listen(pace.step)
 
 
 SEVERAL = Experiment("several", _several, lambda pace: 3 * pace.answer + pace.task, short=3)
