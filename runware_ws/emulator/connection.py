@@ -12,7 +12,7 @@ import socket as sockets
 import struct
 from collections import deque
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
@@ -27,6 +27,7 @@ from .quiet import QUIET
 from .sessions import Session
 from .units import PING, Envelope, Kind, Unit, close_frame, data_frame, pack, shuffle, weight
 from .web import HALF_AN_EVENT, WebSide
+from .written import Written
 
 __all__ = ["ServerConnection"]
 
@@ -45,6 +46,7 @@ class ServerConnection:
         self.waiting = False  # an authentication is under way: messages are held
         self.held: list[list[Any]] = []
         self.ended = False
+        self.written = Written(engine.state)
         self._stream = stream
         self._protocol = ServerProtocol(max_size=engine.state.options.max_frame_bytes, logger=QUIET)
         self._scope: anyio.CancelScope | None = None
@@ -69,9 +71,6 @@ class ServerConnection:
         self._then: CutOrder | None = None  # a cut due when the current chunk is written
         self._last_words = b""
         self._reset = False
-        self._results = 0
-        self._frames = 0
-        self._deltas = 0
         self._fresh = True
         self._web: WebSide | None = None  # it began with another method than GET
         self._last_heard = 0.0
@@ -332,10 +331,10 @@ class ServerConnection:
             self._inflight.extend(unit for unit in units if unit.kind is not Kind.CONTROL)
             self._then = CutOrder(1009, "too big")
             return b""
-        self.count(units, replay=envelope.replay)
+        self.written.count(units, replay=envelope.replay)
         if envelope.then_cut:
             self._then = CutOrder()
-        order = self.cut_due()
+        order = self.written.cut_due()
         half = order is not None and order.mid_frame
         self._inflight.extend(
             unit
@@ -346,36 +345,9 @@ class ServerConnection:
             self._then = order
         return frame[: len(frame) // 2] if half else frame
 
-    def cut_due(self) -> CutOrder | None:
-        """The order that ends this socket now, for what it has written."""
-        return self._state.faults.cut_due(self._results, self._frames, self._deltas)
-
-    def count(self, units: list[Unit] | Any, *, replay: bool) -> None:
-        """Count what one frame carries, or one event of a stream over HTTP."""
-        stats = self._state.stats
-        stats.frames_out += 1
-        self._frames += 1
-        for unit in cast("list[Unit]", units):
-            kind = unit.kind
-            if kind is Kind.RESULT:
-                self._results += 1
-            if kind is Kind.CONTROL:
-                continue
-            if kind is Kind.DELTA:
-                self._deltas += 1
-                stats.deltas_sent += 1
-            elif replay:
-                stats.replayed += 1
-            elif kind is Kind.RESULT:
-                stats.results_sent += 1
-            elif kind is Kind.ERROR:
-                stats.errors_sent += 1
-            else:
-                stats.acks_sent += 1
-
     def restart_count(self) -> None:
         """Count results, frames and deltas from zero again."""
-        self._results = self._frames = self._deltas = 0
+        self.written.restart()
 
     # -- the end -------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from .sessions import Session
 from .tasks import AcceptedTask
 from .units import Envelope, Kind, Unit, pack
 from .validation import is_list, task_error
+from .written import Written
 
 if TYPE_CHECKING:
     import h11
@@ -85,16 +86,10 @@ class _Exchange:
 class ByteCarrier(Protocol):
     """The TCP connection, as its HTTP requests see it."""
 
+    written: Written
+
     async def healed(self, *, robbed: bool) -> None:
         """Wait for the end of a blackhole, which may have taken bytes that were read."""
-        ...
-
-    def count(self, units: Sequence[Unit], *, replay: bool) -> None:
-        """Count what one event carries."""
-        ...
-
-    def cut_due(self) -> CutOrder | None:
-        """The order that ends this connection now, for what it has written."""
         ...
 
     def cut(self, order: CutOrder, *, half_written: bool = False) -> bool:
@@ -259,7 +254,7 @@ class WebSide:
         units: list[Unit] = []
         while (unit := await exchange.next()) is not None:
             units.append(unit)
-        self._carrier.count(units, replay=False)
+        self._carrier.written.count(units, replay=False)
         failed = bool(units) and all(unit.is_error for unit in units)
         options = self._state.options
         status = options.http_error_status if failed else 200
@@ -282,8 +277,8 @@ class WebSide:
         await self._send(h11.Response(status_code=200, headers=fields))
         while (unit := await exchange.next()) is not None:
             event = h11.Data(data=b"data: " + self._event(unit) + b"\n\n")
-            self._carrier.count([unit], replay=False)
-            order = self._carrier.cut_due()
+            self._carrier.written.count([unit], replay=False)
+            order = self._carrier.written.cut_due()
             if order is not None and order.mid_frame:
                 chunk = self._http.send(event) or b""
                 await self._write(chunk[: len(chunk) // 2])
