@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, Unpack, get_args
+from typing import Self, TypeVar, Unpack
 
 import anyio
 
-from runware_ws._checks import choice, count, refusal, seconds
+from runware_ws._checks import count, refusal, seconds
 from runware_ws._core.states import ConnectionState
 from runware_ws._core.tasks.deltas import Deltas
-from runware_ws._core.tasks.record import Carrier, TaskRecord
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.driver import Driver
 from runware_ws._io.feed import EventStream
 from runware_ws._io.keys import ApiKey, KeySource, wrapped
@@ -33,11 +33,11 @@ from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws._urls import socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
-from runware_ws.client.mapping import MapRun, Outcome, run_map
+from runware_ws.client.mapping import MapRun, MapSources, Outcome, run_map
 from runware_ws.client.records import UNSET, RecordMaker, Unset
 from runware_ws.client.recovered import Recovered, as_recovered
 from runware_ws.client.snapshot import stats_of
-from runware_ws.client.streams import CarrierChoice, TaskStream
+from runware_ws.client.streams import CarrierChoice, TaskStream, chosen_carrier
 from runware_ws.client.tasks import Task
 from runware_ws.config import Config, ConfigOptions
 from runware_ws.errors import ClientClosed, ConfigurationError, ConnectionFailed
@@ -146,8 +146,7 @@ class Client:
             post = self._http = carrier_of(self._url, self._config, own_dial=dial is not None)
         self._post = post
         self._supervisor: Supervisor
-        # The sources of maps are the user's code: their failures must not end our tasks.
-        self._sources: Supervisor | None = None
+        self._sources = MapSources()
 
     # Life
 
@@ -208,8 +207,7 @@ class Client:
             driver.home.check()
         until = driver.now() + self._config.close_timeout
         driver.close()
-        if self._sources is not None:
-            self._sources.cancel()
+        self._sources.cancel()
         try:
             await driver.stopped.wait()
         except BaseException:
@@ -218,8 +216,7 @@ class Client:
         finally:
             self._supervisor.cancel()
             await self._supervisor.join()
-            if self._sources is not None:
-                await self._sources.join()
+            await self._sources.join()
             if self._http is not None:
                 await self._http.aclose()
             if self._journal is not None:
@@ -388,7 +385,9 @@ class Client:
                 and :class:`StreamInterrupted`.
         """
         driver = self._running()
-        choice("carrier", carrier, of=get_args(CarrierChoice))
+        chosen = chosen_carrier(
+            carrier, posts=self._post is not None, own_dial=self._dial is not websocket_dial
+        )
         deltas = Deltas()
         record = self._records.stream(
             task,
@@ -397,21 +396,10 @@ class Client:
             metadata,
             driver.now(),
             deltas=deltas,
-            carrier=self._carrier(carrier),
+            carrier=chosen,
             watched=True,
         )
         return TaskStream(record, deltas, self._submit)
-
-    def _carrier(self, wanted: str) -> Carrier:
-        if wanted == "sse" and self._post is None:
-            raise ConfigurationError(
-                "a stream over HTTP needs an extra: pip install 'runware-ws[sse]'"
-                if self._dial is websocket_dial
-                else "with dial=, a stream over HTTP needs post= or http_url= too"
-            )
-        if wanted == "socket" or self._post is None:
-            return Carrier.SOCKET
-        return Carrier.HTTP if wanted == "sse" else Carrier.EITHER
 
     @property
     def messages(self) -> Messages:
@@ -477,9 +465,7 @@ class Client:
         """Run ``feed``, which reads a map's source; False if the client is closed."""
         if self._running().core.state is ConnectionState.CLOSED:
             return False
-        if self._sources is None or self._sources.ended:
-            self._sources = Supervisor("runware_ws map sources", lambda _: None)
-        self._sources.start_soon(feed, name="runware_ws map source")
+        self._sources.start(feed)
         return True
 
     def _start(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import anyio
 
 from runware_ws._core.states import ConnectionState
+from runware_ws._io.supervisor import Supervisor
 from runware_ws.client.handle import ResultOrError, TaskHandle
 from runware_ws.errors import ClientClosed, ConfigurationError, RunwareError
 from runware_ws.models.results import Result
@@ -29,7 +30,7 @@ from runware_ws.models.timing import UNTIMED, Moments, Timing
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
 
-__all__ = ["MapRun", "Outcome", "run_map"]
+__all__ = ["MapRun", "MapSources", "Outcome", "run_map"]
 
 _LOG = logging.getLogger("runware_ws")
 
@@ -210,6 +211,30 @@ class MapRun(Generic[T]):
             if ended is not None:
                 ended.give_up()
         self.done.clear()
+
+
+class MapSources:
+    """The sources of one client's maps: the user's code, under a supervisor of its own, so that
+    its failures do not end our tasks."""
+
+    def __init__(self) -> None:
+        self._supervisor: Supervisor | None = None
+
+    def start(self, feed: Callable[[], Awaitable[None]]) -> None:
+        """Run ``feed``, which reads a source."""
+        if self._supervisor is None or self._supervisor.ended:
+            self._supervisor = Supervisor("runware_ws map sources", lambda _: None)
+        self._supervisor.start_soon(feed, name="runware_ws map source")
+
+    def cancel(self) -> None:
+        """Cancel what runs."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+
+    async def join(self) -> None:
+        """Wait until it has ended; see :meth:`Supervisor.join`."""
+        if self._supervisor is not None:
+            await self._supervisor.join()
 
 
 async def run_map(

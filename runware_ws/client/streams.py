@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
+from runware_ws._checks import choice
 from runware_ws._core.tasks.record import Carrier
 from runware_ws.errors import (
     ConfigurationError,
@@ -22,10 +23,29 @@ if TYPE_CHECKING:
     from runware_ws._core.tasks.record import TaskRecord
     from runware_ws.client.handle import TaskHandle
 
-__all__ = ["CarrierChoice", "TaskStream"]
+__all__ = ["CarrierChoice", "TaskStream", "chosen_carrier"]
 
 CarrierChoice = Literal["auto", "socket", "sse"]
 """What carries a stream; see ``Client.stream``."""
+
+
+def chosen_carrier(wanted: CarrierChoice, *, posts: bool, own_dial: bool) -> Carrier:
+    """The carrier of a stream. ``posts``: whether the client can post; ``own_dial``: whether the
+    user opens the sockets.
+
+    Raises:
+        ConfigurationError: it is unknown, or the client has none.
+    """
+    choice("carrier", wanted, of=get_args(CarrierChoice))
+    if wanted == "sse" and not posts:
+        raise ConfigurationError(
+            "with dial=, a stream over HTTP needs post= or http_url= too"
+            if own_dial
+            else "a stream over HTTP needs an extra: pip install 'runware-ws[sse]'"
+        )
+    if wanted == "socket" or not posts:
+        return Carrier.SOCKET
+    return Carrier.HTTP if wanted == "sse" else Carrier.EITHER
 
 
 class TaskStream:
