@@ -443,7 +443,6 @@ class Lives:
         self.server = Server(
             loop, rng, wire, self.weather, traits, self.story, plans, lambda key: key == KEY
         )
-        self._wires = [wire]
         self._alive: list[Life] = []
         # The name of each taskUUID, as it was sent; what was recorded; and what was told of it.
         self._names: dict[str, str] = {}
