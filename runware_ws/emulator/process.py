@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -17,14 +15,13 @@ import orjson
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from .child import child_environment, end_child
 from .options import EmulatorOptions
 from .script_file import EmulatorScript, load_script
 
 __all__ = ["EmulatorProcess"]
 
 _START = 30.0  # seconds until it must listen
-_END = 5.0  # seconds until it must have ended
-_PACKAGE_AT = str(Path(__file__).resolve().parents[2])
 _LONGEST_LINE = 256 * 1024 * 1024
 
 
@@ -180,7 +177,8 @@ class EmulatorProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None,
-            env=_environment(),
+            # The service's key is not for it.
+            env=child_environment(without=("RUNWARE_API_KEY",)),
             # Ctrl-C is for the parent, which still wants to read the counters.
             start_new_session=True,
         )
@@ -225,22 +223,5 @@ class EmulatorProcess:
 
     async def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with anyio.CancelScope(shield=True):
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-                if process.stdin is not None:
-                    await process.stdin.aclose()
-            with anyio.move_on_after(_END):
-                await process.wait()
-            if process.returncode is None:
-                process.kill()
-            # Waits for its end, and closes the pipes.
-            await process.aclose()
-
-
-def _environment() -> dict[str, str]:
-    """That of this process, so that the same package is found. The service's key is not for it."""
-    rest = {name: value for name, value in os.environ.items() if name != "RUNWARE_API_KEY"}
-    path = os.pathsep.join(filter(None, (_PACKAGE_AT, os.environ.get("PYTHONPATH"))))
-    return {**rest, "PYTHONPATH": path}
+        if process is not None:
+            await end_child(process)

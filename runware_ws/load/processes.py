@@ -3,28 +3,24 @@ is merged."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from runware_ws.emulator.child import child_environment, end_child
 from runware_ws.load.generator import Share
 from runware_ws.load.plan import LoadPlan, OnTick, Place, Tick, wall_clock_offset
 from runware_ws.load.recorder import Recorder
 
 __all__ = ["run_processes"]
 
-_PACKAGE_AT = str(Path(__file__).resolve().parents[2])
 _HEAD = 8
-_END = 5.0  # seconds until a process must have ended
 _SOON = 0.3  # seconds from the last "ready" to the common beginning
 
 
@@ -107,13 +103,12 @@ class _Worker:
         self._answers: BufferedByteReceiveStream | None = None
 
     async def start(self, plan: LoadPlan, place: Place) -> None:
-        path = os.pathsep.join(filter(None, (_PACKAGE_AT, os.environ.get("PYTHONPATH"))))
         self._process = await anyio.open_process(
             [sys.executable, "-m", "runware_ws.load"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None,
-            env={**os.environ, "PYTHONPATH": path},
+            env=child_environment(),
             # Ctrl-C is for the parent, which stops the load and still wants the records.
             start_new_session=True,
         )
@@ -145,14 +140,5 @@ class _Worker:
 
     async def end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            if process.stdin is not None:
-                await process.stdin.aclose()
-        # It ends with its standard input. Killed is only what does not.
-        with anyio.move_on_after(_END):
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-        await process.aclose()
+        if process is not None:
+            await end_child(process)
