@@ -14,12 +14,11 @@ from runware_ws.journal.postgres_errors import explain, place_of
 from runware_ws.journal.postgres_schema import LOCKS, recognise
 from runware_ws.journal.postgres_transaction import FIELDS, PostgresTransaction, Unsure, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, OwnerState
+from runware_ws.journal.viewing import Listed, OwnerState, prune_targets
 
 __all__ = ["PostgresView"]
 
 _STATES = (EntryState.OPEN, EntryState.DONE, EntryState.FAILED)
-_UNBOUNDED = 1 << 62
 
 _NEWEST: LiteralString = """
     SELECT t.name, e.uuid, e.key, e.attempt, e.state, coalesce(length(e.payload), e.size),
@@ -79,15 +78,8 @@ class PostgresView:
         return [(row[0], entry_of(row[1:])) for row in rows]
 
     def prune(self, before: float) -> int:
-        gone = 0
-        for (target,) in self._rows("SELECT id FROM runware_ws.targets"):
-            while True:
-                with self._transaction(target) as work:
-                    now_gone = work.prune(before, _UNBOUNDED)
-                gone += now_gone
-                if not now_gone:
-                    break
-        return gone
+        targets = self._rows("SELECT id FROM runware_ws.targets")
+        return prune_targets((target for (target,) in targets), self._transaction, before)
 
     def fence(self, owner: int) -> bool:
         with self._transaction(0) as work:

@@ -16,13 +16,12 @@ from runware_ws.journal.sqlite_errors import explain, is_hidden, why_not
 from runware_ws.journal.sqlite_schema import recognise
 from runware_ws.journal.sqlite_transaction import FIELDS, SqliteTransaction, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, OwnerState
+from runware_ws.journal.viewing import Listed, OwnerState, prune_targets
 
 __all__ = ["SqliteView"]
 
 _STATES = (EntryState.OPEN, EntryState.DONE, EntryState.FAILED)
 _BUSY_TIMEOUT = 10.0
-_UNBOUNDED = 1 << 62
 
 _NEWEST = """
     SELECT t.name, e.uuid, e.key, e.attempt, e.state, coalesce(length(e.payload), e.size),
@@ -102,17 +101,9 @@ class SqliteView:
         return [(row[0], entry_of(row[1:])) for row in rows]
 
     def prune(self, before: float) -> int:
-        gone = 0
         with self._explained():
             targets = self._db.execute("SELECT id FROM targets").fetchall()
-            for (target,) in targets:
-                while True:
-                    with self._transaction(target) as work:
-                        now_gone = work.prune(before, _UNBOUNDED)
-                    gone += now_gone
-                    if not now_gone:
-                        break
-        return gone
+            return prune_targets((target for (target,) in targets), self._transaction, before)
 
     def fence(self, owner: int) -> bool:
         with self._explained(), self._transaction(0) as work:

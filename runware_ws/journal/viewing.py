@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from runware_ws.journal.store import Entry, EntryState
+from runware_ws.journal.store import Entry, EntryState, Transaction
 
-__all__ = ["Listed", "OwnerState", "View"]
+__all__ = ["Listed", "OwnerState", "View", "prune_targets"]
+
+_UNBOUNDED = 1 << 62  # bytes
 
 
 class OwnerState(StrEnum):
@@ -40,6 +43,23 @@ class Listed:
     owner_state: OwnerState
     host: str | None
     pid: int | None
+
+
+def prune_targets(
+    targets: Iterable[int],
+    transaction: Callable[[int], AbstractContextManager[Transaction]],
+    before: float,
+) -> int:
+    """Forget what ended before, lot by lot, each in a transaction on its target; how many went."""
+    gone = 0
+    for target in targets:
+        while True:
+            with transaction(target) as work:
+                now_gone = work.prune(before, _UNBOUNDED)
+            gone += now_gone
+            if not now_gone:
+                break
+    return gone
 
 
 class View(Protocol):
