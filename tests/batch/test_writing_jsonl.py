@@ -155,7 +155,7 @@ def test_an_error_line_without_a_source_is_refused(tmp_path: Path) -> None:
         writer.known()
 
 
-def test_a_full_device(tmp_path: Path) -> None:
+def test_a_full_device() -> None:
     with opened("/dev/full") as writer:
         assert not writer.can_resume
         with pytest.raises(Stop, match="/dev/full: cannot be written: No space left"):

@@ -267,7 +267,7 @@ async def test_a_host_none_of_whose_addresses_answers(monkeypatch: pytest.Monkey
 
 @bounded
 async def test_a_proxy_with_several_addresses_is_raced_too(
-    monkeypatch: pytest.MonkeyPatch, anyio_backend_name: str
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[bytes] = []
 

@@ -217,7 +217,7 @@ async def test_leaving_early_cancels_the_rest(asynchronous: bool) -> None:
 
 
 @bounded
-async def test_leaving_early_closes_an_async_source(anyio_backend_name: str) -> None:
+async def test_leaving_early_closes_an_async_source() -> None:
     async with Emulator(KEY) as emulator, client_of(emulator) as client:
         closed: list[str] = []
 

@@ -120,7 +120,7 @@ async def test_items_come_before_the_task_ends() -> None:
 
 
 @bounded
-async def test_leaving_the_iteration_early_leaves_nothing_behind(anyio_backend_name: str) -> None:
+async def test_leaving_the_iteration_early_leaves_nothing_behind() -> None:
     async with Emulator(KEY) as emulator, client_of(emulator) as client:
         task = ask(number_results=3)
         handle = await client.submit(task)

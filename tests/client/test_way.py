@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 import trustme
-from anyio.abc import SocketAttribute, SocketStream
-from anyio.streams.tls import TLSListener
+from anyio.abc import SocketStream
 from websockets.utils import accept_key
 
 from runware_ws import Client, Config, ConfigurationError, ConnectionFailed
 from runware_ws._io.transport import dial
 from runware_ws.emulator import Emulator
+from tests.streams.servers import listening
 
 from .support import KEY, QUICK, ask, bounded, client_of, until
 
 pytestmark = pytest.mark.anyio
 
 PASSWORD = "pa55wordInTheUrl"
-
-
-@asynccontextmanager
-async def listening(
-    handle: Callable[[Any], Coroutine[Any, Any, None]], context: ssl.SSLContext | None = None
-) -> AsyncGenerator[int]:
-    """A TCP (or TLS) server on loopback; gives its port."""
-    plain = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = int(plain.extra(SocketAttribute.local_port))
-    listener: Any = plain if context is None else TLSListener(plain, context)
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, handle)
-        yield port
-        group.cancel_scope.cancel()
 
 
 class Recorder:

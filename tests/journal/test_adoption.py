@@ -344,7 +344,7 @@ async def test_a_task_that_nobody_understands_is_left_alone() -> None:
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {})])
 @bounded
 async def test_a_start_that_is_cancelled_leaves_no_owner(
-    tmp_path: Path, anyio_backend: Any
+    anyio_backend: Any,
 ) -> None:
     opening, go_on = threading.Event(), threading.Event()
 
