@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from random import Random
@@ -47,9 +47,9 @@ from runware_ws.errors import (
 )
 from runware_ws.journal import binding, keeper
 from runware_ws.journal.store import EntryState
-from runware_ws.journal.writer import Job
-from runware_ws.testing.stores import MemoryJournal, MemoryStore
+from runware_ws.testing.stores import MemoryJournal
 from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run
+from tests.simulation.model_writer import Killed, ModelWriter
 from tests.simulation.server import Server
 from tests.simulation.story import START, Story, short
 from tests.simulation.traits import Plan, draw_traits
@@ -70,151 +70,12 @@ AWAY = JournalError("model: away", temporary=True)
 BROKEN = JournalError("model: broken")
 
 
-class Killed(BaseException):
-    """This process is no more."""
-
-
-class ModelWriter:
-    """The thread that writes, as a model: it commits what waits at drawn times, or not at all."""
-
-    def __init__(
-        self,
-        life: Life,
-        store: MemoryStore,
-        on_news: Callable[[], None],
-        *,
-        on_change: Callable[[], None],
-    ) -> None:
-        self._life = life
-        self._store = store
-        self._on_news = on_news
-        self._on_change = on_change
-        self._loop = life.lives.loop
-        self._rng = life.rng
-        self._jobs: list[Job[Any]] = []
-        self._news: list[Callable[[], None]] = []
-        self._planned = False
-        self._hurried = False
-        self._ended = False
-        self._open = 0
-        self._version = 0
-        self.watching = False
-        self.trouble: JournalError | None = None
-        self._verified_at = self._loop.now
-
-    def start(self, opening: Callable[[], Any], done: Callable[..., None]) -> None:
-        self._open += 1
-
-        def opened() -> None:
-            if not self._life.dead:
-                answer = opening()
-                self._life.committed("opening")
-                self._tell([Job(lambda _: None, done)], [answer], None)
-
-        self._loop.call_later(self._rng.random() * 0.05, opened)
-
-    def put(self, job: Job[Any]) -> None:
-        if self._life.dead:
-            return
-        self._open += 1
-        self._jobs.append(job)
-        self._plan(self._rng.choice((0.0, 0.001, 0.01, 0.2)))
-
-    @property
-    def busy(self) -> bool:
-        return not self._life.dead and (self._open > 0 or bool(self._news))
-
-    def verified_ago(self) -> float:
-        return self._loop.now - self._verified_at
-
-    def deliver(self) -> None:
-        while self._news and not self._life.dead:
-            self._news.pop(0)()
-
-    def hurry(self) -> None:
-        self._hurried = True
-
-    def stop(self) -> None:
-        self._hurried = True
-        if not self._ended and not self._life.dead:
-            self._ended = True
-            self._commit()
-            self._store.close()
-
-    async def join(self, timeout: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
-    def nudge(self) -> None:
-        if self.watching:
-            self._loop.call_later(0.05, self._look)
-
-    def _look(self) -> None:
-        if self.watching and not self._life.dead and not self._ended:
-            now = self._store.version()
-            if now != self._version or self._rng.random() < 0.05:
-                self._version = now
-                self._report(self._on_change)
-            self.nudge()
-
-    def _plan(self, delay: float) -> None:
-        if not self._planned:
-            self._planned = True
-            self._loop.call_later(delay, self._due)
-
-    def _due(self) -> None:
-        self._planned = False
-        self._commit()
-
-    def _commit(self) -> None:
-        batch, self._jobs = self._jobs, []
-        life = self._life
-        if not batch or life.dead:
-            return
-        try:
-            self._store.trouble = life.lives.trouble
-            with self._store.transaction() as transaction:
-                answers = [job.work(transaction) for job in batch]
-                life.point("before a commit")
-        except Killed:
-            return
-        except JournalError as exc:
-            for job in batch:
-                if job.undone is not None:
-                    job.undone()
-            if exc.temporary and not self._hurried:
-                self.trouble = exc
-                self._jobs = batch + self._jobs
-                self._plan(0.5)
-            else:
-                self._tell(batch, [None] * len(batch), exc)
-            return
-        self.trouble = None
-        self._verified_at = self._loop.now
-        life.committed("commit")
-        if not life.dead:
-            self._tell(batch, answers, None)
-
-    def _tell(self, batch: list[Job[Any]], answers: list[Any], error: BaseException | None) -> None:
-        def tell() -> None:
-            for job, answer in zip(batch, answers, strict=True):
-                self._open -= 1
-                if job.done is not None:
-                    job.done(answer, error)
-
-        delay = self._rng.choice((0.0, 0.0, 0.01, 0.3))
-        self._loop.call_later(delay, self._report, tell)
-
-    def _report(self, news: Callable[[], None]) -> None:
-        if not self._life.dead:
-            self._news.append(news)
-            self._on_news()
-
-
 class Life:
     """One process, from its start to its death or its end."""
 
     def __init__(self, lives: Lives, slot: int, number: int, *, last: bool) -> None:
         self.lives = lives
+        self.loop = lives.loop
         self.name = f"{slot}.{number}"
         self.rng = Random(f"{lives.seed} {self.name}")
         self.last = last
@@ -228,6 +89,11 @@ class Life:
         if not last and self.rng.random() < 0.7:
             kind = self.rng.choice(("before a send", "after a send", "before a commit", "commit"))
             self._points[kind] = self.rng.randint(1, 12)
+
+    @property
+    def trouble(self) -> JournalError | None:
+        """Why nothing can be committed at this moment."""
+        return self.lives.trouble
 
     # Death
 
@@ -262,7 +128,7 @@ class Life:
         self.store.die()
         for socket in self.wire.sockets:
             socket.leave()
-        self.lives.loop.call_soon(self._scope.cancel)
+        self.loop.call_soon(self._scope.cancel)
 
     @asynccontextmanager
     async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
@@ -385,8 +251,8 @@ class Life:
 
     def _check_time(self, client: Client, begin: float, exc: RunwareError) -> None:
         limit = cast("Any", client)._config.timeout
-        if limit is not None and self.lives.loop.now - begin > limit + 2.6:
-            self.lives.fail(f"{exc!r} came {self.lives.loop.now - begin:.1f} s after its task")
+        if limit is not None and self.loop.now - begin > limit + 2.6:
+            self.lives.fail(f"{exc!r} came {self.loop.now - begin:.1f} s after its task")
 
 
 class _Plans(dict[str, Plan]):
