@@ -16,9 +16,7 @@ import pytest
 from runware_ws.journal import sqlite_checkpoints
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_checkpoints import Checkpoints
-from tests.journal.test_sqlite import TARGET, fill, new, opened, run_python, small_disk
-
-__all__ = ["small_disk"]
+from tests.journal.sqlite_support import TARGET, fill, new, opened, run_python
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -55,11 +53,6 @@ def always(patch: pytest.MonkeyPatch, *, renewed: int = 1) -> None:
     """Copy after each commit."""
     patch.setattr(sqlite_checkpoints, "EVERY", 1)
     patch.setattr(sqlite_checkpoints, "RENEWED", renewed)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "agents.db"
 
 
 def test_those_who_commit_do_not_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

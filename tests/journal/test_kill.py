@@ -21,6 +21,7 @@ from runware_ws.journal.sqlite import SqliteStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
 from tests.conftest import uvloop_slowly
 from tests.journal.kill import kill_workers
+from tests.journal.sqlite_support import small_disk_in
 from tests.journal.support import keyed_client, rows
 from tests.journal.worker import KEY, read_log
 
@@ -110,15 +111,8 @@ async def test_frozen_replaced_and_thawed(tmp_path: Path, anyio_backend: Any) ->
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of four megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only root may mount a small disk")
-    try:
+    with small_disk_in(tmp_path, "4m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(folder: Path, leave: int) -> Path:
