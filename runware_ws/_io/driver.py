@@ -125,7 +125,7 @@ class Driver:
             self._dumps = FlightDumps(flight, self.waiting)
         # These wake the waker, and who waits for a change.
         self._waker = Wakeup(self.waiting)
-        self._watchers: dict[Waiter, None] = {}
+        self._waiters: dict[Waiter, None] = {}
         self.stopped = anyio.Event()
         # The unexpected exception that ended it, if there was one.
         self.crash: BaseException | None = None
@@ -249,11 +249,11 @@ class Driver:
     async def wait_changed(self) -> None:
         """Wait for the next event, or until no task is pending."""
         waiter = self.waiting.waiter()
-        self._watchers[waiter] = None
+        self._waiters[waiter] = None
         try:
             await waiter
         except BaseException:
-            self._watchers.pop(waiter, None)
+            self._waiters.pop(waiter, None)
             raise
 
     # Effects
@@ -333,7 +333,7 @@ class Driver:
                 owner.on_settled()
         if to_wake:
             self._waker.set()
-        if self._watchers and not self.pending:
+        if self._waiters and not self.pending:
             self._notify()
 
     async def _wake_rest(self) -> None:
@@ -356,8 +356,8 @@ class Driver:
 
     def _notify(self) -> None:
         # No event of anyio's: the end may come outside of any task, where none can be made.
-        watchers, self._watchers = self._watchers, {}
-        for waiter in watchers:
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters:
             self._wake(waiter)
 
     async def _run_sockets(self) -> None:

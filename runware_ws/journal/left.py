@@ -26,7 +26,7 @@ class Leftovers:
     def __init__(self) -> None:
         self.running: dict[TaskRecord, Entry] = {}
         self._ended: deque[Left] = deque()
-        self._watchers: dict[Waiter, None] = {}
+        self._waiters: dict[Waiter, None] = {}
         self._wake: Waiting | None = None
 
     def add(self, entry: Entry, record: TaskRecord | None = None) -> None:
@@ -36,9 +36,9 @@ class Leftovers:
 
     def changed(self) -> None:
         """Something has ended, or runs no more."""
-        watchers, self._watchers = self._watchers, {}
+        waiters, self._waiters = self._waiters, {}
         if self._wake is not None:
-            for waiter in watchers:
+            for waiter in waiters:
                 self._wake.wake(waiter)
 
     async def next(self, waiting: Waiting) -> Left | None:
@@ -48,9 +48,9 @@ class Leftovers:
             if not self.running:
                 return None
             waiter = waiting.waiter()
-            self._watchers[waiter] = None
+            self._waiters[waiter] = None
             try:
                 await waiter
             finally:
-                self._watchers.pop(waiter, None)
+                self._waiters.pop(waiter, None)
         return self._ended.popleft()

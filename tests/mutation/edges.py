@@ -116,7 +116,7 @@ EDGES = [
     Mutant(
         "nobody is told that the last task ended",
         _DRIVER,
-        "        if self._watchers and not self.pending:\n            self._notify()\n",
+        "        if self._waiters and not self.pending:\n            self._notify()\n",
         "",
         "tests/client/test_close.py::test_drain_finishes_and_refuses_new_tasks",
     ),
