@@ -1,9 +1,10 @@
 """The batches of a gateway as they run: each line once, whatever becomes of the process.
 
 A batch is run by the process that has made it. If that goes on with it no more, because it died,
-another one does: each process looks now and then, at its start for all that have not ended, later
-for those of which nothing was heard for a while. Two of them may run one batch at a time, which
-costs some work and nothing else: the tasks have keys, and of two results of a line the first stays.
+another one does: each process looks now and then, first for all that were there at its start and
+have not ended, then for those of which nothing was heard for a while. Two of them may run one batch
+at a time, which costs some work and nothing else: the tasks have keys, and of two results of a line
+the first stays.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Batches:
             return
         if self._supervisor is None or self._supervisor.ended:
             self._supervisor = Supervisor("runware_ws gateway batches", lambda _: None)
-            self._supervisor.start_soon(self._tend, name="runware_ws gateway batches")
+            self._supervisor.start_soon(self._tend, time.time(), name="runware_ws gateway batches")
 
     def stop(self) -> None:
         """Leave what runs to the journal and the next process."""
@@ -155,11 +156,11 @@ class Batches:
 
     # What others do, and what they leave
 
-    async def _tend(self) -> None:
+    async def _tend(self, started: float) -> None:
         everything = True
         while not self._client_ended:
             try:
-                await self._look(everything)
+                await self._look(started if everything else None)
                 everything = False
             except JournalError as exc:
                 if not isinstance(exc, Fenced):
@@ -169,14 +170,17 @@ class Batches:
             await anyio.sleep(LOOK_EVERY)
         self.stop()
 
-    async def _look(self, everything: bool) -> None:
+    async def _look(self, started: float | None) -> None:
+        """``started``: when this process did, if it is the first look, which may come late: what
+        was made since has a living maker. ``None``: it is a later one."""
         for head in await self.book.unended():
             name, _, batch_id = head.key.removeprefix(ALL_BATCHES).partition("/")
             run = self._running.get(batch_id)
             caller = self._gateway.callers.named(name)
             if run is None and caller is not None and not self._gateway.draining:
                 batch = Batch(batch_id, name, head.created, 0)
-                if everything or await self._is_stale(batch):
+                left = started is not None and not started <= batch.made <= time.time()
+                if left or await self._is_stale(batch):
                     self.begin(await self.book.find(name, batch_id), caller)
             elif run is not None and run.batch.canceled is None:
                 self.cancel(await self.book.find(name, batch_id))

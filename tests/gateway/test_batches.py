@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -58,8 +59,9 @@ def journal(tmp_path: Path) -> str:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What others do is noticed at once."""
+    """What others do is noticed at once, and nobody is taken for dead who is only late."""
     monkeypatch.setattr(batches, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(batches, "STALE", math.inf)
     monkeypatch.setattr(batches, "_PAUSE", 0.02)
     monkeypatch.setattr(batches, "_LONGEST_PAUSE", 0.1)
 
@@ -334,6 +336,19 @@ async def test_what_waits_for_its_turn_expires(
 # More than one process
 
 
+class Full(MemoryStore):
+    """A store that cannot be written while it is full."""
+
+    full = False
+
+    @contextmanager
+    def transaction(self) -> Generator[Any]:
+        if self.full:
+            raise JournalError("memory: the disk is full")
+        with super().transaction() as transaction:
+            yield transaction
+
+
 async def lines_ended(here: Place) -> int:
     """How many lines of all batches have their ends in the journal."""
     assert here.client.journal is not None
@@ -382,6 +397,35 @@ async def test_a_cancel_reaches_the_gateway_that_runs_it(journal: str, quick: No
             gate.open()
             told = ["succeeded", "canceled", "canceled"]
             assert await kinds(one.anthropic(), made.id) == told
+        assert executions(one) == 1
+
+
+@bounded
+async def test_a_first_look_that_comes_late_takes_nothing_that_others_began_meanwhile(
+    quick: None,
+) -> None:
+    everything = MemoryJournal()
+    store = Full(everything)
+    async with (
+        Emulator(api_key=None) as emulator,
+        gateway_on(emulator, MemoryStore(everything), max_running=1) as one,
+    ):
+        gate = Gate(emulator)
+        before = await one.anthropic().messages.batches.create(requests=lines(1))
+        await until(lambda: gate.running == 1)
+        async with gateway_on(emulator, store) as other:
+            store.full = True
+            made = await one.anthropic().messages.batches.create(requests=lines(3))
+            await until(lambda: one.gateway.turns.waiting == 3)
+            store.full = False
+            # What was there when it started is gone on with; the newest is looked at first.
+            await until(lambda: other.gateway.turns.running)
+            assert other.gateway.turns.running == 1
+            await other.anthropic().messages.batches.cancel(made.id)
+            await until(lambda: not one.gateway.turns.waiting)
+            gate.open()
+            assert await kinds(one.anthropic(), made.id) == ["canceled"] * 3
+            assert await kinds(one.anthropic(), before.id) == ["succeeded"]
         assert executions(one) == 1
 
 
@@ -436,7 +480,6 @@ async def test_a_living_gateway_goes_on_with_what_another_left(
             async with gateway_on(emulator, journal, max_running=1) as one:
                 made = await one.anthropic().messages.batches.create(requests=lines(3))
                 await until(lambda: gate.running == 1)
-            # Not before: on a busy machine the living are late, too.
             monkeypatch.setattr(batches, "STALE", 0.3)
             gate.open()
             assert await kinds(other.anthropic(), made.id) == ["succeeded"] * 3
@@ -444,19 +487,6 @@ async def test_a_living_gateway_goes_on_with_what_another_left(
 
 
 # Trouble
-
-
-class Full(MemoryStore):
-    """A store that cannot be written while it is full."""
-
-    full = False
-
-    @contextmanager
-    def transaction(self) -> Generator[Any]:
-        if self.full:
-            raise JournalError("memory: the disk is full")
-        with super().transaction() as transaction:
-            yield transaction
 
 
 @bounded
