@@ -31,10 +31,12 @@ from runware_ws.journal.store import EntryHead, EntryState
 if TYPE_CHECKING:
     from runware_ws.gateway.works import Work
 
-__all__ = ["Attempt", "Attempts", "Listener", "RequestIdentity"]
+__all__ = ["Attempt", "Attempts", "Listener", "RequestIdentity", "requests_of"]
 
-PREFIX = "gateway/"
-"""All keys of a gateway in a journal begin so."""
+
+def requests_of(caller: str) -> str:
+    """How the keys of a caller's requests begin in a journal."""
+    return f"gateway/{caller}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ class RequestIdentity:
     def prefix(self) -> str:
         """How the journal's keys of all equal requests begin."""
         if self.key is not None:
-            return f"{PREFIX}{self.caller}/key/{self.key}"
-        return f"{PREFIX}{self.caller}/body/{self.body}/"
+            return f"{requests_of(self.caller)}key/{self.key}"
+        return f"{requests_of(self.caller)}body/{self.body}/"
 
 
 class Listener(Protocol):

@@ -18,7 +18,7 @@ from typing import Any
 
 from runware_ws.models.jsonable import encode_json, load_json
 
-__all__ = ["ALL_BATCHES", "BATCH_LIFE", "Batch", "batches_of"]
+__all__ = ["ALL_BATCHES", "BATCH_LIFE", "Batch", "batches_of", "lines_of"]
 
 ALL_BATCHES = "gateway-batches/"
 """How the keys of all records begin."""
@@ -35,6 +35,11 @@ _KINDS = ("succeeded", "errored", "canceled", "expired")
 def batches_of(caller: str) -> str:
     """How the keys of the records of a caller's batches begin."""
     return f"{ALL_BATCHES}{caller}/"
+
+
+def lines_of(caller: str) -> str:
+    """How the keys of all that belongs to a caller's batches begin, their tasks among it."""
+    return f"gateway-batch/{caller}/"
 
 
 @dataclass(slots=True)
@@ -58,7 +63,7 @@ class Batch:
     @property
     def prefix(self) -> str:
         """How its other keys begin."""
-        return f"gateway-batch/{self.caller}/{self.id}/"
+        return f"{lines_of(self.caller)}{self.id}/"
 
     @property
     def expires(self) -> float:

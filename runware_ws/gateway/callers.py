@@ -150,10 +150,14 @@ class Callers:
                 self._remember(seen, found)
         return found
 
+    def known(self) -> Sequence[GatewayCaller]:
+        """Those whom the file has; none where anybody may ask."""
+        return [caller for _, _, caller in self._hashes]
+
     def named(self, name: str) -> GatewayCaller | None:
         """The caller of this name; ``None``: there is none any more."""
         if not self._open:
-            return next((caller for _, _, caller in self._hashes if caller.name == name), None)
+            return next((caller for caller in self.known() if caller.name == name), None)
         match = _ANY_KEY.fullmatch(name)
         known = None if match is None else self._seen.get(bytes.fromhex(match[1]))
         return known or GatewayCaller(name=name)

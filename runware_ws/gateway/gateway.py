@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from runware_ws.gateway.attempts import Attempt, Attempts, RequestIdentity
+from runware_ws.gateway.attempts import Attempt, Attempts, RequestIdentity, requests_of
+from runware_ws.gateway.batch_record import lines_of
 from runware_ws.gateway.error_table import GatewayRefusal
 from runware_ws.gateway.turns import CallerUse, Turns
 from runware_ws.gateway.works import PlainWork, StreamWork, Work
 from runware_ws.journal.keys import content_digest
-from runware_ws.models import RecoveredBy
+from runware_ws.journal.store import EntryState
 from runware_ws.models.jsonable import encode_json
 
 if TYPE_CHECKING:
@@ -53,12 +54,25 @@ class Gateway:
         self.turns = Turns(options.max_running, options.max_waiting)
         self.attempts = Attempts(options.retry_window, options.remembered, options.remembered_bytes)
         self._uses: OrderedDict[str, CallerUse] = OrderedDict()
+        self._keep_tallies()
 
     def over(self, client: Client) -> Gateway:
         """The same with another client: turns and the limits of callers hold for both together."""
         other = copy(self)
         other.client = client
+        other._keep_tallies()
         return other
+
+    def _keep_tallies(self) -> None:
+        """Have the journal count what callers with a budget spend."""
+        journal = self.client.journal
+        if journal is not None:
+            for caller in self.callers.known():
+                if caller.budget is not None:
+                    tally = _tally_of(caller.name)
+                    journal.tallies.count(
+                        {requests_of(caller.name): tally, lines_of(caller.name): tally}
+                    )
 
     @property
     def draining(self) -> bool:
@@ -177,8 +191,7 @@ class Gateway:
         attempt.starting = anyio.Event()
         use = self.use_of(caller)
         try:
-            # What was begun before is only asked for now, which costs nothing and needs no leave.
-            use.enter(None if attempt.begun else anyio.current_time())
+            await self._enter(use, attempt)
             try:
                 await self.turns.take(caller.name)
             except BaseException:
@@ -195,6 +208,22 @@ class Gateway:
         finally:
             attempt.starting.set()
             attempt.starting = None
+
+    async def _enter(self, use: CallerUse, attempt: Attempt) -> None:
+        """See that a task is within the limits of its caller."""
+        journal, caller = self.client.journal, use.caller
+        if journal is not None and caller.budget is not None and not attempt.begun:
+            use.recorded[journal] = await journal.tallies.read(_tally_of(caller.name))
+        try:
+            # What was begun before is only asked for now, which costs nothing and needs no leave.
+            use.enter(None if attempt.begun else anyio.current_time())
+        except GatewayRefusal:
+            heads = () if journal is None else await journal.lookup.heads(attempt.key)
+            if not any(
+                head.key == attempt.key and head.state is not EntryState.FAILED for head in heads
+            ):
+                raise
+            use.enter(None)  # An earlier process had begun it.
 
     def _more(self, attempt: Attempt, caller: GatewayCaller, asker: Asker) -> dict[str, Any]:
         timeout = self.options.timeout if caller.timeout is None else caller.timeout
@@ -245,11 +274,9 @@ class Gateway:
         use.leave()
         size = 0
         result = _result_of(work)
-        if result is not None:
-            if result.recovered_by is not RecoveredBy.JOURNAL:
-                use.cost += result.cost or 0.0
-            if not self.joins:
-                size = len(encode_json(result.raw))
+        if result is not None and not self.joins:
+            use.cost += result.cost or 0.0
+            size = len(encode_json(result.raw))
         if attempt.work is None:
             attempt.work = work  # It ended while it was being started.
         self.attempts.ended(attempt, size)
@@ -269,6 +296,11 @@ class Visit:
 
     def __init__(self) -> None:
         self.answered = False
+
+
+def _tally_of(caller: str) -> str:
+    """The key under which a journal has what a caller has spent."""
+    return f"gateway-spent/{caller}"
 
 
 def _result_of(work: Work) -> Result | None:

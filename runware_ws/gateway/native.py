@@ -102,7 +102,7 @@ class NativeRoute:
     ) -> Sequence[dict[str, Any]] | Exception:
         gateway = self._gateway
         try:
-            given = _checked(task, gateway.options.delivery)
+            given = _checked(task, gateway.options.delivery, caller)
             attempt = await gateway.attempt_of(asked)
         except (RunwareError, GatewayRefusal) as exc:
             return exc
@@ -131,7 +131,7 @@ class NativeRoute:
         attempt = await gateway.attempt_of(asked)
         with gateway.waiting(attempt, exchange) as visit:
             try:
-                given = _checked(task, "stream")
+                given = _checked(task, "stream", caller)
                 if asked.key is not None:
                     gateway.check_content(attempt, _content(given))
                 source = _TaskEvents(
@@ -199,7 +199,7 @@ def _tasks(body: Any) -> Sequence[Mapping[str, Any]]:
     return body
 
 
-def _checked(task: Mapping[str, Any], delivery: str) -> Mapping[str, Any]:
+def _checked(task: Mapping[str, Any], delivery: str, caller: GatewayCaller) -> Mapping[str, Any]:
     kind = task.get("taskType")
     if isinstance(kind, str) and kind in _REFUSED:
         raise InvalidTask(
@@ -207,7 +207,9 @@ def _checked(task: Mapping[str, Any], delivery: str) -> Mapping[str, Any]:
             "and its callers do not see each other's",
             problems=(f"taskType: {kind} is not taken by a gateway",),
         )
-    return {**task, "deliveryMethod": delivery}
+    # A budget is of what results report.
+    price = {} if caller.budget is None else {"includeCost": True}
+    return {**task, **price, "deliveryMethod": delivery}
 
 
 def _content(task: Mapping[str, Any]) -> Mapping[str, Any]:

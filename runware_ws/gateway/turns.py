@@ -76,12 +76,14 @@ class Turns:
 
 class CallerUse:
     """What one caller uses at the moment, and what it has spent. ``cost``: US dollars, as results
-    report them, since this process started or as it was told by the last one."""
+    report them, of what stands in no journal. ``recorded``: the same by journal, as it was read
+    last."""
 
     def __init__(self, caller: GatewayCaller, now: float) -> None:
         self.caller = caller
         self.running = 0
         self.cost = 0.0
+        self.recorded: dict[object, float] = {}
         self._credit = self._most_credit
         self._credited_at = now
 
@@ -104,7 +106,8 @@ class CallerUse:
 
     def _check_limits(self, now: float) -> None:
         caller = self.caller
-        if caller.budget is not None and self.cost >= caller.budget:
+        spent = self.cost + sum(self.recorded.values())
+        if caller.budget is not None and spent >= caller.budget:
             raise GatewayRefusal(
                 *(402, "billing_error"),
                 f"the budget of {caller.name!r}, {caller.budget:g} dollars, is spent: "

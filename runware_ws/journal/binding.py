@@ -22,6 +22,7 @@ from runware_ws.journal.store import (
     NewEntry,
     Transaction,
 )
+from runware_ws.journal.tallies import Share, add_shares
 
 __all__ = ["Beginning", "Begun", "EntryEnd", "end", "forget", "nothing", "prune"]
 
@@ -97,13 +98,15 @@ class Beginning:
 class EntryEnd:
     """The end of an entry: an outcome that is recorded or, without a ``state``, it is forgotten.
 
-    ``keep``: neither; it is only made sure that the entry is still ours.
+    ``share``: what it adds to a tally. ``keep``: neither; it is only made sure that the entry is
+    still ours.
     """
 
     uuid: str
     key: str | None
     state: EntryState | None = None
     outcome: bytes = b""
+    share: Share | None = None
     keep: bool = False
 
 
@@ -122,10 +125,19 @@ def end(ends: Sequence[EntryEnd], transaction: Transaction) -> list[bool]:
             [transaction.end(each.uuid, each.state, each.outcome, now) for each in ended]
         )
     answers: list[bool] = []
+    shares: list[Share] = []
     for each in ends:
-        if each.state is None and not each.keep:
-            transaction.drop(each.uuid)
-        answers.append(each.state is None or next(written) or _was_written(transaction, each))
+        if each.state is None:
+            if not each.keep:
+                transaction.drop(each.uuid)
+            answers.append(True)
+        elif next(written):
+            answers.append(True)
+            if each.share is not None:
+                shares.append(each.share)
+        else:
+            answers.append(_was_written(transaction, each))
+    add_shares(shares, transaction)
     return answers
 
 

@@ -43,10 +43,17 @@ from runware_ws.journal.left import Left, Leftovers
 from runware_ws.journal.link import WriterLink
 from runware_ws.journal.lookup import KeyLookup
 from runware_ws.journal.notes import Notes
-from runware_ws.journal.outcomes import error_in, has_outcome, items_in, outcome_to_record
+from runware_ws.journal.outcomes import (
+    error_in,
+    has_outcome,
+    items_in,
+    outcome_to_record,
+    paid_items,
+)
 from runware_ws.journal.seam import JournaledCore
 from runware_ws.journal.single_flight import SingleFlight
 from runware_ws.journal.store import Adoption, Entry, EntryState, Store, Transaction
+from runware_ws.journal.tallies import Tallies
 from runware_ws.journal.writer import Job, JournalWriter, in_halves
 
 if TYPE_CHECKING:
@@ -99,6 +106,7 @@ class JournalKeeper:
         self._entering = Entering(self._link, self._begun, self._all_begun)
         self.lookup = KeyLookup(self._link)
         self.notes = Notes(self._link)
+        self.tallies = Tallies(self._link)
         # Tasks that have ended, and whose callers are not told yet.
         self.held = Held()
         self._delivered = Delivered(self._link)
@@ -371,7 +379,8 @@ class JournalKeeper:
             self._core.unrecorded(record, in_doubt(record, exc), self._waiting.now())
             return None
         if outcome is not None and (keyed is not None or outcome[0] is EntryState.DONE):
-            return EntryEnd(record.uuid, key, *outcome)
+            share = None if key is None else self.tallies.share_of(key, paid_items(record))
+            return EntryEnd(record.uuid, key, *outcome, share)
         if never_sent(record):
             return EntryEnd(record.uuid, key)
         return None if outcome is None else EntryEnd(record.uuid, key, keep=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from runware_ws._core.states import DONE, FAILED
@@ -11,7 +12,15 @@ from runware_ws.journal.store import Entry, EntryState
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.jsonable import encode_json, is_array, is_object, load_json
 
-__all__ = ["error_in", "has_outcome", "is_attempt_over", "items_in", "outcome_to_record", "task_in"]
+__all__ = [
+    "error_in",
+    "has_outcome",
+    "is_attempt_over",
+    "items_in",
+    "outcome_to_record",
+    "paid_items",
+    "task_in",
+]
 
 
 def has_outcome(record: TaskRecord) -> bool:
@@ -27,6 +36,12 @@ def outcome_to_record(record: TaskRecord) -> tuple[EntryState, bytes] | None:
     if record.state is FAILED and isinstance(error, TaskError):
         return EntryState.FAILED, encode_json({"error": _told(error)})
     return None
+
+
+def paid_items(record: TaskRecord) -> Sequence[Mapping[str, Any]]:
+    """The items of an ended task that was answered: also of one that failed behind some of them."""
+    error = record.error
+    return error.items if isinstance(error, TaskError) else record.items
 
 
 def _told(error: TaskError) -> dict[str, Any]:
