@@ -9,12 +9,14 @@ import secrets
 import signal
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import typer
 
 from runware_ws import (
@@ -32,10 +34,17 @@ from runware_ws.cli.run import read_key_file
 from runware_ws.cli.screen import say
 from runware_ws.emulator import Emulator
 from runware_ws.gateway import Callers, GatewayCaller, app, hash_of_key, new_key
-from runware_ws.gateway.serving import ServeOptions, listen, serve_gateway
+from runware_ws.gateway.asgi import take_callers
+from runware_ws.gateway.listening import Listening, listen, listen_unix
+from runware_ws.gateway.serving import ServeOptions, serve_gateway
 from runware_ws.telemetry import dump_on_signal
 
-__all__ = ["GatewayCommand", "make_caller", "run_serve"]
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+__all__ = ["HOST", "PORT", "GatewayCommand", "make_caller", "run_serve"]
+
+HOST, PORT = "127.0.0.1", 8080
 
 _ENV = "RUNWARE_API_KEY"
 
@@ -46,6 +55,7 @@ class GatewayCommand:
 
     host: str
     port: int
+    uds: Path | None
     url: str | None
     api_key_file: Path | None
     emulate: bool
@@ -121,19 +131,15 @@ async def _serve(
             dump_on_signal(client, folder)
         limits = ServeOptions(drain=options.drain, max_connections=options.max_connections)
         # First, so that a port that is taken adopts nobody's tasks.
-        sock, address = listen(
-            options.host,
-            options.port,
-            reuse_port=options.reuse_port,
-            patience=limits.send_timeout,
-        )
-        stack.callback(sock.close)
+        place = _place(options, limits.send_timeout)
+        stack.callback(place.close)
         await stack.enter_async_context(client)
         batch_client = None
         if options.emulate:
             # A journal for them alone, so that no other request waits for one.
-            place = stack.enter_context(TemporaryDirectory(prefix="runware_ws-"))
-            batch_client = Client(url, api_key=key, journal=str(Path(place, "batches.db")), **more)
+            temporary = stack.enter_context(TemporaryDirectory(prefix="runware_ws-"))
+            journal = str(Path(temporary, "batches.db"))
+            batch_client = Client(url, api_key=key, journal=journal, **more)
             await stack.enter_async_context(batch_client)
         application = app(
             client,
@@ -149,9 +155,33 @@ async def _serve(
 
         def ready() -> None:
             _collect_seldom()
-            typer.echo(f"listening on {address}")
+            place.publish()
+            typer.echo(f"listening on {place.address}")
 
-        await serve_gateway(application, client, sock, limits, ready)
+        file = options.callers
+        again = None if file is None else partial(_read_again, file, application)
+        await serve_gateway(application, client, place.sock, limits, ready, again)
+
+
+def _place(options: GatewayCommand, patience: float) -> Listening:
+    if options.uds is None:
+        return listen(options.host, options.port, reuse_port=options.reuse_port, patience=patience)
+    for name, default in (("host", HOST), ("port", PORT)):
+        if getattr(options, name) != default:
+            raise ConfigurationError(f"--uds and --{name} exclude each other")
+    return listen_unix(options.uds, take_over=options.reuse_port)
+
+
+async def _read_again(file: Path, application: Starlette) -> None:
+    """At SIGHUP."""
+    try:
+        callers = await anyio.to_thread.run_sync(Callers.read, file)
+    except ConfigurationError as exc:
+        say(f"SIGHUP: --callers: {exc.message}: it stays as it was")
+        return
+    take_callers(application, callers)
+    number = len(callers.known())
+    say(f"SIGHUP: {file} has {number} {'caller' if number == 1 else 'callers'}")
 
 
 def _either(value: str, option: str, *known: str) -> Any:

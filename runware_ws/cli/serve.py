@@ -21,6 +21,9 @@ __all__ = ["serve"]
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free one.")]
+UdsOption = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="A socket there, instead of a port.")
+]
 JournalOption = Annotated[
     str | None,
     typer.Option(metavar="PATH|URL", help="So that retries find their tasks after a crash."),
@@ -53,6 +56,7 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log more."
 def serve(
     host: HostOption = "127.0.0.1",
     port: PortOption = 8080,
+    uds: UdsOption = None,
     url: UrlOption = None,
     api_key_file: KeyFileOption = None,
     emulate: EmulateOption = False,
@@ -80,6 +84,8 @@ def serve(
 
     SIGTERM or Ctrl-C: it is not ready any more, takes no connection, gives what
     runs its time to end, and leaves the rest to the journal (exit code 0).
+
+    SIGHUP: it reads --callers again; without such a file it ends as at SIGTERM.
 
     SIGUSR2, with --flight: it writes what came in last to a file in the folder,
     without the key and the words, and says where. It goes on.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from runware_ws import Client
 
-__all__ = ["app", "batches_of_app", "gateway_of"]
+__all__ = ["app", "batches_of_app", "gateway_of", "take_callers"]
 
 
 def app(
@@ -74,6 +74,7 @@ def app(
     # A redirection would name the place as it is seen from here, which is not how clients see it.
     application.router.redirect_slashes = False
     application.state.gateway = gateway
+    application.state.of_batches = of_batches
     application.state.batches = batches
     return application
 
@@ -93,6 +94,14 @@ def gateway_of(application: Starlette) -> Gateway:
     gateway = application.state.gateway
     assert isinstance(gateway, Gateway)
     return gateway
+
+
+def take_callers(application: Starlette, callers: Callers) -> None:
+    """Those who may ask from now on. What runs goes on, and counts for who is still there."""
+    gateway = gateway_of(application)
+    gateway.callers.replace(callers)
+    for each in (gateway, application.state.of_batches):
+        each.keep_tallies()
 
 
 def batches_of_app(application: Starlette) -> Batches:

@@ -258,6 +258,12 @@ class Batches:
             kind = None
             tries, pause = 0, _PAUSE
             while kind is None:
+                caller = self._gateway.callers.named(run.caller.name)
+                if caller is None:
+                    # It may ask no more: nobody goes on with its batches until it may again.
+                    await anyio.sleep(LOOK_EVERY)
+                    continue
+                run.caller = caller
                 try:
                     kind = await self._line(run, number)
                 except Exception as exc:

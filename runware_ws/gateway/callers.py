@@ -111,6 +111,7 @@ class Callers:
     def __init__(self, callers: Mapping[str, GatewayCaller] | None = None) -> None:
         self._open = callers is None
         self._hashes: list[tuple[str, str, GatewayCaller]] = []
+        self._by_name = {caller.name: caller for caller in (callers or {}).values()}
         for caller in (callers or {}).values():
             match = _HASH.fullmatch(caller.key)
             if match is None:
@@ -150,14 +151,20 @@ class Callers:
                 self._remember(seen, found)
         return found
 
+    def replace(self, callers: Callers) -> None:
+        """Let those in whom ``callers`` lets in, and nobody else."""
+        self._open, self._hashes = callers._open, callers._hashes
+        self._by_name = callers._by_name
+        self._seen.clear()
+
     def known(self) -> Sequence[GatewayCaller]:
         """Those whom the file has; none where anybody may ask."""
-        return [caller for _, _, caller in self._hashes]
+        return tuple(self._by_name.values())
 
     def named(self, name: str) -> GatewayCaller | None:
         """The caller of this name; ``None``: there is none any more."""
         if not self._open:
-            return next((caller for caller in self.known() if caller.name == name), None)
+            return self._by_name.get(name)
         match = _ANY_KEY.fullmatch(name)
         known = None if match is None else self._seen.get(bytes.fromhex(match[1]))
         return known or GatewayCaller(name=name)

@@ -54,16 +54,16 @@ class Gateway:
         self.turns = Turns(options.max_running, options.max_waiting)
         self.attempts = Attempts(options.retry_window, options.remembered, options.remembered_bytes)
         self._uses: OrderedDict[str, CallerUse] = OrderedDict()
-        self._keep_tallies()
+        self.keep_tallies()
 
     def over(self, client: Client) -> Gateway:
         """The same with another client: turns and the limits of callers hold for both together."""
         other = copy(self)
         other.client = client
-        other._keep_tallies()
+        other.keep_tallies()
         return other
 
-    def _keep_tallies(self) -> None:
+    def keep_tallies(self) -> None:
         """Have the journal count what callers with a budget spend."""
         journal = self.client.journal
         if journal is not None:
@@ -91,10 +91,13 @@ class Gateway:
     def use_of(self, caller: GatewayCaller) -> CallerUse:
         """What this caller uses."""
         use = self._uses.get(caller.name)
-        if use is None or use.caller is not caller:
+        if use is None:
             use = self._uses[caller.name] = CallerUse(caller, anyio.current_time())
             while self.callers.anybody and len(self._uses) > _MOST_USES:
                 self._uses.popitem(last=False)
+        elif not self.callers.anybody:
+            # Its limits may have changed since it was asked who this is.
+            use.caller = self.callers.named(caller.name) or caller
         return use
 
     # Which attempt

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import signal
-import socket
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
 import uvicorn
 
-from runware_ws.errors import ConfigurationError
 from runware_ws.gateway.asgi import batches_of_app, gateway_of
 from runware_ws.gateway.protocols import HEAD_BYTES, http_protocol
 
 if TYPE_CHECKING:
+    import socket
+
     from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from runware_ws import Client
 
-__all__ = ["ServeOptions", "listen", "serve_gateway"]
+__all__ = ["ServeOptions", "serve_gateway"]
 
 _LOG = logging.getLogger("runware_ws")
+
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 _LAST_WORDS = 2
 """Seconds for what is cancelled at the end, so that streams can say that they end."""
@@ -44,58 +44,18 @@ class ServeOptions:
     send_timeout: float = 60.0
 
 
-def listen(
-    host: str, port: int, *, reuse_port: bool = False, patience: float = 60.0
-) -> tuple[socket.socket, str]:
-    """A socket that is bound, and its URL. ``port`` 0: any free one. ``reuse_port``: another
-    process may listen on the same port, so that one can take over from the other.
-
-    Raises:
-        ConfigurationError: it cannot be had. The message says why.
-    """
-    place = f"{host}:{port}"
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = found[0]
-        # With the protocol: asyncio sends small answers at once only on such sockets.
-        sock = socket.socket(family, kind, socket.IPPROTO_TCP)
-    except (OSError, UnicodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is no name of a host"
-        raise ConfigurationError(f"cannot listen on {place}: {why}") from None
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if reuse_port:
-            if not hasattr(socket, "SO_REUSEPORT"):
-                raise ConfigurationError("--reuse-port: this system does not have it")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if sys.platform == "linux":
-            # Handed down to connections: the kernel ends one whose peer takes nothing more.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1_000))
-        sock.bind(address)
-    except OSError as exc:
-        sock.close()
-        cure = "--port, or 0 for a free one" if exc.errno != errno.EADDRNOTAVAIL else "--host"
-        raise ConfigurationError(
-            f"cannot listen on {place}: {exc.strerror}: choose another {cure}"
-        ) from None
-    except ConfigurationError:
-        sock.close()
-        raise
-    shown = f"[{host}]" if ":" in host else host
-    return sock, f"http://{shown}:{sock.getsockname()[1]}"
-
-
 async def serve_gateway(
     application: Starlette,
     client: Client,
     sock: socket.socket,
     options: ServeOptions,
     on_ready: Callable[[], None],
+    on_hangup: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, or until the client has ended for good. On asyncio.
 
-    ``on_ready`` is called once requests are taken. At the end it is said that the gateway is not
+    ``on_ready`` is called once requests are taken, ``on_hangup`` at each SIGHUP; without it that is
+    as SIGTERM, unless it is ignored. At the end it is said that the gateway is not
     ready, no connection is accepted any more, and what runs gets ``drain`` seconds. What is left
     then stands in the journal, if there is one.
 
@@ -123,10 +83,13 @@ async def serve_gateway(
     failures: list[Exception] = []
 
     async def end_at_signals(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(*_signals(on_hangup is not None)) as signals:
             task_status.started()
-            async for _ in signals:
-                server.should_exit = gateway.draining = True
+            async for signum in signals:
+                if on_hangup is not None and signum not in _ENDS:
+                    await on_hangup()
+                else:
+                    server.should_exit = gateway.draining = True
 
     async def end_with_the_client() -> None:
         events = client.events()
@@ -155,6 +118,14 @@ async def serve_gateway(
         group.cancel_scope.cancel()
     for failure in failures:
         raise failure
+
+
+def _signals(hangup: bool) -> Sequence[signal.Signals]:
+    """Those to listen to. ``hangup``: to SIGHUP also where ``nohup`` has it ignored."""
+    number = getattr(signal, "SIGHUP", None)
+    if number is None or (not hangup and signal.getsignal(number) is signal.SIG_IGN):
+        return _ENDS
+    return (*_ENDS, number)
 
 
 def _ending_quietly(application: Starlette) -> ASGIApp:

@@ -23,13 +23,18 @@ _BROKEN = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedRe
 
 class GatewayProcess:
     """``runware-ws serve``, started and ended as often as one likes. It keeps its port. ``said``: a
-    file for what it says on standard error."""
+    file for what it says on standard error. ``uds``: it has that socket in the place of a port."""
 
     def __init__(
-        self, *options: str, env: dict[str, str] | None = None, said: Path | None = None
+        self,
+        *options: str,
+        env: dict[str, str] | None = None,
+        said: Path | None = None,
+        uds: Path | None = None,
     ) -> None:
         self.options = options
         self._said = said
+        self._uds = uds
         self.port = 0
         self._env = env or {}
         self.process: Process | None = None
@@ -44,11 +49,9 @@ class GatewayProcess:
         """Start it, and wait until it listens."""
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         with (self._said or Path(os.devnull)).open("ab") as said:
+            place = ("--port", str(self.port)) if self._uds is None else ("--uds", str(self._uds))
             self.process = await anyio.open_process(
-                [
-                    *(sys.executable, "-m", "runware_ws", "serve", "--port", str(self.port)),
-                    *self.options,
-                ],
+                [sys.executable, "-m", "runware_ws", "serve", *place, *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=said,
@@ -59,6 +62,9 @@ class GatewayProcess:
         with anyio.fail_after(TOO_LONG):
             while not line.endswith(b"\n"):
                 line += await self.process.stdout.receive()
+        if self._uds is not None:
+            assert line == b"listening on unix:%s\n" % os.fsencode(self._uds)
+            return
         assert line.startswith(b"listening on http://"), line
         self.port = int(line.rsplit(b":", 1)[1])
 

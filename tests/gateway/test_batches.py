@@ -18,7 +18,7 @@ from starlette.routing import Mount
 
 from runware_ws import JournalError
 from runware_ws.emulator import Emulator
-from runware_ws.gateway import app, batch_record, batches
+from runware_ws.gateway import Callers, app, batch_record, batches
 from runware_ws.journal.store import Store
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, bounded, client_of, until
@@ -272,6 +272,28 @@ async def test_a_line_beyond_the_budget_is_told_so(journal: str) -> None:
         found = await results(ann, made.id)
         assert found["c2"].error.error.type == "billing_error"
         assert executions(here) == 1
+
+
+@bounded
+async def test_the_batch_of_a_caller_who_may_ask_no_more_waits_for_it(
+    journal: str, quick: None
+) -> None:
+    async with place(callers(max_concurrency=2), client={"journal": journal}) as here:
+        gate = Gate(here.emulator)
+        ann = here.anthropic(api_key=ANN)
+        made = await ann.messages.batches.create(requests=lines(3))
+        await until(lambda: gate.running == 1)
+        everybody = callers(max_concurrency=2)
+        bob = everybody.named("bob")
+        assert bob is not None
+        here.gateway.callers.replace(Callers({"bob": bob}))
+        gate.open()
+        while await lines_ended(here) < 1:  # noqa: ASYNC110 (the journal has no event for it)
+            await anyio.sleep(0.002)
+        await anyio.sleep(4 * batches.LOOK_EVERY)
+        assert len(gate.seen) == 1
+        here.gateway.callers.replace(everybody)
+        assert await kinds(ann, made.id) == ["succeeded"] * 3
 
 
 # Cancel, expiry

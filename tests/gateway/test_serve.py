@@ -144,12 +144,12 @@ async def served(httptools: bool, body_timeout: float) -> AsyncGenerator[int]:
 
     from runware_ws import Client
     from runware_ws.emulator import Emulator
-    from runware_ws.gateway import app, serving
+    from runware_ws.gateway import app, listening
     from runware_ws.gateway.protocols import HEAD_BYTES, http_protocol
 
     if httptools:
         pytest.importorskip("httptools")
-    sock, url = serving.listen("127.0.0.1", 0)
+    place = listening.listen("127.0.0.1", 0)
     async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
         config = uvicorn.Config(
             app(client, body_timeout=body_timeout),
@@ -161,8 +161,8 @@ async def served(httptools: bool, body_timeout: float) -> AsyncGenerator[int]:
         server = uvicorn.Server(config)
         server.capture_signals = _no_signals  # type: ignore[method-assign]
         async with anyio.create_task_group() as group:
-            group.start_soon(server.serve, [sock])
-            yield int(url.rsplit(":", 1)[1])
+            group.start_soon(server.serve, [place.sock])
+            yield int(place.address.rsplit(":", 1)[1])
             server.should_exit = True
 
 
