@@ -5,11 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import anyio
 
-from runware_ws.gateway.batch_record import ALL_BATCHES, Batch, batches_of
+from runware_ws._checks import shown
+from runware_ws.gateway.batch_record import (
+    ALL_BATCHES,
+    Batch,
+    batches_of,
+    is_batch_id,
+    new_batch_id,
+)
 from runware_ws.gateway.error_table import GatewayRefusal
 from runware_ws.journal.notes import Note
 from runware_ws.models.jsonable import encode_json, load_json
@@ -61,7 +67,7 @@ class BatchBook:
         async with self._making:  # So that two do not see the same room.
             if (before := await notes.read([key])) == {}:
                 await self._check_room(caller)
-                batch = Batch(f"msgbatch_{uuid4().hex}", caller, time.time(), len(requests))
+                batch = Batch(new_batch_id(), caller, time.time(), len(requests))
                 until = batch.held_until
                 if await notes.put(
                     Note(key, encode_json({"id": batch.id, "body": body})),
@@ -105,11 +111,9 @@ class BatchBook:
         Raises:
             GatewayRefusal: there is none.
         """
-        for batch in await self._read(caller, [batch_id]):
+        for batch in await self._read(caller, [batch_id] if is_batch_id(batch_id) else []):
             return batch
-        raise GatewayRefusal(
-            404, "not_found_error", f"there is no batch {batch_id}, or its results are kept no more"
-        )
+        raise _no_batch(batch_id, ", or its results are kept no more")
 
     async def _read(self, caller: str, ids: Sequence[str]) -> Sequence[Batch]:
         names = [Batch(each, caller, 0.0, 0) for each in ids]
@@ -134,7 +138,7 @@ class BatchBook:
         ids = [head.key.removeprefix(prefix) for head in heads]
         for each in (after, before):
             if each is not None and each not in ids:
-                raise GatewayRefusal(404, "not_found_error", f"there is no batch {each}")
+                raise _no_batch(each)
         if after is not None:
             ids = ids[ids.index(after) + 1 :]
         if before is not None:
@@ -184,3 +188,9 @@ class BatchBook:
                 404, "not_found_error", f"the results of {batch.id} are kept no more"
             )
         return b"".join(notes[key].partition(b" ")[2] for key in keys), last
+
+
+def _no_batch(batch_id: str, why: str = "") -> GatewayRefusal:
+    known = is_batch_id(batch_id)
+    words = f"there is no batch {batch_id}{why}" if known else f"{shown(batch_id)} is no batch"
+    return GatewayRefusal(404, "not_found_error", words)

@@ -11,14 +11,24 @@ whose end is waited for, or none can be begun any more, by any process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from runware_ws.models.jsonable import encode_json, load_json
 
-__all__ = ["ALL_BATCHES", "BATCH_LIFE", "Batch", "batches_of", "lines_of"]
+__all__ = [
+    "ALL_BATCHES",
+    "BATCH_LIFE",
+    "Batch",
+    "batches_of",
+    "is_batch_id",
+    "lines_of",
+    "new_batch_id",
+]
 
 ALL_BATCHES = "gateway-batches/"
 """How the keys of all records begin."""
@@ -30,6 +40,19 @@ _HELD = 30 * 86_400.0
 """Seconds until its notes are pruned although it has not ended: no gateway came to end it."""
 
 _KINDS = ("succeeded", "errored", "canceled", "expired")
+
+
+_ID = re.compile(r"msgbatch_[0-9a-f]{32}")
+
+
+def new_batch_id() -> str:
+    """What tells one batch from all others."""
+    return f"msgbatch_{uuid4().hex}"
+
+
+def is_batch_id(text: str) -> bool:
+    """Whether it can be one. What cannot need not be looked for: not every store takes it."""
+    return _ID.fullmatch(text) is not None
 
 
 def batches_of(caller: str) -> str:

