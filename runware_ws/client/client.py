@@ -33,7 +33,7 @@ from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws._urls import socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
-from runware_ws.client.mapping import MapRun, MapSources, Outcome, run_map
+from runware_ws.client.mapping import Drawn, MapRun, MapSources, Outcome, run_map
 from runware_ws.client.records import UNSET, RecordMaker, Unset
 from runware_ws.client.recovered import Recovered, as_recovered
 from runware_ws.client.snapshot import stats_of
@@ -434,10 +434,11 @@ class Client:
             metadata: gives the metadata of each task, or ``None`` for none; see :meth:`run`.
 
         Raises:
-            ConfigurationError: ``concurrency`` is not a whole number, 1 or more, or
-                ``timeout`` is not a finite number of seconds above 0.
-            RuntimeError: the source raised ``CancelledError`` on its own.
-            Exception: what ``tasks`` raises, after the outcomes of the started tasks.
+            ConfigurationError: ``concurrency`` is not a whole number, 1 or more, ``timeout`` is
+                not a finite number of seconds above 0, or ``key`` or ``metadata`` is no function.
+            RuntimeError: ``tasks``, ``key`` or ``metadata`` raised ``CancelledError`` on its own.
+            Exception: what one of them raises, or a bad key or metadata that one of them
+                gives, after the outcomes of the started tasks.
         """
         run = self.map_run(tasks, concurrency, timeout, key, metadata)
         return run_map(run, tasks, self._run_source)
@@ -451,15 +452,18 @@ class Client:
         metadata: Callable[[T], Mapping[str, str] | None] | None = None,
     ) -> MapRun[T]:
         count("concurrency", concurrency)
+        for option, function in (("key", key), ("metadata", metadata)):
+            if function is not None and not callable(function):
+                raise refusal(option, "be a function that takes a task, or None", function)
         driver = self._running()
         self._records.limit(timeout)  # so that a bad value raises here, not in each task
 
-        def submit(task: T, on_done: Callable[[TaskHandle], None]) -> TaskHandle:
-            own_key = None if key is None else key(task)
-            told = None if metadata is None else metadata(task)
-            return self._start(task, timeout, on_done, key=own_key, metadata=told)
+        def submit(drawn: Drawn[T], on_done: Callable[[TaskHandle], None]) -> TaskHandle:
+            task, key, metadata = drawn
+            return self._start(task, timeout, on_done, key=key, metadata=metadata)
 
-        return MapRun(driver, submit, concurrency, whole=isinstance(tasks, Sized))
+        whole = isinstance(tasks, Sized)
+        return MapRun(driver, submit, concurrency, whole=whole, key=key, metadata=metadata)
 
     def _run_source(self, feed: Callable[[], Awaitable[None]]) -> bool:
         """Run ``feed``, which reads a map's source; False if the client is closed."""

@@ -13,6 +13,7 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
 )
 from copy import copy
 from dataclasses import dataclass, field
@@ -30,11 +31,14 @@ from runware_ws.models.timing import UNTIMED, Moments, Timing
 if TYPE_CHECKING:
     from runware_ws._io.driver import Driver
 
-__all__ = ["MapRun", "MapSources", "Outcome", "run_map"]
+__all__ = ["Drawn", "MapRun", "MapSources", "Outcome", "run_map"]
 
 _LOG = logging.getLogger("runware_ws")
 
 T = TypeVar("T")
+
+Drawn = tuple[T, str | None, Mapping[str, str] | None]
+"""A task out of the source, with its key and its metadata."""
 
 CLOSE_SOURCE = 5.0
 """How long a source may take to close when the reader leaves early, in seconds."""
@@ -70,18 +74,25 @@ class MapRun(Generic[T]):
 
     ``whole``: the number of tasks is known, and each must get an outcome, even if the
     client takes no more tasks.
+
+    The source, ``key`` and ``metadata`` are the user's code. Whatever one of them raises ends the
+    map in the same way: no more is started, and it is raised when the started tasks have ended.
     """
 
     def __init__(
         self,
         driver: Driver,
-        submit: Callable[[T, Callable[[TaskHandle], None]], TaskHandle],
+        submit: Callable[[Drawn[T], Callable[[TaskHandle], None]], TaskHandle],
         concurrency: int,
         *,
         whole: bool,
+        key: Callable[[T], str | None] | None = None,
+        metadata: Callable[[T], Mapping[str, str] | None] | None = None,
     ) -> None:
         self._driver = driver
         self._submit = submit
+        self._key = key
+        self._metadata = metadata
         self._concurrency = concurrency
         self._whole = whole
         self._count = 0
@@ -109,30 +120,42 @@ class MapRun(Generic[T]):
         # Outcomes that are not read yet count too, so a slow reader slows the map down.
         return self._concurrency - len(self.running) - len(self.done)
 
-    def pull(self, source: Iterator[T]) -> bool:
-        """Start the next task of a plain source; False if there is no next task."""
+    def draw(self, source: Iterator[T]) -> Drawn[T] | None:
+        """The next task of a plain source; ``None`` if there is none, or if that failed."""
         try:
             task = next(source)
         except StopIteration:
-            return False
-        except asyncio.CancelledError as exc:
-            # Nothing was awaited, so no scope was cancelled.
-            self.broken = _own_cancellation(exc)
-            return False
-        except Exception as exc:
-            self.broken = exc
-            return False
-        self.start(task)
-        return True
+            return None
+        except (Exception, asyncio.CancelledError) as exc:
+            self.fail(exc)
+            return None
+        return self.drawn(task)
 
-    def start(self, task: T) -> None:
+    def drawn(self, task: T) -> Drawn[T] | None:
+        """``task`` with its key and its metadata; ``None`` if that failed."""
+        try:
+            key = None if self._key is None else self._key(task)
+            return task, key, None if self._metadata is None else self._metadata(task)
+        except (Exception, asyncio.CancelledError) as exc:
+            self.fail(exc)
+            return None
+
+    def fail(self, exc: Exception | asyncio.CancelledError) -> None:
+        """Take no more tasks, because of what the user's code raised. Nothing cancelled it."""
+        if self.broken is None:
+            self.broken = exc if isinstance(exc, Exception) else _own_cancellation(exc)
+
+    def start(self, drawn: Drawn[T]) -> None:
         """Start one task; a refusal is its outcome."""
+        task = drawn[0]
         index, self._count = self._count, self._count + 1
         self._turn -= 1
         try:
-            handle = self._submit(task, self._on_done)
-        except ConfigurationError:
-            raise
+            handle = self._submit(drawn, self._on_done)
+        except ConfigurationError as exc:
+            # Not of the task, but of its key or metadata, or of the caller's thread.
+            self.fail(exc)
+            self._wake.set()
         except RunwareError as exc:
             self.done.append((Outcome(index, task, exc.task_uuid, error=exc), None))
             self._wake.set()
@@ -140,7 +163,7 @@ class MapRun(Generic[T]):
                 # The source may be endless. One more task shows that there are more.
                 self._refused += 1
                 if self._refused > 1:
-                    self.broken = self._over()
+                    self.fail(self._over())
         else:
             self.running[handle] = (index, task)
             if handle.done:
@@ -196,10 +219,10 @@ class MapRun(Generic[T]):
         """The source has ended."""
         self._wake.set()
 
-    async def advance(self, tasks: Iterable[T], *, more: bool) -> None:
+    async def advance(self, tasks: Iterable[Drawn[T]], *, more: bool) -> None:
         """Start ``tasks``. Unless there are ``more`` to start, wait until there is an outcome."""
-        for task in tasks:
-            self.start(task)
+        for drawn in tasks:
+            self.start(drawn)
         while self.running and not self.done and not more:
             await self.wait()
 
@@ -259,8 +282,11 @@ async def run_map(
         while True:
             await run.turn()
             if source is not None and run.room > 0 and run.broken is None:
-                if not run.pull(source):
+                drawn = run.draw(source)
+                if drawn is None:
                     source = None
+                else:
+                    run.start(drawn)
             elif run.done:
                 yield run.take()
             elif run.running or (feeder is not None and not feeder.finished):
@@ -296,7 +322,9 @@ class _Feeder(Generic[T]):
                 while run.broken is None:
                     await run.wait_room()
                     await run.turn()
-                    run.start(await anext(source))
+                    drawn = run.drawn(await anext(source))
+                    if drawn is not None:
+                        run.start(drawn)
                 why = run.broken
         except StopAsyncIteration:
             why = None
@@ -326,6 +354,6 @@ async def _close(source: AsyncGenerator[Any]) -> None:
 
 
 def _own_cancellation(exc: BaseException) -> RuntimeError:
-    error = RuntimeError("the source of a map ended with a cancellation of its own")
+    error = RuntimeError("the source or a function of a map ended with a cancellation of its own")
     error.__cause__ = exc
     return error

@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from runware_ws._io.keys import ApiKey, wrapped
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws.client.client import Client, DrainReport
-from runware_ws.client.mapping import TURN, MapRun, Outcome
+from runware_ws.client.mapping import TURN, Drawn, MapRun, Outcome
 from runware_ws.client.records import UNSET, Unset
 from runware_ws.client.recovered import Recovered
 from runware_ws.client.streams import CarrierChoice, TaskStream
@@ -190,8 +190,9 @@ class SyncClient:
     ) -> Generator[Outcome[T]]:
         """Run many tasks, at most ``concurrency`` at once; outcomes come as tasks end.
 
-        See :meth:`Client.map`. ``tasks`` is read in the caller's thread, so it may block.
-        If you leave the loop early, the running tasks are given up once the iterator is closed.
+        See :meth:`Client.map`. ``tasks`` is read, and ``key`` and ``metadata`` are called, in the
+        caller's thread, so they may block. If you leave the loop early, the running tasks are
+        given up once the iterator is closed.
         """
         run = self.look(self._client.map_run, tasks, concurrency, timeout, key, metadata)
         return self._outcomes(run, tasks)
@@ -203,15 +204,13 @@ class SyncClient:
             while True:
                 while run.done:
                     yield run.take()
-                batch: list[T] = []
+                batch: list[Drawn[T]] = []
                 while not exhausted and run.broken is None and len(batch) < min(run.room, TURN):
-                    try:
-                        batch.append(next(source))
-                    except StopIteration:
+                    drawn = run.draw(source)
+                    if drawn is None:
                         exhausted = True
-                    except Exception as exc:
-                        # Raised when the started tasks have ended.
-                        run.broken = exc
+                    else:
+                        batch.append(drawn)
                 more = not exhausted and run.broken is None and run.room > len(batch)
                 if batch or run.running:
                     self.call(partial(run.advance, batch, more=more))

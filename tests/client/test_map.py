@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from functools import partial
 from itertools import pairwise
@@ -472,6 +472,73 @@ async def test_a_source_that_ends_with_a_cancellation_of_its_own(
         current = asyncio.current_task()
         assert current is not None
         assert current.cancelling() == 0
+
+
+def _stops(_: TextInference) -> Any:
+    return next(iter(()))
+
+
+def _stops_async(_: TextInference) -> Any:
+    raise StopAsyncIteration
+
+
+def _cancels(_: TextInference) -> Any:
+    raise asyncio.CancelledError
+
+
+def _fails(_: TextInference) -> Any:
+    raise LookupError("no key for this one")
+
+
+def _is_wrong(_: TextInference) -> Any:
+    return 5
+
+
+_FUNCTIONS: list[tuple[Callable[[TextInference], Any], type[Exception]]] = [
+    (_fails, LookupError),
+    (_stops, RuntimeError),
+    (_stops_async, RuntimeError),
+    (_cancels, RuntimeError),
+    (_is_wrong, ConfigurationError),
+]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("name", ["key", "metadata"])
+@pytest.mark.parametrize(("function", "error"), _FUNCTIONS)
+@bounded
+async def test_a_function_that_raises_ends_the_map_as_a_source_does(
+    function: Callable[[TextInference], Any], error: type[Exception], name: str, asynchronous: bool
+) -> None:
+    network = MemoryNetwork()
+    async with echoing(network), memory_client(network) as client:
+        tasks = [ask() for _ in range(5)]
+
+        def ask_of(task: TextInference) -> Any:
+            return function(task) if task is tasks[2] else None
+
+        source: Any = as_async(tasks) if asynchronous else iter(tasks)
+        functions: dict[str, Any] = {name: ask_of}
+        outcomes = client.map(source, **functions)
+        # What was started was paid for: its outcomes come first.
+        found = [await anext(outcomes), await anext(outcomes)]
+        assert [outcome.ok for outcome in found] == [True, True]
+        assert {outcome.index for outcome in found} == {0, 1}
+        with pytest.raises(error):
+            await anext(outcomes)
+        assert (await client.run(ask())).text
+
+
+@pytest.mark.parametrize("name", ["key", "metadata"])
+@bounded
+async def test_what_is_no_function_is_refused_at_once(name: str) -> None:
+    network = MemoryNetwork()
+    async with memory_client(network) as client:
+        given: Any
+        for given in ("order-17", {"caller": "me"}, 5, True):
+            functions: dict[str, Any] = {name: given}
+            with pytest.raises(ConfigurationError, match=f"^{name} must be a function"):
+                client.map([ask()], **functions)
 
 
 @bounded

@@ -323,6 +323,48 @@ def test_a_source_that_raises(served: Served) -> None:
             client.map([ask()], concurrency=0)
 
 
+@pytest.mark.parametrize("name", ["key", "metadata"])
+@pytest.mark.parametrize(
+    ("thrown", "error"),
+    [
+        (LookupError("no key"), LookupError),
+        (StopIteration(), RuntimeError),
+        (asyncio.CancelledError(), RuntimeError),
+    ],
+)
+def test_the_functions_of_a_map_are_called_in_the_callers_thread(
+    served: Served, name: str, thrown: BaseException, error: type[Exception]
+) -> None:
+    threads: set[int] = set()
+    tasks = [ask(f"{n}") for n in range(5)]
+
+    def ask_of(task: TextInference) -> None:
+        threads.add(threading.get_ident())
+        if task is tasks[2]:
+            raise thrown
+
+    with served.client() as client:
+        functions: dict[str, Any] = {name: ask_of}
+        outcomes = client.map(iter(tasks), **functions)
+        assert {next(outcomes).index, next(outcomes).index} == {0, 1}
+        with pytest.raises(error):
+            next(outcomes)
+        assert client.run(ask()).text
+    assert threads == {threading.get_ident()}
+
+
+def test_a_source_that_ends_with_a_cancellation_of_its_own(served: Served) -> None:
+    def broken() -> Iterator[TextInference]:
+        yield ask("0")
+        raise asyncio.CancelledError
+
+    with served.client() as client:
+        outcomes = client.map(broken())
+        assert next(outcomes).ok
+        with pytest.raises(RuntimeError, match="a cancellation of its own"):
+            next(outcomes)
+
+
 def test_an_endless_map_ends_with_the_client(served: Served) -> None:
     def endless() -> Iterator[TextInference]:
         while True:
