@@ -76,6 +76,13 @@ class HttpCarrier:
     def __repr__(self) -> str:
         return f"<HttpCarrier {self._url}>"
 
+    async def keep(self) -> None:
+        """Wait for the end of the task that calls this, and close the idle connections then."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            await self.aclose()
+
     async def aclose(self) -> None:
         """Close the idle connections. A running POST goes on; later ones are refused."""
         self._closed = True

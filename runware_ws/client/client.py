@@ -11,6 +11,7 @@ from collections.abc import (
     Mapping,
     Sized,
 )
+from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass
 from os import PathLike
@@ -178,6 +179,8 @@ class Client:
             self._flight,
         )
         self._supervisor = Supervisor("runware_ws client", driver.ended)
+        if self._http is not None:
+            self._supervisor.start_soon(self._http.keep, name="runware_ws idle connections")
         driver.start(self._supervisor, adoption)
         return self
 
@@ -208,20 +211,22 @@ class Client:
         until = driver.now() + self._config.close_timeout
         driver.close()
         self._sources.cancel()
-        try:
-            await driver.stopped.wait()
-        except BaseException:
-            driver.abort()
-            raise
-        finally:
-            self._supervisor.cancel()
-            await self._supervisor.join()
-            await self._sources.join()
-            if self._http is not None:
-                await self._http.aclose()
+        # From the last to the first, and each of them, whichever a cancellation meets.
+        async with AsyncExitStack() as steps:
+            steps.callback(self.watchers.close)
             if self._journal is not None:
-                await self._journal.aclose(max(FLUSH_TIMEOUT, until - driver.now()))
-            self.watchers.close()
+                steps.push_async_callback(self._close_journal, self._journal, until)
+            steps.push_async_callback(self._sources.join)
+            steps.push_async_callback(self._supervisor.join)
+            steps.callback(self._supervisor.cancel)
+            try:
+                await driver.stopped.wait()
+            except BaseException:
+                driver.abort()
+                raise
+
+    async def _close_journal(self, journal: JournalKeeper, until: float) -> None:
+        await journal.aclose(max(FLUSH_TIMEOUT, until - self._looked_at().now()))
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take no new tasks, and wait for the pending ones, across reconnects too.

@@ -25,6 +25,7 @@ from runware_ws import (
     TaskHandle,
     TextInference,
 )
+from runware_ws.emulator import Emulator
 from runware_ws.events import Closed, Event
 from runware_ws.messages.params import MessageParam
 from runware_ws.testing.network import MemoryNetwork
@@ -165,6 +166,24 @@ def test_the_loop_ends_with_the_client_open(backend: str) -> None:
     assert (stats.state, stats.pending, stats.closed) == ("closed", 0, 1)
     anyio.run(again, backend=backend)
     gc.collect()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_loop_ends_with_an_idle_connection(backend: str) -> None:
+    """The end is told once, not once more for each connection."""
+
+    async def main() -> None:
+        async with Emulator(KEY) as emulator:
+            client = await Client(emulator.url, api_key=KEY).start()
+            async with client.stream(ask(), carrier="sse") as stream:
+                await stream.result()
+
+    with pytest.warns(ResourceWarning) as told:
+        anyio.run(main, backend=backend)
+        gc.collect()
+    assert [str(warning.message).partition(":")[0] for warning in told] == [
+        "a client was still open when its event loop ended"
+    ]
 
 
 @pytest.mark.parametrize("steps", [0, 30])

@@ -20,9 +20,12 @@ from runware_ws import (
     ConfigurationError,
     TextInference,
 )
+from runware_ws._core.effects import Tell
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._io.transport.base import Transport
-from runware_ws.events import Closed
+from runware_ws.events import Closed, Event
 from runware_ws.testing.network import MemoryNetwork
+from tests.streams.servers import STREAM, Odd, chunked, event, listening
 
 from .leftovers import aside, nothing_left
 from .support import (
@@ -34,6 +37,7 @@ from .support import (
     bounded,
     memory_client,
     rest,
+    until,
 )
 
 trio_or_asyncio = pytest.mark.anyio
@@ -50,6 +54,26 @@ class Deaf:
         async with self._network.dial(url, config) as transport:
             transport.aclose = anyio.sleep_forever  # type: ignore[method-assign]
             yield transport
+
+
+class Ending:
+    """Is told of the end of a client."""
+
+    def __init__(self) -> None:
+        self.ends = 0
+
+    def event(self, event: Event) -> None:
+        """Nothing is noted."""
+
+    def step(self, told: Tell) -> None:
+        """Nothing is noted."""
+
+    def ended(self, record: TaskRecord) -> None:
+        """Nothing is noted."""
+
+    def close(self) -> None:
+        """The end."""
+        self.ends += 1
 
 
 # Opened here, closed there
@@ -213,6 +237,34 @@ async def test_wait_for_around_aclose() -> None:
         assert client.stats().state == "closed"
         assert server.sockets[0].client_left == "aborted"
         await asyncio.wait_for(client.aclose(), 1)
+
+
+@pytest.mark.asyncio
+async def test_a_close_that_is_cancelled_again_and_again_closes_all() -> None:
+    """Each of its steps is taken, whichever of them a cancellation meets."""
+    answer = STREAM + chunked(event(b'{"delta":{"text":"a"},"finishReason":"stop"}') + event(b"[DONE]"))
+    for steps in range(12):
+        for again in range(4):
+            http, ending = Odd(answer), Ending()
+            async with (
+                asyncio.timeout(10),
+                nothing_left() as server,
+                listening(http.handle) as port,
+            ):
+                url = f"http://127.0.0.1:{port}"
+                client = await memory_client(server.network, http_url=url).start()
+                async with client.stream(ask(), carrier="sse") as stream:
+                    await stream.result()
+                client.watchers.add(ending)
+                closing = asyncio.create_task(client.aclose())
+                await asyncio.sleep(0)
+                for count in (steps, again):
+                    for _ in range(count):
+                        await asyncio.sleep(0)
+                    closing.cancel()
+                await asyncio.wait({closing})
+                assert ending.ends == 1
+                await until(lambda http=http: not http.live)
 
 
 @trio_or_asyncio
