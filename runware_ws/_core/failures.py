@@ -88,7 +88,10 @@ def post_refusal(ending: PostEnding, record: TaskRecord, errors: list[WireError]
         return ConnectionFailed(text, task_uuid=uuid, submitted=record.submitted)
     if errors and 400 <= status < 500 and status not in _ABOUT_THE_SERVER:
         return task_error(errors[0], record)
-    said = f": {errors[0].message}" if errors and errors[0].message else ""
+    words = errors[0].message if errors else ""
+    if not words and loss is not None:
+        words = loss.detail
+    said = f": {words}" if words else ""
     unrun = status < 500 and status != 408
     return HttpRefused(
         f"the server answered HTTP {status}{said}",

@@ -509,7 +509,12 @@ class Client:
 
         Returns ``None`` if nothing has come (yet), or if it was dropped: at most
         ``claim_limit`` tasks and ``claim_bytes`` bytes are kept.
+
+        Raises:
+            ConfigurationError: ``task_uuid`` is no text.
         """
+        if not isinstance(task_uuid, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise refusal("task_uuid", "be a taskUUID, as text", task_uuid)
         items = self._running().core.claim(task_uuid)
         if items is None:
             return None

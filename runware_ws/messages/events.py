@@ -87,7 +87,7 @@ class EventBuilder:
     """
 
     def __init__(self, task_uuid: str, model: str = DEFAULT_MODEL) -> None:
-        self._task_uuid = task_uuid
+        self.task_uuid = task_uuid
         self._model = model
         self._started = False
         self._finished = False
@@ -151,7 +151,7 @@ class EventBuilder:
         if self._open is not None:
             content[-1] = self._whole(content[-1])
         return Message(
-            id=message_id(self._task_uuid),
+            id=message_id(self.task_uuid),
             type="message",
             role="assistant",
             content=content,
@@ -255,7 +255,7 @@ class EventBuilder:
             if not piece.arguments.strip():
                 return []
             self._broken = ProtocolError(
-                "a piece of a tool call came after its end", task_uuid=self._task_uuid
+                "a piece of a tool call came after its end", task_uuid=self.task_uuid
             )
             raise self._broken
         tool.id = tool.id or piece.id
@@ -271,7 +271,7 @@ class EventBuilder:
             return []
         events: list[MessageEvent] = []
         if self._tool is not tool:
-            identity = tool.id or tool_id(self._task_uuid, tool.index)
+            identity = tool.id or tool_id(self.task_uuid, tool.index)
             events += self._begin(
                 ToolUseBlock(type="tool_use", id=identity, name=tool.name, input={})
             )

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypedDict, Unpack, overload
 
+from runware_ws.errors import TaskCancelled
 from runware_ws.messages.events import EventBuilder
 from runware_ws.messages.objects import Message, MessageEvent
 from runware_ws.messages.params import MessageCreateParams
@@ -53,8 +54,10 @@ class MessageStream:
     """The events of one message as they come: ``async for event in stream``.
 
     ``async with stream`` gives the message up if the block is left early;
-    :meth:`aclose` does the same. A stream that is cut and cannot be completed raises
-    ``StreamInterrupted``; ``message_stop`` comes only at the true end.
+    :meth:`aclose` does the same. The request is sent when the first event is asked for, and not
+    if the message was given up before. What is read after that raises ``TaskCancelled``. A
+    stream that is cut and cannot be completed raises ``StreamInterrupted``; ``message_stop``
+    comes only at the true end.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class MessageStream:
         self._source: AsyncIterator[Delta] | None = None
         self._ready: deque[MessageEvent] = deque()
         self._ended = False
+        self._left = False
 
     def __aiter__(self) -> Self:
         return self
@@ -75,13 +79,20 @@ class MessageStream:
             if self._ended:
                 raise StopAsyncIteration
             if self._source is None:
+                if self._left:
+                    raise TaskCancelled(
+                        "the caller gave the message up before it was sent",
+                        task_uuid=self._builder.task_uuid,
+                    )
                 self._source = await self._stack.enter_async_context(self._deltas)
             try:
                 self._ready.extend(self._builder.feed(await anext(self._source)))
             except StopAsyncIteration:
-                self._ended = True
-                self._ready.extend(self._builder.finish())
-                await self.aclose()
+                # Another reader may have been told so before.
+                if not self._ended:
+                    self._ended = True
+                    self._ready.extend(self._builder.finish())
+                    await self.aclose()
         return self._ready.popleft()
 
     def message(self) -> Message:
@@ -90,6 +101,7 @@ class MessageStream:
 
     async def aclose(self) -> None:
         """Give up what has not come yet. Idempotent."""
+        self._left = True
         await self._stack.aclose()
 
     async def __aenter__(self) -> Self:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -74,6 +75,11 @@ class Ending:
     def close(self) -> None:
         """The end."""
         self.ends += 1
+
+
+def all_left(server: Odd) -> bool:
+    """Whether no connection to it is open."""
+    return not server.live
 
 
 # Opened here, closed there
@@ -242,7 +248,9 @@ async def test_wait_for_around_aclose() -> None:
 @pytest.mark.asyncio
 async def test_a_close_that_is_cancelled_again_and_again_closes_all() -> None:
     """Each of its steps is taken, whichever of them a cancellation meets."""
-    answer = STREAM + chunked(event(b'{"delta":{"text":"a"},"finishReason":"stop"}') + event(b"[DONE]"))
+    answer = STREAM + chunked(
+        event(b'{"delta":{"text":"a"},"finishReason":"stop"}') + event(b"[DONE]")
+    )
     for steps in range(12):
         for again in range(4):
             http, ending = Odd(answer), Ending()
@@ -264,7 +272,7 @@ async def test_a_close_that_is_cancelled_again_and_again_closes_all() -> None:
                     closing.cancel()
                 await asyncio.wait({closing})
                 assert ending.ends == 1
-                await until(lambda http=http: not http.live)
+                await until(partial(all_left, http))
 
 
 @trio_or_asyncio

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import pytest
 
 from runware_ws import (
+    ConfigurationError,
     RunwareError,
     Submitted,
     TaskCancelled,
@@ -17,9 +20,21 @@ from runware_ws import (
 from runware_ws.client.handle import TaskHandle
 from runware_ws.emulator import Emulator
 from runware_ws.events import LateResult, UnknownTask
+from runware_ws.testing.network import MemoryNetwork
 from tests import virtual
 
-from .support import KEY, Gate, ask, assert_answers, bounded, client_of, only, rest, until
+from .support import (
+    KEY,
+    Gate,
+    ask,
+    assert_answers,
+    bounded,
+    client_of,
+    memory_client,
+    only,
+    rest,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +115,17 @@ async def test_timeout_while_waiting_for_room() -> None:
 
 
 # Cancellation
+
+
+@bounded
+async def test_only_a_text_is_claimed() -> None:
+    network = MemoryNetwork()
+    async with memory_client(network) as client:
+        wrong: Any
+        for wrong in (uuid.uuid4(), None, 5, b"5"):
+            with pytest.raises(ConfigurationError, match=r"^task_uuid must be a taskUUID"):
+                client.claim(wrong)
+        assert client.claim("unknown") is None
 
 
 @bounded

@@ -258,6 +258,29 @@ def test_calls_that_come_one_after_the_other_without_numbers() -> None:
     ]
 
 
+def test_calls_of_one_tool_without_ids_and_numbers() -> None:
+    """Arguments that are whole get no more: what names the tool again calls it once more."""
+    deltas = fed(
+        [
+            item(entry({"a": 1}, name="f")),
+            item(entry({"a": 1}, name="f")),
+            item(entry('{"b":', name="f")),
+            item(entry('{"c":2}', name="f")),
+            item(entry("}", name="f")),
+            item(entry("", name="f")),
+            item(entry(" \n", name="f")),
+        ]
+    )
+    calls = [("f", {"a": 1}), ("f", {"a": 1}), ("f", {"b": {"c": 2}})]
+    assert calls_of(deltas) == [(None, *call) for call in calls]
+    # Cut anywhere, the rest of the whole fits.
+    cut = fed([item(entry({"a": 1}, name="f")), item(entry('{"a"', name="f"))])
+    cut.suspended = True
+    whole = item(toolCalls=[{"name": name, "arguments": given} for name, given in calls])
+    assert cut.complete(whole, 2.0)
+    assert calls_of(cut) == [(None, *call) for call in calls]
+
+
 def test_the_last_item_has_its_output_in_the_fields_of_a_result() -> None:
     """Where it begins with what came it is the whole, otherwise the next part of it."""
     whole = item(text="abcd", toolCalls=[{"name": "f", "arguments": "{}"}], finishReason="stop")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import jsonschema_rs
 import pytest
 
-from runware_ws import Client, InvalidTask, TaskTimeout
+from runware_ws import Client, InvalidTask, Submitted, TaskCancelled, TaskTimeout
 from runware_ws.emulator import Emulator, Request
 from runware_ws.messages import (
     Message,
@@ -125,6 +126,46 @@ async def test_a_stream_gives_the_events_of_the_same_message() -> None:
         async with left_early:
             await anext(left_early)
         assert client.stats().pending == 0
+
+
+async def test_a_stream_that_was_given_up_sends_nothing_more() -> None:
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+
+        @emulator.reply("textInference")
+        async def reply(_: Request) -> AsyncIterator[dict[str, Any]]:
+            yield {"text": "I begin, and"}
+            await anyio.sleep_forever()
+
+        unread = await client.messages.create(**request(), stream=True)
+        await unread.aclose()
+        begun = await client.messages.create(**request(), stream=True)
+        async with begun:
+            assert (await anext(begun)).type == "message_start"
+        for stream, submitted in ((unread, Submitted.NO), (begun, Submitted.YES)):
+            with pytest.raises(TaskCancelled) as caught:
+                _ = [event async for event in stream]
+            assert caught.value.submitted is submitted
+            assert caught.value.task_uuid is not None
+        assert client.stats().pending == 0
+        assert client.stats().submitted == 1
+    assert emulator.stats.executed == 1
+
+
+async def test_two_readers_share_the_events_and_both_end() -> None:
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+        stream = await client.messages.create(**request(), stream=True)
+        kinds: list[str] = []
+
+        async def read() -> None:
+            async for event in stream:
+                kinds.append(event.type)
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(read)
+        assert (kinds.count("message_start"), kinds.count("message_stop")) == (1, 1)
+        assert stream.message().stop_reason == "end_turn"
 
 
 async def test_timeout_and_cancellation() -> None:

@@ -276,8 +276,9 @@ EDGES = [
     Mutant(
         "a closing that is cancelled waits for the handshake",
         "client/client.py",
-        "        except BaseException:\n            driver.abort()\n            raise\n",
-        "        except BaseException:\n            raise\n",
+        "            except BaseException:\n"
+        "                driver.abort()\n                raise\n",
+        "            except BaseException:\n                raise\n",
         "tests/client/test_driver.py::"
         "test_a_closing_that_is_cancelled_does_not_wait_for_the_handshake",
     ),

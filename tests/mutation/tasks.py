@@ -397,6 +397,13 @@ TASKS = [
         "missing = call",
     ),
     Mutant(
+        "a tool that is called twice without ids is one broken call",
+        f"{_TASKS}/deltas.py",
+        "return without_ids and bool(piece.arguments.strip()) and self._is_whole()",
+        "return False",
+        "tests/core/test_deltas.py::test_calls_of_one_tool_without_ids_and_numbers",
+    ),
+    Mutant(
         "joined deltas lose a part",
         f"{_TASKS}/deltas.py",
         "            delta[name] = a[name] + b[name]\n",

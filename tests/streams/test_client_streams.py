@@ -10,6 +10,7 @@ import tenacity
 
 from runware_ws import (
     Client,
+    HttpRefused,
     InvalidTask,
     StreamInterrupted,
     TaskError,
@@ -18,6 +19,7 @@ from runware_ws import (
 )
 from runware_ws.emulator import Emulator, EmulatorOptions, expected_text
 from tests.conftest import uvloop_slowly
+from tests.streams.servers import Odd, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +132,19 @@ async def test_a_read_that_was_cancelled_is_taken_up_again() -> None:
                     texts.append((await anext(stream)).text or "")
                 texts += [delta.text or "" async for delta in stream]
         assert "".join(texts) == expected_text(task.messages[0].content, task.task_uuid)
+
+
+async def test_a_redirect_is_told_as_one() -> None:
+    moved = b"HTTP/1.1 307 Over there\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+    async with (
+        Emulator(KEY) as emulator,
+        listening(Odd(moved).handle) as port,
+        client_of(emulator, http_url=f"http://127.0.0.1:{port}/v1") as client,
+    ):
+        with pytest.raises(HttpRefused, match="HTTP 307: a redirect, which is not followed"):
+            async with client.stream(TextInference.prompt("hello")) as stream:
+                await stream.result()
+    assert emulator.stats.executed == 0
 
 
 async def test_a_stream_is_not_run_as_a_task() -> None:

@@ -49,10 +49,23 @@ class _Call:
             self.parts.append(piece.arguments)
 
     def is_another(self, piece: ToolCallPiece) -> bool:
-        """Whether a piece names a different call."""
-        return (self.id is not None and piece.id not in (None, self.id)) or (
-            self.name is not None and piece.name not in (None, self.name)
-        )
+        """Whether a piece belongs to a different call."""
+        if self.id is not None and piece.id not in (None, self.id):
+            return True
+        if self.name is None or piece.name is None:
+            return False
+        if piece.name != self.name:
+            return True
+        # Without ids. Arguments that are whole get no more, so the tool is called once more.
+        without_ids = self.id is None and piece.id is None
+        return without_ids and bool(piece.arguments.strip()) and self._is_whole()
+
+    def _is_whole(self) -> bool:
+        """Whether the arguments so far are a whole object."""
+        # Most pieces do not end one, and to read everything again each time would be slow.
+        if not self.parts or not self.parts[-1].rstrip().endswith("}"):
+            return False
+        return (_canonical("".join(self.parts)) or "").startswith("{")
 
     def missing(self, whole: ToolCallPiece) -> ToolCallPiece | None:
         """The part of the whole call that a reader lacks; ``None`` if the call does not fit."""
@@ -247,7 +260,8 @@ class Deltas:
         """The call that a piece belongs to.
 
         Some servers do not number calls that come one after another, or number them all 0. So a
-        new id or a new name starts a new call, and what follows at the same index belongs to it.
+        new id or a new name starts a new call, and so does a name whose call is whole. What
+        follows at the same index belongs to it.
         """
         index = self._places.setdefault(piece.index, piece.index)
         call = self._calls.get(index)
