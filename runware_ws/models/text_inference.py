@@ -12,7 +12,8 @@ what we do:
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, TypedDict, Unpack
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -176,6 +177,23 @@ class ToolChoice(WireModel):
         return self
 
 
+class PromptFields(TypedDict, total=False):
+    """The fields of a :class:`TextInference` beside its messages: a test compares the two."""
+
+    task_type: Literal["textInference"]
+    task_uuid: str
+    model: Literal["anthropic:claude@haiku-4.5"]
+    settings: Settings | None
+    inputs: Inputs | None
+    tools: Sequence[Tool] | None
+    tool_choice: ToolChoice | None
+    delivery_method: Literal["sync", "async", "stream"] | None
+    number_results: int | None
+    webhook_url: str | None
+    include_cost: bool | None
+    include_usage: bool | None
+
+
 class TextInference(WireModel):
     """A request to Claude Haiku 4.5 (seed). Only ``messages`` must be given.
 
@@ -199,7 +217,7 @@ class TextInference(WireModel):
     include_usage: Omittable[bool] = None
 
     @classmethod
-    def prompt(cls, text: str, **fields: Any) -> Self:
+    def prompt(cls, text: str, **fields: Unpack[PromptFields]) -> Self:
         """Ask one question as the user: ``TextInference.prompt("Why?", include_cost=True)``.
 
         ``fields`` are other fields, by Python name. Raises ``InvalidTask``.

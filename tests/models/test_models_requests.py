@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import traceback
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import orjson
 import pytest
@@ -27,6 +27,7 @@ from runware_ws.models import (
     ToolChoice,
 )
 from runware_ws.models.formats import is_uuid4, new_uuid
+from runware_ws.models.text_inference import PromptFields
 
 UUID = "0b0f6ee2-1ed6-4d6c-9a46-6a1c8a0f7a11"
 KEY = "rw-5ecret-k3y"
@@ -102,6 +103,13 @@ def test_only_what_is_set_is_sent() -> None:
     assert task.messages == (Message(role="user", content="Why?"),)
 
 
+def test_a_prompt_takes_each_field_but_messages() -> None:
+    """By the types that the model keeps them in."""
+    kept, taken = get_type_hints(TextInference), get_type_hints(PromptFields)
+    del kept["messages"]
+    assert taken == {name: kept[name] for name in TextInference.model_fields if name in kept}
+
+
 def test_every_task_gets_its_own_uuid() -> None:
     made = {TextInference.prompt("x").task_uuid for _ in range(200)} | {new_uuid()}
     assert len(made) == 201
@@ -113,7 +121,8 @@ def test_uuid_is_kept_in_lower_case() -> None:
 
 
 def test_none_means_not_set_in_python_only() -> None:
-    task = TextInference.prompt("x", settings=None, includeCost=None)
+    unset: Any = {"settings": None, "includeCost": None}
+    task = TextInference.prompt("x", **unset)
     assert "settings" not in task.to_wire()
     for field in ("settings", "inputs", "tools", "toolChoice", "deliveryMethod", "includeCost"):
         with pytest.raises(InvalidTask, match=rf"^{field}: "):

@@ -22,6 +22,16 @@ def options() -> None:
     Config(session_uuid=5)  # wrong
 
 
+def tasks() -> None:
+    TextInference(messages="hello")  # wrong
+    TextInference.prompt(5)  # wrong
+    TextInference.prompt("hello", number_result=2)  # wrong
+    TextInference.prompt("hello", number_results="2")  # wrong
+    TextInference.prompt("hello", delivery_method="later")  # wrong
+    TextInference.prompt("hello", settings={"maxTokens": 5})  # wrong
+    TextInference.prompt("hello", messages=[])  # wrong
+
+
 async def requests(client: Client, task: TextInference) -> None:
     create = client.messages.create
     await create(messages=[{"role": "robot", "content": "hello"}], max_tokens=9)  # wrong
@@ -33,6 +43,24 @@ async def requests(client: Client, task: TextInference) -> None:
     await client.run(task, timeout="5")  # wrong
     client.stream(task, carrier="http")  # wrong
     client.map([task], concurrency="5")  # wrong
+
+
+async def verbs(client: Client, task: TextInference) -> None:
+    await client.run(task, timout=5)  # wrong
+    await client.run("hello")  # wrong
+    await client.run(task, metadata={"caller": 5})  # wrong
+    await client.submit(task, carrier="sse")  # wrong
+    client.stream(task, carier="sse")  # wrong
+    client.map(task)  # wrong
+    client.map([task], key="order-17")  # wrong
+    client.map([task], metadata={"caller": "me"})  # wrong
+    client.map([task], concurency=5)  # wrong
+    client.claim(5)  # wrong
+    await client.drain("5")  # wrong
+    async with client.stream(task) as stream:
+        async for delta in stream:
+            print(delta.txt)  # wrong
+            print([piece.args for piece in delta.tool_calls])  # wrong
 
 
 ROBOT: MessageParam = {"role": "robot", "content": "hello"}  # wrong
