@@ -34,7 +34,7 @@ class EventStream:
     Ends after ``Closed``. A reader that falls behind loses the oldest events
     and gets one ``SlowConsumer`` in their place: at most ``event_buffer`` events
     wait for it, and at most 16 MiB. Cancel-safe: a cancelled wait loses nothing.
-    One reader at a time, in the event loop of the client.
+    Several readers share the events. All of them run in the event loop of the client.
     """
 
     def __init__(self, limit: int, home: Home) -> None:
@@ -69,7 +69,9 @@ class EventStream:
             if self._closed:
                 raise StopAsyncIteration
             self._home.check()
-            self._wake = anyio.Event()
+            if self._wake.is_set():
+                # Otherwise another reader waits for it.
+                self._wake = anyio.Event()
             await self._wake.wait()
         if self._dropped:
             dropped, self._dropped = self._dropped, 0

@@ -426,7 +426,9 @@ class Client:
         others go on. ``tasks`` may be endless, or an async iterable. If you leave the
         loop early, the running tasks are given up once the iterator is closed (use
         ``contextlib.aclosing`` to close it at once); answers that had come but were
-        not read can be had with :meth:`claim`.
+        not read can be had with :meth:`claim`. A wait for the next outcome that is cancelled
+        leaves the map too: what is read after that raises :class:`TaskCancelled`. Several readers
+        may share one map: each outcome goes to one of them.
 
         If the client ends or drains meanwhile, each remaining task of a list (of
         anything with a length) becomes an outcome with :class:`ClientClosed`. From

@@ -24,7 +24,13 @@ import anyio
 from runware_ws._core.states import ConnectionState
 from runware_ws._io.supervisor import Supervisor
 from runware_ws.client.handle import ResultOrError, TaskHandle
-from runware_ws.errors import ClientClosed, ConfigurationError, RunwareError
+from runware_ws.errors import (
+    ClientClosed,
+    ConfigurationError,
+    RunwareError,
+    Submitted,
+    TaskCancelled,
+)
 from runware_ws.models.results import Result
 from runware_ws.models.timing import UNTIMED, Moments, Timing
 
@@ -197,9 +203,14 @@ class MapRun(Generic[T]):
         self._room.set()
         return outcome
 
+    @property
+    def others_turn(self) -> bool:
+        """Whether other tasks must have a turn first."""
+        return self._turn <= 0
+
     async def turn(self) -> None:
         """Give other tasks a turn, if that is due."""
-        if self._turn <= 0:
+        if self.others_turn:
             self._turn = TURN
             await anyio.lowlevel.checkpoint()
 
@@ -207,7 +218,9 @@ class MapRun(Generic[T]):
         """Wait until there is an outcome, or the source has ended."""
         self._driver.home.check()
         await self._wake.wait()
-        self._wake = anyio.Event()
+        if self._wake.is_set():
+            # Otherwise another reader was here before, and may wait for the new one.
+            self._wake = anyio.Event()
 
     async def wait_room(self) -> None:
         """Wait until one more task may be started, or would be refused."""
@@ -216,7 +229,7 @@ class MapRun(Generic[T]):
             await self._room.wait()
 
     def wake(self) -> None:
-        """The source has ended."""
+        """The source, or the map, has ended."""
         self._wake.set()
 
     async def advance(self, tasks: Iterable[Drawn[T]], *, more: bool) -> None:
@@ -260,7 +273,7 @@ class MapSources:
             await self._supervisor.join()
 
 
-async def run_map(
+def run_map(
     run: MapRun[T],
     tasks: Iterable[T] | AsyncIterable[T],
     spawn: Callable[[Callable[[], Awaitable[None]]], bool],
@@ -269,6 +282,56 @@ async def run_map(
 
     ``spawn`` runs a function in the background, or returns False if the client is closed.
     """
+    return _Outcomes(run, _steps(run, tasks, spawn))
+
+
+class _Outcomes(AsyncGenerator[Outcome[T]]):
+    """The outcomes of a map. It waits out here, so several readers may wait at once.
+
+    A wait that is cancelled leaves the map, as the end of a loop does. A generator would then seem
+    to be exhausted: whoever reads on after ``asyncio.wait_for`` would lose the rest in silence.
+    """
+
+    def __init__(self, run: MapRun[T], steps: AsyncGenerator[Outcome[T] | None]) -> None:
+        self._run = run
+        self._steps = steps
+        self._cancelled = False
+
+    async def __anext__(self) -> Outcome[T]:
+        while not self._cancelled:
+            try:
+                await self._run.turn()
+                outcome = await anext(self._steps)
+                if outcome is None and not self._run.others_turn:
+                    await self._run.wait()
+            except anyio.get_cancelled_exc_class():
+                self._cancelled = True
+                await self.aclose()
+                raise
+            if outcome is not None:
+                return outcome
+        raise TaskCancelled(
+            "the map was left: a wait for its next outcome was cancelled",
+            submitted=Submitted.MAYBE,
+        )
+
+    async def asend(self, value: None) -> Outcome[T]:
+        return await anext(self)
+
+    async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Outcome[T]:
+        await self._steps.athrow(typ if val is None else val)
+        return await anext(self)
+
+    async def aclose(self) -> None:
+        await self._steps.aclose()
+
+
+async def _steps(
+    run: MapRun[T],
+    tasks: Iterable[T] | AsyncIterable[T],
+    spawn: Callable[[Callable[[], Awaitable[None]]], bool],
+) -> AsyncGenerator[Outcome[T] | None]:
+    """One outcome after another; ``None`` where something must be waited for first."""
     feeder: _Feeder[T] | None = None
     source: Iterator[T] | None = None
     if isinstance(tasks, AsyncIterable):
@@ -280,8 +343,9 @@ async def run_map(
         source = iter(tasks)
     try:
         while True:
-            await run.turn()
-            if source is not None and run.room > 0 and run.broken is None:
+            if run.others_turn:
+                yield None
+            elif source is not None and run.room > 0 and run.broken is None:
                 drawn = run.draw(source)
                 if drawn is None:
                     source = None
@@ -290,7 +354,7 @@ async def run_map(
             elif run.done:
                 yield run.take()
             elif run.running or (feeder is not None and not feeder.finished):
-                await run.wait()
+                yield None
             elif run.broken is not None:
                 raise run.broken
             else:
@@ -299,6 +363,7 @@ async def run_map(
         if feeder is not None:
             feeder.scope.cancel()
         run.leave()
+        run.wake()
 
 
 class _Feeder(Generic[T]):

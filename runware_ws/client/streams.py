@@ -60,7 +60,7 @@ class TaskStream:
     or from a copy that was sent again; then what is missing comes as one last delta.
     Where it cannot be had, :class:`StreamInterrupted` is raised with the text so far. No delta is
     doubled, and no stream ends in silence. Iterating can be cancelled and taken
-    up again; one reader at a time.
+    up again. Several readers share the deltas: each goes to one of them.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
+from runware_ws import EventStream
 from runware_ws.emulator import Emulator
 from runware_ws.events import (
     Closed,
@@ -20,8 +21,21 @@ from runware_ws.events import (
     SessionStarted,
     SlowConsumer,
 )
+from runware_ws.testing.network import MemoryNetwork
 
-from .support import KEY, Gate, ask, bounded, client_of, connected, only, rest, until
+from .support import (
+    KEY,
+    Gate,
+    ask,
+    bounded,
+    client_of,
+    connected,
+    echoing,
+    memory_client,
+    only,
+    rest,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +59,27 @@ def assert_paired(events: list[Event]) -> None:
     assert times == sorted(times)
     assert isinstance(events[-1], Closed)
     assert len(only(events, Closed)) == 1
+
+
+@bounded
+async def test_readers_share_the_events_and_all_end() -> None:
+    network = MemoryNetwork()
+    found: list[Event] = []
+
+    async def read(events: EventStream) -> None:
+        async for event in events:
+            found.append(event)  # noqa: PERF401
+
+    async with (
+        echoing(network),
+        anyio.create_task_group() as group,
+        memory_client(network) as client,
+    ):
+        events = client.events()
+        for _ in range(3):
+            group.start_soon(read, events)
+        await client.ready()
+    assert_paired(found)
 
 
 @bounded

@@ -21,6 +21,8 @@ from runware_ws import (
     ConfigurationError,
     InvalidTask,
     Outcome,
+    Submitted,
+    TaskCancelled,
     TaskError,
     TaskTimeout,
     TextInference,
@@ -539,6 +541,56 @@ async def test_what_is_no_function_is_refused_at_once(name: str) -> None:
             functions: dict[str, Any] = {name: given}
             with pytest.raises(ConfigurationError, match=f"^{name} must be a function"):
                 client.map([ask()], **functions)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@virtual.only()
+@bounded
+async def test_a_map_whose_wait_was_cancelled_does_not_end_in_silence(asynchronous: bool) -> None:
+    async with virtual.serving(KEY, latency="100ms") as emulator, client_of(emulator) as client:
+        tasks = [ask() for _ in range(10)]
+        source: Any = as_async(tasks) if asynchronous else iter(tasks)
+        outcomes = client.map(source, concurrency=3)
+        await anext(outcomes)
+        with anyio.move_on_after(0.03) as scope:
+            while True:
+                await anext(outcomes)
+        assert scope.cancelled_caught
+        # As at the end of a loop: what runs is given up, and its answers can be had.
+        assert client.stats().pending == 0
+        given_up = client.stats().cancelled
+        assert given_up
+        for _ in range(2):
+            with pytest.raises(TaskCancelled, match="a wait for its next outcome") as caught:
+                await anext(outcomes)
+            assert caught.value.submitted is Submitted.MAYBE
+        await outcomes.aclose()
+        await anyio.sleep(1)
+        assert sum(client.claim(task.task_uuid) is not None for task in tasks) == given_up
+
+
+@pytest.mark.parametrize("end", ["all", "closed"])
+@bounded
+async def test_readers_share_the_outcomes_and_all_end(end: str) -> None:
+    network = MemoryNetwork()
+    async with echoing(network) as server, memory_client(network) as client:
+        server.mute = end == "closed"
+        outcomes = client.map([ask() for _ in range(40)], concurrency=5)
+        found: list[int] = []
+
+        async def read() -> None:
+            async for outcome in outcomes:
+                found.append(outcome.index)
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(read)
+            if end == "closed":
+                await until(lambda: len(server.received) == 5)
+                await outcomes.aclose()
+        assert sorted(found) == (list(range(40)) if end == "all" else [])
+        assert client.stats().pending == 0
 
 
 @bounded

@@ -342,8 +342,8 @@ EDGES = [
     Mutant(
         "a map gives nobody a turn",
         _MAP,
-        "        if self._turn <= 0:\n",
-        "        if self._turn <= -1_000_000:\n",
+        "        return self._turn <= 0\n",
+        "        return self._turn <= -1_000_000\n",
         "tests/client/test_map.py::test_others_have_their_turn",
     ),
     Mutant(
