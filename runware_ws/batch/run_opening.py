@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Set
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
 from runware_ws._urls import default_url, socket_url
-from runware_ws.batch.money import Forecast
+from runware_ws.batch.money import Forecast, LineCost
 from runware_ws.batch.reading import Facts, Source
 from runware_ws.batch.run_options import BatchOptions
+from runware_ws.batch.run_tries import LineTry
 from runware_ws.batch.writing import (
     PriorAnswers,
     Writer,
@@ -23,6 +25,7 @@ from runware_ws.batch.writing import (
 from runware_ws.cli.exits import Stop
 from runware_ws.errors import ConfigurationError, JournalError, OutputError
 from runware_ws.journal.opening import JournalPlace, open_store
+from runware_ws.journal.outcomes import is_attempt_over
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_view import SqliteView
 
@@ -46,6 +49,23 @@ class JournalSite:
     target: str
     own: Path | None = None
     fresh: bool = False
+
+    def begun(self, keys: Iterable[str]) -> list[str]:
+        """Which of these keys have a task here that was sent, or may be. Blocks.
+
+        Raises:
+            JournalError: the journal cannot be used.
+        """
+        if self.fresh:
+            return []
+        store = open_store(self.place)
+        store.open(self.target, time.time())
+        try:
+            with store.transaction() as transaction:
+                found = [(key, transaction.find(key)) for key in keys]
+        finally:
+            store.close()
+        return [key for key, entry in found if entry is not None and not is_attempt_over(entry)]
 
     def holds_more(self, lines: Set[int]) -> bool:
         """Whether tasks of other lines, or of another server, are in the output's own journal: the
@@ -118,6 +138,7 @@ def open_batch(
         ConfigurationError: the options do not go together.
         InputError: the input cannot be read.
         OutputError: the output cannot be used.
+        JournalError: the journal cannot be used.
     """
     name = os.fspath(output)
     with ExitStack() as stack:
@@ -160,6 +181,7 @@ def forecast(
         prior = _looked_at(os.fspath(output), options)
         told.spent = prior.cost
         for line in source.lines(facts):
+            prior.recall(line.key)
             kind = "without a task" if line.task is None else str(line.task["taskType"])
             done = prior.done(line.key, retry_errors=options.retry_errors)
             told.add(line.task, kind, done=done)
@@ -229,20 +251,36 @@ def _as_text(name: str) -> str:
 def _match(batch: OpenedBatch, options: BatchOptions, note: Callable[[str], None]) -> None:
     """Compare what the output holds with the lines of the input."""
     prior, writer, source = batch.prior, batch.writer, batch.source
-    known = prior.keys()
-    if not known:
-        return
-    done = {key for key in known if prior.done(key, retry_errors=options.retry_errors)}
-    stale = set(known)
+    stale = prior.keys()
+    back: set[int] = set()
+    tries: dict[str, int] = {}
+    matched = False
     for line in source.lines(batch.facts):
+        if prior.recall(line.key):
+            back.add(line.key)
+        matched = matched or line.key in stale or line.key in back
         stale.discard(line.key)
-    if done and len(stale) == len(known):
+        error = prior.errors.get(line.key)
+        if batch.journal is not None and error is not None:
+            work = LineTry(line, LineCost(0, 0), error)
+            if work.keyed and prior.done(line.key, retry_errors=options.retry_errors):
+                tries[work.key(batch.journal.scope)] = line.key
+    known = prior.keys()
+    done = {key for key in known if prior.done(key, retry_errors=options.retry_errors)}
+    if done and not matched:
         raise OutputError(
             f"{writer.name}: none of its lines belongs to {source.name}: choose another output"
         )
+    if back:
+        try:
+            writer.bring_back(back)
+        except Stop as exc:
+            raise OutputError(exc.message) from None
+        note(f"{writer.name}: {len(back)} lines are back from {writer.name}.stale")
     if stale:
         writer.set_aside(stale)
-        batch.stale = stale
+        # Of what is in doubt only the journal knows the end.
+        batch.stale = {key for key in stale if key in prior.results or not prior.errors[key].unsure}
         prior.results -= stale
         for key in stale:
             prior.errors.pop(key, None)
@@ -251,5 +289,7 @@ def _match(batch: OpenedBatch, options: BatchOptions, note: Callable[[str], None
                 f"{writer.name}: {len(done & stale)} lines belong to no line of {source.name} "
                 f"any more: moved to {writer.name}.stale"
             )
-    kept = done - stale
+    if tries and batch.journal is not None:
+        prior.begun = {tries[key] for key in batch.journal.begun(tries)}
+    kept = done - stale - prior.begun
     batch.before, batch.errors_before = len(kept), len(kept - prior.results)

@@ -29,7 +29,7 @@ def seed_journal(batch: OpenedBatch, options: BatchOptions) -> None:
         JournalError: the journal cannot be used.
     """
     site = batch.journal
-    unsure = {key: each.unsure for key, each in batch.prior.errors.items() if each.unsure}
+    unsure = {key: each for key, each in batch.prior.errors.items() if each.unsure}
     if site is None or not unsure:
         return
     now = time.time()
@@ -38,10 +38,11 @@ def seed_journal(batch: OpenedBatch, options: BatchOptions) -> None:
     try:
         with store.transaction() as transaction:
             for line in batch.source.lines(batch.facts):
-                uuid = unsure.get(line.key)
-                work = LineTry(line, LineCost(0, 0))
-                if uuid is None or not work.keyed:
+                prior = unsure.get(line.key)
+                work = LineTry(line, LineCost(0, 0), prior)
+                if prior is None or prior.unsure is None or not work.keyed:
                     continue
+                uuid = prior.unsure
                 task = {"deliveryMethod": "async", **(line.task or {}), "taskUUID": uuid}
                 try:
                     payload = validate_task(task).payload

@@ -9,11 +9,14 @@ without being run twice unasked:
   in the taskUUID of the attempt that failed. So two who try it again do it once, and a retry that
   was cut off by a kill is found by the next one.
 * A task without a verdict (a timeout, an unknown outcome) keeps its key: it is asked for again.
+
+So the output, which has the last end of each line, tells the key of its next try: an error names
+the failed attempt that it was a new try of. Whatever is found under that key is news.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +24,6 @@ from runware_ws.batch.money import LineCost
 from runware_ws.batch.reading import Line
 from runware_ws.batch.writing import PriorError
 from runware_ws.errors import RunwareError, TaskError
-from runware_ws.models.results import Result
 
 __all__ = ["ONLY_READ", "LineTry"]
 
@@ -38,16 +40,19 @@ class LineTry:
     prior: PriorError | None = None
     uuid: str = ""
     """The taskUUID that this attempt has if it is the first of its key."""
-    suffix: str = ""
+    retry_of: str | None = None
+    """The taskUUID of the failed attempt that this one tries again; ``None``: it is the first."""
     found: bool = False
     """Whether the last answer is that of a task that somebody else had sent, or an earlier run."""
-    _seeking: bool = False
-    _used: bool = field(default=False)
+    _used: bool = False
 
     def __post_init__(self) -> None:
-        # Errors that are known already are not what is asked for: see follows().
-        self._seeking = self.prior is not None and not self.prior.safe
-        self._used = self.prior is not None and self.prior.type == "TaskError"
+        prior = self.prior
+        if prior is not None:
+            verdict = prior.type == "TaskError"
+            failed = None if prior.safe or not verdict else prior.task_uuid
+            self.retry_of = failed or prior.retry_of
+            self._used = verdict or self.retry_of is not None
 
     @property
     def keyed(self) -> bool:
@@ -56,7 +61,8 @@ class LineTry:
 
     def key(self, scope: str) -> str:
         """The idempotency key of this attempt."""
-        return f"{scope}/{self.line.key:032x}{self.suffix}"
+        suffix = "" if self.retry_of is None else f"~{self.retry_of}"
+        return f"{scope}/{self.line.key:032x}{suffix}"
 
     def task(self) -> dict[str, Any]:
         """The task of this attempt."""
@@ -69,28 +75,7 @@ class LineTry:
         self._used = True
         return {**self.line.task, "taskUUID": self.uuid}
 
-    def follows(self, answer: Result | RunwareError) -> bool:
-        """Whether ``answer`` is only the record of an earlier attempt, and another one is wanted.
-
-        If the line had an error before and is tried again, the journal may tell the errors of its
-        earlier attempts once more, up to that one: they are followed to the next attempt. Of an
-        attempt that was refused nothing is recorded once another was made: what is told is news.
-        """
-        if not (self._seeking and isinstance(answer, TaskError) and self.found):
-            self._seeking = False
-            return False
-        if answer.safe_to_resend:
-            self._seeking = False
-            return False
-        assert self.prior is not None
-        last = answer.task_uuid == self.prior.task_uuid
-        self._seeking = not last
-        if last and self.prior.type != "TaskError":
-            return False  # What was in doubt has its verdict: that is news.
-        self.again(answer)
-        return True
-
     def again(self, answer: RunwareError) -> None:
         """The next attempt is one more than that which ended with ``answer``."""
         if isinstance(answer, TaskError) and not answer.safe_to_resend:
-            self.suffix = f"~{answer.task_uuid}"
+            self.retry_of = answer.task_uuid

@@ -267,10 +267,7 @@ class BatchRunner:
     async def _one(self, work: LineTry) -> None:
         key = work.line.key
         try:
-            while True:
-                answer, seconds = await self._ask(work)
-                if not work.follows(answer):
-                    break
+            answer, seconds = await self._ask(work)
             self._ended(work, answer, seconds)
         except Stop as exc:
             self._broken(exc)
@@ -358,7 +355,7 @@ class BatchRunner:
         if not isinstance(model, str) or (self._options.shape == BATCH and model == HAIKU_MODEL):
             model = None
         self._writer.write(
-            AnswerEntry(line.number, line.key, line.id, answer, model=model, seconds=seconds)
+            AnswerEntry(line.number, line.key, line.id, answer, model, seconds, work.retry_of)
         )
         self._budget.ended(line.key, answer)
         if isinstance(answer, Result):

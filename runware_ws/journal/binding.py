@@ -181,7 +181,7 @@ def _bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
         entry = taken
     if entry.digest != new.digest:
         return Begun(entry)
-    if entry.state is EntryState.FAILED and is_attempt_over(entry):
+    if is_attempt_over(entry):
         other = renewed(new)
         if transaction.again(entry.uuid, other):
             return Begun(_opened(other), ours=True, known=False)

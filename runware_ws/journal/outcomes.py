@@ -117,6 +117,6 @@ def _verdict(uuid: str, told: Any) -> TaskError:
 
 
 def is_attempt_over(entry: Entry) -> bool:
-    """Whether the verdict says that nothing ran: then the key may be tried anew."""
-    error = error_in(entry)
+    """Whether its verdict is that nothing ran: then the key may be tried anew."""
+    error = error_in(entry) if entry.state is EntryState.FAILED else None
     return isinstance(error, TaskError) and error.safe_to_resend

@@ -180,6 +180,44 @@ async def test_a_line_that_is_taken_out_while_it_is_in_flight_may_come_back(
     assert names(tmp_path) == ["in", "out"]
 
 
+@pytest.mark.parametrize("name", ["out", "out.csv", "out.sqlite"])
+async def test_a_line_that_comes_back_is_not_paid_for_again(name: str, tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.output = tmp_path / name
+        write_prompts(b.input, *range(6))
+        cost = (await b.run()).cost
+        write_prompts(b.input, *range(2))
+        assert (await b.run()).before == 2
+        write_prompts(b.input, *range(3, 6), "new")
+        forecast = (await b.run(dry_run=True)).forecast
+        assert "1 to send, 3 done before" in forecast[0]
+        report = await b.run()
+        assert (report.complete, report.before, report.done) == (True, 3, 1)
+        assert report.total_cost == pytest.approx(cost + report.cost)
+        write_prompts(b.input, *range(6), "new")
+        assert (await b.run(sort=True)).before == 7
+        assert b.executed == 7
+        assert any("3 lines are back" in said for said in b.said)
+    assert names(tmp_path) == ["in", name]
+
+
+async def test_a_line_in_doubt_that_comes_back_is_asked_for(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "a", "hold")
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            assert (await b.run(timeout=timeout)).curable == 1
+            if b.held:
+                break
+        write_prompts(b.input, "a")
+        assert (await b.run()).complete
+        assert (tmp_path / "out.journal").exists()
+        b.hold.set()
+        write_prompts(b.input, "a", "hold")
+        report = await b.run()
+        assert (report.complete, report.found, b.executed) == (True, 1, 2)
+    assert names(tmp_path) == ["in", "out"]
+
+
 async def test_what_another_server_has_in_hand_is_not_forgotten(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, Emulator(KEY) as other:
         write_prompts(b.input, "hold")
@@ -375,6 +413,108 @@ async def test_a_definite_error_is_tried_again_when_it_is_asked_for(tmp_path: Pa
         await b.run(**other, retry_errors=True)
         assert answers(tmp_path / "other") == {"a": "ask a"}
         assert b.executed == 3
+
+
+@pytest.mark.parametrize("ends", [1, 2])
+async def test_a_try_again_that_was_recorded_and_not_written_is_not_made_anew(
+    ends: int, tmp_path: Path
+) -> None:
+    """The journal of the first try has gone, as it does when a run is over."""
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "a")
+        options: dict[str, Any] = {"retry_errors": True}
+        for _ in range(ends):
+            b.emulator.faults.inject_error("contentPolicyViolation", times=1, stage="execute")
+            assert (await b.run(**options)).errors == 1
+            options["journal"] = str(tmp_path / "work.db")
+        b.emulator.faults.inject_error("contentPolicyViolation", times=1, stage="execute")
+        before = b.output.read_bytes()
+        assert (await b.run(**options)).errors == 1
+        b.output.write_bytes(before)  # As if the process had died between the two.
+        report = await b.run(**options)
+        assert (report.errors, report.found, b.executed) == (1, 1, ends + 1)
+
+
+@pytest.mark.parametrize("journal", ["one", "another"])
+async def test_another_try_that_is_in_doubt_is_asked_for(journal: str, tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "hold")
+        b.emulator.faults.inject_error("contentPolicyViolation", times=1, stage="execute")
+        shared: dict[str, Any] = {"journal": str(tmp_path / "one.db")}
+        assert (await b.run(**shared)).errors == 1
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            assert (await b.run(**shared, timeout=timeout, retry_errors=True)).curable == 1
+            if b.held:
+                break
+        b.hold.set()
+        report = await b.run(journal=str(tmp_path / f"{journal}.db"))
+        assert (report.complete, report.found, b.executed) == (True, 1, 2)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_try_that_was_asked_for_and_cut_off_is_brought_to_its_end_unasked(
+    shared: bool, tmp_path: Path
+) -> None:
+    """It is paid for, whatever the next command says."""
+    journal = str(tmp_path / "work.db") if shared else None
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "hold")
+        b.emulator.faults.inject_error("contentPolicyViolation", times=1, stage="execute")
+        assert (await b.run(journal=journal)).errors == 1
+        await b.cut_off(lambda: b.held == 1, journal=journal, retry_errors=True)
+        b.hold.set()
+        report = await b.run(journal=journal)
+        assert (report.complete, report.found, b.executed) == (True, 1, 2)
+    assert names(tmp_path)[:2] == ["in", "out"]
+    assert not (tmp_path / "out.journal").exists()
+
+
+async def test_a_try_that_was_asked_for_and_refused_is_not_made_again_unasked(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b:
+        journal = str(tmp_path / "work.db")
+        write_prompts(b.input, "a")
+        b.emulator.faults.inject_error("contentPolicyViolation", times=1, stage="execute")
+        assert (await b.run(journal=journal)).errors == 1
+        before = b.output.read_bytes()
+        b.emulator.faults.inject_error("providerRateLimitExceeded", times=1)
+        assert (await b.run(journal=journal, retry_errors=True, retries=0)).errors == 1
+        b.output.write_bytes(before)  # As if the process had died between the two.
+        assert (await b.run(journal=journal)).errors_before == 1
+        assert b.executed == 1
+
+
+async def test_what_came_of_a_try_that_ended_in_doubt_while_another_run_made_it(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b, anyio.create_task_group() as group:
+
+        @b.emulator.reply("textInference")
+        async def _(_: Request) -> str:
+            b.held += 1
+            await b.hold.wait()
+            raise ReplyError("contentPolicyViolation", "No.")
+
+        write_prompts(b.input, "a")
+        shared: dict[str, Any] = {"journal": str(tmp_path / "work.db"), "job": "x"}
+        reports: list[RunReport] = []
+
+        async def one() -> None:
+            reports.append(await b.run(**shared, output=tmp_path / "one"))
+
+        group.start_soon(one)
+        with anyio.fail_after(60):
+            while not b.held:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        two: dict[str, Any] = {**shared, "output": tmp_path / "two"}
+        assert (await b.run(**two, timeout=0.3)).curable == 1
+        b.hold.set()
+        with anyio.fail_after(60):
+            while not reports:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        report = await b.run(**two)
+        assert (report.errors, report.curable, report.found, b.held) == (1, 0, 1, 1)
 
 
 async def test_all_the_same_error_ends_the_run_early(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runware_ws import InvalidTask, OutcomeUnknown, Submitted, TaskError
-from runware_ws.batch.writing import PriorError, open_output
+from runware_ws.batch.writing import PriorAnswers, PriorError, open_output
 from runware_ws.cli.exits import ExitCode, Stop
 from tests.batch.conftest import (
     FORMATS,
@@ -129,6 +129,45 @@ def test_lines_that_are_gone_are_set_aside_and_still_cost(out: Path, tmp_path: P
         prior = writer.known()
     assert prior.results == {22, 33}
     assert prior.cost == pytest.approx(0.003)
+
+
+def test_lines_that_are_there_again_come_back(out: Path, tmp_path: Path) -> None:
+    write(out, entry(1), entry(2, definite(), retry_of="e-0"), entry(3))
+    with opened(out) as writer:
+        writer.known()
+        writer.set_aside({11, 22})
+        writer.finish()
+    for _ in range(2):  # The second time nothing is there any more.
+        with opened(out) as writer:
+            prior = writer.known()
+            back = {key for key in (11, 22, 33, 44) if prior.recall(key)}
+            writer.bring_back(back)
+            writer.finish()
+        assert (prior.results, set(prior.errors)) == ({11, 33}, {22})
+        assert prior.errors[22].retry_of == "e-0"
+        assert prior.cost == pytest.approx(0.002)
+    assert sorted(text_of(row) or "" for row in rows(out)) == ["", "text 1", "text 3"]
+    assert listing(tmp_path) == [out.name]
+
+
+def test_what_comes_back_outlives_a_kill_and_comes_from_the_same_place(out: Path) -> None:
+    write(out, entry(1), entry(2))
+    with opened(out) as writer:
+        writer.known()
+        writer.set_aside({11})
+        writer.finish()
+    with opened(out) as writer:
+        writer.known()
+        writer.bring_back({11})
+    with opened(out) as writer:
+        prior = writer.known()
+        assert (prior.results, prior.aside) == ({11, 22}, PriorAnswers())
+        assert prior.cost == pytest.approx(0.002)
+        writer.set_aside({11})
+        writer.finish()
+    out.unlink()
+    with opened(out, source="emulator") as writer:
+        assert not writer.known().recall(11)
 
 
 def test_an_error_that_was_billed_still_costs_when_it_is_replaced(out: Path) -> None:

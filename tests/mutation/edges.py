@@ -377,8 +377,8 @@ EDGES = [
     Mutant(
         "the keys of a run change with each start",
         "batch/run_tries.py",
-        'return f"{scope}/{self.line.key:032x}{self.suffix}"',
-        'return f"{scope}/{uuid4()}{self.suffix}"',
+        'return f"{scope}/{self.line.key:032x}{suffix}"',
+        'return f"{scope}/{uuid4()}{suffix}"',
         "tests/cli/test_signals.py::test_killed_and_answered_meanwhile",
     ),
     Mutant(
@@ -405,9 +405,23 @@ EDGES = [
     Mutant(
         "a definite verdict is told again though another try was asked for",
         "batch/run_tries.py",
-        '            self.suffix = f"~{answer.task_uuid}"',
-        "            pass",
+        "            failed = None if prior.safe or not verdict else prior.task_uuid\n",
+        "            failed = None\n",
         "tests/batch/test_runner.py::test_a_definite_error_is_tried_again_when_it_is_asked_for",
+    ),
+    Mutant(
+        "an error that passes is told again within the run",
+        "batch/run_tries.py",
+        "            self.retry_of = answer.task_uuid",
+        "            pass",
+        "tests/batch/test_runner.py::test_an_error_that_passes_is_tried_again_within_the_run",
+    ),
+    Mutant(
+        "of which try an error in doubt is the end is forgotten",
+        _RUNNER,
+        "answer, model, seconds, work.retry_of)",
+        "answer, model, seconds)",
+        "tests/batch/test_runner.py::test_another_try_that_is_in_doubt_is_asked_for",
     ),
     Mutant(
         "what only the output knows is not asked for",

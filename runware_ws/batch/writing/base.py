@@ -4,38 +4,52 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from runware_ws.batch.writing.entries import (
     BATCH,
+    COLUMNS,
     EMULATOR,
     OURS,
+    ROW,
     RUNWARE,
     AnswerEntry,
     Shape,
     cost_of,
 )
+from runware_ws.batch.writing.jsontext import loads
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.errors import Submitted
 from runware_ws.models.jsonable import is_object
 
 __all__ = [
+    "AnyShape",
     "Found",
     "Order",
     "PriorAnswers",
     "PriorError",
+    "Row",
     "Writer",
     "check_source",
     "foreign",
     "key_of",
     "prior_error",
     "read_record",
+    "row_error",
     "unwritable",
 ]
 
 Order = Iterable[tuple[int, int]]
 """The key and the number of each line, in the order of the input."""
+
+
+AnyShape = Shape | Literal["row"]
+"""Of a record, also in a side file."""
+
+Row = dict[str, Any]
+"""The cells of one line, by the names of :data:`~.entries.COLUMNS`."""
 
 
 class PriorError(NamedTuple):
@@ -44,7 +58,7 @@ class PriorError(NamedTuple):
     ``retryable``: it is to be tried again. ``unsure``: the taskUUID of a task that may have been
     run, and whose outcome nobody knows: ask for it before anything is sent anew. ``None``: there is
     no such task. ``task_uuid``: the task that ended so, whatever is known of it. ``safe``: nothing
-    was run.
+    was run. ``retry_of``: the failed task that it was a new try of.
     """
 
     type: str
@@ -53,6 +67,7 @@ class PriorError(NamedTuple):
     unsure: str | None = None
     task_uuid: str | None = None
     safe: bool = False
+    retry_of: str | None = None
 
 
 @dataclass(slots=True)
@@ -60,24 +75,40 @@ class PriorAnswers:
     """What an output held when it was opened, by line key.
 
     ``cost``: US dollars of all runs of this output, also of lines that were set aside. ``torn``:
-    its last line was cut off, and was removed: that line is done again.
+    its last line was cut off, and was removed: that line is done again. ``begun``: lines that have
+    a definite error here, and another try in the journal, whose end is not here yet. ``aside``:
+    what was set aside.
     """
 
     results: set[int] = field(default_factory=set[int])
     errors: dict[int, PriorError] = field(default_factory=dict[int, PriorError])
+    begun: set[int] = field(default_factory=set[int])
     cost: float = 0.0
     torn: bool = False
+    aside: PriorAnswers | None = None
 
     def done(self, key: int, *, retry_errors: bool = False) -> bool:
         """Whether this line needs nothing. ``retry_errors``: definite errors are tried again."""
         if key in self.results:
             return True
         error = self.errors.get(key)
-        return error is not None and not error.retryable and not retry_errors
+        if error is None or key in self.begun:
+            return False
+        return not error.retryable and not retry_errors
 
     def keys(self) -> set[int]:
         """All lines that it has an answer for, errors included."""
         return self.results | self.errors.keys()
+
+    def recall(self, key: int) -> bool:
+        """Take up what was set aside of this line, if there is nothing else; whether it was so."""
+        aside = self.aside
+        if aside is None or key in self.results or key in self.errors:
+            return False
+        if key not in aside.results and key not in aside.errors:
+            return False
+        self.note(key, aside.errors.get(key))
+        return True
 
     def note(self, key: int, error: PriorError | None) -> bool:
         """Take up one answer; whether the key was there before. A result beats every error."""
@@ -119,6 +150,10 @@ class Writer(Protocol):
 
     def set_aside(self, keys: Set[int]) -> None:
         """These lines are in the input no more: :meth:`finish` moves them to ``OUT.stale``."""
+        ...
+
+    def bring_back(self, keys: Set[int]) -> None:
+        """These lines are in the input again: what was set aside of them comes back, at once."""
         ...
 
     def write(self, entry: AnswerEntry) -> None:
@@ -193,7 +228,7 @@ class Found(NamedTuple):
     """A record that was read back. ``error`` is ``None`` for a result."""
 
     key: int
-    shape: Shape
+    shape: AnyShape
     source: object
     error: PriorError | None
     cost: float
@@ -203,6 +238,11 @@ def read_record(record: object) -> Found | None:
     """What a decoded line of JSONL says; ``None``: this command did not write it."""
     if not is_object(record):
         return None
+    if "source" in record:
+        key = key_of(record.get("key"))
+        if key is None or not all(name in record for name in COLUMNS):
+            return None
+        return Found(key, ROW, record["source"], row_error(record), cost_of(record))
     beside = record.get("runware")
     if "custom_id" in record and is_object(beside):
         shape, error, result = BATCH, beside.get("error"), record.get("result")
@@ -224,6 +264,7 @@ def prior_error(error: dict[str, Any]) -> PriorError:
     # On a TaskError the server gave its verdict.
     unsure = kind != "TaskError" and error.get("submitted") != Submitted.NO.value
     known = uuid if isinstance(uuid, str) else None
+    retry_of = error.get("retry_of")
     return PriorError(
         kind,
         None if code is None else str(code),
@@ -231,4 +272,25 @@ def prior_error(error: dict[str, Any]) -> PriorError:
         known if unsure else None,
         known,
         error.get("safe_to_resend") is True,
+        retry_of if isinstance(retry_of, str) else None,
+    )
+
+
+def row_error(row: Row) -> PriorError | None:
+    """The error in a row; ``None`` if it holds a result."""
+    if row["error_type"] is None:
+        return None
+    told: object = None
+    with suppress(ValueError):
+        told = loads(str(row["raw"] or "").encode())
+    whole = told if is_object(told) else {}
+    # The cells count, in case somebody changed one.
+    return prior_error(
+        whole
+        | {
+            "type": row["error_type"],
+            "code": row["error_code"],
+            "retryable": row["error_retryable"],
+            "task_uuid": row["task_uuid"],
+        }
     )

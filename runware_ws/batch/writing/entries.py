@@ -36,6 +36,7 @@ __all__ = [
     "COLUMNS",
     "EMULATOR",
     "OURS",
+    "ROW",
     "RUNWARE",
     "AnswerEntry",
     "Shape",
@@ -51,6 +52,8 @@ __all__ = [
 Shape = Literal["ours", "anthropic-batch"]
 OURS: Shape = "ours"
 BATCH: Shape = "anthropic-batch"
+ROW: Literal["row"] = "row"
+"""No shape of an output: in a side file, a row of a table may stand as a JSON object."""
 
 RUNWARE = "runware"
 EMULATOR = "emulator"
@@ -88,7 +91,8 @@ class AnswerEntry:
 
     ``key`` identifies the line, whatever its number. ``id`` is the name under which the line has
     its id, and the id. ``model`` is the model that the line asked for. ``seconds``: from submission
-    to the answer; ``None``: not measured (an answer out of the journal).
+    to the answer; ``None``: not measured (an answer out of the journal). ``retry_of``: the
+    taskUUID of the failed attempt that an error is of a new try of; ``None``: it was the first.
     """
 
     line: int
@@ -97,6 +101,7 @@ class AnswerEntry:
     answer: Result | RunwareError
     model: str | None = None
     seconds: float | None = None
+    retry_of: str | None = None
 
 
 def source_name(url: str | None, *, emulate: bool = False) -> str:
@@ -140,7 +145,7 @@ def result_entry(result: Result) -> dict[str, Any]:
     return entry
 
 
-def error_entry(error: RunwareError) -> dict[str, Any]:
+def error_entry(error: RunwareError, retry_of: str | None = None) -> dict[str, Any]:
     """An error. ``retryable``: the next run with the same output tries this line again."""
     if isinstance(error, TaskError):
         retryable = error.retryable
@@ -156,6 +161,8 @@ def error_entry(error: RunwareError) -> dict[str, Any]:
         "retryable": retryable,
         "task_uuid": error.task_uuid,
     }
+    if retry_of is not None:
+        entry["retry_of"] = retry_of
     if isinstance(error, TaskError):
         entry |= {
             "parameter": error.parameter,
@@ -183,7 +190,7 @@ def record_of(entry: AnswerEntry, source: str, shape: Shape) -> dict[str, Any]:
     if isinstance(entry.answer, Result):
         record["result"] = result_entry(entry.answer)
     else:
-        record["error"] = error_entry(entry.answer)
+        record["error"] = error_entry(entry.answer, entry.retry_of)
     return record
 
 
@@ -238,7 +245,7 @@ def _batch_record(entry: AnswerEntry, source: str) -> dict[str, Any]:
         outcome: dict[str, Any] = {"type": "succeeded", "message": message}
         beside["cost"] = answer.cost
     else:
-        error = error_entry(answer)
+        error = error_entry(answer, entry.retry_of)
         outcome = _batch_failure(answer)
         beside["cost"] = _items_cost(error.get("items"))
         beside["error"] = error
@@ -268,7 +275,9 @@ def _batch_failure(error: RunwareError) -> dict[str, Any]:
 
 
 def row_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The row of a record in our shape: every column, in order."""
+    """The row of a record in our shape: every column, in order. A row is one already."""
+    if "source" in record:
+        return {name: record[name] for name in COLUMNS}
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {"line": record.get("line"), "key": record["key"], "source": record.get("from")}
     row |= {"seconds": record.get("seconds"), "model": record.get("model")}

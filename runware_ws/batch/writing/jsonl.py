@@ -6,12 +6,13 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from runware_ws.batch.writing.base import (
+    AnyShape,
     Found,
     Order,
     PriorAnswers,
@@ -20,7 +21,7 @@ from runware_ws.batch.writing.base import (
     read_record,
     unwritable,
 )
-from runware_ws.batch.writing.entries import AnswerEntry, Shape, record_of
+from runware_ws.batch.writing.entries import BATCH, OURS, ROW, AnswerEntry, Shape, record_of
 from runware_ws.batch.writing.files import Lock, lines_of, replacing, write_whole
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
@@ -28,7 +29,11 @@ from runware_ws.cli.exits import ExitCode, Stop, abandon_stdout
 
 __all__ = ["JsonlWriter", "LineFile", "StreamWriter", "numbered"]
 
-_HEADS = {"ours": b'{"line":', "anthropic-batch": b'{"custom_id":'}
+_HEADS: dict[AnyShape, bytes] = {
+    OURS: b'{"line":',
+    ROW: b'{"line":',
+    BATCH: b'{"custom_id":',
+}
 
 
 class _Read(NamedTuple):
@@ -43,9 +48,9 @@ class LineFile:
         OSError: it cannot be opened.
     """
 
-    def __init__(self, path: Path, name: str, shape: Shape, source: str) -> None:
+    def __init__(self, path: Path, name: str, shapes: Sequence[AnyShape], source: str) -> None:
         self.path, self.name, self.source = path, name, source
-        self.shape: Shape = shape
+        self._shapes = shapes
         self.torn = False
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
@@ -67,7 +72,7 @@ class LineFile:
                 if text.strip():
                     raise foreign(f"{self.name}:{number}")
                 continue
-            if found.shape != self.shape:
+            if found.shape not in self._shapes:
                 raise Stop(
                     ExitCode.USAGE,
                     f"{self.name}:{number}: is in the shape {found.shape!r}: "
@@ -87,8 +92,8 @@ class LineFile:
             return None
 
     def _is_torn(self, text: bytes) -> bool:
-        head = _HEADS[self.shape]
-        if not (text.startswith(head) or head.startswith(text)):
+        heads = [_HEADS[shape] for shape in self._shapes]
+        if not any(text.startswith(head) or head.startswith(text) for head in heads):
             return False
         try:
             loads(text)
@@ -97,7 +102,7 @@ class LineFile:
         return False  # Whole, and not ours.
 
     def append(self, data: bytes) -> None:
-        """Append one line. Raises ``OSError``, and then the file is as it was."""
+        """Append whole lines. Raises ``OSError``, and then the file is as it was."""
         write_whole(self._fd, data)
 
     def sync(self) -> None:
@@ -125,9 +130,10 @@ class JsonlWriter:
         self, path: Path, name: str, *, shape: Shape, sort: bool, source: str, lock: Lock
     ) -> None:
         self.name = name
-        self._lines = LineFile(path, name, shape, source)
+        self._lines = LineFile(path, name, (shape,), source)
+        self._shape: Shape = shape
         self._sort, self._lock = sort, lock
-        self._stale = Stale(path)
+        self._stale = Stale(path, (shape,), source)
         self._prior = PriorAnswers()
         self._aside: set[int] = set()
         self._doubled = False
@@ -140,7 +146,8 @@ class JsonlWriter:
             for each in self._lines.read():
                 self._doubled |= prior.note(each.found.key, each.found.error)
                 prior.cost += each.found.cost
-            prior.cost += self._stale.cost()
+            prior.aside = self._stale.known()
+            prior.cost += prior.aside.cost
         except OSError as exc:
             raise unwritable(self.name, exc) from None
         prior.torn = self._lines.torn
@@ -151,9 +158,18 @@ class JsonlWriter:
         """Move these to ``OUT.stale`` in the end."""
         self._aside |= keys
 
+    def bring_back(self, keys: Set[int]) -> None:
+        """Move these from ``OUT.stale`` to the end of the file."""
+        try:
+            with self._stale.taking(keys) as lines:
+                self._lines.append(b"".join(lines))
+                self._lines.sync()
+        except OSError as exc:
+            raise unwritable(self.name, exc) from None
+
     def write(self, entry: AnswerEntry) -> None:
         """Append one line, at once."""
-        record = record_of(entry, self._lines.source, self._lines.shape)
+        record = record_of(entry, self._lines.source, self._shape)
         try:
             self._lines.append(dumps(record) + b"\n")
         except OSError as exc:
@@ -273,6 +289,9 @@ class StreamWriter:
 
     def set_aside(self, keys: Set[int]) -> None:
         """Nothing is there that could be moved."""
+
+    def bring_back(self, keys: Set[int]) -> None:
+        """Nothing was."""
 
     def write(self, entry: AnswerEntry) -> None:
         """Hand one line on, at once; with ``sort``, keep it."""

@@ -8,9 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from runware_ws.batch.writing.base import foreign
+from runware_ws.batch.writing.base import Row, foreign
 from runware_ws.batch.writing.entries import COLUMNS
-from runware_ws.batch.writing.tables import Row
 from runware_ws.cli.exits import ExitCode, Stop
 
 __all__ = ["ParquetTable"]

@@ -10,13 +10,16 @@ from pathlib import Path
 from runware_ws.batch.writing.base import (
     Order,
     PriorAnswers,
+    Row,
     check_source,
     foreign,
     key_of,
+    row_error,
 )
 from runware_ws.batch.writing.entries import (
     COLUMNS,
     OURS,
+    ROW,
     AnswerEntry,
     cost_of,
     key_text,
@@ -24,9 +27,8 @@ from runware_ws.batch.writing.entries import (
     row_of,
 )
 from runware_ws.batch.writing.files import Lock
-from runware_ws.batch.writing.jsontext import dumps
+from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
-from runware_ws.batch.writing.tables import Row, row_error
 from runware_ws.cli.exits import ExitCode, Stop
 
 __all__ = ["SqliteWriter"]
@@ -63,7 +65,7 @@ class SqliteWriter:
     def __init__(self, path: Path, name: str, *, sort: bool, source: str, lock: Lock) -> None:
         self.name = name
         self._source, self._sort, self._lock = source, sort, lock
-        self._stale = Stale(path)
+        self._stale = Stale(path, (OURS, ROW), source)
         self._aside: set[int] = set()
         self._prior = PriorAnswers()
         self._written = 0
@@ -138,13 +140,20 @@ class SqliteWriter:
                 check_source(place, row["source"], self._source)
                 prior.note(key, row_error(row))
                 prior.cost += cost_of(row)
-            prior.cost += self._stale.cost()
+            prior.aside = self._stale.known()
+            prior.cost += prior.aside.cost
         self._prior = prior
         return prior
 
     def set_aside(self, keys: Set[int]) -> None:
         """Move these to ``OUT.stale`` in the end."""
         self._aside |= keys
+
+    def bring_back(self, keys: Set[int]) -> None:
+        """Move these from ``OUT.stale`` to the table."""
+        with self._said(), self._stale.taking(keys) as lines:
+            for line in lines:
+                self._put(row_of(loads(line)))
 
     def write(self, entry: AnswerEntry) -> None:
         """Put one row, at once."""
@@ -156,8 +165,11 @@ class SqliteWriter:
                 self._db.execute("PRAGMA synchronous = NORMAL")
             if entry.key in self._prior.errors:
                 self._keep_paid(entry.key)
-            self._db.execute(_PUT, tuple(row.values()))
+            self._put(row)
         self._written += 1
+
+    def _put(self, row: Row) -> None:
+        self._db.execute(_PUT, tuple(row.values()))
 
     def _keep_paid(self, key: int) -> None:
         old = list(self._rows("WHERE key = ?", key_text(key)))

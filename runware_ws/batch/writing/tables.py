@@ -14,32 +14,36 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterable, Iterator, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from runware_ws.batch.writing.base import (
     Order,
     PriorAnswers,
-    PriorError,
+    Row,
     check_source,
     foreign,
     key_of,
-    prior_error,
+    row_error,
     unwritable,
 )
-from runware_ws.batch.writing.entries import COLUMNS, OURS, AnswerEntry, cost_of, record_of, row_of
+from runware_ws.batch.writing.entries import (
+    COLUMNS,
+    OURS,
+    ROW,
+    AnswerEntry,
+    cost_of,
+    record_of,
+    row_of,
+)
 from runware_ws.batch.writing.files import Lock, beside, replacing
 from runware_ws.batch.writing.jsonl import LineFile
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
 from runware_ws.cli.exits import ExitCode, Stop
-from runware_ws.models.jsonable import is_object
 
-__all__ = ["CsvTable", "Row", "Table", "TableWriter", "row_error"]
-
-Row = dict[str, Any]
-"""The cells of one line, by the names of :data:`~.entries.COLUMNS`."""
+__all__ = ["CsvTable", "Table", "TableWriter"]
 
 
 class Table(Protocol):
@@ -56,26 +60,6 @@ class Table(Protocol):
     def write(self, file: IO[bytes], rows: Iterable[Row]) -> None:
         """Write a whole table. Raises ``OSError``."""
         ...
-
-
-def row_error(row: Row) -> PriorError | None:
-    """The error in a row; ``None`` if it holds a result."""
-    if row["error_type"] is None:
-        return None
-    told: object = None
-    with suppress(ValueError):
-        told = loads((row["raw"] or "").encode())
-    whole = told if is_object(told) else {}
-    # The cells count, in case somebody changed one.
-    return prior_error(
-        whole
-        | {
-            "type": row["error_type"],
-            "code": row["error_code"],
-            "retryable": row["error_retryable"],
-            "task_uuid": row["task_uuid"],
-        }
-    )
 
 
 class _Side(NamedTuple):
@@ -97,8 +81,8 @@ class TableWriter:
         self._path, self._table, self._source = path, table, source
         self._sort, self._lock = sort, lock
         self._side = beside(path, ".rows")
-        self._lines = LineFile(self._side, str(self._side), OURS, source)
-        self._stale = Stale(path)
+        self._lines = LineFile(self._side, str(self._side), (OURS, ROW), source)
+        self._stale = Stale(path, (OURS, ROW), source)
         self._aside: set[int] = set()
         self._written = 0
 
@@ -118,7 +102,8 @@ class TableWriter:
                 if each.found.key not in prior.results:
                     prior.note(each.found.key, each.found.error)
                     prior.cost += each.found.cost
-            prior.cost += self._stale.cost()
+            prior.aside = self._stale.known()
+            prior.cost += prior.aside.cost
         except OSError as exc:
             raise unwritable(self.name, exc) from None
         prior.torn = self._lines.torn
@@ -131,6 +116,15 @@ class TableWriter:
     def set_aside(self, keys: Set[int]) -> None:
         """Move these to ``OUT.stale`` in the end."""
         self._aside |= keys
+
+    def bring_back(self, keys: Set[int]) -> None:
+        """Move these from ``OUT.stale`` to the side file."""
+        try:
+            with self._stale.taking(keys) as lines:
+                self._lines.append(b"".join(lines))
+                self._lines.sync()
+        except OSError as exc:
+            raise unwritable(str(self._side), exc) from None
 
     def write(self, entry: AnswerEntry) -> None:
         """Add a row to the side file, at once."""
