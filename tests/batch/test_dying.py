@@ -126,7 +126,7 @@ def test_killed_at_every_point(case: Case, server: Server, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in CASES if not case.retry_errors], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[5]], ids=str)
 def test_killed_at_every_point_and_taken_over_by_another_run(
     case: Case, server: Server, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,29 @@ def test_what_comes_back_outlives_a_kill_and_comes_from_the_same_place(out: Path
     out.unlink()
     with opened(out, source="emulator") as writer:
         assert not writer.known().recall(11)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_an_output_that_goes_while_it_is_written_is_no_success(
+    how: str, out: Path, name: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    write(folder / name, entry(1))
+    with opened(folder / name) as writer:
+        writer.known()
+        writer.write(entry(2))
+        folder.rename(tmp_path / "there")
+        if how == "replaced":
+            folder.mkdir()
+            for each in (tmp_path / "there").iterdir():
+                (folder / each.name).write_bytes(each.read_bytes())
+        acts: tuple[Callable[[], None], ...] = (lambda: writer.write(entry(3)), writer.finish)
+        for act in acts:
+            with pytest.raises(Stop) as caught:
+                act()
+            assert "was removed or replaced while this run wrote it" in caught.value.message
+            assert "kept" not in caught.value.message
 
 
 def test_an_error_that_was_billed_still_costs_when_it_is_replaced(out: Path) -> None:

@@ -19,6 +19,7 @@ from runware_ws.batch.writing.entries import (
     Shape,
     cost_of,
 )
+from runware_ws.batch.writing.files import GONE
 from runware_ws.batch.writing.jsontext import loads
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.errors import Submitted
@@ -180,6 +181,8 @@ class Writer(Protocol):
 def unwritable(name: str, exc: OSError, written: int = 0) -> Stop:
     """The end of a run whose output cannot be written."""
     kept = f"; the {written} lines that this run wrote before are kept" if written else ""
+    if exc.errno == GONE:
+        kept = ""
     cure = ": make room, then run it again" if exc.errno in _NO_ROOM else ""
     return Stop(ExitCode.USAGE, f"{name}: cannot be written: {exc.strerror or exc}{kept}{cure}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -12,7 +13,10 @@ from typing import IO
 
 from runware_ws.cli.exits import ExitCode, Stop
 
-__all__ = ["Lock", "beside", "lines_of", "replacing", "write_whole"]
+__all__ = ["GONE", "Lock", "beside", "lines_of", "replacing", "require_same", "write_whole"]
+
+GONE = errno.ESTALE
+"""The number of the error that a file is not ours any more."""
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -68,6 +72,18 @@ def _lock(fd: int) -> None:
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def require_same(path: Path, held: os.stat_result) -> None:
+    """Look whether the file that we hold is still the one at ``path``.
+
+    Raises:
+        OSError: it is not. What is written to it nobody finds.
+    """
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(path), held):
+            return
+    raise OSError(GONE, "it was removed or replaced while this run wrote it")
 
 
 def write_whole(fd: int, data: bytes, *, regular: bool = True) -> None:

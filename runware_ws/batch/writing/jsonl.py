@@ -22,7 +22,13 @@ from runware_ws.batch.writing.base import (
     unwritable,
 )
 from runware_ws.batch.writing.entries import BATCH, OURS, ROW, AnswerEntry, Shape, record_of
-from runware_ws.batch.writing.files import Lock, lines_of, replacing, write_whole
+from runware_ws.batch.writing.files import (
+    Lock,
+    lines_of,
+    replacing,
+    require_same,
+    write_whole,
+)
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
 from runware_ws.cli.exits import ExitCode, Stop, abandon_stdout
@@ -103,10 +109,12 @@ class LineFile:
 
     def append(self, data: bytes) -> None:
         """Append whole lines. Raises ``OSError``, and then the file is as it was."""
+        require_same(self.path, os.fstat(self._fd))
         write_whole(self._fd, data)
 
     def sync(self) -> None:
-        """Make all lines outlive the loss of power."""
+        """Make all lines outlive the loss of power. Raises ``OSError``."""
+        require_same(self.path, os.fstat(self._fd))
         os.fsync(self._fd)
 
     def reopen(self) -> None:
@@ -181,10 +189,9 @@ class JsonlWriter:
         """Leave one line for each key; with ``sort``, in the order of the input."""
         try:
             wanted = None if order is None or not self._sort else dict(order)
+            self._lines.sync()
             if self._doubled or self._aside or wanted is not None:
                 self._rewrite(wanted)
-            else:
-                self._lines.sync()
         except OSError as exc:
             raise unwritable(self.name, exc, self._written) from None
 

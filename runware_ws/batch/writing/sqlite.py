@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Set
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from runware_ws.batch.writing.base import (
     foreign,
     key_of,
     row_error,
+    unwritable,
 )
 from runware_ws.batch.writing.entries import (
     COLUMNS,
@@ -26,7 +28,7 @@ from runware_ws.batch.writing.entries import (
     record_of,
     row_of,
 )
-from runware_ws.batch.writing.files import Lock
+from runware_ws.batch.writing.files import Lock, require_same
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
 from runware_ws.cli.exits import ExitCode, Stop
@@ -76,6 +78,7 @@ class SqliteWriter:
             )
             try:
                 self._prepare()
+                self._path, self._held = path, os.stat(path)
             except BaseException:
                 self._db.close()
                 raise
@@ -115,6 +118,8 @@ class SqliteWriter:
                 cure = ": close the program that holds it, then run it again"
             elif code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
                 cure = ": make room, then run it again"
+            if isinstance(exc, OSError):
+                raise unwritable(self.name, exc, self._written) from None
             kept = f"; the {self._written} lines before are kept" if self._written else ""
             raise Stop(
                 ExitCode.USAGE, f"{self.name}: cannot be written: {exc}{kept}{cure}"
@@ -159,6 +164,7 @@ class SqliteWriter:
         """Put one row, at once."""
         row = row_of(record_of(entry, self._source, OURS))
         with self._said():
+            require_same(self._path, self._held)
             if not self._written:
                 # A kill loses no row, and readers are not in the way.
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -178,6 +184,7 @@ class SqliteWriter:
     def finish(self, order: Order | None = None) -> None:
         """Set aside what is stale; with ``sort``, put the rows in the order of the input."""
         with self._said():
+            require_same(self._path, self._held)
             for key in self._aside:
                 old = list(self._rows("WHERE key = ?", key_text(key)))
                 self._stale.add(dumps(row) + b"\n" for row in old)

@@ -37,7 +37,7 @@ from runware_ws.batch.writing.entries import (
     record_of,
     row_of,
 )
-from runware_ws.batch.writing.files import Lock, beside, replacing
+from runware_ws.batch.writing.files import GONE, Lock, beside, replacing
 from runware_ws.batch.writing.jsonl import LineFile
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.batch.writing.stale import Stale
@@ -138,6 +138,7 @@ class TableWriter:
         """Write the table anew."""
         wanted = None if order is None or not self._sort else dict(order)
         try:
+            self._lines.sync()
             side = self._side_places()
             if side or self._aside or wanted is not None or not self._path.exists():
                 lost: list[bytes] = []
@@ -151,6 +152,8 @@ class TableWriter:
             self._lines.close()
             self._side.unlink(missing_ok=True)
         except OSError as exc:
+            if exc.errno == GONE:
+                raise unwritable(str(self._side), exc) from None
             kept = f"{self._path}: cannot be written: {exc.strerror or exc}"
             cure = f"all answers are kept in {self._side}: make room, then run it again"
             raise Stop(ExitCode.USAGE, f"{kept}; {cure}") from None
