@@ -350,6 +350,8 @@ class Answers:
             if last and not posted:
                 # The server has finished, so the archive has the whole answer, now or soon.
                 self._recovery.ask_now(record, now)
+            elif not posted:
+                self._recovery.ask_soon(record, now)
             return
         self._table.note(record)
         if last and not posted:

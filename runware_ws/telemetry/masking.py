@@ -233,7 +233,7 @@ class Mask:
         # What is nothing stays nothing: the core may ask for that.
         if not value or field in _NUMBERS or self.content:
             return value
-        if field.endswith("UUID"):
+        if field.endswith("UUID") or field in _STREAMED:
             # To the core only a text is one.
             return int.from_bytes(self._hash(repr(value).encode())[:6], "big") + 1
         return self.text(repr(value))

@@ -320,14 +320,15 @@ def test_the_end_of_the_carrier() -> None:
     assert not cut.ended(2.0)
 
 
-def test_wrongly_typed_deltas_hand_on_nothing() -> None:
-    wrong: list[Any] = [
-        5,
-        {"text": 5, "toolCalls": 5},
-        {"toolCalls": [5, {"index": True, "function": 5}]},
-    ]
-    deltas = fed([item(each) for each in wrong])
+@pytest.mark.parametrize("wrong", [5, {"text": 5}, {"toolCalls": 5}, {"toolCalls": [5]}])
+def test_a_wrongly_typed_delta_is_a_hole(wrong: Any) -> None:
+    deltas = fed([item({"text": "ab"}), item(wrong), item({"text": "ef"})])
+    assert read(deltas.pending).text == "ab"
+    assert deltas.suspended
+    assert deltas.complete(item(text="abcdef"), 2.0)
+    assert read(deltas.pending).text == "abcdef"
+
+
+def test_wrongly_typed_parts_of_a_call_hand_on_nothing() -> None:
+    deltas = fed([item({"toolCalls": [{"index": True, "function": 5}]})])
     assert read(deltas.pending).said() == ("", "", [(None, None, "{}")])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST_PENDING", 1)
-        assert len(fed([item(each) for each in wrong]).pending) == len(wrong)

@@ -22,6 +22,19 @@ BROKEN = [
     b'{"data":[{"taskUUID":"%b","delta":{"text":"tw',
     b'{"taskUUID":"%b","delta":{"text":"tw',
     b'[{"taskUUID":"%b","delta":{"text":"two "}}]',
+    *(
+        b'{"data":[{"taskUUID":"%b","delta":' + delta + b"}]}"
+        # Its output stands where, or as what, nobody would look for it.
+        for delta in (
+            b'"two "',
+            b'["two "]',
+            b'{"text":["two "]}',
+            b'{"text":{"value":"two "}}',
+            b'{"text":"two ","reasoningContent":7}',
+            b'{"toolCalls":{"name":"look"}}',
+            b'{"toolCalls":["look"]}',
+        )
+    ),
 ]
 
 
@@ -70,6 +83,16 @@ def test_a_piece_that_cannot_be_read_is_no_silent_hole(
     _archived(bench, record, "one two three")
     assert texts(record) == ["one ", "two three"]
     assert record.items[0]["text"] == "one two three"
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}, {"text": None}, {"toolCalls": None}])
+@pytest.mark.parametrize("carrier", [Carrier.SOCKET, Carrier.HTTP])
+def test_a_piece_with_nothing_in_it_leaves_no_hole(nothing: Any, carrier: Carrier) -> None:
+    bench, record = _begun(carrier)
+    _tell(bench, record, {"data": [{"taskUUID": record.uuid, "delta": nothing}]})
+    _say(bench, record, "two", finishReason="stop")
+    bench.end(record, DONE) if carrier is Carrier.HTTP else None
+    assert record.items[0]["text"] == "one two"
 
 
 def test_a_whole_that_does_not_begin_with_what_was_handed_on_is_told_as_such() -> None:

@@ -446,10 +446,24 @@ ANSWERS = [
     Mutant(
         "equal pushed results are not asked about",
         _ANSWERS,
-        "            self._recovery.ask_soon(record, now)\n",
-        "            pass\n",
+        "can tell them apart.\n            self._recovery.ask_soon(record, now)\n",
+        "can tell them apart.\n            pass\n",
         "tests/core/test_life.py::"
         "test_equal_results_without_an_index_are_told_from_copies_by_the_archive",
+    ),
+    Mutant(
+        "a delta that nobody can read is left out",
+        "_core/tasks/deltas.py",
+        'if _is_strange(item.get("delta")):',
+        'if _is_strange(item.get("delta")) and False:',
+        "tests/core/test_deltas.py::test_a_wrongly_typed_delta_is_a_hole",
+    ),
+    Mutant(
+        "a stream with a hole is not asked about before its end",
+        _ANSWERS,
+        "            elif not posted:\n                self._recovery.ask_soon(record, now)\n",
+        "",
+        "tests/core/test_holes.py::test_a_piece_that_cannot_be_read_is_no_silent_hole",
     ),
     Mutant(
         "a late poll is one only where nothing was asked since",

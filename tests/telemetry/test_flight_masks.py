@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from runware_ws import RunwareError
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._core.inbound.meaning import meaning
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws.classify import Loss, LossKind
 from runware_ws.emulator import Request
 from runware_ws.models.error_codes import FAMILY_PATTERNS, family
@@ -285,6 +286,18 @@ def test_what_the_core_asks_of_odd_fields_is_the_same() -> None:
     for name in ("taskUUID", "imageUUID"):
         assert isinstance(shown[name], int)
         assert shown[name] != item[name]
+
+
+@pytest.mark.parametrize(
+    "delta", [5, "ab", ["ab"], {"text": 5}, {"text": ["ab"]}, {"toolCalls": 5}, {"toolCalls": [5]}]
+)
+def test_a_delta_that_nobody_can_read_is_none_in_a_recording_either(delta: Any) -> None:
+    (shown,) = mask_of().message(json.dumps({"data": [{"taskUUID": UUID, "delta": delta}]}))["data"]
+    assert shown["delta"] != delta
+    for item in ({"delta": delta}, shown):
+        deltas = Deltas()
+        deltas.add(item, 1.0)
+        assert deltas.suspended
 
 
 def test_of_what_cannot_be_read_the_tasks_that_it_names_are_left() -> None:

@@ -122,6 +122,8 @@ class Deltas:
 
     def add(self, item: dict[str, Any], now: float) -> bool:
         """Take the next delta; True if it is the last one."""
+        if _is_strange(item.get("delta")):
+            self.hole()
         if self.suspended:
             # Only once: a poll may list the pieces, the last one again each time.
             last = bool(item.get("finishReason")) and not self._over
@@ -152,7 +154,7 @@ class Deltas:
         return self.count > 0 or item.keys() <= incidental
 
     def hole(self) -> None:
-        """A piece is lost, for it could not be read or named no task. What follows is not next."""
+        """A piece is lost: nobody can read it, or it named no task. What follows is not next."""
         if not self.finished:
             self.suspended = True
 
@@ -312,6 +314,23 @@ class Deltas:
 def _delta_of(item: dict[str, Any]) -> dict[str, Any]:
     delta = item.get("delta")
     return cast("dict[str, Any]", delta) if isinstance(delta, dict) else {}
+
+
+def _is_strange(delta: Any) -> bool:
+    """Whether a delta holds output in a shape that nobody can read."""
+    if not isinstance(delta, dict):
+        return bool(delta)
+    fields = cast("dict[str, Any]", delta)
+    for name in _TEXTS:
+        part = fields.get(name)
+        if part is not None and not isinstance(part, str):
+            return True
+    calls = fields.get(_CALLS)
+    if not calls:
+        return False
+    return not isinstance(calls, list) or len(tool_call_pieces(calls)) != len(
+        cast("list[Any]", calls)
+    )
 
 
 def _has_output(fields: dict[str, Any]) -> bool:
