@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from inspect import isawaitable
 from itertools import chain
-from typing import cast
+from typing import NoReturn, cast
 from urllib.parse import quote, quote_plus, unquote
 
 from pydantic import SecretStr
@@ -57,6 +57,12 @@ class KeySource:
                     f"no API key: set the environment variable {ENV}, or pass api_key="
                 )
         self._key = self._checked(api_key)
+
+    def __reduce__(self) -> NoReturn:
+        # A pickle is read by whoever finds it, and a client is one connection of one process.
+        raise TypeError(
+            "a client is not pickled or copied, for it holds the API key: make one in each process"
+        )
 
     @property
     def fixed(self) -> bool:

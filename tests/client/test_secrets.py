@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import copy
 import gc
 import json
 import logging
+import pickle
 import traceback
 import types
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -405,3 +408,14 @@ def test_the_credentials_of_a_proxy_are_redacted() -> None:
     assert "ss/w" not in told
     assert "secret" not in told
     assert "bWU6" not in told
+
+
+@pytest.mark.parametrize("kind", [Client, SyncClient])
+@pytest.mark.parametrize("way", [pickle.dumps, copy.deepcopy])
+def test_no_client_is_pickled_or_copied(
+    kind: type[Client] | type[SyncClient], way: Callable[[Any], Any]
+) -> None:
+    client = kind(api_key=KEY, url=NOWHERE)
+    with pytest.raises(TypeError, match="make one in each process") as raised:
+        way(client)
+    assert KEY not in str(raised.value)
