@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import anyio
@@ -27,6 +27,14 @@ pytestmark = [
 def anyio_backend() -> str:
     """The processes are what is tested."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Generator[None]:
+    """A process that is told by ``nohup`` to ignore the signal hands that on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def write(path: Path, **callers: str) -> None:
