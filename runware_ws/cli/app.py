@@ -15,7 +15,7 @@ from runware_ws.batch.reading import InputError
 from runware_ws.cli.chaos import run_chaos
 from runware_ws.cli.chaos_faults import FAULTS, find_faults
 from runware_ws.cli.demo import DemoOptions, run_demo
-from runware_ws.cli.emulate import describe, parse_options, run_emulator
+from runware_ws.cli.emulate import emulate
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.journal_commands import (
     fence_owner,
@@ -23,6 +23,7 @@ from runware_ws.cli.journal_commands import (
     prune_entries,
     show_entry,
 )
+from runware_ws.cli.load_command import load
 from runware_ws.cli.options import (
     ConcurrencyOption,
     ConnectTimeoutOption,
@@ -265,71 +266,10 @@ def _run(given: dict[str, Any], **own: Any) -> int:
     )
 
 
-@app.command(short_help="Run a local server that speaks Runware's protocol.")
-def emulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free one.")] = 0,
-    api_key: Annotated[
-        str | None,
-        typer.Option(help="A made-up key, the only one accepted. [default: any]"),
-    ] = None,
-    latency: Annotated[
-        str, typer.Option(help="50ms, 10ms-200ms, exp:50ms or lognormal:50ms,0.5.")
-    ] = "0",
-    fault: Annotated[
-        list[str] | None, typer.Option(metavar="ORDER", help="Like cut-every=1s; repeatable.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Like replay=before-auth; repeatable."),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="All choices of the emulator come from it.")
-    ] = 0,
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Permit a host beyond loopback.")
-    ] = False,
-    script: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Faults and answers by time and task; .json, .toml."),
-    ] = None,
-    control_port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, metavar="N", help="For commands. [default: a free one]"),
-    ] = None,
-    control_token: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="What commands must bring. [default: one is made]"),
-    ] = None,
-    list_all: Annotated[
-        bool, typer.Option("--list", help="List all faults and settings, and end.")
-    ] = False,
-) -> None:
-    """Run a local server that speaks Runware's protocol, with faults on order.
-
-    Prints "listening on URL" when it is ready, and what it serves. Commands
-    change it while it runs: post {"do": "order", "orders": ["cut"]} to the
-    control URL. Ctrl-C or SIGTERM is its normal end (exit code 0); it then
-    prints its counters on stderr, as JSON.
-    """
-    if list_all:
-        typer.echo(describe())
-        raise typer.Exit
-    _finish(
-        lambda: run_emulator(
-            api_key,
-            host=host,
-            port=port,
-            latency=latency,
-            faults=fault or (),
-            options=parse_options(setting or ()),
-            seed=seed,
-            allow_remote=allow_remote,
-            script=script,
-            control_port=control_port,
-            control_token=control_token,
-        )
-    )
+@app.command("emulate", short_help="Run a local server that speaks Runware's protocol.")
+@wraps(emulate)
+def emulate_command(**given: Any) -> None:
+    _finish(lambda: emulate(**given))
 
 
 @app.command(short_help="Ask a live server what its documentation leaves open.")
@@ -367,118 +307,10 @@ def probe(
     _finish(lambda: run_probe(options))
 
 
-@app.command(short_help="Load a server, and see how it and its answers fared.")
-def load(
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="ws:// or wss://; or http(s)://, which takes Messages. [default: Runware]"
-        ),
-    ] = None,
-    emulate: EmulateOption = False,
-    api_key_file: KeyFileOption = None,
-    rate: Annotated[
-        str, typer.Option(metavar="RATE", help="A second: 200, 50..500/60s or 100/10s,200/10s.")
-    ] = "100",
-    duration: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Like 30s. [default: the rate's own, or 30s]")
-    ] = None,
-    arrivals: Annotated[str, typer.Option(help="constant, poisson or gamma.")] = "constant",
-    burst: Annotated[
-        float, typer.Option(min=0.01, metavar="N", help="Of gamma: 1 is poisson, more is bursts.")
-    ] = 2.0,
-    trace: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Starts, a line each, in place of a rate.")
-    ] = None,
-    users: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="A closed model: users who wait.")
-    ] = None,
-    think: Annotated[str, typer.Option(metavar="TIME", help="Their pause between tasks.")] = "0",
-    tasks: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Lines as `run` takes them; - for stdin.")
-    ] = None,
-    agent: Annotated[
-        str | None, typer.Option(metavar="NAME", help="module:function or file.py:function.")
-    ] = None,
-    prompt_tokens: Annotated[
-        str, typer.Option(metavar="LENGTH", help="500, 100-900, exp:500 or lognormal:500,0.8.")
-    ] = "20",
-    answer_tokens: Annotated[
-        str | None, typer.Option(metavar="LENGTH", help="maxTokens of made-up prompts.")
-    ] = None,
-    carrier: Annotated[
-        str, typer.Option(help="task: whole answers; socket or sse: streams.")
-    ] = "task",
-    timeout: TimeoutOption = 60.0,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="All choices come from it.")] = 0,
-    slo: Annotated[str | None, typer.Option(metavar="SLO", help="What is good: p99<2s.")] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ORDER", help="With --emulate: cut-every=2s@30s..60s; repeatable."),
-    ] = None,
-    latency: Annotated[
-        str, typer.Option(help="With --emulate: how long an answer takes.")
-    ] = "lognormal:300ms,0.4",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="With --emulate: another choice of its."),
-    ] = None,
-    processes: Annotated[
-        int, typer.Option(min=1, max=256, metavar="N", help="How many make the load.")
-    ] = 1,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the report.")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page.")
-    ] = None,
-    compare: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The --json of an earlier run.")
-    ] = None,
-    fail_if: Annotated[
-        list[str] | None,
-        typer.Option("--fail-if", metavar="COND", help="Fail unless it holds: p99<2s; repeatable."),
-    ] = None,
-    find_limit: Annotated[
-        bool, typer.Option("--find-limit", help="The highest rate that keeps --slo.")
-    ] = False,
-    allow_lag: Annotated[
-        bool, typer.Option("--allow-lag", help="Do not fail if this machine is too slow.")
-    ] = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Load a server with tasks that start on time, whatever becomes of those before.
-
-    Latency is told from when a task should have started, and from when it was sent.
-    With --emulate the tally is exact: lost, run twice, wrong, unknown.
-
-    \b
-      runware-ws load --emulate --rate 200 --duration 30s --html out.html
-      runware-ws load --emulate --rate 300 --duration 60s \\
-        --fault cut-every=2s@20s..40s --fail-if 'lost==0' --fail-if 'p99<10s'
-
-    \b
-    Exit codes: 0 all was kept, 1 a condition was not, a comparison found it
-    worse, or this machine was too slow; 2 bad usage, 3 key refused,
-    4 server unreachable, 130 Ctrl-C, 143 SIGTERM.
-    """
-    given = dict(locals())
-    given |= {"faults": given.pop("fault") or (), "settings": given.pop("setting") or ()}
-    given["fail_if"] = fail_if or ()
-    _finish(lambda: _load(given))
-
-
-def _load(given: dict[str, Any]) -> int:
-    # Here, because it needs an extra that the other commands do without.
-    try:
-        from runware_ws.cli.load import LoadOptions, run_load_command
-    except ModuleNotFoundError as exc:
-        if (exc.name or "").partition(".")[0] not in ("ddsketch", "httpx2"):
-            raise
-        raise Stop(
-            ExitCode.USAGE, f"load needs {exc.name}: pip install 'runware-ws[load]'"
-        ) from None
-    return run_load_command(LoadOptions(**given))
+@app.command("load", short_help="Load a server, and see how it and its answers fared.")
+@wraps(load)
+def load_command(**given: Any) -> None:
+    _finish(lambda: load(**given))
 
 
 @app.command("serve", short_help="One gateway for a host, spoken to in the Messages shape.")

@@ -1,4 +1,4 @@
-"""``emulate``: the emulator as a program."""
+"""``emulate``: the command and its options, and the emulator as a program."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import anyio
 import orjson
 import typer
 
 from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.options import HostOption, PortOption
 from runware_ws.emulator import (
     KNOWN_ORDERS,
     Emulator,
@@ -23,11 +24,83 @@ from runware_ws.emulator import (
     serve,
 )
 
-__all__ = ["describe", "parse_options", "run_emulator"]
+__all__ = ["describe", "emulate", "parse_options"]
+
+ApiKeyOption = Annotated[
+    str | None, typer.Option(help="A made-up key, the only one accepted. [default: any]")
+]
+LatencyOption = Annotated[
+    str, typer.Option(help="50ms, 10ms-200ms, exp:50ms or lognormal:50ms,0.5.")
+]
+FaultOption = Annotated[
+    list[str] | None, typer.Option(metavar="ORDER", help="Like cut-every=1s; repeatable.")
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Like replay=before-auth; repeatable."),
+]
+SeedOption = Annotated[
+    int, typer.Option(metavar="N", help="All choices of the emulator come from it.")
+]
+RemoteOption = Annotated[
+    bool, typer.Option("--allow-remote", help="Permit a host beyond loopback.")
+]
+ScriptOption = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Faults and answers by time and task; .json, .toml."),
+]
+ControlPortOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, metavar="N", help="For commands. [default: a free one]"),
+]
+ControlTokenOption = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="What commands must bring. [default: one is made]"),
+]
+ListOption = Annotated[bool, typer.Option("--list", help="List all faults and settings, and end.")]
 
 _WORDS = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 _RATES = ("token_rate", "rate_limit")
 """Numbers per second; all other floats are durations."""
+
+
+def emulate(
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 0,
+    api_key: ApiKeyOption = None,
+    latency: LatencyOption = "0",
+    fault: FaultOption = None,
+    setting: SettingOption = None,
+    seed: SeedOption = 0,
+    allow_remote: RemoteOption = False,
+    script: ScriptOption = None,
+    control_port: ControlPortOption = None,
+    control_token: ControlTokenOption = None,
+    list_all: ListOption = False,
+) -> int:
+    """Run a local server that speaks Runware's protocol, with faults on order.
+
+    Prints "listening on URL" when it is ready, and what it serves. Commands
+    change it while it runs: post {"do": "order", "orders": ["cut"]} to the
+    control URL. Ctrl-C or SIGTERM is its normal end (exit code 0); it then
+    prints its counters on stderr, as JSON.
+    """
+    if list_all:
+        typer.echo(describe())
+        return ExitCode.OK
+    return _run_emulator(
+        api_key,
+        host=host,
+        port=port,
+        latency=latency,
+        faults=fault or (),
+        options=parse_options(setting or ()),
+        seed=seed,
+        allow_remote=allow_remote,
+        script=script,
+        control_port=control_port,
+        control_token=control_token,
+    )
 
 
 def parse_options(settings: Sequence[str]) -> EmulatorOptions:
@@ -109,7 +182,7 @@ def describe() -> str:
     return "\n".join(lines)
 
 
-def run_emulator(
+def _run_emulator(
     api_key: str | None,
     *,
     host: str,
@@ -119,9 +192,9 @@ def run_emulator(
     options: EmulatorOptions,
     seed: int,
     allow_remote: bool,
-    script: Path | None = None,
-    control_port: int | None = None,
-    control_token: str | None = None,
+    script: Path | None,
+    control_port: int | None,
+    control_token: str | None,
 ) -> int:
     """Serve until a signal; returns the exit code.
 
@@ -135,15 +208,7 @@ def run_emulator(
 
     async def program() -> None:
         async with anyio.create_task_group() as group:
-
-            async def watch(*, task_status: anyio.abc.TaskStatus[None]) -> None:
-                signums = signal.SIGINT, signal.SIGTERM
-                with anyio.open_signal_receiver(*signums) as signals:
-                    task_status.started()
-                    async for _ in signals:
-                        group.cancel_scope.cancel()
-
-            await group.start(watch)
+            await group.start(_cancel_at_a_signal, group.cancel_scope)
             try:
                 await serve(
                     api_key,
@@ -170,6 +235,15 @@ def run_emulator(
     for emulator in emulators:
         typer.echo(orjson.dumps(emulator.stats.summary()).decode(), err=True)
     return ExitCode.OK
+
+
+async def _cancel_at_a_signal(
+    scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]
+) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
 
 
 def _reason(failure: Exception, host: str, port: int) -> str:

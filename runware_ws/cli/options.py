@@ -13,6 +13,7 @@ __all__ = [
     "DryRunOption",
     "EmulateOption",
     "GraceOption",
+    "HostOption",
     "InputArgument",
     "InputFormatOption",
     "JobOption",
@@ -20,6 +21,7 @@ __all__ = [
     "LimitOption",
     "MaxCostOption",
     "OutputOption",
+    "PortOption",
     "PriceOption",
     "PromptColumnOption",
     "QuietOption",
@@ -36,6 +38,8 @@ __all__ = [
 UrlOption = Annotated[
     str | None, typer.Option(help="Another server, ws:// or wss://. [default: Runware]")
 ]
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free one.")]
 KeyFileOption = Annotated[
     Path | None, typer.Option(metavar="PATH", help="Read the API key from this file.")
 ]

@@ -11,7 +11,9 @@ from runware_ws import ConfigurationError
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.options import (
     EmulateOption,
+    HostOption,
     KeyFileOption,
+    PortOption,
     TimeoutOption,
     UnsupportedOption,
     UrlOption,
@@ -19,8 +21,6 @@ from runware_ws.cli.options import (
 
 __all__ = ["serve"]
 
-HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
-PortOption = Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free one.")]
 UdsOption = Annotated[
     Path | None, typer.Option(metavar="PATH", help="A socket there, instead of a port.")
 ]
