@@ -270,14 +270,7 @@ async def run_fault(
             await client.ready(pace.timeout)
             tasks_idle, blocks_idle = _running_tasks(), _blocks()
             began = anyio.current_time()
-            await emulator.order(*fault.orders)
-            if fault.steps:
-                await emulator.repeat(
-                    fault.steps,
-                    first=pace.pause,
-                    every=fault.every or pace.pause,
-                    times=fault.times,
-                )
+            await _inject(fault, emulator, pace.pause)
             with anyio.move_on_after(pace.patience):
                 # A list, so that each task has an outcome where the client ends as well.
                 async for outcome in client.map(
@@ -299,6 +292,14 @@ async def run_fault(
         tally.kept_tasks = await _settled(tasks_before)
         tally.kept_blocks = _blocks() - blocks_before
     return tally
+
+
+async def _inject(fault: Fault, emulator: EmulatorProcess, pause: float) -> None:
+    await emulator.order(*fault.orders)
+    if fault.steps:
+        await emulator.repeat(
+            fault.steps, first=pause, every=fault.every or pause, times=fault.times
+        )
 
 
 async def _connected_again(client: Client) -> None:

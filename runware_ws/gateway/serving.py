@@ -62,22 +62,7 @@ async def serve_gateway(
     Raises:
         AuthenticationError, ConnectionFailed, ProtocolError, JournalError: the client has ended.
     """
-    server = _Server(
-        uvicorn.Config(
-            _ending_quietly(application),
-            http=http_protocol(),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=options.max_connections + 1,  # From so many on, uvicorn refuses.
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(options.drain)),
-            h11_max_incomplete_event_size=HEAD_BYTES,
-        )
-    )
+    server = _server(application, options)
     gateway = gateway_of(application)
     batches = batches_of_app(application)
     failures: list[Exception] = []
@@ -118,6 +103,25 @@ async def serve_gateway(
         group.cancel_scope.cancel()
     for failure in failures:
         raise failure
+
+
+def _server(application: Starlette, options: ServeOptions) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            _ending_quietly(application),
+            http=http_protocol(),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=options.max_connections + 1,  # From so many on, uvicorn refuses.
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(options.drain)),
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        )
+    )
 
 
 def _signals(hangup: bool) -> Sequence[signal.Signals]:

@@ -127,18 +127,22 @@ async def kill_workers(
                 await live(number)
 
         await asyncio.gather(*(lives() for _ in range(workers)))
-        began = asyncio.get_running_loop().time()
-        last = await asyncio.create_subprocess_exec(*command(kills + 1, "--last"))
-        try:
-            await asyncio.wait_for(last.wait(), LAST_LIFE)
-        except TimeoutError:
-            last.kill()
-            report.problems.append("lost: the last worker did not come to its end")
-        if last.returncode:
-            report.problems.append(f"crash: the last worker ended with {last.returncode}")
-        report.last_life = asyncio.get_running_loop().time() - began
+        await _live_to_the_end(command(kills + 1, "--last"), report)
         judge(read_log(log), ledger.uuids, emulator.stats.executions, report)
     return report
+
+
+async def _live_to_the_end(command: list[str], report: KillReport) -> None:
+    began = asyncio.get_running_loop().time()
+    last = await asyncio.create_subprocess_exec(*command)
+    try:
+        await asyncio.wait_for(last.wait(), LAST_LIFE)
+    except TimeoutError:
+        last.kill()
+        report.problems.append("lost: the last worker did not come to its end")
+    if last.returncode:
+        report.problems.append(f"crash: the last worker ended with {last.returncode}")
+    report.last_life = asyncio.get_running_loop().time() - began
 
 
 def judge(
