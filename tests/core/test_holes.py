@@ -13,8 +13,8 @@ from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws.errors import StreamInterrupted, TaskError
 from tests.core.bench import OTHER_SESSION, ended, item
-from tests.core.test_posts import CUT, DONE, HttpBench, texts
-from tests.core.test_questions import questions
+from tests.core.http_bench import CUT, DONE, HttpBench, texts
+from tests.core.questions import questions
 
 BROKEN = [
     # Half of a surrogate pair, as servers write that count in UTF-16.

@@ -14,7 +14,7 @@ from runware_ws._core.tasks.record import Carrier, TaskRecord
 from runware_ws.errors import AuthenticationError, Submitted
 from runware_ws.events import SessionResumed
 from tests.core.bench import OTHER_SESSION, SESSION, ended, item
-from tests.core.test_posts import CUT, DONE, HttpBench, refused
+from tests.core.http_bench import CUT, DONE, HttpBench, refused
 
 USAGE: dict[str, Any] = {"usage": {"promptTokens": 3}}
 

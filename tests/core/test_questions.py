@@ -11,8 +11,8 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import OutcomeUnknown, Submitted, TaskError
 from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
+from tests.core.questions import QUESTIONS, questions, say_about
 
-QUESTIONS = ("getResponse", "getTaskDetails")
 TROUBLE = [
     "archiveUnavailable",
     "invalidRequest",
@@ -24,26 +24,6 @@ TROUBLE = [
     "timeoutGateway",
     "somethingNobodyKnows",
 ]
-
-
-def questions(bench: Bench) -> list[dict[str, Any]]:
-    """The questions that are due now; pings are answered."""
-    bench.step(0)
-    due: list[dict[str, Any]] = []
-    for task in bench.written():
-        if task["taskType"] == "ping":
-            bench.say({"data": [{"taskType": "ping", "pong": True}]})
-        else:
-            due.append(task)
-    return due
-
-
-def say_about(bench: Bench, question: dict[str, Any], code: str, typed: str) -> None:
-    """Answer a question with an error, typed as the question or not at all."""
-    told: dict[str, Any] = {"code": code, "message": "m", "taskUUID": question["taskUUID"]}
-    if typed == "question":
-        told["taskType"] = question["taskType"]
-    bench.say({"errors": [told]})
 
 
 @pytest.mark.parametrize("delivery", ["sync", "async"])

@@ -6,6 +6,7 @@ import pytest
 
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.events import TaskResent
 from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, Bench, item
 
@@ -260,3 +261,22 @@ def test_what_ran_while_timers_came_due_on_time_has_a_duration() -> None:
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     assert 7 < bench.resent(lost) < 10, "twice the usual 4 s"
+
+
+def test_a_resend_that_was_not_sent_is_none() -> None:
+    bench = Bench(resend_early=True, resend_after=0)
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    for kind in ("getTaskDetails", "getResponse"):
+        assert [task["taskType"] for task in bench.written()] == [kind]
+        bench.refuse(record, "taskNotFound", taskType=kind)
+        bench.step(0)
+    frame = bench.core.next_frame(bench.now)
+    assert frame is not None
+    assert frame.records == (record,)
+    bench.core.not_written(bench.core.generation, frame)
+    bench.cut()
+    bench.reconnect()
+    assert bench.core.counters.resends == 0
+    assert not bench.events(TaskResent)
+    bench.answer(record)
+    assert record.recovered_by.value == "replay"

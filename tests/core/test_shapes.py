@@ -12,7 +12,7 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import TaskError
 from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, Bench, ended, item
-from tests.core.test_questions import questions, say_about
+from tests.core.questions import questions, say_about
 
 NULLS: list[dict[str, Any]] = [
     {"text": None, "finishReason": None},

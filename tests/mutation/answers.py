@@ -69,7 +69,7 @@ ANSWERS = [
         _RECOVERY,
         '(ladder.disturbed and options.resubmit == "same-uuid")',
         "ladder.disturbed",
-        "tests/core/test_posts.py::test_never_means_never_for_streams_too",
+        "tests/core/test_posts_broken.py::test_never_means_never_for_streams_too",
     ),
     Mutant(
         "a resend waits for no duration",
@@ -136,7 +136,7 @@ ANSWERS = [
         _WORDS,
         "return times >= LOST_TIMES and now - since >= LOST_AFTER",
         "return times >= 1_000_000",
-        "tests/core/test_recovery.py::"
+        "tests/core/test_recovery_async.py::"
         "test_async_a_task_that_the_server_lost_ends_with_the_servers_word",
     ),
     Mutant(
@@ -210,7 +210,7 @@ ANSWERS = [
         "            if not record.ended and record.state >= WRITTEN:\n"
         "                self._recover(record, now)\n"
         "        self._sweep = None\n",
-        "tests/core/test_recovery.py::"
+        "tests/core/test_recovery_many_cuts.py::"
         "test_a_reconnect_with_very_many_tasks_is_worked_off_in_pieces",
     ),
     Mutant(
@@ -235,7 +235,7 @@ ANSWERS = [
         "            # Those that were given up meanwhile.\n"
         "            self._table.left.socket_lost()\n",
         "",
-        "tests/core/test_posts.py::"
+        "tests/core/test_posts_given_up.py::"
         "test_a_socket_stream_that_is_given_up_in_an_outage_is_not_read_for_ever",
     ),
     Mutant(
@@ -278,7 +278,7 @@ ANSWERS = [
         '        """Not one byte of the last frame went out: nothing was resent."""\n'
         "        self._resent = []\n",
         '        """Not one byte of the last frame went out: nothing was resent."""\n',
-        "tests/core/test_posts.py::test_a_resend_that_was_not_sent_is_none",
+        "tests/core/test_resending.py::test_a_resend_that_was_not_sent_is_none",
     ),
     Mutant(
         "every answer of a resent task came by the resend",

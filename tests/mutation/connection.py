@@ -103,7 +103,7 @@ CONNECTION = [
         _DIALS,
         "final = strikes > 1 or hopeless",
         "final = strikes > 0 or hopeless",
-        "tests/core/test_fault_table.py::TestKeyRefused::"
+        "tests/core/test_fault_table_of_dials.py::TestKeyRefused::"
         "test_on_a_reconnect_the_key_is_fetched_once_more_then_it_is_over",
     ),
     Mutant(
@@ -111,7 +111,7 @@ CONNECTION = [
         _DIALS,
         "hopeless = sure and self._fixed_key and not self._was_ready",
         "hopeless = False",
-        "tests/core/test_fault_table.py::TestKeyRefused::"
+        "tests/core/test_fault_table_of_dials.py::TestKeyRefused::"
         "test_a_fixed_key_that_never_worked_is_not_tried_again",
     ),
     Mutant(
@@ -148,7 +148,7 @@ CONNECTION = [
         _DIALS,
         "            self._protocol_strikes.forgive()\n",
         "",
-        "tests/core/test_fault_table.py::TestCloseCodes::"
+        "tests/core/test_fault_table_of_dials.py::TestCloseCodes::"
         "test_a_protocol_error_long_ago_is_forgiven",
     ),
     Mutant(
@@ -164,7 +164,7 @@ CONNECTION = [
         _DIALS,
         "        self._redials = max(0, self._brief - 1)\n",
         "",
-        "tests/core/test_fault_table.py::TestBackoff::"
+        "tests/core/test_fault_table_of_dials.py::TestBackoff::"
         "test_the_backoff_grows_until_a_connection_was_good",
     ),
     Mutant(
@@ -172,7 +172,7 @@ CONNECTION = [
         _DIALS,
         "            self._brief += 1\n",
         "            self._brief = 0\n",
-        "tests/core/test_fault_table.py::TestBackoff::"
+        "tests/core/test_fault_table_of_dials.py::TestBackoff::"
         "test_the_backoff_grows_until_a_connection_was_good",
     ),
     Mutant(
@@ -180,7 +180,7 @@ CONNECTION = [
         _DIALS,
         "self._dial_from += min(loss.retry_after, self._options.retry_after_cap)",
         "self._dial_from += 0.0 * loss.retry_after",
-        "tests/core/test_fault_table.py::TestCloseCodes::"
+        "tests/core/test_fault_table_of_dials.py::TestCloseCodes::"
         "test_retry_after_is_honoured_with_jitter_on_top_and_capped",
     ),
     Mutant(
@@ -188,7 +188,7 @@ CONNECTION = [
         _DIALS,
         "self._dial_from += min(loss.retry_after, self._options.retry_after_cap)",
         "self._dial_from += loss.retry_after",
-        "tests/core/test_fault_table.py::TestCloseCodes::"
+        "tests/core/test_fault_table_of_dials.py::TestCloseCodes::"
         "test_retry_after_is_honoured_with_jitter_on_top_and_capped",
     ),
     Mutant(
@@ -218,7 +218,7 @@ CONNECTION = [
         _DIALS,
         "            self._was_ready\n            and loss.status != 401",
         "            not self._was_ready\n            and loss.status != 401",
-        "tests/core/test_fault_table.py::TestKeyRefused::"
+        "tests/core/test_fault_table_of_dials.py::TestKeyRefused::"
         "test_1008_and_http_401_and_403_count_as_a_refused_key",
     ),
     Mutant(
@@ -247,7 +247,7 @@ CONNECTION = [
         _DIALS,
         "self._open_until = now + self._options.open_timeout",
         "self._open_until = now + 1_000_000",
-        "tests/core/test_fault_table.py::TestSlowOpen::"
+        "tests/core/test_fault_table_of_dials.py::TestSlowOpen::"
         "test_one_deadline_stands_over_dial_and_authentication",
     ),
     Mutant(
@@ -382,7 +382,7 @@ CONNECTION = [
         _DIALS,
         "if self.over or number >= self._post_struck:",
         "if self.over:",
-        "tests/core/test_posts.py::test_posts_that_were_under_way_together_were_sent_with_one_key",
+        "tests/core/test_posts_refused.py::test_posts_that_were_under_way_together_were_sent_with_one_key",
     ),
     Mutant(
         "a failed client tells of its end twice",
@@ -396,7 +396,7 @@ CONNECTION = [
         "_core/core.py",
         "if connection.over or self._draining:\n            raise",
         "if self._draining:\n            raise",
-        "tests/core/test_fault_table.py::TestKeyRefused::"
+        "tests/core/test_fault_table_of_dials.py::TestKeyRefused::"
         "test_a_fixed_key_that_never_worked_is_not_tried_again",
     ),
     Mutant(

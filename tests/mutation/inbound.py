@@ -122,7 +122,7 @@ INBOUND = [
         "_core/task_errors.py",
         "record.barred(error.code, now) or not self.is_end_after_copy",
         "(record.barred(error.code, now) and False) or not self.is_end_after_copy",
-        "tests/core/test_odd_answers.py::"
+        "tests/core/test_refused_copies.py::"
         "test_one_refusal_for_each_copy_is_not_the_server_that_insists",
     ),
     Mutant(
@@ -130,7 +130,7 @@ INBOUND = [
         "_core/recovery/recovery.py",
         "return at if record.ladder.barred is not None and at > now else FOREVER",
         "return FOREVER",
-        "tests/core/test_odd_answers.py::"
+        "tests/core/test_refused_copies.py::"
         "test_there_is_time_to_hear_such_a_refusal_as_often_as_it_takes",
     ),
     Mutant(
@@ -138,7 +138,7 @@ INBOUND = [
         "_core/answers.py",
         "beside=bool(results)",
         "beside=False",
-        "tests/core/test_odd_answers.py::"
+        "tests/core/test_refused_copies.py::"
         "test_what_the_archive_lists_beside_results_is_soon_the_end",
     ),
     Mutant(
@@ -146,7 +146,7 @@ INBOUND = [
         "_core/recovery/words.py",
         "VERDICT_TIMES + min(older, word.first)",
         "VERDICT_TIMES + older",
-        "tests/core/test_odd_answers.py::"
+        "tests/core/test_refused_copies.py::"
         "test_an_error_beside_results_is_the_end_though_older_questions_may_be_answered",
     ),
     Mutant(
@@ -154,7 +154,7 @@ INBOUND = [
         "_core/recovery/words.py",
         "VERDICT_TIMES + min(older, word.first)",
         "VERDICT_TIMES",
-        "tests/core/test_odd_answers.py::"
+        "tests/core/test_refused_copies.py::"
         "test_an_error_beside_results_is_the_end_though_older_questions_may_be_answered",
     ),
     Mutant(
@@ -162,7 +162,7 @@ INBOUND = [
         "_core/recovery/recovery.py",
         "        if not beside:\n            record.miss()\n",
         "        record.miss()\n",
-        "tests/core/test_odd_answers.py::"
+        "tests/core/test_refused_copies.py::"
         "test_an_error_beside_results_is_the_end_though_older_questions_may_be_answered",
     ),
     Mutant(
@@ -215,7 +215,7 @@ INBOUND = [
         "_core/posting.py",
         "deltas.finished or (ending.how is Ending.DONE and deltas.ended(now))",
         "deltas.finished or deltas.ended(now)",
-        "tests/core/test_posts.py::test_a_stream_that_is_given_up_and_breaks_leaves_nothing",
+        "tests/core/test_posts_given_up.py::test_a_stream_that_is_given_up_and_breaks_leaves_nothing",
     ),
     Mutant(
         "a POST's finished stream has no whole at its deadline",
@@ -238,7 +238,7 @@ INBOUND = [
         "_core/task_errors.py",
         "done = ladder.conflicted or now >= overdue_at",
         "done = now >= overdue_at",
-        "tests/core/test_odd_answers.py::"
+        "tests/core/test_refused_copies.py::"
         "test_after_a_conflict_what_the_server_insists_on_is_no_refusal_of_the_last_copy",
     ),
     Mutant(

@@ -50,7 +50,7 @@ TASKS = [
         f"{_TASKS}/record.py",
         "self.ladder.misses = self.ladder.denials = 0",
         "self.ladder.denials = 0",
-        "tests/core/test_recovery.py::"
+        "tests/core/test_recovery_async.py::"
         "test_async_an_acknowledgement_lost_with_the_socket_is_found_out_by_a_poll",
     ),
     Mutant(
@@ -350,7 +350,7 @@ TASKS = [
         f"{_TASKS}/durations.py",
         "return known if self.seen >= FEW else max(known, unlearned)",
         "return known",
-        "tests/core/test_posts.py::"
+        "tests/core/test_posts_broken.py::"
         "test_a_request_that_was_lost_in_the_cut_is_sent_over_the_socket_for_its_whole",
     ),
     Mutant(
@@ -374,7 +374,7 @@ TASKS = [
         f"{_TASKS}/record.py",
         "            self.deltas.suspended = True\n            self.want_whole()\n",
         "            self.deltas.suspended = True\n",
-        "tests/core/test_posts.py::"
+        "tests/core/test_posts_broken.py::"
         "test_a_request_that_was_lost_in_the_cut_is_sent_over_the_socket_for_its_whole",
     ),
     Mutant(
@@ -444,7 +444,7 @@ TASKS = [
         "                late.append(record)",
         "            if self._numbers.get(record.uuid) != number:\n"
         "                late.append(record)",
-        "tests/core/test_posts.py::"
+        "tests/core/test_posts_given_up.py::"
         "test_a_stream_that_is_given_up_is_read_until_its_deadline_and_no_longer",
     ),
     Mutant(
@@ -453,14 +453,14 @@ TASKS = [
         '"""The server answered: the count of failures starts again."""\n'
         "        self._failures = 0",
         '"""The server answered: the count of failures starts again."""',
-        "tests/core/test_posts.py::test_an_answer_makes_the_next_failure_the_first_again",
+        "tests/core/test_posts_broken.py::test_an_answer_makes_the_next_failure_the_first_again",
     ),
     Mutant(
         "streams that were given up have no limit",
         f"{_TASKS}/left.py",
         "while len(self._records) > self._limit or self.size > self._limit_bytes:",
         "while self.size > self._limit_bytes:",
-        "tests/core/test_posts.py::"
+        "tests/core/test_posts_given_up.py::"
         "test_no_more_are_read_than_can_be_claimed_and_none_behind_the_end",
     ),
     Mutant(
@@ -468,7 +468,7 @@ TASKS = [
         f"{_TASKS}/left.py",
         "if record.generation >= 0]:",
         "if record.generation < 0]:",
-        "tests/core/test_posts.py::"
+        "tests/core/test_posts_given_up.py::"
         "test_a_stream_that_is_given_up_is_read_until_its_deadline_and_no_longer",
     ),
     Mutant(
