@@ -1,0 +1,165 @@
+"""The next run after one that did not come to its end, or of lines that went and came back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runware_ws.emulator import Emulator, ReplyError, Request
+from tests.batch.run_bench import KEY, answers, bench, names, records, write_prompts
+from tests.batch.support import asks_soon
+from tests.conftest import uvloop_slowly
+
+pytestmark = pytest.mark.anyio
+anyio_backend = uvloop_slowly
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks_soon(monkeypatch)
+
+
+async def test_a_run_that_is_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(5), *(f"hold {n}" for n in range(5)))
+        await b.cut_off(lambda: b.held == 5 and b.output.read_bytes().count(b"\n") == 5)
+        assert (tmp_path / "out.journal").exists()
+        b.hold.set()
+        # Other lines, another order and another spelling change nothing.
+        lines = b.input.read_text().splitlines()
+        wide = (json.dumps(json.loads(line), separators=(" , ", " : ")) for line in lines[:0:-1])
+        b.input.write_text('{"id": "new", "prompt": "ask new"}\n\n' + "\n".join(wide))
+        report = await b.run()
+        assert report.complete
+        assert (report.before, report.done, report.found) == (4, 6, 5)
+        assert len(answers(b.output)) == 10
+        assert b.executed == 11
+    assert names(tmp_path) == ["in", "out", "out.stale"]
+
+
+@pytest.mark.parametrize("answered", ["meanwhile", "later"])
+async def test_a_line_that_is_taken_out_while_it_is_in_flight_may_come_back(
+    answered: str, tmp_path: Path
+) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(5), "hold")
+        await b.cut_off(lambda: b.held == 1 and b.output.read_bytes().count(b"\n") == 5)
+        write_prompts(b.input, *range(6))
+        if answered == "meanwhile":
+            b.hold.set()
+        assert (await b.run()).complete
+        assert (tmp_path / "out.journal").exists()
+        assert (await b.run()).complete
+        b.hold.set()
+        write_prompts(b.input, *range(6), "hold")
+        report = await b.run()
+        assert (report.complete, report.found, b.executed) == (True, 1, 7)
+    assert names(tmp_path) == ["in", "out"]
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv", "out.sqlite"])
+async def test_a_line_that_comes_back_is_not_paid_for_again(name: str, tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.output = tmp_path / name
+        write_prompts(b.input, *range(6))
+        cost = (await b.run()).cost
+        write_prompts(b.input, *range(2))
+        assert (await b.run()).before == 2
+        write_prompts(b.input, *range(3, 6), "new")
+        forecast = (await b.run(dry_run=True)).forecast
+        assert "1 to send, 3 done before" in forecast[0]
+        report = await b.run()
+        assert (report.complete, report.before, report.done) == (True, 3, 1)
+        assert report.total_cost == pytest.approx(cost + report.cost)
+        write_prompts(b.input, *range(6), "new")
+        assert (await b.run(sort=True)).before == 7
+        assert b.executed == 7
+        assert any("3 lines are back" in said for said in b.said)
+    assert names(tmp_path) == ["in", name]
+
+
+async def test_a_line_in_doubt_that_comes_back_is_asked_for(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "a", "hold")
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            assert (await b.run(timeout=timeout)).curable == 1
+            if b.held:
+                break
+        write_prompts(b.input, "a")
+        assert (await b.run()).complete
+        assert (tmp_path / "out.journal").exists()
+        b.hold.set()
+        write_prompts(b.input, "a", "hold")
+        report = await b.run()
+        assert (report.complete, report.found, b.executed) == (True, 1, 2)
+    assert names(tmp_path) == ["in", "out"]
+
+
+async def test_what_another_server_has_in_hand_is_not_forgotten(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, Emulator(KEY) as other:
+        write_prompts(b.input, "hold")
+        await b.cut_off(lambda: b.held == 1)
+        assert (await b.run(url=other.url)).complete
+        assert (tmp_path / "out.journal").exists()
+        b.hold.set()
+        b.output.unlink()
+        report = await b.run()
+        assert (report.complete, report.found, b.executed) == (True, 1, 1)
+
+
+async def test_what_was_recorded_and_not_written_is_not_asked_for(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(3), "hold")
+        await b.cut_off(lambda: b.held == 1 and b.output.read_bytes().count(b"\n") == 3)
+        b.output.write_text("")  # As if the process had died between the two.
+        b.hold.set()
+        assert (await b.run()).found == 4
+        ways = {each["id"]: each["result"]["recovered_by"] for each in records(b.output)}
+        assert [ways[name] for name in "012"] == ["journal"] * 3
+        assert b.executed == 4
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_task_in_doubt_is_asked_for_without_its_journal(
+    shared: bool, tmp_path: Path
+) -> None:
+    journal = str(tmp_path / "first.db") if shared else None
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "hold")
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            report = await b.run(timeout=timeout, journal=journal)
+            assert (report.errors, report.curable) == (1, 1)
+            if b.held:
+                break
+        assert b.held == 1
+        if shared:
+            journal = str(tmp_path / "second.db")
+        else:
+            (tmp_path / "out.journal").unlink()
+        b.hold.set()
+        report = await b.run(journal=journal)
+        assert (report.done, report.found, b.executed) == (1, 1, 1)
+
+
+async def test_the_verdict_on_a_task_in_doubt_is_no_reason_for_another_try(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        hold = b.emulator.reply("textInference")
+
+        @hold
+        async def _(_: Request) -> str:
+            b.held += 1
+            await b.hold.wait()
+            raise ReplyError("contentPolicyViolation", "No.")
+
+        write_prompts(b.input, "a")
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            assert (await b.run(timeout=timeout)).curable == 1
+            if b.held:
+                break
+        b.hold.set()
+        report = await b.run()
+        assert (report.errors, report.curable, report.found, b.held) == (1, 0, 1, 1)
+        assert (await b.run(retry_errors=True)).errors == 1
+        assert b.held == 2
