@@ -20,6 +20,7 @@ from tests.batch.support import asks_soon
 from tests.conftest import uvloop_slowly
 
 pytestmark = pytest.mark.anyio
+
 anyio_backend = uvloop_slowly
 
 

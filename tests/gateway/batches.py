@@ -93,3 +93,10 @@ def are_right(found: Mapping[str, Any]) -> bool:
         == expected_text(f"question {name[1:]}", result.message.runware["task_uuid"])
         for name, result in found.items()
     )
+
+
+async def lines_ended(here: Place) -> int:
+    """How many lines of all batches have their ends in the journal."""
+    assert here.client.journal is not None
+    heads = await here.client.journal.lookup.heads("gateway-batch/", 1_000)
+    return sum("/line/" in head.key for head in heads)

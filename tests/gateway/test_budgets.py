@@ -30,11 +30,6 @@ SPENT = 402
 TASK = {"taskType": "textInference", "model": "anthropic:claude@haiku-4.5"}
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> str:
-    return f"sqlite:{tmp_path / 'gateway.db'}?synchronous=NORMAL"
-
-
 async def status(here: Place, key: str = ANN, **more: Any) -> int:
     return (await here.post(request(), key=key, **more)).status_code
 

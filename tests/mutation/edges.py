@@ -316,7 +316,7 @@ EDGES = [
         _MAP,
         "            if ended is not None:\n                ended.give_up()\n",
         "            if ended is not None:\n                pass\n",
-        "tests/client/test_map.py::test_what_had_come_and_was_not_taken_can_be_claimed",
+        "tests/client/test_map_ends.py::test_what_had_come_and_was_not_taken_can_be_claimed",
     ),
     Mutant(
         "a map that is left lets its tasks run",
@@ -337,14 +337,14 @@ EDGES = [
         _MAP,
         "        if len(self.done) >= TURN:\n",
         "        if len(self.done) < 0:\n",
-        "tests/client/test_map.py::test_refusals_do_not_pile_up_before_they_are_read",
+        "tests/client/test_map_ends.py::test_refusals_do_not_pile_up_before_they_are_read",
     ),
     Mutant(
         "a map gives nobody a turn",
         _MAP,
         "        return self._turn <= 0\n",
         "        return self._turn <= -1_000_000\n",
-        "tests/client/test_map.py::test_others_have_their_turn",
+        "tests/client/test_map_ends.py::test_others_have_their_turn",
     ),
     Mutant(
         "the error of a source is not raised",
@@ -365,7 +365,7 @@ EDGES = [
         _MAP,
         "                if self._refused > 1:\n",
         "                if self._refused > 1_000_000:\n",
-        "tests/client/test_map.py::test_an_endless_source_ends_with_the_client",
+        "tests/client/test_map_ends.py::test_an_endless_source_ends_with_the_client",
     ),
     Mutant(
         "a line of a run has no key",
