@@ -32,7 +32,7 @@ from tests.gateway.batches import (
     results,
 )
 from tests.gateway.support import BASE, Place, executions, in_process, place, published
-from tests.journal.test_notes import prune
+from tests.journal.support import prune
 
 pytestmark = pytest.mark.anyio
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from runware_ws import Client, JournalError, KeyConflict
+from runware_ws import Client, KeyConflict
 from runware_ws.emulator import Emulator
 from runware_ws.journal.notes import Note, Notes
 from runware_ws.journal.sqlite import SqliteStore
-from runware_ws.journal.store import Store
-from runware_ws.testing.stores import MemoryJournal, MemoryStore
+from runware_ws.testing.stores import MemoryJournal
 from tests.client.support import ask, bounded
-from tests.journal.support import Ledger, keyed_client
+from tests.journal.support import Ledger, Unsure, keyed_client, prune
 
 pytestmark = pytest.mark.anyio
 
@@ -27,16 +23,6 @@ FAR = time.time() + 1e6
 def notes_of(client: Client) -> Notes:
     assert client.journal is not None
     return client.journal.notes
-
-
-def prune(store: Store, target: str, before: float = 0.0) -> int:
-    """Forget what may be forgotten, by an owner of its own."""
-    store.open(target, 0.0)
-    try:
-        with store.transaction() as work:
-            return work.prune(before, 0)
-    finally:
-        store.close()
 
 
 @bounded
@@ -79,20 +65,6 @@ async def test_what_is_held_is_not_pruned_until_it_is_released(tmp_path: Path) -
         assert set(await notes.read(keys)) == {"a/2"}
         assert await notes.release({"a/": 0.0})
         assert await notes.read(keys) == {}
-
-
-class Unsure(MemoryStore):
-    """A database whose connection breaks after each second commit, before that is heard."""
-
-    commits = 1  # So that it can be opened.
-
-    @contextmanager
-    def transaction(self) -> Generator[Any]:
-        with super().transaction() as transaction:
-            yield transaction
-        self.commits += 1
-        if self.commits % 2:
-            raise JournalError("memory: away", temporary=True, in_doubt=True)
 
 
 @bounded

@@ -13,8 +13,7 @@ from runware_ws.emulator import Emulator
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.testing.stores import MemoryJournal
 from tests.client.support import ask, bounded
-from tests.journal.support import keyed_client
-from tests.journal.test_notes import Unsure, prune
+from tests.journal.support import Unsure, keyed_client, prune
 
 pytestmark = pytest.mark.anyio
 
