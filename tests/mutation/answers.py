@@ -57,6 +57,14 @@ ANSWERS = [
         "tests/core/test_odd_answers.py::test_where_no_question_is_answered_no_copy_is_sent",
     ),
     Mutant(
+        "a kind of question that met trouble is put off when a lost task is overdue",
+        _RECOVERY,
+        "latest = now if soon else now + _HEAR_AGAIN",
+        "latest = now if soon else FOREVER",
+        "tests/core/test_odd_answers.py::"
+        "test_one_denial_makes_up_for_another_kind_that_is_in_trouble",
+    ),
+    Mutant(
         "a task that the server has is sent again",
         _RECOVERY,
         "if ladder.confirmed or not may_send:",

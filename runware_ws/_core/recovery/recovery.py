@@ -515,10 +515,12 @@ class Recovery:
         if complete and ladder.unknown == EVERY_QUESTION:
             self.resending[record.uuid] = record
             self._out.wake = True
-        elif soon and now >= at and not complete:
-            self._ask_at(record, now)
-        else:
-            self._ask_later(record, now, latest=at if at > now else FOREVER)
+            return
+        latest = at if at > now else FOREVER
+        if at <= now and not complete:
+            # What is asked next decides whether the task is sent again, so it is not put off.
+            latest = now if soon else now + _HEAR_AGAIN
+        self._ask_later(record, now, latest=latest)
 
     def may_replay(self, at: float) -> bool:
         """Whether a replay may have joined old answers with what came for a question of ``at``."""
