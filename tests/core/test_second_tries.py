@@ -210,6 +210,24 @@ def test_a_verdict_that_polls_bring_is_heard_often_enough_before_the_deadline() 
     assert isinstance(failure, TaskError)
 
 
+def test_one_that_the_server_runs_is_polled_as_if_it_had_just_begun() -> None:
+    """Nobody here knows how old it is: not as old as the clock."""
+    bench = Bench(question_backoff_cap=30.0)
+    bench.now += 10_000
+    first = bench.begin_written(delivery="async")
+    bench.core.cancel(first, bench.now)
+    again = _again(bench, timeout=60, delivery="async")
+    task = {"taskType": "textInference", "taskUUID": again.uuid, "status": "processing"}
+    asked: list[float] = []
+    until = bench.now + 5
+    while bench.now < until:
+        if any(each["taskUUID"] == again.uuid for each in bench.written()):
+            asked.append(bench.now)
+            bench.say({"data": [task]})
+        bench.step(0.1)
+    assert len(asked) > 4
+
+
 def test_after_a_copy_it_is_asked_about_as_often_as_at_first() -> None:
     bench, _ = _given_up(resend_after=0, resend_early=True)
     record = _again(bench, timeout=300)

@@ -26,7 +26,7 @@ from runware_ws._core.effects import Frame, TaskStep
 from runware_ws._core.recovery.doubts import Doubts
 from runware_ws._core.recovery.questions import OpenQuestions
 from runware_ws._core.recovery.replay import Replay
-from runware_ws._core.recovery.resending import overdue_at, resend_at
+from runware_ws._core.recovery.resending import begun_at, overdue_at, resend_at
 from runware_ws._core.recovery.words import (
     VERDICT_AFTER,
     VERDICT_TIMES,
@@ -240,7 +240,7 @@ class Recovery:
         """Back off: the server has the task, or its answer says nothing useful."""
         cap = self._options.question_backoff_cap
         if record.delivery == "async" and record.ladder.confirmed and record.learned is not None:
-            wait = record.learned.next_poll(now - record.written_at, cap)
+            wait = record.learned.next_poll(now - begun_at(record), cap)
         else:
             # A copy may change what is answered: from then on it is asked about anew.
             asked = record.ladder.asks - record.ladder.asks_before

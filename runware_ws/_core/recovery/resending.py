@@ -19,7 +19,7 @@ from __future__ import annotations
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.config import Config
 
-__all__ = ["overdue_at", "resend_at"]
+__all__ = ["begun_at", "overdue_at", "resend_at"]
 
 SHARE = 0.4
 """The part of a task's time that may pass before it is overdue, while durations are unknown."""
@@ -29,10 +29,14 @@ GOLDEN = 0.618034
 MOST_SPREAD = 8
 
 
+def begun_at(record: TaskRecord) -> float:
+    """When it was written, or submitted where an earlier try wrote it: it is at least as old."""
+    return record.written_at if record.sends else record.submitted_at
+
+
 def overdue_at(record: TaskRecord, options: Config) -> float:
     """When a task of its kind, written when this one was, would long be done."""
-    # The first copy of a second try was written earlier still.
-    begun = record.written_at if record.sends else record.submitted_at
+    begun = begun_at(record)
     if options.resend_early:
         return begun
     usual = min(options.usual_duration, SHARE * (record.deadline - begun))
