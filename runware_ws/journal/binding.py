@@ -24,7 +24,18 @@ from runware_ws.journal.store import (
 )
 from runware_ws.journal.tallies import Share, add_shares
 
-__all__ = ["Beginning", "Begun", "EntryEnd", "end", "forget", "nothing", "prune"]
+__all__ = [
+    "Beginning",
+    "Begun",
+    "EndsWritten",
+    "EntryEnd",
+    "add_up",
+    "bind",
+    "end",
+    "forget",
+    "nothing",
+    "prune",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +88,14 @@ class Beginning:
         with self._lock:
             self._taken.update(records)
         begun = dict.fromkeys(records, Begun(left_out=True))
-        pairs = zip(records, self._new[part.start : part.stop], strict=True)
+        pairs = list(zip(records, self._new[part.start : part.stop], strict=True))
+        # In the order of their keys: two processes that take them in different orders would wait
+        # for each other.
+        pairs.sort(key=lambda pair: pair[1].key or "")
         new = {record: each for record, each in pairs if record not in self._out}
         found = _begin(transaction, list(new.values()))
         for (record, each), entry in zip(new.items(), found, strict=True):
-            begun[record] = Begun() if entry is None else _bind(transaction, each, entry)
+            begun[record] = Begun() if entry is None else bind(transaction, each, entry)
         return list(begun.values())
 
     def undone(self, part: range) -> None:
@@ -110,8 +124,19 @@ class EntryEnd:
     keep: bool = False
 
 
-def end(ends: Sequence[EntryEnd], transaction: Transaction) -> list[bool]:
-    """Write these ends. False: there is no such open entry of ours any more."""
+@dataclass(frozen=True, slots=True)
+class EndsWritten:
+    """What became of ends that were written. False: there is no such open entry of ours any more.
+
+    ``shares``: what those add to tallies that were not there before.
+    """
+
+    written: list[bool]
+    shares: list[Share]
+
+
+def end(ends: Sequence[EntryEnd], transaction: Transaction) -> EndsWritten:
+    """Write these ends; :func:`add_up` does the rest."""
     now = time.time()
     ended = [
         EndedEntry(each.uuid, each.state, each.outcome, now)
@@ -137,8 +162,12 @@ def end(ends: Sequence[EntryEnd], transaction: Transaction) -> list[bool]:
                 shares.append(each.share)
         else:
             answers.append(_was_written(transaction, each))
-    add_shares(shares, transaction)
-    return answers
+    return EndsWritten(answers, shares)
+
+
+def add_up(ends: Sequence[EndsWritten], transaction: Transaction) -> None:
+    """Add to the tallies what these ends add to them."""
+    add_shares([share for each in ends for share in each.shares], transaction)
 
 
 def _was_written(transaction: Transaction, ended: EntryEnd) -> bool:
@@ -168,8 +197,8 @@ def _begin(transaction: Transaction, new: Sequence[NewEntry]) -> Sequence[Entry 
     return [transaction.begin(each) for each in new]
 
 
-def _bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
-    """``entry`` has the key of a task, or its taskUUID."""
+def bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
+    """What becomes of a task whose key, or whose taskUUID, ``entry`` has."""
     if entry.key != new.key:
         # The task was used before, under another key or under none.
         if new.key is None:
@@ -185,7 +214,11 @@ def _bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
         other = renewed(new)
         if transaction.again(entry.uuid, other):
             return Begun(_opened(other), ours=True, known=False)
-    elif entry.state is EntryState.OPEN:
+        # Another process has begun the next attempt meanwhile.
+        if (taken := transaction.begin(other)) is None:
+            return Begun(_opened(other), ours=True, known=False)
+        return Begun(taken)
+    if entry.state is EntryState.OPEN:
         return Begun(entry, transaction.adopt(entry.uuid, entry.owner))
     return Begun(entry)
 

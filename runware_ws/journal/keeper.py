@@ -25,7 +25,7 @@ import anyio
 from runware_ws._core.tasks.record import FOREVER, TaskRecord
 from runware_ws._io.wakeups import Waiting, Wakeup
 from runware_ws.errors import Fenced, InvalidTask, JournalError, RunwareError
-from runware_ws.journal.binding import Begun, EntryEnd, end, nothing, prune
+from runware_ws.journal.binding import Begun, EndsWritten, EntryEnd, add_up, end, nothing, prune
 from runware_ws.journal.delivered import Delivered
 from runware_ws.journal.entering import Entering
 from runware_ws.journal.holding import (
@@ -394,10 +394,11 @@ class JournalKeeper:
         self._wait_for([record for record, _ in held])
         self._link.put(self._recording(held))
 
-    def _recording(self, held: list[tuple[TaskRecord, EntryEnd]]) -> Job[list[bool]]:
+    def _recording(self, held: list[tuple[TaskRecord, EntryEnd]]) -> Job[EndsWritten]:
         return Job(
             partial(end, [ending for _, ending in held]),
             partial(self._ends_written, held),
+            last=add_up,
             split=in_halves(self._recording, held),
         )
 
@@ -408,13 +409,13 @@ class JournalKeeper:
     def _ends_written(
         self,
         held: list[tuple[TaskRecord, EntryEnd]],
-        answers: list[bool] | None,
+        ended: EndsWritten | None,
         error: BaseException | None,
     ) -> None:
         now = self._waiting.now()
         delivered: list[str] = []
         for number, (record, ending) in enumerate(held):
-            if answers is None or not answers[number]:
+            if ended is None or not ended.written[number]:
                 self._core.unrecorded(record, in_doubt(record, error), now)
             elif (
                 (ending.keep or ending.state is not None)

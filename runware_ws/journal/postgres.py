@@ -44,6 +44,9 @@ _PARAMETERS = {
 """Unless the URL says otherwise: a link that is dead is noticed within half a minute."""
 
 _SETTINGS = (
+    # Whatever the database's is: each statement must see what others have committed by then. Who
+    # takes a dead owner's entries over would miss the last ones otherwise, and forget the owner.
+    "SET default_transaction_isolation = 'read committed'",
     # Who is frozen in a transaction keeps nobody waiting, and a host that lost its power is dead.
     "SET idle_in_transaction_session_timeout = '10s'",
     "SET lock_timeout = '15s'",

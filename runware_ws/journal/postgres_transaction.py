@@ -137,13 +137,13 @@ class PostgresTransaction:
     def begin(self, new: NewEntry) -> Entry | None:
         self.did.uuids.add(new.uuid)
         values = (self._target, new.uuid, new.key, new.digest, _checked(new.payload))
-        if self._run(_BEGIN, (*values, self._owner, new.created)).rowcount == 1:
-            return None
-        taken = None if new.key is None else self.find(new.key)
-        taken = taken or self._entry(new.uuid)
-        if taken is not None and self._perhaps_did(new.uuid, taken):
-            return None
-        return taken
+        while self._run(_BEGIN, (*values, self._owner, new.created)).rowcount != 1:
+            taken = None if new.key is None else self.find(new.key)
+            taken = taken or self._entry(new.uuid)
+            if taken is not None:
+                return None if self._perhaps_did(new.uuid, taken) else taken
+            # It was in the way, and another process has forgotten it since.
+        return None
 
     def begin_many(self, new: Sequence[NewEntry]) -> Sequence[Entry | None]:
         """See :class:`runware_ws.journal.store.BatchTransaction`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -24,6 +24,9 @@ __all__ = ["Share", "Tallies", "add_shares"]
 
 Share = tuple[str, float]
 """What one result adds to which tally: a key, and US dollars."""
+
+DEAREST = 1e12
+"""What costs so much has no price: of such numbers no sum can be told."""
 
 _HELD = 100 * 365 * 86_400.0
 _NOTHING = content_digest(b"{}")
@@ -49,8 +52,11 @@ class Tallies:
         name = self._names.get("/".join([*begin, ""]))
         if name is None:
             return None
-        cost = math.fsum(ResultItem(dict(item)).cost or 0.0 for item in items)
-        return (name, cost) if 0.0 < cost < math.inf else None
+        try:
+            cost = math.fsum(ResultItem(dict(item)).cost or 0.0 for item in items)
+        except (OverflowError, ValueError):  # infinite, or the sum of such
+            return None
+        return (name, cost) if 0.0 < cost < DEAREST else None
 
     async def read(self, key: str) -> float:
         """The tally under this key; 0 if there is none. Cancel-safe.
@@ -69,12 +75,19 @@ def _read(key: str, transaction: Transaction) -> float:
 
 
 def _sum_in(entry: Entry | None) -> float:
-    return 0.0 if entry is None or entry.outcome is None else float(entry.outcome)
+    return 0.0 if entry is None or not _is_tally(entry) else float(entry.outcome or 0.0)
 
 
-def add_shares(shares: Sequence[Share], transaction: Transaction) -> None:
-    """Add to the tallies. In the order of their keys: two processes that lock them in different
-    orders would wait for each other."""
+def _is_tally(entry: Entry) -> bool:
+    """Whether it is none of somebody's who used our key for work of his own."""
+    return entry.state is EntryState.FAILED and entry.digest == _NOTHING
+
+
+def add_shares(shares: Iterable[Share], transaction: Transaction) -> None:
+    """Add to the tallies: once in a transaction, when nothing else is left to do in it, and in the
+    order of their keys. Two processes that lock them in different orders would wait for each other.
+    A key that somebody's own work has is left to it, and the tally is not kept."""
+    shares = list(shares)
     for key in sorted({key for key, _ in shares}):
         _add(key, math.fsum(cost for name, cost in shares if name == key), transaction)
 
@@ -84,6 +97,8 @@ def _add(key: str, cost: float, transaction: Transaction) -> None:
         now = time.time()
         new = NewEntry(str(uuid4()), key, _NOTHING, b"{}", now)
         before = transaction.begin(new)
+        if before is not None and not _is_tally(before):
+            return
         if before is None or transaction.again(before.uuid, new):
             total = _sum_in(before) + cost
             transaction.end(new.uuid, EntryState.FAILED, repr(total).encode(), now + _HELD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -36,12 +36,13 @@ class Job(Generic[T]):
 
     ``error`` is ``None``, or why nothing of it was written: then ``answer`` is ``None``.
     ``done`` may be ``None``. ``undone()``, in the thread: what ``work`` did was undone for sure; it
-    may be done again. ``idle``: it may wait for others to be written with. ``split()``, in the
-    thread: two jobs that do the same, a part each, and stand for it from then on; ``None`` if it
-    has no parts.
+    may be done again. ``last(answers, transaction)``, in the thread: called once for all jobs of a
+    transaction that have the same, with their answers, when nothing else is left to do in it.
+    ``idle``: it may wait for others to be written with. ``split()``, in the thread: two jobs that
+    do the same, a part each, and stand for it from then on; ``None`` if it has no parts.
     """
 
-    __slots__ = ("done", "idle", "split", "undone", "work")
+    __slots__ = ("done", "idle", "last", "split", "undone", "work")
 
     def __init__(
         self,
@@ -49,12 +50,14 @@ class Job(Generic[T]):
         done: Callable[[T | None, BaseException | None], None] | None = None,
         *,
         undone: Callable[[], None] | None = None,
+        last: Callable[[Sequence[T], Transaction], None] | None = None,
         split: Callable[[], tuple[Job[Any], Job[Any]]] | None = None,
         idle: bool = False,
     ) -> None:
         self.work = work
         self.done = done
         self.undone = undone
+        self.last = last
         self.split = split
         self.idle = idle
 
@@ -243,7 +246,7 @@ class JournalWriter:
         while True:
             try:
                 with self._store.transaction() as transaction:
-                    answers = [job.work(transaction) for job in batch]
+                    answers = _do_all(batch, transaction)
                     # Once it is committed we may be frozen, and replaced, before we look.
                     certain_at = self._clock()
             except BaseException as exc:
@@ -319,6 +322,15 @@ class JournalWriter:
             self._unchanged = 0
             self._report(self._on_change)
         return now
+
+
+def _do_all(batch: Sequence[Job[Any]], transaction: Transaction) -> list[Any]:
+    answers = [job.work(transaction) for job in batch]
+    for last in dict.fromkeys(job.last for job in batch):
+        if last is not None:
+            pairs = zip(batch, answers, strict=True)
+            last([answer for job, answer in pairs if job.last is last], transaction)
+    return answers
 
 
 def _nothing(_: Transaction) -> None:
