@@ -19,6 +19,7 @@ from runware_ws.journal.store import (
     EndedEntry,
     Entry,
     EntryState,
+    GiveUpTransaction,
     NewEntry,
     Transaction,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "bind",
     "end",
     "forget",
+    "give_up",
     "nothing",
     "prune",
 ]
@@ -243,6 +245,12 @@ def forget(uuids: Sequence[str], transaction: Transaction) -> None:
     """Forget these entries."""
     for uuid in uuids:
         transaction.drop(uuid)
+
+
+def give_up(uuids: Sequence[str], transaction: Transaction) -> None:
+    """Leave these entries to whoever asks for them, if this store can do it."""
+    if isinstance(transaction, GiveUpTransaction):
+        transaction.give_up(uuids)
 
 
 def nothing(_: Transaction) -> None:

@@ -24,8 +24,17 @@ import anyio
 
 from runware_ws._core.tasks.record import FOREVER, TaskRecord
 from runware_ws._io.wakeups import Waiting, Wakeup
-from runware_ws.errors import Fenced, InvalidTask, JournalError, RunwareError
-from runware_ws.journal.binding import Begun, EndsWritten, EntryEnd, add_up, end, nothing, prune
+from runware_ws.errors import ClientClosed, Fenced, InvalidTask, JournalError, RunwareError
+from runware_ws.journal.binding import (
+    Begun,
+    EndsWritten,
+    EntryEnd,
+    add_up,
+    end,
+    give_up,
+    nothing,
+    prune,
+)
 from runware_ws.journal.delivered import Delivered
 from runware_ws.journal.entering import Entering
 from runware_ws.journal.holding import (
@@ -116,6 +125,8 @@ class JournalKeeper:
         # What others left, and what of it somebody here has asked for at the same time.
         self._left = Leftovers()
         self._awaited: dict[str, Entry] = {}
+        # Whose end is not known, and who may be asked for by others from now on.
+        self._given_up: list[str] = []
         # As it is recorded.
         self._session: str | None = None
         self._holding: Wakeup
@@ -251,6 +262,9 @@ class JournalKeeper:
         self._entering.flush()
 
     def _hand_over(self) -> None:
+        if self._given_up:
+            uuids, self._given_up = self._given_up, []
+            self._link.put(Job(partial(give_up, uuids)))
         self._entering.hand_over()
 
     def _begun(self, record: TaskRecord, begun: Begun | None, error: BaseException | None) -> None:
@@ -453,6 +467,7 @@ class JournalKeeper:
 
     def _leave(self, record: TaskRecord) -> None:
         """A task that ended here is nobody's any more, or that of one who waited for its end."""
+        ours = record.uuid in self._entries
         self._entries.discard(record.uuid)
         entry = self._left.running.pop(record, None)
         keyed: Keyed | None = record.entry
@@ -470,10 +485,21 @@ class JournalKeeper:
             self._left.add(entry, record)
         elif entry is not None:
             self._left.changed()
-        self._hand_on(record, joined)
+        if not self._hand_on(record, joined) and ours:
+            self._give_up(record)
 
-    def _hand_on(self, record: TaskRecord, joined: list[TaskRecord]) -> None:
-        """Those who waited for the end of a task of their key: it is theirs, or they go on."""
+    def _give_up(self, record: TaskRecord) -> None:
+        """Nobody here asks for this task any more. Where its end is not known, others may: a key
+        that a living owner has is waited for otherwise. An owner that closes is soon dead."""
+        if record.entry is None or isinstance(record.error, ClientClosed):
+            return
+        if not has_verdict(record) and not never_sent(record):
+            self._given_up.append(record.uuid)
+            self._link.at_end_of_turn()
+
+    def _hand_on(self, record: TaskRecord, joined: list[TaskRecord]) -> bool:
+        """Those who waited for the end of a task of their key: it is theirs, or they go on. False:
+        nobody did."""
         verdict = has_verdict(record)
         for waiter in joined:
             now = self._waiting.now()
@@ -488,6 +514,7 @@ class JournalKeeper:
         if awaited is not None and not verdict and not joined:
             self.adopt([awaited])
         self.flush()
+        return bool(joined) or awaited is not None
 
     def _broken(self, error: BaseException) -> None:
         """The journal cannot be written any more, or not by us."""

@@ -208,9 +208,9 @@ class PostgresTransaction:
             if its is None:
                 continue
             rows = self._run(
-                f"UPDATE runware_ws.entries SET owner = %s WHERE owner = %s AND {_LEFT} "
+                f"UPDATE runware_ws.entries SET owner = %s WHERE owner IN (%s, %s) AND {_LEFT} "
                 f"RETURNING {FIELDS}",
-                (self._owner, owner),
+                (self._owner, owner, -owner),
             ).fetchall()
             left = [entry_of(row) for row in rows]
             still_open = sum(entry.state is EntryState.OPEN for entry in left)
@@ -295,6 +295,14 @@ class PostgresTransaction:
         """See :class:`runware_ws.journal.store.HoldTransaction`."""
         return self._run(_RELEASE, (now, self._target, prefix, prefix, now)).rowcount
 
+    def give_up(self, uuids: Sequence[str]) -> None:
+        """See :class:`runware_ws.journal.store.GiveUpTransaction`."""
+        self._run(
+            "UPDATE runware_ws.entries SET owner = -owner "
+            "WHERE target = %s AND uuid = ANY(%s) AND owner = %s AND state = 0",
+            (self._target, list(uuids), self._owner),
+        )
+
     def prune(self, before: float, max_bytes: int) -> int:
         gone = self._run(
             "DELETE FROM runware_ws.entries WHERE target = %s AND uuid IN (SELECT uuid "
@@ -327,8 +335,8 @@ class PostgresTransaction:
         """Forget this owner if it leaves nothing to adopt."""
         self._run(
             "DELETE FROM runware_ws.owners WHERE id = %s AND NOT EXISTS "
-            f"(SELECT 1 FROM runware_ws.entries WHERE owner = %s AND {_LEFT})",
-            (self._owner, self._owner),
+            f"(SELECT 1 FROM runware_ws.entries WHERE owner IN (%s, %s) AND {_LEFT})",
+            (self._owner, self._owner, -self._owner),
         )
 
     # Inside

@@ -22,13 +22,13 @@ _STATES = (EntryState.OPEN, EntryState.DONE, EntryState.FAILED)
 
 _NEWEST: LiteralString = """
     SELECT t.name, e.uuid, e.key, e.attempt, e.state, coalesce(length(e.payload), e.size),
-        e.created, e.ended, e.owner,
+        e.created, e.ended, abs(e.owner),
         CASE WHEN o.id IS NULL THEN 'gone' WHEN o.fenced THEN 'fenced'
             WHEN l.pid IS NULL THEN 'dead' ELSE 'alive' END, o.host, o.pid
     FROM runware_ws.entries e JOIN runware_ws.targets t ON t.id = e.target
-    LEFT JOIN runware_ws.owners o ON o.id = e.owner
+    LEFT JOIN runware_ws.owners o ON o.id = abs(e.owner)
     LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.classid::bigint = %s AND l.granted
-        AND l.objid::bigint = e.owner AND l.objsubid = 2 AND l.mode = 'ExclusiveLock'
+        AND l.objid::bigint = abs(e.owner) AND l.objsubid = 2 AND l.mode = 'ExclusiveLock'
         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     WHERE e.state = 0 OR NOT %s ORDER BY e.created DESC, e.uuid LIMIT %s"""
 

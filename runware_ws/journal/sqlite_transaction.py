@@ -28,6 +28,9 @@ _AGAIN = (
     "payload = ?, owner = ?, state = 0, outcome = NULL, size = 0, created = ?, ended = NULL "
     "WHERE target = ? AND uuid = ? AND state = 2"
 )
+_GIVE_UP = (
+    "UPDATE entries SET owner = -owner WHERE target = ? AND uuid = ? AND owner = ? AND state = 0"
+)
 _END = (
     "UPDATE entries SET state = ?, outcome = ?, size = ?, ended = ?, payload = NULL "
     "WHERE target = ? AND uuid = ? AND owner = ? AND state = 0"
@@ -116,13 +119,15 @@ class SqliteTransaction:
             if not self._is_dead(owner):
                 continue
             still_open: int = self._run(
-                "SELECT count(*) FROM entries WHERE owner = ? AND state = 0", (owner,)
+                "SELECT count(*) FROM entries WHERE owner IN (?, ?) AND state = 0",
+                (owner, -owner),
             ).fetchone()[0]
             if its_session is not None and still_open > most:
                 session, most = its_session, still_open
             rows = self._run(
-                f"UPDATE entries SET owner = ? WHERE owner = ? AND {_LEFT} RETURNING {FIELDS}",
-                (self._owner, owner),
+                f"UPDATE entries SET owner = ? WHERE owner IN (?, ?) AND {_LEFT} "
+                f"RETURNING {FIELDS}",
+                (self._owner, owner, -owner),
             )
             entries += [entry_of(row) for row in rows.fetchall()]
             self._run("DELETE FROM owners WHERE id = ?", (owner,))
@@ -174,6 +179,11 @@ class SqliteTransaction:
         """See :class:`runware_ws.journal.store.HoldTransaction`."""
         return self._run(_RELEASE, (now, self._target, prefix, prefix, now)).rowcount
 
+    def give_up(self, uuids: Sequence[str]) -> None:
+        """See :class:`runware_ws.journal.store.GiveUpTransaction`."""
+        for uuid in uuids:
+            self._run(_GIVE_UP, (self._target, uuid, self._owner))
+
     def prune(self, before: float, max_bytes: int) -> int:
         gone = self._run(_PRUNE, (self._target, before, _PRUNED_AT_ONCE)).rowcount
         rest = _PRUNED_AT_ONCE - gone
@@ -199,8 +209,8 @@ class SqliteTransaction:
         """Forget this owner if it leaves nothing to adopt."""
         done = self._run(
             "DELETE FROM owners WHERE id = ? AND NOT EXISTS "
-            f"(SELECT 1 FROM entries WHERE owner = ? AND {_LEFT})",
-            (self._owner, self._owner),
+            f"(SELECT 1 FROM entries WHERE owner IN (?, ?) AND {_LEFT})",
+            (self._owner, self._owner, -self._owner),
         )
         self.left = done.rowcount == 1
 

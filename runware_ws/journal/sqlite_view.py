@@ -25,8 +25,8 @@ _BUSY_TIMEOUT = 10.0
 
 _NEWEST = """
     SELECT t.name, e.uuid, e.key, e.attempt, e.state, coalesce(length(e.payload), e.size),
-        e.created, e.ended, e.owner, o.fenced, o.lock, o.host, o.pid
-    FROM entries e JOIN targets t ON t.id = e.target LEFT JOIN owners o ON o.id = e.owner
+        e.created, e.ended, abs(e.owner), o.fenced, o.lock, o.host, o.pid
+    FROM entries e JOIN targets t ON t.id = e.target LEFT JOIN owners o ON o.id = abs(e.owner)
     WHERE e.state = 0 OR NOT ? ORDER BY e.created DESC, e.id DESC LIMIT ?"""
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "Entry",
     "EntryHead",
     "EntryState",
+    "GiveUpTransaction",
     "HeadTransaction",
     "HoldTransaction",
     "NewEntry",
@@ -61,7 +62,8 @@ class NewEntry:
 class Entry:
     """What is recorded of a task.
 
-    ``attempt`` counts from 1. ``owner``: the client that answers for it, also when that is gone.
+    ``attempt`` counts from 1. ``owner``: the client that answers for it, also when that is gone;
+    negative where that has given it up, and anybody may take it.
     ``payload`` is ``None`` once there is an outcome. ``outcome``: JSON whose meaning is the
     journal's; ``None`` while it is open.
     """
@@ -195,6 +197,18 @@ class HoldTransaction(Protocol):
     def release(self, prefix: str, now: float) -> int:
         """Say that the entries of this target whose keys begin with ``prefix``, and that have ended
         later than ``now``, ended now. Returns how many these are."""
+        ...
+
+
+@runtime_checkable
+class GiveUpTransaction(Protocol):
+    """What a transaction may offer besides, so that a key whose caller gave up is not waited for
+    by others as long as its owner lives."""
+
+    def give_up(self, uuids: Sequence[str]) -> None:
+        """Leave those of these entries that are open and this owner's to whoever asks for them:
+        from then on each is told with an owner that counts as dead for :meth:`Transaction.adopt`.
+        :meth:`Transaction.adopt_all` still takes them only when this owner is dead."""
         ...
 
 

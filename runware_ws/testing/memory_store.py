@@ -164,7 +164,7 @@ def _put(where: dict[Any, Any], key: Hashable, value: object) -> None:
 
 def left_by(entry: Entry, owner: int) -> bool:
     """Whether others adopt ``entry`` when ``owner`` is dead."""
-    return entry.owner == owner and (
+    return abs(entry.owner) == owner and (
         entry.state is EntryState.OPEN or (entry.state is EntryState.DONE and entry.key is None)
     )
 
@@ -259,6 +259,13 @@ class MemoryTransaction:
         for entry in held:
             self._set(entry.uuid, replace(entry, ended=now))
         return len(held)
+
+    def give_up(self, uuids: Sequence[str]) -> None:
+        """See :class:`runware_ws.journal.store.GiveUpTransaction`."""
+        for uuid in uuids:
+            entry = self._rows.get((self._target, uuid))
+            if entry is not None and entry.state is EntryState.OPEN and entry.owner == self._owner:
+                self._set(uuid, replace(entry, owner=-self._owner))
 
     def prune(self, before: float, max_bytes: int) -> int:
         now = max(time.time(), before)

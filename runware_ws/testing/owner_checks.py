@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from runware_ws.journal.store import EntryState, HoldTransaction, Store
+from runware_ws.journal.store import EntryState, GiveUpTransaction, HoldTransaction, Store
 from runware_ws.testing.store_bench import (
     StoreBench,
     adopt_all,
@@ -82,6 +82,37 @@ def one_entry_of_the_dead_is_adopted(bench: StoreBench) -> None:
         assert not work.adopt("a", dead), "it has another owner by now"
     assert [entry.uuid for entry in adopt_all(third).entries] == ["b"]
     assert end(store, "a")
+
+
+def what_was_given_up_is_anybodys(bench: StoreBench) -> None:
+    one, two = bench.open(), bench.open()
+    begin(one, "a", "ended", "kept")
+    begin(two, "theirs")
+    assert end(one, "ended")
+    owner = number_of(one)
+    with one.transaction() as work:
+        if not isinstance(work, GiveUpTransaction):
+            return  # It need not have it.
+        work.give_up(["a", "ended", "theirs", "nobody"])
+        assert not work.end("a", EntryState.DONE, b"1", 3.0), "it is nobody's"
+    after = all_of(two)
+    assert after["a"].owner == -owner
+    assert after["ended"].owner == after["kept"].owner == owner
+    assert after["theirs"].owner == number_of(two)
+    assert list(adopt_all(two).entries) == [], "its owner lives: nobody asked for it"
+    with two.transaction() as work:
+        assert not work.adopt("kept", owner)
+        assert work.adopt("a", -owner)
+        assert not work.adopt("a", -owner), "adopted twice"
+    with one.transaction() as work:
+        assert isinstance(work, GiveUpTransaction)
+        assert not work.adopt("a", -owner), "it has another owner by now"
+        work.give_up(["kept"])
+        assert work.adopt("kept", -owner), "its owner may take it up again"
+        work.give_up(["kept"])
+    one.close()
+    left = {entry.uuid for entry in adopt_all(two).entries}
+    assert left == {"ended", "kept"}, f"adopted: {sorted(left)}"
 
 
 def the_session_is_that_of_the_most_open_entries(bench: StoreBench) -> None:
@@ -252,6 +283,7 @@ OWNER_CHECKS: Sequence[Callable[[StoreBench], None]] = (
     the_living_are_left_alone,
     what_the_dead_leave_is_adopted,
     one_entry_of_the_dead_is_adopted,
+    what_was_given_up_is_anybodys,
     the_session_is_that_of_the_most_open_entries,
     the_closed_count_as_dead,
     of_two_adopters_one_wins,

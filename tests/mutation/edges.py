@@ -42,6 +42,21 @@ EDGES = [
         "test_the_bytes_of_a_large_message_in_the_making_keep_the_socket",
     ),
     Mutant(
+        "who gave up a key keeps others from it",
+        "journal/keeper.py",
+        "            self._give_up(record)\n",
+        "            pass\n",
+        "tests/journal/test_given_up.py::test_who_waited_for_it_elsewhere_takes_it_over_at_once",
+    ),
+    Mutant(
+        "a key that was forgotten while it was asked for counts as taken by nobody",
+        "journal/postgres_transaction.py",
+        "            # It was in the way, and another process has forgotten it since.\n",
+        "            return None\n",
+        "tests/journal/test_postgres_races.py::"
+        "test_a_key_that_is_forgotten_while_it_is_asked_for_is_free",
+    ),
+    Mutant(
         "those beyond the first turn are not woken",
         _DRIVER,
         "        if to_wake:\n            self._waker.set()\n",
