@@ -292,6 +292,10 @@ class JournalKeeper:
         entry = begun.entry
         uuid = record.uuid if entry is None else entry.uuid
         ending = self._ending(record)
+        fresh = error is None and not begun.left_out and (entry is None or not begun.known)
+        if ending is None and fresh and not has_outcome(record):
+            # It waited for somebody else's, which may have been sent; this one was not.
+            ending = EntryEnd(uuid, None if record.entry is None else record.entry.key)
         doubt = isinstance(error, JournalError) and error.in_doubt
         if error is not None and ending is not None and (doubt or ending.state is not None):
             self._core.unrecorded(record, in_doubt(record, error), self._waiting.now())
@@ -485,21 +489,20 @@ class JournalKeeper:
             self._left.add(entry, record)
         elif entry is not None:
             self._left.changed()
-        if not self._hand_on(record, joined) and ours:
-            self._give_up(record)
+        if keyed is not None and ours and (joined or keyed.key not in self._awaited):
+            self._give_up(record)  # First: those who waited may give up before they have it.
+        self._hand_on(record, joined)
 
     def _give_up(self, record: TaskRecord) -> None:
         """Nobody here asks for this task any more. Where its end is not known, others may: a key
         that a living owner has is waited for otherwise. An owner that closes is soon dead."""
-        if record.entry is None or isinstance(record.error, ClientClosed):
-            return
-        if not has_verdict(record) and not never_sent(record):
+        closed = isinstance(record.error, ClientClosed)
+        if not closed and not has_verdict(record) and not never_sent(record):
             self._given_up.append(record.uuid)
             self._link.at_end_of_turn()
 
-    def _hand_on(self, record: TaskRecord, joined: list[TaskRecord]) -> bool:
-        """Those who waited for the end of a task of their key: it is theirs, or they go on. False:
-        nobody did."""
+    def _hand_on(self, record: TaskRecord, joined: list[TaskRecord]) -> None:
+        """Those who waited for the end of a task of their key: it is theirs, or they go on."""
         verdict = has_verdict(record)
         for waiter in joined:
             now = self._waiting.now()
@@ -514,7 +517,6 @@ class JournalKeeper:
         if awaited is not None and not verdict and not joined:
             self.adopt([awaited])
         self.flush()
-        return bool(joined) or awaited is not None
 
     def _broken(self, error: BaseException) -> None:
         """The journal cannot be written any more, or not by us."""

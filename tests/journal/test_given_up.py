@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,9 +17,9 @@ from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_view import SqliteView
 from runware_ws.journal.store import Store
 from runware_ws.journal.viewing import OwnerState
-from runware_ws.testing.stores import MemoryJournal
+from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, bounded, until
-from tests.journal.support import keyed_client
+from tests.journal.support import begun, keyed_client
 
 pytestmark = pytest.mark.anyio
 
@@ -92,4 +95,70 @@ async def test_nobody_asks_for_it_unasked_until_its_owner_is_dead(tmp_path: Path
         async with keyed_client(emulator, path) as third:
             (left,) = [each async for each in third.recovered()]
         assert (left.key, left.unwrap().text) == ("k", expected_text("slow", handle.uuid, 0))
+        assert gate.seen == ["slow"]
+
+
+class Late(MemoryStore):
+    """Hangs in the commit with which it gets the key."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        super().__init__(journal)
+        self.has_it = threading.Event()
+        self.go_on = threading.Event()
+
+    @contextmanager
+    def transaction(self) -> Generator[Any]:
+        with super().transaction() as work:
+            yield work
+            entry = work.find("k")
+            if entry is not None and entry.owner == self.owner:
+                self.has_it.set()
+                self.go_on.wait(30)
+
+
+@bounded
+async def test_who_waited_and_gives_up_while_it_gets_the_key_leaves_no_entry() -> None:
+    """Nobody would answer for it while its owner lives, and the next owner would send it."""
+    journal = MemoryJournal()
+    store = Late(journal)
+    async with (
+        Emulator() as emulator,
+        keyed_client(emulator, journal.store(), max_in_flight=1) as one,
+        keyed_client(emulator, store) as other,
+    ):
+        gate = Gate(emulator)
+        await one.submit(ask("first"))
+        await until(lambda: gate.running)
+        unsent = begun(one, ask("unsent"), key="k")
+        await until(lambda: any(entry.key == "k" for entry in journal.rows.values()))
+        waiting = await other.submit(ask("unsent"), key="k")
+        unsent.cancel()
+        await until(store.has_it.is_set)
+        waiting.cancel()
+        store.go_on.set()
+        await waiting.wait()
+        await until(lambda: not any(entry.key == "k" for entry in journal.rows.values()))
+        assert gate.seen == ["first"]
+        gate.open()
+        await one.run(ask("another"), key="k")
+        assert gate.seen == ["first", "another"]
+
+
+@bounded
+async def test_all_who_share_it_give_up_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    async with (
+        Emulator() as emulator,
+        keyed_client(emulator, path) as one,
+        keyed_client(emulator, path) as other,
+    ):
+        gate = Gate(emulator)
+        handles = [await one.submit(ask("slow"), key="k")]
+        await until(lambda: gate.running)
+        handles += [begun(one, ask("slow"), key="k") for _ in range(2)]
+        for handle in handles:
+            handle.cancel()
+        gate.open()
+        result = await other.run(ask("slow"), key="k")
+        assert result.text == expected_text("slow", handles[0].uuid, 0)
         assert gate.seen == ["slow"]

@@ -44,8 +44,8 @@ EDGES = [
     Mutant(
         "who gave up a key keeps others from it",
         "journal/keeper.py",
-        "            self._give_up(record)\n",
-        "            pass\n",
+        "            self._give_up(record)  # First",
+        "            pass  # First",
         "tests/journal/test_given_up.py::test_who_waited_for_it_elsewhere_takes_it_over_at_once",
     ),
     Mutant(
