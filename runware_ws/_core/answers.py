@@ -76,10 +76,10 @@ class Answers:
         self._lost_piece_at = -FOREVER
 
     def take(self, said: Reading, now: float) -> Change | None:
-        """Act on one reading; what it changed about the connection, if it did."""
-        if isinstance(said, tuple):
-            self._straight(said[0], said[1], now)
-            return None
+        """Act on one reading; what it changed about the connection, if it did.
+
+        All but the plain answer, which is :meth:`straight`'s.
+        """
         match said:
             case Single(record=record):
                 if record.ended:
@@ -112,7 +112,7 @@ class Answers:
 
     # Results
 
-    def _straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
+    def straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The answer to a task that was never on the ladder: most are, so this way is short."""
         if record.state >= DONE:
             # The same answer came earlier in this message.

@@ -378,12 +378,15 @@ class SessionCore:
         if generation != connection.generation or not connection.open:
             return
         self._notice_jump(now)
-        take = self._answers.take
+        answers = self._answers
         readings = self._router.read(data)
         if proves_life(readings):
             connection.liveness.heard(now)
         for said in readings:
-            change = take(said, now)
+            if type(said) is tuple:
+                answers.straight(said[0], said[1], now)
+                continue
+            change = answers.take(said, now)
             if change is not None:
                 self._follow(change, now)
         if connection.culprits.suspects:

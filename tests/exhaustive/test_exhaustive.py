@@ -113,13 +113,13 @@ def _a_conflict_is_the_end(patch: pytest.MonkeyPatch) -> Setting:
 
 
 def _an_answer_goes_to_the_first_task(patch: pytest.MonkeyPatch) -> Setting:
-    right = Answers._straight  # pyright: ignore
+    right = Answers.straight
 
     def wrong(self: Any, record: Any, item: Any, now: float) -> None:
         first = next(iter(self._table.tasks.values()), record)
         right(self, first if first.sends else record, item, now)
 
-    patch.setattr(Answers, "_straight", wrong)
+    patch.setattr(Answers, "straight", wrong)
     return PAIR
 
 

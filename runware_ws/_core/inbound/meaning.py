@@ -54,6 +54,14 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     means = meaning(item)
     if (
         means is RESULT
+        and record.deltas is None
+        and record.delivery != "async"
+        and item.get("taskType") == record.task_type
+    ):
+        # Most items are this, so they take the shortest way.
+        return RESULT
+    if (
+        means is RESULT
         and record.deltas is not None
         and "delta" in item
         and item.get("status") is None
@@ -102,7 +110,6 @@ def meaning(item: dict[str, Any]) -> Meaning:
             failed = _word(status) in FAILED
         return Meaning.ERROR if failed else Meaning.DELTA
     if status is None:
-        # Most items are results: they take the shortest way.
         if ("error" in item or "errors" in item) and tells_error(item):
             return Meaning.ERROR
         if item.get("text"):
