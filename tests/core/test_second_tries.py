@@ -16,6 +16,7 @@ from runware_ws.errors import InvalidTask, OutcomeUnknown, Submitted, TaskError,
 from runware_ws.models.results import RecoveredBy
 
 from .bench import SESSION, Bench, ended, error, item
+from .questions import questions
 
 
 def _given_up(**options: Any) -> tuple[Bench, TaskRecord]:
@@ -179,6 +180,28 @@ def test_a_denial_that_answers_the_first_try_does_not_end_the_second() -> None:
     assert not again.ended
     bench.answer(again, "the answer")
     assert ended(again, TaskState.DONE) is None
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["same socket", "resumed"])
+def test_what_answers_questions_of_the_first_try_does_not_end_the_second(cut: bool) -> None:
+    bench = Bench()
+    first = bench.begin_in_doubt(SESSION, timeout=25)
+    while not first.ended:
+        bench.step(0.5)
+        questions(bench)
+    if cut:
+        bench.cut()
+    again = _again(bench)
+    if cut:
+        bench.reconnect()
+    else:
+        assert questions(bench)
+    for _ in range(4):
+        # They may have waited for us all that time, and name no type.
+        bench.refuse(again, "providerUnavailable")
+        assert not again.ended
+    bench.answer(again)
+    assert again.state is TaskState.DONE
 
 
 def test_an_answer_to_a_poll_of_the_first_try_is_a_polls() -> None:

@@ -474,6 +474,22 @@ ANSWERS = [
         "tests/core/test_holes.py::test_a_piece_that_cannot_be_read_is_no_silent_hole",
     ),
     Mutant(
+        "the questions of a first try have one answer",
+        "_core/tasks/record.py",
+        "self.ladder.outstanding = ANY_NUMBER\n",
+        "self.ladder.outstanding = 1\n",
+        "tests/core/test_second_tries.py::"
+        "test_what_answers_questions_of_the_first_try_does_not_end_the_second",
+    ),
+    Mutant(
+        "a replay brings no answers to questions of a first try",
+        "_core/tasks/record.py",
+        "if resumed and ladder.may_answer else 0",
+        "if resumed and ladder.asks else 0",
+        "tests/core/test_second_tries.py::"
+        "test_what_answers_questions_of_the_first_try_does_not_end_the_second",
+    ),
+    Mutant(
         "a late poll is one only where nothing was asked since",
         _ANSWERS,
         "        polled = ladder.polls or ladder.reused\n",

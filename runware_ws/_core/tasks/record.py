@@ -232,8 +232,8 @@ class TaskRecord:
     def second_try(self, generation: int) -> None:
         """Its taskUUID was given up before, last written on socket ``generation``."""
         self.own_ladder().reused = True
-        # The first try may have asked; the answer would come now.
-        self.ladder.outstanding = 1
+        # The first try may have asked, often; the answers would come now.
+        self.ladder.outstanding = ANY_NUMBER
         self.generation = generation
 
     def adopt(self) -> None:
@@ -383,7 +383,7 @@ class TaskRecord:
         ladder = self.ladder
         if ladder is not UNTOUCHED:
             ladder.told = ladder.half_told = False
-            ladder.outstanding = ANY_NUMBER if resumed and ladder.asks else 0
+            ladder.outstanding = ANY_NUMBER if resumed and ladder.may_answer else 0
 
     def cut(self, generation: int, ask_from: float) -> None:
         """The socket or POST that carried it broke. ``generation``: the socket that recovers it.
