@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.base_events import BaseEventLoop
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -73,6 +73,8 @@ class VirtualLoop(BaseEventLoop):
         self.rounds = 0
         self._idle_rounds = 0
         self._numbers = 0
+        # What does not stand still with this program has to be done before it does.
+        self.before_suspension: list[Callable[[], None]] = []
         self.set_task_factory(self._make_task)
 
     def _make_task(
@@ -86,6 +88,8 @@ class VirtualLoop(BaseEventLoop):
 
     def suspend(self, seconds: float) -> None:
         """Time passes, and nobody runs: a blocked loop, or a laptop that sleeps."""
+        for each in self.before_suspension:
+            each()
         self.now += seconds
 
     def pass_time(self, timeout: float | None) -> None:

@@ -35,6 +35,7 @@ class Reading:
         self._story = story
         self._rest = rest
         self._unread: dict[object, tuple[Callable[[], bool], list[Callable[[], None]]]] = {}
+        loop.before_suspension.append(self._read_the_dead)
 
     def delivered(self, line: object, read: Callable[[], None], dead: Callable[[], bool]) -> None:
         """A message came over ``line``, a socket or a post; what came before it is read first."""
@@ -61,3 +62,11 @@ class Reading:
             _, unread = self._unread.pop(line)
             for read in unread:
                 read()
+
+    def _read_the_dead(self) -> None:
+        """The client's host is about to stand still. The server is not, and keeps to its time."""
+        if self._weather.unread:
+            return
+        for line, (dead, _) in list(self._unread.items()):
+            if dead():
+                self._read(line)
