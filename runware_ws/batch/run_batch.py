@@ -140,7 +140,7 @@ async def run_once(
         runner = BatchRunner(batch, options, on_progress)
         try:
             if runner.report().left:
-                await anyio.to_thread.run_sync(seed_journal, batch, options)
+                await anyio.to_thread.run_sync(seed_journal, batch)
                 async with run_client(batch, options) as client:
                     await runner.run(client)
         finally:

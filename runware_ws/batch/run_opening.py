@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -28,6 +28,7 @@ from runware_ws.journal.opening import JournalPlace, open_store
 from runware_ws.journal.outcomes import is_attempt_over
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_view import SqliteView
+from runware_ws.journal.store import Transaction
 
 __all__ = ["JournalSite", "OpenedBatch", "open_batch"]
 
@@ -50,6 +51,21 @@ class JournalSite:
     own: Path | None = None
     fresh: bool = False
 
+    @contextmanager
+    def transaction(self) -> Generator[Transaction]:
+        """One transaction on the journal, which is opened for it alone. Blocks.
+
+        Raises:
+            JournalError: the journal cannot be used.
+        """
+        store = open_store(self.place)
+        store.open(self.target, time.time())
+        try:
+            with store.transaction() as transaction:
+                yield transaction
+        finally:
+            store.close()
+
     def begun(self, keys: Iterable[str]) -> list[str]:
         """Which of these keys have a task here that was sent, or may be. Blocks.
 
@@ -58,13 +74,8 @@ class JournalSite:
         """
         if self.fresh:
             return []
-        store = open_store(self.place)
-        store.open(self.target, time.time())
-        try:
-            with store.transaction() as transaction:
-                found = [(key, transaction.find(key)) for key in keys]
-        finally:
-            store.close()
+        with self.transaction() as transaction:
+            found = [(key, transaction.find(key)) for key in keys]
         return [key for key, entry in found if entry is not None and not is_attempt_over(entry)]
 
     def holds_more(self, lines: Set[int]) -> bool:

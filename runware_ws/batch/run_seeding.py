@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import time
 
-from runware_ws._urls import socket_url
 from runware_ws.batch.money import LineCost
 from runware_ws.batch.run_opening import OpenedBatch
-from runware_ws.batch.run_options import BatchOptions
 from runware_ws.batch.run_tries import LineTry
 from runware_ws.errors import InvalidTask
 from runware_ws.journal.keys import content_digest
-from runware_ws.journal.opening import open_store
 from runware_ws.journal.store import NewEntry
 from runware_ws.models import validate_task
 
 __all__ = ["seed_journal"]
 
 
-def seed_journal(batch: OpenedBatch, options: BatchOptions) -> None:
+def seed_journal(batch: OpenedBatch) -> None:
     """Enter what the output is unsure of, where the journal does not have its key. Blocks.
 
     Raises:
@@ -33,22 +30,17 @@ def seed_journal(batch: OpenedBatch, options: BatchOptions) -> None:
     if site is None or not unsure:
         return
     now = time.time()
-    store = open_store(site.place)
-    store.open(socket_url(options.url, allow_insecure=False), now)
-    try:
-        with store.transaction() as transaction:
-            for line in batch.source.lines(batch.facts):
-                prior = unsure.get(line.key)
-                work = LineTry(line, LineCost(0, 0), prior)
-                if prior is None or prior.unsure is None or not work.keyed:
-                    continue
-                uuid = prior.unsure
-                task = {"deliveryMethod": "async", **(line.task or {}), "taskUUID": uuid}
-                try:
-                    payload = validate_task(task).payload
-                except InvalidTask:
-                    continue
-                key = work.key(site.scope)
-                transaction.begin(NewEntry(uuid, key, content_digest(payload), payload, now))
-    finally:
-        store.close()
+    with site.transaction() as transaction:
+        for line in batch.source.lines(batch.facts):
+            prior = unsure.get(line.key)
+            work = LineTry(line, LineCost(0, 0), prior)
+            if prior is None or prior.unsure is None or not work.keyed:
+                continue
+            uuid = prior.unsure
+            task = {"deliveryMethod": "async", **(line.task or {}), "taskUUID": uuid}
+            try:
+                payload = validate_task(task).payload
+            except InvalidTask:
+                continue
+            key = work.key(site.scope)
+            transaction.begin(NewEntry(uuid, key, content_digest(payload), payload, now))

@@ -158,7 +158,7 @@ class _SignalledRun:
     def run(self) -> None:
         """Run what is left."""
         if self.runner.report().left:
-            seed_journal(self._batch, self._options)
+            seed_journal(self._batch)
             anyio.run(self._run)
         if self._refused is not None:
             raise self._refused

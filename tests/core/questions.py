@@ -10,16 +10,21 @@ from tests.core.bench import Bench
 QUESTIONS = ("getResponse", "getTaskDetails")
 
 
-def questions(bench: Bench) -> list[dict[str, Any]]:
-    """The questions that are due now; pings are answered."""
-    bench.step(0)
-    due: list[dict[str, Any]] = []
+def _written(bench: Bench) -> list[dict[str, Any]]:
+    """What is written now but pings, which are answered."""
+    found: list[dict[str, Any]] = []
     for task in bench.written():
         if task["taskType"] == "ping":
             bench.say({"data": [{"taskType": "ping", "pong": True}]})
         else:
-            due.append(task)
-    return due
+            found.append(task)
+    return found
+
+
+def questions(bench: Bench) -> list[dict[str, Any]]:
+    """The questions that are due now; pings are answered."""
+    bench.step(0)
+    return _written(bench)
 
 
 def say_about(bench: Bench, question: dict[str, Any], code: str, typed: str) -> None:
@@ -32,13 +37,7 @@ def say_about(bench: Bench, question: dict[str, Any], code: str, typed: str) -> 
 
 def asked(bench: Bench) -> list[tuple[str, str]]:
     """What the core asks or sends now: (taskType, taskUUID). The peer answers pings."""
-    found: list[tuple[str, str]] = []
-    for task in bench.written():
-        if task["taskType"] == "ping":
-            bench.say({"data": [{"taskType": "ping", "pong": True}]})
-        else:
-            found.append((task["taskType"], task["taskUUID"]))
-    return found
+    return [(task["taskType"], task["taskUUID"]) for task in _written(bench)]
 
 
 def receipt(bench: Bench, record: TaskRecord) -> None:

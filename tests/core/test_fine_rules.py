@@ -16,20 +16,12 @@ from runware_ws._core.tasks.schedule import Schedule
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, item, uuid_of
-
-QUESTIONS = ("getResponse", "getTaskDetails")
+from tests.core.questions import QUESTIONS, questions
 
 
 def asked(bench: Bench) -> list[str]:
     """The kinds of questions that are due now; pings are answered."""
-    bench.step(0)
-    kinds: list[str] = []
-    for task in bench.written():
-        if task["taskType"] == "ping":
-            bench.say({"data": [{"taskType": "ping", "pong": True}]})
-        else:
-            kinds.append(task["taskType"])
-    return kinds
+    return [task["taskType"] for task in questions(bench)]
 
 
 def acknowledged(bench: Bench, **options: Any) -> TaskRecord:

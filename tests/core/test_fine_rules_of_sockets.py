@@ -14,20 +14,13 @@ from runware_ws.errors import ConnectionFailed
 from runware_ws.events import Closed, Connected
 from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, item
-
-QUESTIONS = ("getResponse", "getTaskDetails")
+from tests.core.questions import QUESTIONS
+from tests.core.questions import questions as due
 
 
 def questions(bench: Bench) -> list[tuple[str, str]]:
     """What is asked now, and about which task; pings are answered."""
-    bench.step(0)
-    found: list[tuple[str, str]] = []
-    for task in bench.written():
-        if task["taskType"] == "ping":
-            bench.say({"data": [{"taskType": "ping", "pong": True}]})
-        else:
-            found.append((task["taskType"], task["taskUUID"]))
-    return found
+    return [(task["taskType"], task["taskUUID"]) for task in due(bench)]
 
 
 def deny(bench: Bench, kind: str, uuid: str) -> None:

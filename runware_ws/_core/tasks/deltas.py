@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from runware_ws.models.delta import ToolCallPiece, tool_call_pieces
+from runware_ws.models.jsonable import is_array, is_object
 
 __all__ = ["Deltas"]
 
@@ -318,19 +319,14 @@ def _delta_of(item: dict[str, Any]) -> dict[str, Any]:
 
 def _is_strange(delta: Any) -> bool:
     """Whether a delta holds output in a shape that nobody can read."""
-    if not isinstance(delta, dict):
+    if not is_object(delta):
         return bool(delta)
-    fields = cast("dict[str, Any]", delta)
     for name in _TEXTS:
-        part = fields.get(name)
+        part = delta.get(name)
         if part is not None and not isinstance(part, str):
             return True
-    calls = fields.get(_CALLS)
-    if not calls:
-        return False
-    return not isinstance(calls, list) or len(tool_call_pieces(calls)) != len(
-        cast("list[Any]", calls)
-    )
+    calls = delta.get(_CALLS)
+    return bool(calls) and not (is_array(calls) and all(map(is_object, calls)))
 
 
 def _has_output(fields: dict[str, Any]) -> bool:
