@@ -122,11 +122,13 @@ class Answers:
         connection.progress()
         if record.generation != connection.generation:
             record.took([item], _REPLAY)
-        else:
-            record.took_whole(item)
-            self._learn(record, _LIVE, now)
+            self._table.note(record)
+            self._ends.end(record, DONE, now)
+            return
+        record.took_whole(item)
+        self._learn(record, _LIVE, now)
         self._table.note(record)
-        self._ends.end(record, DONE, now)
+        self._ends.answered(record, now)
 
     def _results(self, said: Results, now: float) -> None:
         record, items = said.record, said.items

@@ -25,7 +25,7 @@ from runware_ws._core.answers import Answers
 from runware_ws._core.blame import Blame
 from runware_ws._core.connection.connection import Change, Connection, Down, Over, Up
 from runware_ws._core.context import Context, Counters
-from runware_ws._core.effects import Admit, Frame, PostEnding, Todo
+from runware_ws._core.effects import WRITABLE, Admit, Frame, PostEnding, Todo
 from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.router import Router, proves_life
 from runware_ws._core.posting import Posting
@@ -184,8 +184,9 @@ class SessionCore:
         """What has become due since the last call; ``None`` if nothing has."""
         out = self._out
         effects, writable, rearm = out.effects, out.wake, out.rearm
-        if not (effects or writable or rearm):
-            return None
+        if not (effects or rearm):
+            out.wake = False
+            return WRITABLE if writable else None
         if effects:
             out.effects = []
         out.wake = out.rearm = False
@@ -378,10 +379,10 @@ class SessionCore:
         if generation != connection.generation or not connection.open:
             return
         self._notice_jump(now)
-        answers = self._answers
         readings = self._router.read(data)
         if proves_life(readings):
             connection.liveness.heard(now)
+        answers = self._answers
         for said in readings:
             if type(said) is tuple:
                 answers.straight(said[0], said[1], now)

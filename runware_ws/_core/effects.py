@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -194,6 +195,10 @@ class Todo:
     ``on_deadline`` is due next, ``None`` if that has not changed.
     """
 
-    effects: list[Effect]
-    writable: bool
-    deadline: float | None
+    effects: Sequence[Effect] = ()
+    writable: bool = False
+    deadline: float | None = None
+
+
+WRITABLE = Todo(writable=True)
+"""What there is to do after nearly every submit."""

@@ -33,6 +33,13 @@ class Ends:
         self._recovery.settled(record, now, answered=state is DONE or state is FAILED)
         self._table.settle(record, state, now, error)
 
+    def answered(self, record: TaskRecord, now: float) -> None:
+        """One task ends that never needed recovery, by its answer on the socket that carries it.
+
+        Recovery has no part in it, so this is :meth:`end` without that.
+        """
+        self._table.settle(record, DONE, now)
+
     def fail(self, record: TaskRecord, error: RunwareError, now: float) -> None:
         """End one task with an error that is not the server's verdict on it."""
         self.end(record, FAILED, now, error)

@@ -31,6 +31,10 @@ PING = b'{"taskType":"ping","ping":true}'
 
 _SAMPLE = 120
 _DEEP = 200
+_FLAT = 2 * _DEEP
+"""A text of so many bytes is not deep: each level takes two."""
+_SHORT = 2_000
+"""A text of fewer bytes is written again in less time than its brackets are found."""
 _GC = 16
 """What Python's collector adds to a dict or list, in bytes."""
 
@@ -46,9 +50,8 @@ def decode(data: bytes) -> dict[str, Any]:
         MalformedFrameError: not JSON, nested too deeply, or not an object.
     """
     try:
-        frame: Any = load_json(data)
-        # Each level takes two bytes at least.
-        if len(data) > 2 * _DEEP and _may_be_deep(data):
+        frame: dict[str, Any] = load_json(data)
+        if len(data) > _FLAT and (len(data) < _SHORT or _may_be_deep(data)):
             encode_json(frame)
     except ValueError as exc:
         reason = exc.msg if isinstance(exc, orjson.JSONDecodeError) else str(exc)
@@ -57,7 +60,7 @@ def decode(data: bytes) -> dict[str, Any]:
         raise MalformedFrameError("nested too deeply") from None
     if type(frame) is not dict:
         raise MalformedFrameError(f"not a JSON object but {type(frame).__name__}")
-    return cast("dict[str, Any]", frame)
+    return frame
 
 
 def _may_be_deep(data: bytes) -> bool:

@@ -402,7 +402,6 @@ class Client:
             driver.now(),
             deltas=deltas,
             carrier=chosen,
-            watched=True,
         )
         return TaskStream(record, deltas, self._submit)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from runware_ws._checks import seconds
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.durations import Durations
-from runware_ws._core.tasks.record import FOREVER, TaskRecord
+from runware_ws._core.tasks.record import FOREVER, SOCKET, Carrier, TaskRecord
 from runware_ws.client.recovered import keyed_of, polled
 from runware_ws.client.tasks import Task, validate_stream, validate_whole
 from runware_ws.config import Config
@@ -63,9 +64,7 @@ class RecordMaker:
         told = None if metadata is None else checked_metadata(metadata)
         valid = validate_whole(task if key is None else polled(task))
         entry = None if key is None else keyed_of(valid, key, self.journal)
-        return self._record(
-            valid, deadline, now, entry=entry, metadata=told, waiter=waiter, watched=watched
-        )
+        return self._record(valid, deadline, now, entry, told, waiter=waiter, watched=watched)
 
     def stream(
         self,
@@ -74,34 +73,56 @@ class RecordMaker:
         timeout: float | Unset | None,
         metadata: Mapping[str, str] | None,
         now: float,
-        **more: Any,
+        *,
+        deltas: Deltas,
+        carrier: Carrier,
     ) -> TaskRecord:
         """The record of a task whose answer is read as a stream."""
         valid = validate_stream(task)
         deadline = self._deadline(timeout, now)
         entry = None if key is None else keyed_of(valid, key, self.journal)
         told = checked_metadata(metadata)
-        return self._record(valid, deadline, now, entry=entry, metadata=told, **more)
+        return self._record(
+            valid, deadline, now, entry, told, watched=True, deltas=deltas, carrier=carrier
+        )
 
     def adopted(self, entry: Entry, keyed: Keyed | None, now: float) -> TaskRecord:
         """The record of a task that a dead client left."""
         valid = validate_task(task_in(entry) or {})
-        return self._record(valid, self._deadline(UNSET, now), now, entry=keyed)
+        return self._record(valid, self._deadline(UNSET, now), now, keyed)
 
     def _deadline(self, timeout: float | Unset | None, now: float) -> float:
         limit = self.limit(timeout)
         return FOREVER if limit is None else now + limit
 
-    def _record(self, valid: ValidatedTask, deadline: float, now: float, **more: Any) -> TaskRecord:
+    def _record(
+        self,
+        valid: ValidatedTask,
+        deadline: float,
+        now: float,
+        entry: Keyed | None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        waiter: Any = None,
+        watched: bool = False,
+        deltas: Deltas | None = None,
+        carrier: Carrier = SOCKET,
+    ) -> TaskRecord:
+        uuid, task_type, delivery, number_results, model, payload = valid
         return TaskRecord(
-            valid.uuid,
-            valid.task_type,
-            valid.payload,
-            delivery=valid.delivery,
-            expected=valid.number_results,
+            uuid,
+            task_type,
+            payload,
+            delivery=delivery,
+            expected=number_results,
             deadline=deadline,
-            learned=self._durations.of(f"{valid.task_type}|{valid.model}|{valid.delivery}"),
-            model=valid.model,
+            learned=self._durations.of((task_type, model, delivery)),
+            watched=watched,
+            deltas=deltas,
+            carrier=carrier,
+            waiter=waiter,
+            entry=entry,
+            model=model,
+            metadata=metadata,
             now=now,
-            **more,
         )

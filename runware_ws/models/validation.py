@@ -8,7 +8,7 @@ server's business, and new ones appear all the time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from runware_ws.errors import InvalidTask
 from runware_ws.models.base import WireModel
@@ -55,7 +55,7 @@ def validate_task(task: WireModel | Mapping[str, Any]) -> ValidatedTask:
     """
     wire: dict[str, Any]
     if type(task) is dict:
-        wire = cast("dict[str, Any]", task)
+        wire = task  # pyright: ignore[reportUnknownVariableType]
     elif isinstance(task, TextInference):
         return _text_inference(task)
     elif isinstance(task, WireModel):
@@ -81,7 +81,7 @@ def _text_inference(task: TextInference) -> ValidatedTask:
 
 
 def _number_results(wire: dict[str, Any], problems: list[str]) -> int:
-    value = wire.get("numberResults", 1)
+    value = wire["numberResults"]
     if type(value) is float and value.is_integer():
         value = int(value)  # JSON Schema's integer
     if type(value) is int and value >= 1:
@@ -117,7 +117,7 @@ def _envelope(wire: dict[str, Any]) -> ValidatedTask:
     else:
         uuid = ""
         problems.append("taskUUID: must be a UUID v4")
-    number = _number_results(wire, problems)
+    number = _number_results(wire, problems) if "numberResults" in wire else 1
     delivery = wire.get("deliveryMethod", "sync")
     if not isinstance(delivery, str):
         problems.append("deliveryMethod: must be a string")

@@ -82,7 +82,7 @@ def noted_error(error: BaseException) -> tuple[Any, ...]:
     return type(error).__name__, None, None, code
 
 
-def noted_effects(effects: list[Effect]) -> tuple[int, list[Any]]:
+def noted_effects(effects: Iterable[Effect]) -> tuple[int, list[Any]]:
     """What the core wanted done, and the memory that this takes up. Ends are noted one by one."""
     size = 0
     noted: list[Any] = []

@@ -49,7 +49,7 @@ class Bench:
 
     def take(self) -> list[Effect]:
         todo = self.core.take()
-        effects = [] if todo is None else todo.effects
+        effects = [] if todo is None else list(todo.effects)
         self.effects += effects
         return effects
 

@@ -190,7 +190,7 @@ class Watch:
         def on_take() -> Todo | None:
             todo = take()
             if todo is not None:
-                self._effects(todo.effects)
+                self._effects(list(todo.effects))
             return todo
 
         def on_pull(now: float) -> Frame | None:

@@ -93,7 +93,7 @@ class CoreMachine(RuleBasedStateMachine):
     def effects(self) -> list[Effect]:
         """What the core wants done now."""
         todo = self.core.take()
-        return [] if todo is None else todo.effects
+        return [] if todo is None else list(todo.effects)
 
     def take(self) -> None:
         """Look at what the core wants done."""

@@ -26,7 +26,7 @@ DOWN = Loss(LossKind.DIAL_FAILED, detail="connection refused")
 
 def _effects(core: SessionCore) -> list[Effect]:
     todo = core.take()
-    return [] if todo is None else todo.effects
+    return [] if todo is None else list(todo.effects)
 
 
 def _herd(config: Config) -> list[SessionCore]:

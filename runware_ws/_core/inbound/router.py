@@ -155,11 +155,9 @@ class Router:
             about = {match.decode().lower() for match in _UUID.findall(data)}
             return [Unreadable(str(exc), data, about)]
         said: list[Reading] = []
-        items = frame.get("data")
+        items: Any = frame.get("data")
         if items is not None:
-            if type(items) is not list:
-                items = [items]
-            self._items(cast("list[Any]", items), data, said)
+            self._items(items if items.__class__ is list else [items], data, said)
         if "errors" in frame or "error" in frame:
             errors = self.errors_of(frame)
             said.append(Errors(errors) if errors or items else Empty())
@@ -190,9 +188,10 @@ class Router:
                     control = item.get("taskType") in _CONTROL
                     said.append(Control(item) if control else Stray(uuid, item))
                     continue
-            if record.expected == 1 and record.ladder.question is None:
+            ladder = record.ladder
+            if record.expected == 1 and ladder.question is None:
                 means = meaning_for(record, item)
-                if means is RESULT and record.ladder is UNTOUCHED and record.deltas is None:
+                if means is RESULT and ladder is UNTOUCHED and record.deltas is None:
                     said.append((record, item))
                 else:
                     said.append(self._reading(record, item, means))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from operator import attrgetter
 
 from runware_ws._core import wire
 from runware_ws._core.context import Context
@@ -63,7 +64,7 @@ class Recovery:
         self._options = out.options
         self._table = table
         self.replay = Replay(out)
-        self.schedule = Schedule(lambda record: record.ladder.next_at)
+        self.schedule = Schedule(attrgetter("ladder.next_at"))
         self.questions = OpenQuestions(self._options.question_window)
         self.resending: OrderedDict[str, TaskRecord] = OrderedDict()
         self.ready = False

@@ -7,6 +7,8 @@ overdue.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 __all__ = ["Durations", "LearnedDuration"]
 
 # A first poll that finds the task done shows only that it took no longer than this. So
@@ -44,8 +46,8 @@ class LearnedDuration:
 
     def _took(self, seconds: float) -> None:
         self.seen += 1
-        longest = self.longest
-        self.longest = seconds if seconds > longest else longest + FORGET * (seconds - longest)
+        more = seconds - self.longest
+        self.longest += more if more > 0 else FORGET * more
 
     def usual(self, unlearned: float) -> float:
         """After this long a task is overdue; at least ``unlearned`` while little is known."""
@@ -78,9 +80,9 @@ class Durations:
 
     def __init__(self, limit: int = 256) -> None:
         self._limit = limit
-        self._kinds: dict[str, LearnedDuration] = {}
+        self._kinds: dict[Hashable, LearnedDuration] = {}
 
-    def of(self, kind: str) -> LearnedDuration:
+    def of(self, kind: Hashable) -> LearnedDuration:
         """What was learned about this kind; a fresh record if the kind is new."""
         found = self._kinds.get(kind)
         if found is None:

@@ -79,11 +79,11 @@ class Schedule:
     def forget(self) -> None:
         """Note that one entry died: its record has ended, or has another time."""
         self._dead += 1
-        queue, times = self._queue, self._times
+        queue = self._queue
         # The oldest usually die first, and this drops them.
-        while queue and (queue[0].state >= DONE or self._time_of(queue[0]) != times[0]):
+        while queue and queue[0].state >= DONE:
             queue.popleft()
-            times.popleft()
+            self._times.popleft()
             self._dead -= 1
         if self._dead > _SLACK and self._dead * 2 > len(queue) + len(self._heap):
             self._rebuild()

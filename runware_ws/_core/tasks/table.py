@@ -7,6 +7,7 @@ A task ends in :meth:`TaskTable.settle` and nowhere else, exactly once; only
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from operator import attrgetter
 from typing import Any
 
 from runware_ws._core import wire
@@ -64,7 +65,7 @@ class TaskTable:
         self.left = LeftStreams(self._options.claim_limit, self._options.claim_bytes)
         self.in_flight = 0
         self.in_flight_bytes = 0
-        self.deadlines = Schedule(lambda record: record.wake_at)
+        self.deadlines = Schedule(attrgetter("wake_at"))
         self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
         # Separate, so that many answers do not push out the ones that may be tried again.
         self.answered = Tombstones()
@@ -253,10 +254,13 @@ class TaskTable:
         if before is WAITING:
             if self.entering.pop(uuid, None) is None:
                 del self.waiting[uuid]
-        elif state is CANCELLED and record.flows:
-            self._listen_on(record)
-        elif over_http:
-            self.posts.drop(record)
+        else:
+            self.in_flight -= 1
+            self.in_flight_bytes -= record.size
+            if state is CANCELLED and record.flows:
+                self._listen_on(record)
+            elif over_http:
+                self.posts.drop(record)
         record.end(state, now, error)
         if before is QUEUED and not over_http and self.second_tries.pop(uuid, None) is None:
             self._stale += 1
@@ -278,9 +282,6 @@ class TaskTable:
             )
         ):
             self._out.rearm = True
-        if before is not WAITING:
-            self.in_flight -= 1
-            self.in_flight_bytes -= record.size
         if self.waiting:
             # A task that stopped waiting makes room too: a smaller one behind it may fit.
             self._admit_waiting()
