@@ -22,7 +22,8 @@ LOWEST_NEEDS = (
 """What those tests need beside the library itself."""
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "docs", "slow", "wheel", "lowest"]
+# The longest is last: what it says of a failure ends the output then.
+nox.options.sessions = ["lint", "types", "docs", "wheel", "lowest", "slow"]
 nox.options.error_on_external_run = True
 nox.options.default_venv_backend = "venv"
 

@@ -15,6 +15,7 @@ import sys
 import time
 import zlib
 from asyncio.subprocess import PIPE
+from contextlib import suppress
 from typing import TypedDict
 
 from runware_ws.emulator import Emulator, Request
@@ -25,7 +26,7 @@ STEPS = 20
 NOTHING = "nothing yet"
 """What the step before the first has given."""
 
-FIRST_LIFE, GROWTH = 0.5, 2.0
+FIRST_LIFE, GROWTH = 0.25, 2.0
 """The first life ends within so many seconds of the first line that the worker prints, which is too
 short for 20 steps. Each may be twice as long as the one before, so that one is long enough."""
 
@@ -106,7 +107,8 @@ async def _crash_until_it_ends(
             async with asyncio.timeout(life):
                 printed = await process.stdout.read()
         except TimeoutError:
-            process.kill()
+            with suppress(ProcessLookupError):  # It may have ended at this very moment.
+                process.kill()
             await process.communicate()
             kills += 1
             continue
