@@ -83,7 +83,8 @@ class PostgresServer:
             stdout=subprocess.PIPE if program != "pg_ctl" else subprocess.DEVNULL,
             stderr=subprocess.PIPE if program != "pg_ctl" else subprocess.DEVNULL,
             cwd=self.folder,
-            timeout=60,
+            env={**os.environ, "PGCTLTIMEOUT": "240"},  # a busy machine may take more than 60 s
+            timeout=300,
             check=False,
             user=self._as,
             group=self._as,
