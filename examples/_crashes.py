@@ -14,8 +14,7 @@ import random
 import sys
 import time
 import zlib
-from asyncio.subprocess import PIPE
-from contextlib import suppress
+from subprocess import PIPE, Popen, TimeoutExpired
 from typing import TypedDict
 
 from runware_ws.emulator import Emulator, Request
@@ -76,7 +75,7 @@ async def show(*worker: str) -> bool:
 
         environment = {**os.environ, "RUNWARE_API_KEY": key, "RUNWARE_WS_URL": emulator.url}
         began = time.perf_counter()
-        kills, printed = await _crash_until_it_ends(worker, environment)
+        kills, printed = await asyncio.to_thread(_crash_until_it_ends, worker, environment)
         seconds = time.perf_counter() - began
         executed, twice = emulator.stats.executed, len(emulator.stats.executed_twice)
 
@@ -88,7 +87,7 @@ async def show(*worker: str) -> bool:
     return right and executed == STEPS and not twice
 
 
-async def _crash_until_it_ends(
+def _crash_until_it_ends(
     worker: tuple[str, ...], environment: dict[str, str]
 ) -> tuple[int, list[str]]:
     """Kill it with SIGKILL at a random moment; again and again, until it ends by itself.
@@ -97,21 +96,17 @@ async def _crash_until_it_ends(
     """
     kills = 0
     while True:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *worker, stdout=PIPE, env=environment
-        )
-        assert process.stdout is not None
-        await process.stdout.readline()  # It is at work.
-        life = random.uniform(0, FIRST_LIFE * GROWTH**kills)
-        try:
-            async with asyncio.timeout(life):
-                printed = await process.stdout.read()
-        except TimeoutError:
-            with suppress(ProcessLookupError):  # It may have ended at this very moment.
+        # Without a buffer of ours, so that nothing is read behind the first line yet.
+        with Popen([sys.executable, *worker], stdout=PIPE, bufsize=0, env=environment) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # It is at work.
+            life = random.uniform(0, FIRST_LIFE * GROWTH**kills)
+            try:
+                printed, _ = process.communicate(timeout=life)
+            except TimeoutExpired:
                 process.kill()
-            await process.communicate()
-            kills += 1
-            continue
-        if await process.wait() != 0:
+                kills += 1
+                continue
+        if process.returncode != 0:
             raise SystemExit(f"the worker ended with {process.returncode}")
         return kills, printed.decode().splitlines()
