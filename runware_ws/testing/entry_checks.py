@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from runware_ws.journal.store import (
@@ -38,18 +39,26 @@ __all__ = ["ENTRY_CHECKS"]
 
 def an_entry_is_kept_whole(bench: StoreBench) -> None:
     store = bench.open()
-    payload = bytes(range(256)) * 40
+    payload = bytes(range(256)) * 8_000  # More than some columns for bytes take
+    begun = 1_700_000_012.25
     with store.transaction() as work:
-        assert work.begin(NewEntry("a", "Schlüssel 🔑", b"\x00\xff", payload, 12.25)) is None
+        assert work.begin(NewEntry("a", "Schlüssel 🔑", b"\x00\xff", payload, begun)) is None
         first = work.find("Schlüssel 🔑")
     assert first is not None, "find does not see what its own transaction began"
     expected = Entry(
         *("a", "Schlüssel 🔑", 1, b"\x00\xff", payload, first.owner, EntryState.OPEN),
-        *(None, 12.25, None),
+        *(None, begun, None),
     )
-    assert first == expected, f"{first} is not {expected}"
+    assert first == expected, "find gives another entry than was begun"
     for seen in (all_of(store), all_of(bench.open())):
-        assert seen == {"a": expected}, f"another transaction sees {seen}"
+        assert seen == {"a": expected}, "another transaction sees another entry"
+    outcome = b'{"b":1e2, "a":1.0,\n"a":12345678901234567890123}' + b" " * 2_000_000
+    with store.transaction() as work:
+        assert work.end("a", EntryState.DONE, outcome, begun + 1)
+    expected = replace(
+        expected, state=EntryState.DONE, payload=None, outcome=outcome, ended=begun + 1
+    )
+    assert all_of(store) == {"a": expected}, "an outcome is not kept as the bytes that it is"
 
 
 def nothing_is_there_in_the_beginning(bench: StoreBench) -> None:
@@ -83,6 +92,19 @@ def a_key_is_taken_once(bench: StoreBench) -> None:
     assert begin_keyed(two, "d", "") is None, "an empty key is a key"
 
 
+def keys_are_told_apart_to_the_letter(bench: StoreBench) -> None:
+    store = bench.open()
+    keys = ["\u00e9", "e\u0301", "e", "a", "a ", " a", "a\n", "a_b", "a%b", "axb"]
+    keys += ["k" * 499 + "a", "k" * 499 + "b", "\U0001f511", "\U0001f512", "1", "1.0", "01"]
+    for number, key in enumerate(keys):
+        assert begin_keyed(store, f"u{number}", key) is None, f"{key!r} is taken for another key"
+    with store.transaction() as work:
+        for number, key in enumerate(keys):
+            entry = work.find(key)
+            assert entry is not None, f"{key!r} is not found"
+            assert (entry.uuid, entry.key) == (f"u{number}", key), f"{key!r} finds another key"
+
+
 def a_uuid_is_taken_once(bench: StoreBench) -> None:
     one, two = bench.open(), bench.open()
     begin(one, "a")
@@ -91,6 +113,11 @@ def a_uuid_is_taken_once(bench: StoreBench) -> None:
     assert (taken.uuid, taken.key) == ("a", None)
     with two.transaction() as work:
         assert work.find("key") is None
+    assert begin_keyed(two, "b", "key") is None
+    taken = begin_keyed(two, "a", "key")
+    assert taken is not None
+    assert taken.uuid == "b", "where key and taskUUID are taken, the key counts"
+    assert taken.payload == b"{}", "what has a key is not told whole"
 
 
 def an_outcome_ends_an_entry_once(bench: StoreBench) -> None:
@@ -305,6 +332,7 @@ ENTRY_CHECKS: Sequence[Callable[[StoreBench], None]] = (
     an_entry_is_kept_whole,
     nothing_is_there_in_the_beginning,
     a_key_is_taken_once,
+    keys_are_told_apart_to_the_letter,
     a_uuid_is_taken_once,
     an_outcome_ends_an_entry_once,
     only_its_owner_ends_or_drops_an_entry,

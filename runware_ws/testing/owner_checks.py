@@ -70,6 +70,13 @@ def what_the_dead_leave_is_adopted(bench: StoreBench) -> None:
     assert end(store, "open")
 
 
+def however_much_the_dead_leave_is_adopted(bench: StoreBench) -> None:
+    names = [f"{number:05}" for number in range(900)]
+    bench.dies_after(lambda store: begin(store, *names))
+    store = bench.open()
+    assert sorted(entry.uuid for entry in adopt_all(store).entries) == names
+
+
 def one_entry_of_the_dead_is_adopted(bench: StoreBench) -> None:
     store, third = bench.open(), bench.open()
     bench.dies_after(lambda owner: begin(owner, "a", "b"))
@@ -135,6 +142,20 @@ def the_session_is_that_of_the_most_open_entries(bench: StoreBench) -> None:
     adoption = adopt_all(bench.open())
     assert adoption.session == "most", f"the session is {adoption.session}"
     assert {entry.uuid for entry in adoption.entries} == set("abcdefghi")
+
+
+def the_session_of_the_idle_is_not_told(bench: StoreBench) -> None:
+    def act(store: Store) -> None:
+        with store.transaction() as work:
+            work.session("of an idle one")
+        begin(store, "done")
+        assert end(store, "done")
+
+    bench.dies_after(act)
+    bench.dies_after(lambda store: begin(store, "open"))
+    adoption = adopt_all(bench.open())
+    assert {entry.uuid for entry in adoption.entries} == {"done", "open"}
+    assert adoption.session is None, "nothing of what was adopted waits for that session"
 
 
 def the_closed_count_as_dead(bench: StoreBench) -> None:
@@ -282,9 +303,11 @@ def random_operations_do_as_in_memory(bench: StoreBench) -> None:
 OWNER_CHECKS: Sequence[Callable[[StoreBench], None]] = (
     the_living_are_left_alone,
     what_the_dead_leave_is_adopted,
+    however_much_the_dead_leave_is_adopted,
     one_entry_of_the_dead_is_adopted,
     what_was_given_up_is_anybodys,
     the_session_is_that_of_the_most_open_entries,
+    the_session_of_the_idle_is_not_told,
     the_closed_count_as_dead,
     of_two_adopters_one_wins,
     the_fenced_do_nothing_more,

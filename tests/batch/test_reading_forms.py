@@ -521,6 +521,38 @@ def test_a_file_that_changes_under_our_hands(tmp_path: Path) -> None:
     assert len({line.key for line in lines}) == 2
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lines: [lines[0]] * 4,
+        lambda lines: lines[::-1],
+        lambda lines: [lines[0], *lines[2:]],
+        lambda lines: [lines[0], b"", *lines[1:]],
+        lambda lines: [*lines[:2], b'{"prompt": "e"}', lines[3]],
+    ],
+    ids=["equal", "turned round", "deleted", "inserted", "written anew"],
+)
+def test_a_line_that_was_changed_is_another_one(
+    change: Callable[[list[bytes]], list[bytes]], tmp_path: Path
+) -> None:
+    path = tmp_path / "in"
+    lines = [b'{"prompt": "%c"}' % letter for letter in b"abcd"]
+    path.write_bytes(b"\n".join(lines))
+    with Source(path) as source:
+        facts = source.check()
+        first = list(source.lines(facts))
+        path.write_bytes(b"\n".join(change(lines)))
+        second = list(source.lines(facts))
+    assert len({line.key for line in second}) == len(second) <= 4
+    kept = [line for line in second if line.problem is None]
+    assert all(line.key in {each.key for each in first} for line in kept)
+    for line in second:
+        if line not in kept:
+            assert line.task is None
+            assert "was changed" in (line.problem or "")
+    assert len(kept) < 4
+
+
 def test_no_more_is_held_than_a_line(tmp_path: Path) -> None:
     row = json.dumps({"prompt": "x" * 10_000}).encode()
     path = tmp_path / "in.json"

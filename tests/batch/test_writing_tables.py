@@ -51,6 +51,31 @@ def test_the_columns(name: str, tmp_path: Path) -> None:
     assert str(second["error_retryable"]).lower() in ("true", "1")
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.sqlite"])
+def test_every_character_of_an_answer_comes_back(name: str, tmp_path: Path) -> None:
+    texts = ["a\rb", "\r", "a\r\nb\nc", "\n", "a\0b", "\x0b\x1c\x85\u2028", "\ufeffx", '"', ",;\t"]
+    texts += ["=1+1", "'", "  x ", "\\N", "null", "\U0001f600"]
+    out = tmp_path / name
+    write(out, *(entry(number, result(text)) for number, text in enumerate(texts, 1)))
+    assert [row["text"] for row in rows(out)] == texts
+    with opened(out) as writer:  # The next run reads them again, and writes them anew.
+        assert len(writer.known().results) == len(texts)
+        writer.write(entry(99))
+        writer.finish()
+    assert [row["text"] for row in rows(out)] == [*texts, "text 99"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.sqlite"])
+def test_a_number_that_no_table_has_is_a_null(name: str, tmp_path: Path) -> None:
+    out = tmp_path / name
+    usage = {"inputTokens": 1 << 63, "outputTokens": (1 << 63) - 1}
+    write(out, entry(1, result("a", usage=usage)))
+    (row,) = rows(out)
+    assert row["input_tokens"] in (None, "")
+    assert int(row["output_tokens"]) == (1 << 63) - 1
+    assert json.loads(row["raw"])[0]["usage"] == usage
+
+
 @pytest.mark.parametrize("name", ["out", "out.csv", "out.parquet"])
 def test_a_disk_that_is_full_in_the_end_leaves_the_old_file(name: str, tmp_path: Path) -> None:
     out = tmp_path / name

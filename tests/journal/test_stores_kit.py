@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import struct
+import unicodedata
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +98,7 @@ def breach(name: str, broken: Callable[..., Any], owner: type = MemoryTransactio
 REAL_END = MemoryTransaction.end
 REAL_ADOPT_ALL = MemoryTransaction.adopt_all
 REAL_BEGIN = MemoryTransaction.begin
+REAL_FIND = MemoryTransaction.find
 REAL_AGAIN = MemoryTransaction.again
 
 
@@ -136,6 +140,45 @@ def only_keys(self: MemoryTransaction, new: NewEntry) -> Entry | None:
     return None
 
 
+def key_in_a_collation(self: MemoryTransaction, key: str) -> Entry | None:
+    return REAL_FIND(self, unicodedata.normalize("NFC", key).rstrip())
+
+
+def short_column(self: MemoryTransaction, new: NewEntry) -> Entry | None:
+    return REAL_BEGIN(self, replace(new, payload=new.payload[:65_535]))
+
+
+def short_float(self: MemoryTransaction, new: NewEntry) -> Entry | None:
+    (created,) = struct.unpack("f", struct.pack("f", new.created))
+    return REAL_BEGIN(self, replace(new, created=created))
+
+
+def json_column(
+    self: MemoryTransaction, uuid: str, state: EntryState, outcome: bytes, now: float
+) -> bool:
+    with suppress(ValueError):
+        outcome = json.dumps(json.loads(outcome)).encode()
+    return REAL_END(self, uuid, state, outcome, now)
+
+
+def uuid_first(self: MemoryTransaction, new: NewEntry) -> Entry | None:
+    taken = self._rows.get((self._target, new.uuid))  # pyright: ignore[reportPrivateUsage]
+    return taken or REAL_BEGIN(self, new)
+
+
+def first_page(self: MemoryTransaction) -> Adoption:
+    adoption = REAL_ADOPT_ALL(self)
+    return Adoption(adoption.entries[:500], adoption.session)
+
+
+def idle_session(self: MemoryTransaction) -> Adoption:
+    owners = self._owners.items()  # pyright: ignore[reportPrivateUsage]
+    own = self._owner  # pyright: ignore[reportPrivateUsage]
+    found = [owner.session for number, owner in owners if number != own and not owner.alive]
+    adoption = REAL_ADOPT_ALL(self)
+    return Adoption(adoption.entries, adoption.session or next(filter(None, found), None))
+
+
 def same_attempt(self: MemoryTransaction, uuid: str, new: NewEntry) -> bool:
     done = REAL_AGAIN(self, uuid, new)
     if done:
@@ -164,6 +207,13 @@ REAL_TRANSACTION = MemoryStore.transaction
         (breach("end", keeps_payload), "an_outcome_ends_an_entry_once"),
         (breach("end", ends_others), "only_its_owner_ends_or_drops_an_entry"),
         (breach("begin", only_keys), "a_uuid_is_taken_once"),
+        (breach("find", key_in_a_collation), "keys_are_told_apart_to_the_letter"),
+        (breach("begin", short_column), "an_entry_is_kept_whole"),
+        (breach("begin", short_float), "an_entry_is_kept_whole"),
+        (breach("end", json_column), "an_entry_is_kept_whole"),
+        (breach("begin", uuid_first), "a_uuid_is_taken_once"),
+        (breach("adopt_all", first_page), "however_much_the_dead_leave_is_adopted"),
+        (breach("adopt_all", idle_session), "the_session_of_the_idle_is_not_told"),
         (breach("again", same_attempt), "a_failed_entry_gets_another_attempt"),
         (breach("adopt_all", no_session), "what_the_dead_leave_is_adopted"),
         (breach("adopt_all", any_session), "the_session_is_that_of_the_most_open_entries"),

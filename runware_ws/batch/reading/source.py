@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ _EMPTY: dict[Entries, str] = {
     "requests": "put a task into its array",
 }
 _INDEX = re.compile(r"\[[0-9]+\]")
+_CHANGED = "was changed after the run began: run it again"
+_LOW = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Source:
         self._column = prompt_column
         self._entries: Entries = "line"
         self._numbers_told = False
+        # Of what the first pass saw, the low bits of each line's digest.
+        self._seen = array("Q")
         raw, self.name = open_raw(os.fspath(name))
         self._origin = os.fstat(raw.fileno())
         self._file = raw
@@ -189,6 +194,7 @@ class Source:
         """
         count = last = problems = 0
         digests = DigestCounts()
+        self._seen = array("Q")
         dropped: Counter[str] = Counter()
         for number, text in self._numbered():
             try:
@@ -203,6 +209,7 @@ class Source:
                     f"{self.place(number)}: not JSON ({exc}); nothing was run: {cure}"
                 ) from None
             digests.add(digest)
+            self._seen.append(digest & _LOW)
             problems += line.problem is not None
             dropped.update({_INDEX.sub("[]", place) for place in line.dropped})
             count, last = count + 1, number
@@ -211,16 +218,20 @@ class Source:
         return Facts(count, last, problems, dict(dropped), frozenset(digests.repeated))
 
     def lines(self, facts: Facts) -> Iterator[Line]:
-        """The lines as the first pass saw them. One reader at a time."""
+        """The lines as the first pass saw them. One reader at a time.
+
+        A line that was changed since then has a ``problem``: it is another one, for the next run.
+        """
         before: Counter[int] = Counter()
-        for number, text in self._numbered():
+        for (number, text), seen in zip(self._numbered(), self._seen, strict=False):
             if number > facts.last:
                 return
             try:
                 line, digest = self._read(number, text)
+                problem = _CHANGED if digest & _LOW != seen else None
             except NotJSON as exc:
-                # The whole file was checked before, so the file was changed under our hands.
                 problem = f"not JSON any more: {exc}"
+            if problem is not None:
                 digest = content_digest(problem, None)
                 line = Line(number, line_key(digest, number), None, None, problem)
             if digest in facts.repeated:

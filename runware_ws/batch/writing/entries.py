@@ -58,6 +58,9 @@ ROW: Literal["row"] = "row"
 RUNWARE = "runware"
 EMULATOR = "emulator"
 
+_INTEGERS = 1 << 63
+"""No table has larger ones."""
+
 COLUMNS: dict[str, type] = {
     "line": int,
     "key": str,
@@ -295,6 +298,8 @@ def row_of(record: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, str) and not value.isascii():
             # No table format takes a lone surrogate.
             row[name] = value.encode("utf-8", "backslashreplace").decode()
+        elif isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:
+            row[name] = None  # Nor so long a number; ``raw`` has it.
     return row
 
 

@@ -240,7 +240,7 @@ class CsvTable:
         """Write header and rows."""
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         try:
-            writer = csv.writer(text, lineterminator="\n")
+            writer = csv.writer(_UnixEnds(text), lineterminator="\r\n")
             writer.writerow(COLUMNS)
             for row in rows:
                 writer.writerow([_cell(row[name]) for name in COLUMNS])
@@ -257,6 +257,17 @@ def _long_fields() -> Generator[None]:
             yield
         finally:
             csv.field_size_limit(before)
+
+
+class _UnixEnds:
+    """Where rows end with a line feed, though their writer is told otherwise: up to Python 3.12 it
+    quotes a carriage return in a cell only where that is part of a row's end."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: object) -> object:
