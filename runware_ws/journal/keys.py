@@ -15,6 +15,9 @@ __all__ = ["Keyed", "checked_key", "content_digest", "under_uuid"]
 LONGEST_KEY = 500
 """Characters of a key."""
 
+_EXACT = 1 << 53
+"""Below it each integer is a float of its own."""
+
 # How the answer travels is no part of what is asked for.
 _NOT_CONTENT = ("taskUUID", "deliveryMethod")
 
@@ -47,11 +50,17 @@ def checked_key(key: object) -> str:
 def content_digest(payload: bytes) -> bytes:
     """A digest of what a task asks for, whatever its taskUUID, its delivery and its spelling."""
     # Not orjson: it rounds integers beyond 64 bits, and two tasks would be one.
-    task = cast("dict[str, Any]", json.loads(payload))
+    task = cast("dict[str, Any]", json.loads(payload, parse_float=_number))
     for name in _NOT_CONTENT:
         task.pop(name, None)
     text = json.dumps(task, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _number(text: str) -> float | int:
+    """7.0 is 7: some tools write one, some the other."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
 def under_uuid(payload: bytes, old: str, new: str) -> bytes:

@@ -225,6 +225,9 @@ def test_what_belongs_to_the_content() -> None:
             }
         ).payload
     )
+    assert digest(x=7.0) == digest(x=7) == digest(x=70e-1)
+    assert digest(x=7.5) != digest(x=7)
+    assert digest(x=2.0**53) != digest(x=2**53)  # From there on a float may be of several integers.
     assert one != digest(numberResults=2)
     assert digest(seed=2**63) != digest(seed=2**63 + 1)
 

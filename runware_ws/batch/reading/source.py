@@ -226,18 +226,22 @@ class Source:
         for (number, text), seen in zip(self._numbered(), self._seen, strict=False):
             if number > facts.last:
                 return
-            try:
-                line, digest = self._read(number, text)
-                problem = _CHANGED if digest & _LOW != seen else None
-            except NotJSON as exc:
-                problem = f"not JSON any more: {exc}"
-            if problem is not None:
-                digest = content_digest(problem, None)
-                line = Line(number, line_key(digest, number), None, None, problem)
+            line, digest = self._as_seen(number, text, seen)
             if digest in facts.repeated:
                 line = replace(line, key=line_key(digest, before[digest]))
                 before[digest] += 1
             yield line
+
+    def _as_seen(self, number: int, text: bytes, seen: int) -> tuple[Line, int]:
+        try:
+            line, digest = self._read(number, text)
+            if digest & _LOW == seen:
+                return line, digest
+            problem = _CHANGED
+        except NotJSON as exc:
+            problem = f"not JSON any more: {exc}"
+        digest = content_digest(problem, None)
+        return Line(number, line_key(digest, number), None, None, problem), digest
 
     def _read(self, number: int, text: bytes) -> tuple[Line, int]:
         """A line with the key of the first of its kind, and the digest of its content."""
