@@ -528,9 +528,7 @@ def test_a_file_that_changes_under_our_hands(tmp_path: Path) -> None:
 )
 def test_a_line_that_was_changed_is_another_one(now: bytes, tmp_path: Path) -> None:
     def content(letters: bytes) -> bytes:
-        return b"".join(
-            b"\n" if each == 10 else b'{"prompt": "%c"}\n' % each for each in letters
-        )
+        return b"".join(b"\n" if each == 10 else b'{"prompt": "%c"}\n' % each for each in letters)
 
     path = tmp_path / "in"
     path.write_bytes(content(b"abcd"))

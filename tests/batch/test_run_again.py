@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from runware_ws.batch import run_batch
+from runware_ws.batch.reading import Facts, Line
+from runware_ws.batch.run_opening import OpenedBatch
+from runware_ws.batch.run_seeding import seed_journal
 from runware_ws.emulator import Emulator, ReplyError, Request
 from tests.batch.run_bench import KEY, answers, bench, names, records, write_prompts
 from tests.batch.support import asks_soon
@@ -142,6 +149,41 @@ async def test_a_task_in_doubt_is_asked_for_without_its_journal(
         b.hold.set()
         report = await b.run(journal=journal)
         assert (report.done, report.found, b.executed) == (1, 1, 1)
+
+
+async def test_others_can_write_while_a_run_looks_for_what_is_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "shared.db"
+    looked: list[int] = []
+
+    def seed(batch: OpenedBatch) -> None:
+        real = batch.source.lines
+
+        def lines(facts: Facts) -> Iterator[Line]:
+            for line in real(facts):
+                with closing(sqlite3.connect(journal, timeout=0)) as db:
+                    db.execute("BEGIN IMMEDIATE")  # Raises where somebody holds it.
+                looked.append(line.number)
+                yield line
+
+        batch.source.lines = lines  # type: ignore[method-assign]
+        try:
+            seed_journal(batch)
+        finally:
+            batch.source.lines = real  # type: ignore[method-assign]
+
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, "hold", 1)
+        for timeout in (0.5, 2, 20):  # A busy machine may need longer to get the task out.
+            assert (await b.run(timeout=timeout, journal=str(journal))).curable == 1
+            if b.held:
+                break
+        b.hold.set()
+        monkeypatch.setattr(run_batch, "seed_journal", seed)
+        report = await b.run(journal=str(journal))
+        assert (report.done, report.found, b.executed) == (1, 1, 2)
+    assert looked == [1, 2]
 
 
 async def test_the_verdict_on_a_task_in_doubt_is_no_reason_for_another_try(tmp_path: Path) -> None:
