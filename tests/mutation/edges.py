@@ -446,6 +446,13 @@ EDGES = [
         "tests/batch/test_run_again.py::test_a_task_in_doubt_is_asked_for_without_its_journal",
     ),
     Mutant(
+        "a line that was changed during a run is run",
+        "batch/reading/source.py",
+        "if digest & _LOW == seen:",
+        "if seen >= 0:",
+        "tests/batch/test_reading_forms.py::test_a_line_that_was_changed_is_another_one",
+    ),
+    Mutant(
         "a second signal ends no run",
         "cli/run.py",
         "if again or not in_flight:",
