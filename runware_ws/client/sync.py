@@ -6,18 +6,18 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
-from concurrent.futures import Future
-from contextlib import ExitStack
+from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from runware_ws._io.keys import ApiKey, wrapped
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws.client.client import Client, DrainReport
+from runware_ws.client.loop_thread import LoopThread, wait_for
 from runware_ws.client.mapping import TURN, Drawn, MapRun, Outcome
 from runware_ws.client.records import UNSET, Unset
 from runware_ws.client.recovered import Recovered
@@ -79,8 +79,8 @@ class SyncClient:
         self.watchers = self._client.watchers
         # Reentrant: a signal handler may close the client while this thread starts it.
         self._lock = threading.RLock()
+        self._thread: LoopThread | None = None
         self._portal: BlockingPortal | None = None
-        self._thread = ExitStack()
         self._closed = False
         self._pid: int | None = None
 
@@ -109,11 +109,9 @@ class SyncClient:
         # Set first, so that nothing waits for the lock in the thread that is about to end.
         self._closed = True
         with self._lock:
-            portal, self._portal = self._portal, None
-            if portal is not None:
+            if self._thread is not None:
                 atexit.unregister(self.close)
-                with self._thread:
-                    wait_for(portal.start_task_soon(self._client.aclose))
+                self._thread.stop()
 
     def _running(self) -> BlockingPortal:
         """The portal to the client's thread, which is started if necessary."""
@@ -130,17 +128,17 @@ class SyncClient:
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client is closed")
-            if self._portal is None:
-                portal = self._thread.enter_context(start_blocking_portal("asyncio"))
-                try:
-                    portal.call(self._client.start)
-                except BaseException:
-                    self._thread.close()
-                    raise
-                self._portal = portal
+            if self._thread is None:
+                self._thread = LoopThread(self._client.start, self._client.aclose)
                 self._pid = os.getpid()
                 atexit.register(self.close)
-            return self._portal
+            thread = self._thread
+            thread.start()
+        try:
+            self._portal = portal = thread.portal()
+        except CancelledError:
+            raise ClientClosed("the client is closed") from None
+        return portal
 
     def call(self, func: Callable[..., Awaitable[R]], *args: Any) -> R:
         """Run ``func(*args)`` in the client's event loop, and wait for it."""
@@ -287,15 +285,6 @@ class SyncClient:
     def __repr__(self) -> str:
         client = getattr(self, "_client", None)  # none before all options are checked
         return f"<SyncClient of {client!r}>"
-
-
-def wait_for(future: Future[R]) -> R:
-    """Wait for a result from the client's thread; an interruption cancels the work there."""
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
 
 
 class SyncTaskStream:

@@ -237,7 +237,77 @@ def test_a_program_that_forgets_to_close(served: Served) -> None:
     assert until(lambda: not served.emulator.live_sockets)
 
 
-@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+def test_a_first_call_that_is_interrupted_while_the_thread_starts(served: Served) -> None:
+    """A signal's handler raises in the first wait, wherever that is: the next call works."""
+    text = """
+from concurrent.futures import Future
+result = Future.result
+def interrupted(self, timeout=None):
+    Future.result = result
+    raise KeyboardInterrupt
+Future.result = interrupted
+try:
+    client.ready()
+except KeyboardInterrupt:
+    print('interrupted')
+print(client.run(TextInference.prompt('x')).finish_reason)
+"""
+    assert program(text, served) == "interrupted\nstop\n"
+
+
+def test_a_start_that_is_interrupted_goes_on(served: Served) -> None:
+    """Python may let the new thread run then, or not."""
+    text = """
+import threading
+start = threading.Thread.start
+def interrupted(self):
+    threading.Thread.start = start
+    if {runs}:
+        start(self)
+    raise KeyboardInterrupt
+for _ in range(2):
+    threading.Thread.start = interrupted
+    try:
+        client.ready()
+    except KeyboardInterrupt:
+        print('interrupted')
+print(client.run(TextInference.prompt('x')).finish_reason, client.stats().connections)
+client.close()
+print(threading.active_count())
+"""
+    for runs in (True, False):
+        told = program(text.replace("{runs}", str(runs)), served)
+        assert told == "interrupted\ninterrupted\nstop 1\n1\n"
+
+
+FORKS = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
+
+
+@FORKS
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_forked_child_ends_as_a_program_does(served: Served, dropped: bool) -> None:
+    """As the workers of gunicorn do: what it got of its parent's client is collected."""
+    text = """
+import atexit, gc, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: the parent has threads
+client.ready()
+outcomes = client.map([TextInference.prompt("x") for _ in range(3)])
+next(outcomes)
+child = os.fork()
+if child == 0:
+    if DROPPED:
+        atexit.unregister(client.close)
+        client = outcomes = None
+        gc.collect()
+    sys.exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(sum(outcome.ok for outcome in outcomes))
+client.close()
+"""
+    assert program(text.replace("DROPPED", str(dropped)), served) == "7\n2\n"
+
+
+@FORKS
 def test_after_a_fork(served: Served) -> None:
     text = """
 import warnings
