@@ -37,8 +37,8 @@ from runware_ws._core.recovery.words import is_listed_verdict, is_receipt
 from runware_ws._core.states import DONE, FOREVER
 from runware_ws._core.task_errors import TaskErrors
 from runware_ws._core.tasks.deltas import Deltas
-from runware_ws._core.tasks.items import fresh_items
-from runware_ws._core.tasks.ladder import QuestionType
+from runware_ws._core.tasks.items import are_copies, fresh_items
+from runware_ws._core.tasks.ladder import READ_ONLY, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.errors import StreamInterrupted
@@ -115,8 +115,8 @@ class Answers:
     def straight(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The answer to a task that was never on the ladder: most are, so this way is short."""
         if record.state >= DONE:
-            # The same answer came earlier in this message.
-            self._table.stray(record.uuid, item, now)
+            # The same answer came earlier in this message, or more of it.
+            self._more(record, [item], now)
             return
         connection = self._connection
         connection.progress()
@@ -130,11 +130,21 @@ class Answers:
         self._table.note(record)
         self._ends.answered(record, now)
 
+    def _more(self, record: TaskRecord, items: list[dict[str, Any]], now: float) -> None:
+        """Items for a task that ended earlier in the message that they came in."""
+        for item in items:
+            if record.task_type not in READ_ONLY or record.state is not DONE:
+                self._stray(record.uuid, item, now)
+            elif not any(are_copies(item, kept) for kept in record.items):
+                # Nothing says how many there are, but nobody was told of the first yet.
+                record.took_also(item)
+            else:
+                self._out.counters.duplicates += 1
+
     def _results(self, said: Results, now: float) -> None:
         record, items = said.record, said.items
         if record.ended:
-            for item in items:
-                self._stray(record.uuid, item, now)
+            self._more(record, items, now)
             return
         # A poll tells a status (documented), and results of an ``async`` task are not pushed.
         # A pushed one may tell a status too: it may be a copy, or the last part of a stream.
@@ -189,6 +199,8 @@ class Answers:
         if len(record.items) >= record.expected:
             self._learn(record, source, now)
             self._ends.end(record, DONE, now)
+            if record.task_type in READ_ONLY:
+                self._more(record, items[len(fresh) :], now)
             return
         self._recovery.still_running(record, now)
         if not fresh and source is RecoveredBy.POLL:

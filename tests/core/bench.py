@@ -147,18 +147,19 @@ class Bench:
         size: int = 0,
         deltas: Deltas | None = None,
         carrier: Carrier = Carrier.SOCKET,
+        task_type: str = "textInference",
     ) -> TaskRecord:
         """Submit a task."""
         self.numbers += 1
         uuid = uuid_of(self.numbers)
-        body: dict[str, Any] = {"taskType": "textInference", "taskUUID": uuid}
+        body: dict[str, Any] = {"taskType": task_type, "taskUUID": uuid}
         if delivery != "sync":
             body["deliveryMethod"] = delivery
         if size:
             body["padding"] = "x" * size
         record = TaskRecord(
             uuid,
-            "textInference",
+            task_type,
             orjson.dumps(body),
             delivery=delivery,
             expected=expected,

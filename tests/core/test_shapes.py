@@ -201,3 +201,28 @@ def test_one_of_another_kind_asks_nothing() -> None:
     bench.step(2)
     assert not questions(bench)
     assert bench.core.counters.strays == 1
+
+
+# Questions of the caller
+
+
+@pytest.mark.parametrize("task_type", ["getResponse", "modelSearch"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_answer_to_a_callers_question_is_all_that_came_with_it(
+    task_type: str, cut: bool
+) -> None:
+    """Nothing in the question says how many results the other task has."""
+    bench = Bench()
+    record = bench.begin_written(task_type=task_type)
+    if cut:
+        bench.cut()
+        bench.reconnect(OTHER_SESSION)
+        assert [task["taskUUID"] for task in bench.written()] == [record.uuid]
+    answers = [item(record, text, status="success", resultIndex=n) for n, text in enumerate("abc")]
+    bench.say({"data": [*answers, answers[0]]})
+    assert record.state is TaskState.DONE
+    assert [entry["text"] for entry in record.items] == ["a", "b", "c"]
+    assert bench.resolved() == [record]
+    assert bench.core.counters.duplicates == 1
+    bench.say({"data": [item(record, "d", status="success", resultIndex=3)]})
+    assert len(record.items) == 3

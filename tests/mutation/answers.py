@@ -367,6 +367,13 @@ ANSWERS = [
         "tests/core/test_fine_rules.py::test_two_copies_of_an_answer_in_one_message_are_one",
     ),
     Mutant(
+        "a caller's question has one item",
+        _ANSWERS,
+        "record.task_type not in READ_ONLY or record.state is not DONE",
+        "True",
+        "tests/core/test_shapes.py::test_the_answer_to_a_callers_question_is_all_that_came_with_it",
+    ),
+    Mutant(
         "a listing of the archive belongs to whoever was asked about",
         _ANSWERS,
         "default = uuid if was_alone(item) else None",

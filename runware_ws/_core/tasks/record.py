@@ -334,6 +334,10 @@ class TaskRecord:
         """The one result of a task that needed no recovery came."""
         self.items = [item]
 
+    def took_also(self, item: dict[str, Any]) -> None:
+        """More of the answer that ended it: a caller's question may have any number of items."""
+        self.items = [*self.items, item]
+
     def acknowledge(self) -> None:
         """The server mentioned it."""
         if self.state is WRITTEN:
