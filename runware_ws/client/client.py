@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import NoReturn, Self, TypeVar, Unpack
 
 import anyio
 
@@ -112,6 +112,8 @@ class Client:
     _url = ""
     _driver: Driver | None = None
     _started = False
+    _left = False
+    """Whether it was closed before it ran."""
 
     def __init__(
         self,
@@ -160,7 +162,10 @@ class Client:
 
         Raises:
             JournalError: the journal cannot be used.
+            ClientClosed: it was closed before.
         """
+        if self._left:
+            raise ClientClosed("the client is closed")
         if self._driver is not None or self._started:
             raise ConfigurationError("a Client can be started only once: create a new one")
         self._started = True
@@ -168,6 +173,9 @@ class Client:
         adoption: Adoption | None = None
         if journal is not None:
             adoption = await journal.open(self._url)
+            if self._left:
+                journal.stop()
+                raise ClientClosed("the client was closed while it started")
         self._driver = driver = Driver(
             self._url,
             self._keys,
@@ -198,6 +206,8 @@ class Client:
     async def aclose(self) -> None:
         """Close. Every pending task ends with :class:`ClientClosed`. Idempotent.
 
+        A client that was not started, or in vain, cannot be started any more.
+
         Takes at most ``close_timeout`` seconds, even with a dead peer; the source of a
         map gets 5 s to close. When it returns, nothing of the client is running. If it
         is cancelled, it drops the socket without the closing handshake, waits for the
@@ -205,7 +215,9 @@ class Client:
         """
         driver = self._driver
         if driver is None:
-            raise ConfigurationError(NOT_STARTED)
+            # Not started, or not yet, or in vain: there is nothing to wait for.
+            self._left = True
+            return
         if not self._supervisor.ended:
             driver.home.check()
         until = driver.now() + self._config.close_timeout
@@ -348,7 +360,7 @@ class Client:
             AuthenticationError, ConnectionFailed, ProtocolError: the client ended.
                 Awaiting the handle raises what ends the task later.
         """
-        handle = self._start(task, timeout, key=key, metadata=metadata)
+        handle = self.begin(task, timeout, key=key, metadata=metadata)
         try:
             await handle.wait_admitted()
         except BaseException:
@@ -466,7 +478,7 @@ class Client:
 
         def submit(drawn: Drawn[T], on_done: Callable[[TaskHandle], None]) -> TaskHandle:
             task, key, metadata = drawn
-            return self._start(task, timeout, on_done, key=key, metadata=metadata)
+            return self.begin(task, timeout, on_done, key=key, metadata=metadata)
 
         whole = isinstance(tasks, Sized)
         return MapRun(driver, submit, concurrency, whole=whole, key=key, metadata=metadata)
@@ -478,7 +490,7 @@ class Client:
         self._sources.start(feed)
         return True
 
-    def _start(
+    def begin(
         self,
         task: Task,
         timeout: float | Unset | None,
@@ -575,9 +587,14 @@ class Client:
             raise ConfigurationError("nothing is recorded: set flight_bytes=, or flight_folder=")
         return self._flight.dump(path)
 
+    def __reduce__(self) -> NoReturn:
+        self._keys.__reduce__()
+
     def _running(self) -> Driver:
         driver = self._driver
         if driver is None:
+            if self._left:
+                raise ClientClosed("the client is closed")
             raise ConfigurationError(NOT_STARTED)
         driver.home.check()
         return driver

@@ -12,30 +12,50 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
 
-__all__ = ["LoopThread", "wait_for"]
+from runware_ws._io.wakeups import caller_from_threads
+
+__all__ = ["LoopThread", "NotHere"]
 
 R = TypeVar("R")
 
 
-def wait_for(future: Future[R]) -> R:
-    """Wait for a result from the client's thread; an interruption cancels the work there."""
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
+class NotHere(Exception):
+    """Nothing can be sent to the thread: it has ended, or this is the thread itself."""
+
+
+class _Sent(Generic[R]):
+    """A function that runs in the loop. Whoever waits for it may give it up at any moment."""
+
+    def __init__(self, func: Callable[[], Awaitable[R]], lost: Callable[[], None]) -> None:
+        self._func = func
+        self._lost = lost
+        self._scope: anyio.CancelScope | None = None
+        self.given_up = False
+
+    async def run(self) -> R | None:
+        """What the function returns; ``None`` if it was given up."""
+        if not self.given_up:
+            with anyio.CancelScope() as self._scope:
+                return await self._func()
+        return None
+
+    def leave(self) -> None:
+        """Cancel it, if it runs; what it returned, if it is through, is lost."""
+        if self._scope is not None:
+            self._scope.cancel()
+            self._lost()
 
 
 class LoopThread:
-    """Runs ``first``, then what is sent through :meth:`portal`, and ``last`` at the end.
+    """Runs ``first``, then what is sent with :meth:`call`, and ``last`` at the end.
 
-    A signal's handler may raise out of any wait here: what was begun goes on in the thread, and
-    the next call finds it there.
+    A signal's handler may raise out of any wait here. The call that was waited for is given up
+    then, wherever it stood. The rest goes on, and the next call finds it.
     """
 
     def __init__(
@@ -46,6 +66,7 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         # The thread that runs it, which holds the lock for ever.
         self._host: threading.Thread
+        self._soon: Callable[[Callable[[], None]], None]
         self._once = threading.Lock()
         self._opened: Future[BlockingPortal] = Future()
         self._begun: Future[BlockingPortal] = Future()
@@ -62,14 +83,40 @@ class LoopThread:
             thread.start()
             self._thread = thread
 
-    def portal(self) -> BlockingPortal:
-        """Where functions are sent to, once ``first`` is through.
+    def begin(self) -> None:
+        """Wait until ``first`` is through.
 
         Raises:
-            CancelledError: it was stopped before.
+            CancelledError: the thread was stopped before.
             Exception: what ``first`` raised.
         """
-        return self._begun.result()
+        self._begun.result()
+
+    def call(self, func: Callable[[], Awaitable[R]], lost: Callable[[], None] = lambda: None) -> R:
+        """Run ``func`` in the loop, once ``first`` is through, and wait for it.
+
+        If the wait is interrupted, ``func`` is cancelled and ``lost`` is called: the result may
+        have been there already.
+
+        Raises:
+            NotHere: it cannot be sent there.
+            CancelledError: the thread was stopped before ``first`` was through.
+            Exception: what ``func`` raised, or ``first``.
+        """
+        return self._send(self._begun.result(), _Sent(func, lost))
+
+    def _send(self, portal: BlockingPortal, call: _Sent[R]) -> R:
+        try:
+            try:
+                future = portal.start_task_soon(call.run)
+            except RuntimeError as exc:
+                raise NotHere(str(exc)) from None
+            return future.result()  # type: ignore[return-value]  # it was not given up
+        except BaseException:
+            # Not by cancelling the future: the loop may be about to set its result.
+            call.given_up = True
+            self._soon(call.leave)
+            raise
 
     def stop(self) -> None:
         """Run ``last``, and end the thread. An interruption cancels what still runs. Idempotent."""
@@ -80,8 +127,8 @@ class LoopThread:
         in_haste = True
         try:
             if self._begun.exception() is None:
-                with suppress(RuntimeError):
-                    wait_for(portal.start_task_soon(self._last))
+                with suppress(NotHere):
+                    self._send(portal, _Sent(self._last, lambda: None))
             in_haste = False
         finally:
             with suppress(RuntimeError):
@@ -94,6 +141,7 @@ class LoopThread:
         self._host = threading.current_thread()
         if not self._opened.set_running_or_notify_cancel():
             return
+        self._soon = caller_from_threads()
         async with BlockingPortal() as portal:
             self._opened.set_result(portal)
             try:

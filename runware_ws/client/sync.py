@@ -5,28 +5,28 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
-
-from anyio.from_thread import BlockingPortal
+from typing import Any, Generic, Literal, NoReturn, Self, TypeVar, Unpack, cast, overload
 
 from runware_ws._io.keys import ApiKey, wrapped
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws.client.client import Client, DrainReport
-from runware_ws.client.loop_thread import LoopThread, wait_for
+from runware_ws.client.handle import TaskHandle
+from runware_ws.client.loop_thread import LoopThread, NotHere
 from runware_ws.client.mapping import TURN, Drawn, MapRun, Outcome
 from runware_ws.client.records import UNSET, Unset
 from runware_ws.client.recovered import Recovered
 from runware_ws.client.streams import CarrierChoice, TaskStream
 from runware_ws.client.tasks import Task
 from runware_ws.config import Config, ConfigOptions
-from runware_ws.errors import ClientClosed, ConfigurationError
+from runware_ws.errors import ClientClosed, ConfigurationError, RunwareError
 from runware_ws.journal.opening import JournalPlace
-from runware_ws.messages import Message, MessageEvent, MessageStream
+from runware_ws.messages import Message, MessageEvent, Messages, MessageStream
 from runware_ws.messages.params import MessageCreateParams
 from runware_ws.messages.request import ThinkingLevel, Unsupported
 from runware_ws.models import Result
@@ -80,14 +80,19 @@ class SyncClient:
         # Reentrant: a signal handler may close the client while this thread starts it.
         self._lock = threading.RLock()
         self._thread: LoopThread | None = None
-        self._portal: BlockingPortal | None = None
+        self._begun: LoopThread | None = None
         self._closed = False
         self._pid: int | None = None
 
     # Life
 
     def __enter__(self) -> Self:
-        self._running()
+        try:
+            self._running()
+        except BaseException:
+            # Nobody leaves a block that was not entered.
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -113,18 +118,17 @@ class SyncClient:
                 atexit.unregister(self.close)
                 self._thread.stop()
 
-    def _running(self) -> BlockingPortal:
-        """The portal to the client's thread, which is started if necessary."""
+    def _running(self) -> LoopThread:
+        """The client's thread, which is started if necessary."""
         if self._closed:
             raise ClientClosed("the client is closed")
-        portal = self._portal
         if self._pid not in (None, os.getpid()):
             raise ConfigurationError(
                 "a SyncClient cannot be used after a fork: create one in the child"
             )
-        return portal or self._start()
+        return self._begun or self._start()
 
-    def _start(self) -> BlockingPortal:
+    def _start(self) -> LoopThread:
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client is closed")
@@ -135,21 +139,29 @@ class SyncClient:
             thread = self._thread
             thread.start()
         try:
-            self._portal = portal = thread.portal()
+            thread.begin()
         except CancelledError:
             raise ClientClosed("the client is closed") from None
-        return portal
+        self._begun = thread
+        return thread
 
-    def call(self, func: Callable[..., Awaitable[R]], *args: Any) -> R:
-        """Run ``func(*args)`` in the client's event loop, and wait for it."""
-        portal = self._running()
+    def call(
+        self,
+        func: Callable[..., Awaitable[R]],
+        *args: Any,
+        lost: Callable[[], None] = lambda: None,
+    ) -> R:
+        """Run ``func(*args)`` in the client's event loop, and wait for it.
+
+        ``lost`` is called there if the wait is interrupted.
+        """
+        thread = self._running()
         try:
-            future = portal.start_task_soon(func, *args)
-        except RuntimeError as exc:
+            return thread.call(partial(func, *args), lost)
+        except (NotHere, CancelledError) as exc:
             if self._closed:
                 raise ClientClosed("the client is closed") from None
             raise ConfigurationError(f"a SyncClient cannot be used here: {exc}") from None
-        return wait_for(future)
 
     def look(self, func: Callable[..., R], *args: Any) -> R:
         """Like :meth:`call`, for a function that does not wait."""
@@ -174,8 +186,9 @@ class SyncClient:
         metadata: Mapping[str, str] | None = None,
     ) -> Result:
         """Run one task and return its whole result; see :meth:`Client.run`."""
-        run = partial(self._client.run, task, timeout=timeout, key=key, metadata=metadata)
-        return self.call(run)
+        one = _One(self._client)
+        run = partial(one.run, task, timeout=timeout, key=key, metadata=metadata)
+        return self.call(run, lost=one.lost)
 
     def map(
         self,
@@ -282,9 +295,63 @@ class SyncClient:
         """Write what the flight recorder holds to ``path``; see :meth:`Client.dump`."""
         return self._client.dump(path)
 
+    def __reduce__(self) -> NoReturn:
+        self._client.__reduce__()
+
     def __repr__(self) -> str:
         client = getattr(self, "_client", None)  # none before all options are checked
         return f"<SyncClient of {client!r}>"
+
+
+class _One:
+    """Runs one task, which can be given up until its result is in its caller's hands."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._handle: TaskHandle | None = None
+        self.stream = client.stream
+
+    async def run(
+        self,
+        task: Task,
+        *,
+        timeout: float | Unset | None = UNSET,
+        key: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Result:
+        """As :meth:`Client.run`."""
+        self._handle = self._client.begin(task, timeout, key=key, metadata=metadata)
+        return await self._handle
+
+    def lost(self) -> None:
+        """Its caller was interrupted: an answer that is here is kept for a claim."""
+        if self._handle is not None:
+            self._handle.give_up()
+
+
+class _Ahead(Generic[R]):
+    """What comes out of an async iterator, for threads. An interruption loses nothing."""
+
+    def __init__(self, client: SyncClient, source: AsyncIterator[R]) -> None:
+        self._client = client
+        self._source = source
+        self._here: deque[R] = deque()
+
+    def next(self) -> R:
+        """The next item; raises ``StopIteration`` at the end."""
+        while True:
+            try:
+                return self._here.popleft()
+            except IndexError:
+                if not self._client.call(self._read):
+                    raise StopIteration from None
+
+    async def _read(self) -> bool:
+        try:
+            self._here.append(await anext(self._source))
+        except StopAsyncIteration:
+            return False
+        return True
 
 
 class SyncTaskStream:
@@ -293,9 +360,17 @@ class SyncTaskStream:
     def __init__(self, client: SyncClient, stream: TaskStream) -> None:
         self._client = client
         self._stream = stream
+        self._deltas = _Ahead(client, stream)
 
     def __enter__(self) -> Self:
-        self._client.call(self._stream.__aenter__)
+        try:
+            self._client.call(self._stream.__aenter__)
+        except RunwareError:
+            raise
+        except BaseException:
+            # It may have been submitted before the interruption.
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -310,10 +385,7 @@ class SyncTaskStream:
         return self
 
     def __next__(self) -> Delta:
-        delta: Delta | None = self._client.call(next_of, self._stream)
-        if delta is None:
-            raise StopIteration
-        return delta
+        return self._deltas.next()
 
     def result(self) -> Result:
         """Wait for the whole answer, whether or not the deltas were read."""
@@ -382,8 +454,9 @@ class SyncMessages:
 
         Parameters and exceptions are those of :meth:`Messages.create`.
         """
-        create: Any = self._client.messages.create
-        given: Message | MessageStream = self._owner.call(partial(create, **request))
+        one = _One(self._client)
+        create: Any = Messages(one).create
+        given: Message | MessageStream = self._owner.call(partial(create, **request), lost=one.lost)
         if isinstance(given, MessageStream):
             return SyncMessageStream(self._owner, given)
         return given
@@ -395,15 +468,13 @@ class SyncMessageStream:
     def __init__(self, client: SyncClient, stream: MessageStream) -> None:
         self._client = client
         self._stream = stream
+        self._events = _Ahead(client, stream)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> MessageEvent:
-        event: MessageEvent | None = self._client.call(next_of, self._stream)
-        if event is None:
-            raise StopIteration
-        return event
+        return self._events.next()
 
     def message(self) -> Message:
         """The message so far; the whole message once the events have ended."""

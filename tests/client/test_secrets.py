@@ -411,7 +411,7 @@ def test_the_credentials_of_a_proxy_are_redacted() -> None:
 
 
 @pytest.mark.parametrize("kind", [Client, SyncClient])
-@pytest.mark.parametrize("way", [pickle.dumps, copy.deepcopy])
+@pytest.mark.parametrize("way", [pickle.dumps, copy.deepcopy, copy.copy])
 def test_no_client_is_pickled_or_copied(
     kind: type[Client] | type[SyncClient], way: Callable[[Any], Any]
 ) -> None:

@@ -280,6 +280,100 @@ print(threading.active_count())
         assert told == "interrupted\ninterrupted\nstop 1\n1\n"
 
 
+SENT_BUT_INTERRUPTED = """
+from anyio.from_thread import BlockingPortal
+client.ready()
+send = BlockingPortal.start_task_soon
+def interrupted(self, *args):
+    BlockingPortal.start_task_soon = send
+    send(self, *args)
+    raise KeyboardInterrupt  # as a signal's handler does
+def interrupt(work):
+    BlockingPortal.start_task_soon = interrupted
+    try:
+        work()
+    except KeyboardInterrupt:
+        print("interrupted", end=" ")
+"""
+
+
+@pytest.mark.parametrize("verb", ["run", "stream", "map"])
+def test_an_interruption_while_a_call_is_handed_over_gives_it_up(served: Served, verb: str) -> None:
+    served.gate()
+    text = """
+task = TextInference.prompt("x")
+if VERB == "run":
+    interrupt(lambda: client.run(task))
+elif VERB == "stream":
+    stream = client.stream(task, carrier="socket")
+    interrupt(stream.__enter__)
+else:
+    outcomes = client.map(iter([task]))
+    interrupt(lambda: next(outcomes))
+client.drain()
+stats = client.stats()
+print(stats.pending, stats.submitted - stats.cancelled)
+client.close()
+"""
+    assert program(SENT_BUT_INTERRUPTED + text.replace("VERB", repr(verb)), served) == (
+        "interrupted 0 0\n"
+    )
+
+
+ANSWERED_AND_INTERRUPTED = """
+from anyio.from_thread import BlockingPortal
+client.ready()
+send = BlockingPortal.start_task_soon
+def late(self, *args):
+    BlockingPortal.start_task_soon = send
+    future = send(self, *args)
+    def interrupted(timeout=None):
+        type(future).result(future, timeout)
+        raise KeyboardInterrupt  # as a signal's handler does, after the wait and before the return
+    future.result = interrupted
+    return future
+def interrupt(work):
+    BlockingPortal.start_task_soon = late
+    try:
+        work()
+    except KeyboardInterrupt:
+        print("interrupted", end=" ")
+"""
+
+
+def test_an_answer_that_meets_an_interruption_can_be_claimed(served: Served) -> None:
+    text = """
+task = TextInference.prompt("x")
+interrupt(lambda: client.run(task))
+claimed = client.claim(task.task_uuid)
+print(claimed is not None, client.claim(task.task_uuid))
+uuid = "0b0f6ee2-1ed6-4d6c-9a46-6a1c8a0f7a11"
+request = {"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "task_uuid": uuid}
+interrupt(lambda: client.messages.create(**request))
+print(client.claim(uuid) is not None)
+client.close()
+"""
+    assert program(ANSWERED_AND_INTERRUPTED + text, served) == (
+        "interrupted True None\ninterrupted True\n"
+    )
+
+
+def test_a_delta_that_meets_an_interruption_is_read_next(served: Served) -> None:
+    text = """
+with client.stream(TextInference.prompt("one two three"), carrier="socket") as stream:
+    interrupt(lambda: next(stream))
+    print("".join(delta.text or "" for delta in stream) == stream.result().text)
+request = {"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "stream": True}
+with client.messages.create(**request) as events:
+    interrupt(lambda: next(events))
+    print([event.type for event in events][0])
+client.close()
+"""
+    assert program(ANSWERED_AND_INTERRUPTED + text, served) == (
+        "interrupted True\ninterrupted message_start\n"
+    )
+
+
 FORKS = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from runware_ws import Client, JournalError, TaskHandle
 from runware_ws.client.tasks import Task
@@ -49,8 +49,7 @@ def rows(path: Path, target: str) -> list[Entry]:
 
 def begun(client: Client, task: Task, **options: Any) -> TaskHandle:
     """A task is submitted, and its handle is here before there is room for it."""
-    start = cast("Any", client)._start
-    return cast("TaskHandle", start(task, options.pop("timeout", 50.0), **options))
+    return client.begin(task, options.pop("timeout", 50.0), **options)
 
 
 def prune(store: Store, target: str, before: float = 0.0) -> int:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from runware_ws import RecoveredBy, SyncClient
+from runware_ws import ClientClosed, JournalError, RecoveredBy, SyncClient
 from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, Request, expected_text
 from runware_ws.journal import delivered
@@ -364,3 +364,51 @@ async def test_a_start_that_is_cancelled_leaves_no_owner(
             await start
         go_on.set()
         await until(lambda: not journal.owners)
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {})])
+@bounded
+async def test_a_client_that_is_closed_while_it_starts_leaves_no_owner(
+    anyio_backend: Any,
+) -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    class Slow(MemoryStore):
+        def open(self, target: str, now: float) -> None:
+            super().open(target, now)
+            opening.set()
+            go_on.wait()
+
+    journal = MemoryJournal()
+    async with Emulator() as emulator:
+        client = keyed_client(emulator, Slow(journal))
+        start = asyncio.ensure_future(client.start())
+        await until(opening.is_set)
+        await client.aclose()
+        go_on.set()
+        with pytest.raises(ClientClosed):
+            await start
+        await until(lambda: not journal.owners)
+
+
+@bounded
+async def test_closing_after_a_start_in_vain_does_not_hide_why() -> None:
+    class Broken(MemoryStore):
+        def open(self, target: str, now: float) -> None:
+            raise JournalError("no room")
+
+    async with Emulator() as emulator:
+        client = keyed_client(emulator, Broken(MemoryJournal()))
+
+        async def life() -> None:
+            try:
+                await client.start()
+            finally:
+                await client.aclose()
+
+        with pytest.raises(JournalError, match="no room"):
+            await life()
+        await client.aclose()
+        for verb in (client.start, client.ready, client.drain):
+            with pytest.raises(ClientClosed):
+                await verb()
