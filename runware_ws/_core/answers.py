@@ -154,7 +154,7 @@ class Answers:
         listing = asked and (record.delivery == "async" or tells_status)
         if listing and ladder.outstanding > 1:
             # What a replay joined may be several answers, each with the same result.
-            listing = not self._recovery.may_replay(ladder.asked_at)
+            listing = not self._recovery.replay.may_bring(ladder.asked_at)
         # A poll that was given up, or taken for answered, may be answered all the same, whatever
         # was asked since; and so may one of the first try.
         late = record.deltas is None and ladder.outstanding and tells_status

@@ -50,6 +50,7 @@ class TaskErrors:
         authenticating = self._connection.state is ConnectionState.AUTHENTICATING
         change: Change | None = None
         refused = False
+        asked: set[tuple[str, str | None]] = set()
         for error in said.errors:
             record = said.record
             if record is None:
@@ -67,7 +68,9 @@ class TaskErrors:
                 if record.ended:
                     self._table.forget_left(record.uuid)
                 else:
-                    self.about(record, error, now)
+                    about = (record.uuid, error.task_type)
+                    if self.about(record, error, now, more=about in asked):
+                        asked.add(about)
                 continue
             if error.task_uuid is not None:
                 self._table.forget_left(error.task_uuid)
@@ -76,21 +79,31 @@ class TaskErrors:
                 self._out.emit(ServerNotice(at=now, code=error.code, message=error.message))
         return change
 
-    def about(self, record: TaskRecord, error: WireError, now: float) -> None:
-        """The server says an error about a task, or about a question about it."""
+    def about(
+        self, record: TaskRecord, error: WireError, now: float, *, more: bool = False
+    ) -> bool:
+        """The server says an error about a task, or about a question about it: then True.
+
+        ``more``: one with the same address, in the same message, was about a question. A question
+        may be wrong in several ways, so this one is a part of that answer.
+        """
         if not record.posted:
             self._connection.progress()
         if is_receipt(record, error):
             self._recovery.receipt(record, now)
+        elif more and error.task_type != record.task_type:
+            return True
         elif is_answer_to_question(record, error, early=not self._recovery.ready):
             if self._recovery.told(record, error, now):
                 self._ends.refuse(record, error, now)
+            return True
         elif is_refusal_of_copy(record, error) and (
             record.barred(error.code, now) or not self.is_end_after_copy(record, error, now)
         ):
             self._recovery.ask_again(record, now)
         else:
             self._ends.refuse(record, error, now)
+        return False
 
     def is_end_after_copy(
         self, record: TaskRecord, error: WireError, now: float, *, beside: bool = False

@@ -84,8 +84,11 @@ def test_a_server_that_takes_longer_than_the_timeout_is_understood() -> None:
 # Answers that a replay brings, or that look like those of a poll
 
 
+@pytest.mark.parametrize("session", [SESSION, OTHER_SESSION])
 @pytest.mark.parametrize("early", [False, True])
-def test_a_replayed_answer_to_a_question_of_the_dead_socket_ends_no_task(early: bool) -> None:
+def test_a_replayed_answer_to_a_question_of_the_dead_socket_ends_no_task(
+    early: bool, session: str
+) -> None:
     bench = Bench()
     record = bench.begin_in_doubt(SESSION)
     assert unsent(bench, 1)
@@ -94,7 +97,7 @@ def test_a_replayed_answer_to_a_question_of_the_dead_socket_ends_no_task(early: 
         bench.step(0.25)
         bench.open()
     else:
-        bench.reconnect(SESSION)
+        bench.reconnect(session)
     for _ in range(3):  # what had come may come again
         bench.refuse(record, "providerUnavailable")
     assert not record.ended
@@ -130,14 +133,15 @@ def _polled(bench: Bench) -> None:
                 return
 
 
+@pytest.mark.parametrize("session", [SESSION, OTHER_SESSION])
 @pytest.mark.parametrize("early", [False, True])
-def test_copies_in_one_replayed_message_are_one_result(early: bool) -> None:
+def test_copies_in_one_replayed_message_are_one_result(early: bool, session: str) -> None:
     bench = Bench()
     record = bench.begin_in_doubt(SESSION, expected=2)
     _polled(bench)
     bench.cut()
     bench.step(0.25)
-    reply = {"data": [{"taskType": "authentication", "connectionSessionUUID": SESSION}]}
+    reply = {"data": [{"taskType": "authentication", "connectionSessionUUID": session}]}
     one = item(record, "one", status="success")
     bench.open()
     for message in ({"data": [one, one]}, reply) if early else (reply, {"data": [one, one]}):
@@ -373,13 +377,14 @@ def test_two_listings_in_one_frame_name_each_result_once() -> None:
     assert [each["text"] for each in record.items] == ["one", "two", "two"]
 
 
-def test_whole_listings_that_a_replay_joins_name_each_result_once() -> None:
+@pytest.mark.parametrize("session", [SESSION, OTHER_SESSION])
+def test_whole_listings_that_a_replay_joins_name_each_result_once(session: str) -> None:
     bench = Bench()
     bench.begin()
     record = bench.written_task(expected=2, delivery="async")
     (asked,) = unsent(bench, 60)
     bench.cut()
-    bench.reconnect(SESSION)
+    bench.reconnect(session)
     assert unsent(bench, 10)
     one = item(record, "one", status="success")
     # Two polls of the socket before were answered by what there was then.

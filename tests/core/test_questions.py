@@ -26,6 +26,35 @@ TROUBLE = [
 ]
 
 
+@pytest.mark.parametrize("second", TROUBLE)
+def test_two_errors_in_one_message_are_one_answer_to_a_question(second: str) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    assert questions(bench)
+    told = [error(record, "unknownParameter", parameter="taskUUID"), error(record, second)]
+    bench.say({"errors": told})
+    assert not record.ended
+    bench.step(1)
+    assert [each["taskType"] for each in questions(bench)] == ["getResponse"], "the other kind"
+    bench.say({"errors": told})
+    assert not record.ended
+    bench.step(10)
+    assert [each["taskType"] for each in questions(bench)] == ["getTaskDetails"], "by turns"
+    bench.answer(record)
+    assert record.state is TaskState.DONE
+
+
+def test_the_tasks_own_error_behind_one_about_the_question_is_its_end() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    assert questions(bench)
+    own = error(record, "inferenceError", taskType=record.task_type)
+    bench.say({"errors": [error(record, "archiveUnavailable"), own]})
+    failed = ended(record, TaskState.FAILED)
+    assert isinstance(failed, TaskError)
+    assert failed.code == "inferenceError"
+
+
 @pytest.mark.parametrize("delivery", ["sync", "async"])
 @pytest.mark.parametrize("typed", ["question", "none"])
 @pytest.mark.parametrize("code", TROUBLE)

@@ -491,10 +491,35 @@ ANSWERS = [
     Mutant(
         "a replay brings no answers to questions of a first try",
         "_core/tasks/record.py",
-        "if resumed and ladder.may_answer else 0",
-        "if resumed and ladder.asks else 0",
+        "ANY_NUMBER if ladder.may_answer else 0",
+        "ANY_NUMBER if ladder.asks else 0",
         "tests/core/test_second_tries.py::"
         "test_what_answers_questions_of_the_first_try_does_not_end_the_second",
+    ),
+    Mutant(
+        "only a session that keeps its name replays answers to questions",
+        "_core/recovery/recovery.py",
+        "                record.another_socket()\n",
+        "                record.another_socket()\n"
+        "                if not resumed and record.ladder.may_answer:\n"
+        "                    record.ladder.outstanding = 0\n",
+        "tests/core/test_odd_answers.py::"
+        "test_a_replayed_answer_to_a_question_of_the_dead_socket_ends_no_task",
+    ),
+    Mutant(
+        "only a session that keeps its name joins old answers with new ones",
+        "_core/recovery/replay.py",
+        "return at < self._latest",
+        "return at < self._latest and self._session_uuid != ''",
+        "tests/core/test_odd_answers.py::"
+        "test_whole_listings_that_a_replay_joins_name_each_result_once",
+    ),
+    Mutant(
+        "the second error about a question is another answer",
+        "_core/task_errors.py",
+        "elif more and error.task_type != record.task_type:",
+        "elif more and not error.code:",
+        "tests/core/test_questions.py::test_two_errors_in_one_message_are_one_answer_to_a_question",
     ),
     Mutant(
         "a late poll is one only where nothing was asked since",

@@ -59,7 +59,7 @@ INBOUND = [
     Mutant(
         "whole listings that a replay joins count their equal results",
         "_core/answers.py",
-        "listing = not self._recovery.may_replay(ladder.asked_at)",
+        "listing = not self._recovery.replay.may_bring(ladder.asked_at)",
         "pass",
         "tests/core/test_odd_answers.py::"
         "test_whole_listings_that_a_replay_joins_name_each_result_once",
@@ -184,7 +184,7 @@ INBOUND = [
     Mutant(
         "a replay waits for the turn of a task",
         "_core/recovery/recovery.py",
-        "                record.another_socket(resumed=resumed)\n",
+        "                record.another_socket()\n",
         "",
         "tests/core/test_odd_answers.py::test_a_replay_does_not_wait_for_the_turn_of_a_task",
     ),

@@ -73,7 +73,9 @@ class Questions:
         frames: list[Item] = []
         if answer.items or answer.empty:
             frames.append({"data": answer.items})
-        return frames + [error_frame([error], self._traits.error_key) for error in answer.errors]
+        if not answer.errors:
+            return frames
+        return [*frames, error_frame(answer.errors, self._traits.error_key)]
 
     def _answer(self, asked: str, uuid: str) -> _Answer:
         work = self._works.get(uuid)
@@ -82,7 +84,8 @@ class Questions:
         code = self._trouble(asked)
         if code is not None:
             self._story.tell("server", f"fails {asked} of {short(uuid)}: {code}")
-            return _Answer(uuid, errors=[self._failed(asked, uuid, code)])
+            codes = (code, "unknownParameter")[: self._traits.question_errors]
+            return _Answer(uuid, errors=[self._failed(asked, uuid, each) for each in codes])
         if asked == "getResponse":
             return self._response(work, uuid)
         return self._details(work, uuid)

@@ -74,6 +74,8 @@ class Server:
         self._valid_key = valid_key
         self.works: dict[str, Work] = {}
         self.sessions: dict[str, _Session] = {}
+        # What a client calls a session that was renamed.
+        self._renamed: dict[str, str] = {}
         self.ends: dict[Socket, _End] = {}
         self.received: dict[str, list[float]] = {}
         self.problems: list[str] = []
@@ -176,7 +178,9 @@ class Server:
         if not self.takes(key):
             self._refuse_key(socket, key)
             return
-        wanted = task.get("connectionSessionUUID")
+        wanted: str | None = task.get("connectionSessionUUID")
+        if wanted is not None:
+            wanted = self._renamed.get(wanted, wanted)
         session = self.sessions.get(wanted) if wanted is not None else None
         if wanted is not None and not self._resumable(session, key):
             if session is not None:
@@ -209,6 +213,8 @@ class Server:
             "server", f"socket {socket.number}: session {short(session.uuid)}, {resumed=}"
         )
         reply = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
+        if resumed and self.traits.renames:
+            self._rename(session, reply)
         replay = self._take_buffer(session)
         if resumed:
             replay += self._streaming.resumed(session.uuid)
@@ -217,6 +223,15 @@ class Server:
         self._say(socket, {"data": [reply]})
         if not self.traits.replay_first:
             self._replay(session, socket, replay)
+
+    def _rename(self, session: _Session, reply: dict[str, Any]) -> None:
+        """The session lives on, and the client is not told so."""
+        self._story.count(f"session renamed: {self.traits.renames}")
+        if self.traits.renames == "none":
+            del reply["connectionSessionUUID"]
+        else:
+            reply["connectionSessionUUID"] = name = self._uuid()
+            self._renamed[name] = session.uuid
 
     def _say_before_auth(self, socket: Socket) -> None:
         code = self.traits.before_auth

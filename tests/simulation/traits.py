@@ -52,6 +52,8 @@ class Traits:
     """The probability that a session that is still known is resumed."""
     refuses_by: str = "new"
     """A session that is not resumed: ``new`` UUID, or an ``error``."""
+    renames: str = ""
+    """A session that is resumed is called otherwise: by a ``new`` UUID, or ``none``."""
     dying: str = "again"
     """Results written into a dying socket: buffered ``again`` (they may come twice),
     ``exact``-ly what did not arrive, or ``lost``."""
@@ -96,6 +98,8 @@ class Traits:
     question_fails: str = ""
     """This kind of question always fails."""
     question_code: str = "internalServerError"
+    question_errors: int = 1
+    """So many errors say in one message what is wrong with a question."""
     question_typed: bool = True
     """An error about a question names the question's type, or none."""
     archive_field: str = ""
@@ -146,6 +150,7 @@ STRAYS = ("insufficientCredits", "internalServerError", "rateLimitExceeded", "in
 """Codes of errors that name nobody."""
 
 CHOICES: dict[str, tuple[Any, ...]] = {
+    "renames": ("",) * 6 + ("new", "none"),
     "reads_rest": (0.0, 0.0, 0.0, 1.0),
     "response_unknown": ("error", "empty"),
     "response_running": ("processing", "processing", "unknown", "empty"),
@@ -155,6 +160,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "failed_typed": ("task", "question", "none"),
     "question_fails": ("",) * 10 + ("getResponse", "getTaskDetails"),
     "question_code": TROUBLE,
+    "question_errors": (1, 1, 2),
     "question_typed": (False, True),
     "details_bare": (False, True),
     "answers_shuffled": (False, True),

@@ -93,6 +93,7 @@ class Recovery:
         self.ready = True
         self._generation = generation
         self.resumed = resumed
+        self.replay.socket(now)
         at_risk: list[TaskRecord] = []
         awaited = 0
         for record in self._table.tasks.values():
@@ -100,7 +101,7 @@ class Recovery:
                 at_risk.append(record)
                 awaited += record.pushed
                 # Not only when its turn in the sweep comes: a replay does not wait for that.
-                record.another_socket(resumed=resumed)
+                record.another_socket()
         if resumed:
             self._out.counters.resumes += 1
             self.replay.begin(session_uuid or "", awaited, now)
@@ -522,10 +523,6 @@ class Recovery:
             # What is asked next decides whether the task is sent again, so it is not put off.
             latest = now if soon else now + _HEAR_AGAIN
         self._ask_later(record, now, latest=latest)
-
-    def may_replay(self, at: float) -> bool:
-        """Whether a replay may have joined old answers with what came for a question of ``at``."""
-        return self.resumed and self.replay.may_bring(at)
 
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
         """How an item that was pushed to us came."""

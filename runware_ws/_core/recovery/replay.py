@@ -30,15 +30,18 @@ class Replay:
         return self.ends != FOREVER
 
     def may_bring(self, at: float) -> bool:
-        """Whether it may have gone on, with what nobody waits for, at this time."""
+        """Whether old answers may have come joined with those to a question of this time."""
         return at < self._latest
+
+    def socket(self, now: float) -> None:
+        """A socket is ready. A server that gives its session another name may replay, too."""
+        self._latest = now + max(LONGEST, self._grace)
 
     def begin(self, session_uuid: str, awaited: int, now: float) -> None:
         """A session was resumed; ``awaited`` tasks may be answered by its replay."""
         self._session_uuid = session_uuid
         self._awaited = awaited
         self.ends = now + self._grace
-        self._latest = now + max(LONGEST, self._grace)
         if not awaited:
             self.end(now)
 

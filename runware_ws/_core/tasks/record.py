@@ -378,16 +378,16 @@ class TaskRecord:
 
     # The ladder
 
-    def another_socket(self, *, resumed: bool) -> None:
+    def another_socket(self) -> None:
         """The socket on which it was asked about is gone, and another one is ready.
 
-        ``resumed``: the session lives on, so its replay may bring answers to questions of the dead
-        socket as well, even those that had come.
+        What was buffered for it may come, whatever the session is called now: answers to questions
+        of the dead socket as well, even those that had come.
         """
         ladder = self.ladder
         if ladder is not UNTOUCHED:
             ladder.told = ladder.half_told = False
-            ladder.outstanding = ANY_NUMBER if resumed and ladder.may_answer else 0
+            ladder.outstanding = ANY_NUMBER if ladder.may_answer else 0
 
     def cut(self, generation: int, ask_from: float) -> None:
         """The socket or POST that carried it broke. ``generation``: the socket that recovers it.
