@@ -67,8 +67,9 @@ class Loss:
 
     ``code``: the close code the *peer* sent, ``None`` without a close frame.
     ``status``: the HTTP status of a refused upgrade (or of the proxy),
-    otherwise ``None``. ``retry_after``: seconds from a Retry-After header,
-    ``None`` without one. ``detail``: for people, never the key.
+    otherwise ``None``. ``retry_after``: seconds from a Retry-After header, or
+    from an error about the authentication; ``None`` without one. ``detail``:
+    for people, never the key.
     """
 
     kind: LossKind

@@ -37,6 +37,7 @@ from runware_ws.errors import (
 )
 from runware_ws.models.error_codes import ErrorFamily, family
 from runware_ws.models.results import Result
+from runware_ws.models.wire_errors import asked_pause
 
 __all__ = ["Pacer", "Retries", "SameEnd", "Setback", "retry_after_of", "setback_of"]
 
@@ -88,21 +89,9 @@ def setback_of(answer: Result | RunwareError) -> Setback | None:
 
 def retry_after_of(answer: Result | RunwareError) -> float | None:
     """How many seconds the server asks to wait; ``None`` if it does not say."""
-    found: object = None
     if isinstance(answer, HttpRefused):
-        found = answer.retry_after
-    elif isinstance(answer, TaskError):
-        found = next(
-            (answer.raw[name] for name in ("retry_after", "retryAfter") if name in answer.raw), None
-        )
-    if isinstance(found, str):
-        try:
-            found = float(found)
-        except ValueError:
-            return None
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return None
-    return float(found) if 0 <= found < math.inf else None
+        return answer.retry_after
+    return asked_pause(answer.raw) if isinstance(answer, TaskError) else None
 
 
 class Pacer:

@@ -7,6 +7,7 @@ Spellings: ``{"errors": [{…}]}`` (seed); ``{"error": {…}}`` and ``{"error": 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from runware_ws.models.error_codes import ErrorFamily, family, retryable
 from runware_ws.models.jsonable import is_array, is_object
 
-__all__ = ["WireError", "parse_errors", "parse_item_error"]
+__all__ = ["WireError", "asked_pause", "parse_errors", "parse_item_error"]
 
 UNKNOWN_CODE = "unknown"
 
@@ -45,6 +46,18 @@ class WireError:
     def retryable(self) -> bool:
         """Whether the same request, as a new task, is worth a retry."""
         return retryable(self.family)
+
+
+def asked_pause(raw: Mapping[str, Any]) -> float | None:
+    """How many seconds an error's object asks to wait (observed); ``None`` if it does not say."""
+    found = next((raw[name] for name in ("retry_after", "retryAfter") if name in raw), None)
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        return None
+    try:
+        seconds = float(found)
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def _text(source: Mapping[str, Any], *keys: str) -> str | None:

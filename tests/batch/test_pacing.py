@@ -334,7 +334,7 @@ def test_where_retry_after_stands() -> None:
     for said in (4, "4", 4.0):
         assert retry_after_of(TaskError("x", raw={"retryAfter": said})) == 4.0
     assert retry_after_of(TaskError("x", raw={"retry_after": 1})) == 1.0
-    for value in (-1, "soon", None, True, float("inf")):
+    for value in (-1, "soon", None, True, float("inf"), "nan", 10**400):
         assert retry_after_of(TaskError("x", raw={"retryAfter": value})) is None
     assert retry_after_of(Result("u", [])) is None
     assert retry_after_of(TaskTimeout("x")) is None

@@ -112,6 +112,20 @@ class TestKeyRefused:
         bench.reconnect()
         assert bench.core.state is ConnectionState.READY
 
+    @pytest.mark.parametrize("name", ["retry_after", "retryAfter"])
+    def test_what_it_asks_to_wait_is_waited_for_with_jitter_on_top(self, name: str) -> None:
+        bench = Bench(delay=0.25)
+        bench.start()
+        bench.open()
+        busy = {"code": "rateLimitExceeded", "message": "slow down", "taskType": "authentication"}
+        bench.say({"errors": [{**busy, name: 7}]})
+        assert bench.events(DialFailed)[-1].retry_after == pytest.approx(7.25)
+        bench.task()
+        bench.step(7.2)
+        assert bench.opens() == [1], "nor does a task bring it nearer"
+        bench.step(0.1)
+        assert bench.opens() == [1, 2]
+
 
 class TestCloseCodes:
     @pytest.mark.parametrize("code", [1000, 1001, 1005, 1006, None])

@@ -35,7 +35,7 @@ from runware_ws.events import (
     SessionStarted,
 )
 from runware_ws.models.error_codes import ErrorFamily
-from runware_ws.models.wire_errors import WireError
+from runware_ws.models.wire_errors import WireError, asked_pause
 
 if TYPE_CHECKING:
     from runware_ws._core.context import Context
@@ -248,7 +248,8 @@ class Connection:
         if fam is ErrorFamily.QUOTA and error.task_type == "authentication":
             return self._give_up(ConnectionFailed(f"the server refuses the account: {words}"))
         if fam in _OVERLOADED:
-            return self._drop(Loss(LossKind.CLOSED, code=1013, detail=words))
+            wait = asked_pause(error.raw)
+            return self._drop(Loss(LossKind.CLOSED, code=1013, retry_after=wait, detail=words))
         if self._offered is not None and (self._key_strikes.count or not self._about_key(error)):
             # The session is refused, not the key. (After a second refusal, this may be the session
             # too: a new key may not own the old key's session.) Authenticate without a session
