@@ -160,7 +160,7 @@ class Answers:
         late = record.deltas is None and ladder.outstanding and tells_status
         polled = ladder.polls or ladder.reused
         if listing or (polled and (late or record.delivery == "async")):
-            record.told()
+            self._recovery.told_by_poll(record)
             source = RecoveredBy.POLL
         elif record.posted:
             source = _LIVE
@@ -331,7 +331,7 @@ class Answers:
             record.take_back()
             record.progressed()
             if record.ladder.question is QuestionType.POLL:
-                record.told()
+                self._recovery.told_by_poll(record)
             self._recovery.still_running(record, now)
         else:
             self._recovery.arrived(record, now)
@@ -390,6 +390,7 @@ class Answers:
         only if nothing else was in that request.
         """
         record.answered()
+        self._recovery.questions.heard(QuestionType.ARCHIVE)
         listed, failed, runs = self._entries(item, record.uuid)
         told, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
         mine = self._results_in(record, told)

@@ -44,6 +44,26 @@ def test_two_errors_in_one_message_are_one_answer_to_a_question(second: str) -> 
     assert record.state is TaskState.DONE
 
 
+@pytest.mark.parametrize("second", ["serviceUnavailable", "rateLimitExceeded", "unauthorized"])
+def test_a_failure_without_a_type_may_come_before_the_answer_to_an_open_question(
+    second: str,
+) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    (question,) = questions(bench)
+    bench.refuse(record, "inferenceError")
+    bench.refuse(record, second)
+    assert not record.ended, "this one was the answer"
+    kept = [error(record, "inferenceError", taskType=record.task_type)]
+    while not record.ended:
+        bench.step(1)
+        for question in questions(bench):
+            bench.say({"data": [{**question, "response": {"errors": kept}}]})
+    failed = ended(record, TaskState.FAILED)
+    assert isinstance(failed, TaskError)
+    assert failed.code == "inferenceError"
+
+
 def test_the_tasks_own_error_behind_one_about_the_question_is_its_end() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION)

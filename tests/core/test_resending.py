@@ -9,8 +9,7 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.events import TaskResent
 from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, Bench, item
-
-QUESTIONS = ("getResponse", "getTaskDetails")
+from tests.core.questions import QUESTIONS, asked
 
 
 def learn(bench: Bench, seconds: float, times: int = 10) -> None:
@@ -280,3 +279,85 @@ def test_a_resend_that_was_not_sent_is_none() -> None:
     assert not bench.events(TaskResent)
     bench.answer(record)
     assert record.recovered_by.value == "replay"
+
+
+# A kind of question that is never answered
+
+
+def _until_sent(bench: Bench, mute: str, *, empty: bool) -> list[str]:
+    """The server knows no task, and never answers one kind of question; what it is sent till then.
+
+    Its denials name nobody and no kind.
+    """
+    seen: list[str] = []
+    while seen[-1:] != ["textInference"]:
+        bench.step(0.25)
+        for question in asked(bench):
+            seen.append(question[0])
+            if question[0] not in (mute, "textInference"):
+                denial = {"code": "taskNotFound", "message": "m", "taskUUID": question[1]}
+                bench.say({"data": []} if empty else {"errors": [denial]})
+    return seen
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+@pytest.mark.parametrize("mute", QUESTIONS)
+def test_a_kind_that_is_never_answered_holds_a_lost_request_up_for_two_timeouts(
+    mute: str, delivery: str, empty: bool
+) -> None:
+    bench = Bench()
+    bench.begin_in_doubt(OTHER_SESSION, delivery=delivery, timeout=300)
+    begun = bench.now
+    _until_sent(bench, mute, empty=empty)
+    assert bench.now - begun < 20 + 2 * 10 + 2
+
+
+def test_one_silence_about_many_tasks_proves_no_kind_mute() -> None:
+    bench = Bench()
+    bench.begin()
+    for _ in range(3):
+        bench.task(timeout=300)
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    assert _until_sent(bench, "getResponse", empty=False).count("getResponse") == 2 * 3
+
+
+def test_on_a_socket_where_a_kind_is_mute_one_silence_of_it_is_enough() -> None:
+    bench = Bench()
+    bench.begin_in_doubt(OTHER_SESSION, timeout=300)
+    _until_sent(bench, "getResponse", empty=False)
+    record = bench.written_task()
+    bench.core.cancel(record, bench.now)
+    bench.numbers -= 1
+    again = bench.task(timeout=300)
+    seen: list[str] = []
+    while not again.sends:
+        bench.step(0.25)
+        for kind, uuid in asked(bench):
+            if uuid == again.uuid:
+                seen.append(kind)
+            if kind == "getTaskDetails":
+                bench.say({"errors": [{"code": "taskNotFound", "message": "m", "taskUUID": uuid}]})
+    assert seen.count("getResponse") == 1
+
+
+def test_a_kind_that_was_answered_once_is_only_slow_and_gets_more_time() -> None:
+    bench = Bench(resubmit="never")
+    bench.begin_in_doubt(OTHER_SESSION, timeout=300)
+    polls = 0
+    while polls < 3:
+        bench.step(0.25)
+        for kind, uuid in asked(bench):
+            polls += kind == "getResponse"
+            told = {"code": "internalServerError", "message": "m", "taskUUID": uuid}
+            if kind == "getTaskDetails":
+                bench.say({"data": []})
+            elif polls == 1:
+                bench.say({"errors": [{**told, "taskType": kind}]})
+    for _ in range(19):
+        bench.step(1)
+        assert not asked(bench)
+    bench.step(2)
+    assert asked(bench)

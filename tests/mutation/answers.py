@@ -497,6 +497,45 @@ ANSWERS = [
         "test_what_answers_questions_of_the_first_try_does_not_end_the_second",
     ),
     Mutant(
+        "what may be a failure of the task itself is surely the answer to a question",
+        "_core/recovery/recovery.py",
+        "if not verdict or error.task_type is not None:",
+        "if error is not None:",
+        "tests/core/test_questions.py::"
+        "test_a_failure_without_a_type_may_come_before_the_answer_to_an_open_question",
+    ),
+    Mutant(
+        "a kind of question that was answered before is taken to be mute",
+        "_core/recovery/questions.py",
+        "mute = question not in self._heard and question.other in self._heard",
+        "mute = question.other in self._heard",
+        "tests/core/test_resending.py::"
+        "test_a_kind_that_was_answered_once_is_only_slow_and_gets_more_time",
+    ),
+    Mutant(
+        "a kind of question that is never answered gets more and more time",
+        "_core/recovery/recovery.py",
+        "more = 0 if self.questions.silent(kind) else record.ladder.silences",
+        "more = record.ladder.silences",
+        "tests/core/test_resending.py::"
+        "test_a_kind_that_is_never_answered_holds_a_lost_request_up_for_two_timeouts",
+    ),
+    Mutant(
+        "a mute kind of question is waited for twice for each task",
+        "_core/recovery/recovery.py",
+        "sure=self.questions.silent(question) >= MUTE)",
+        "sure=False)",
+        "tests/core/test_resending.py::"
+        "test_on_a_socket_where_a_kind_is_mute_one_silence_of_it_is_enough",
+    ),
+    Mutant(
+        "one silence about many tasks counts for each of them",
+        "_core/recovery/questions.py",
+        "if record.ladder.asked_at >= self._given_up_at.get(question, 0.0):",
+        "if record.ladder.asked_at >= 0.0:",
+        "tests/core/test_resending.py::test_one_silence_about_many_tasks_proves_no_kind_mute",
+    ),
+    Mutant(
         "only a session that keeps its name replays answers to questions",
         "_core/recovery/recovery.py",
         "                record.another_socket()\n",

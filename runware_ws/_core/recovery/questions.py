@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from runware_ws._core import wire
 from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 
-__all__ = ["OpenQuestions"]
+__all__ = ["MUTE", "OpenQuestions"]
+
+MUTE = 2
+"""A kind of question that was given up so often, and never answered, is taken to be mute."""
 
 
 class OpenQuestions:
@@ -22,6 +25,10 @@ class OpenQuestions:
         # Frames of questions are numbered; how many empty answers those of the open ones got.
         self._frames = 0
         self._emptied: dict[int, int] = {}
+        # How often each kind was given up on this socket, and when; which kinds it answers.
+        self._given_up: Counter[QuestionType] = Counter()
+        self._given_up_at: dict[QuestionType, float] = {}
+        self._heard: set[QuestionType] = set()
 
     def add(self, record: TaskRecord) -> None:
         """A question about this task is due."""
@@ -46,6 +53,28 @@ class OpenQuestions:
         del self.open[record.uuid]
         return True
 
+    def give_up(self, record: TaskRecord, question: QuestionType, now: float) -> None:
+        """The open question about a task was not answered in time.
+
+        What was asked in the same silence, about other tasks too, counts once.
+        """
+        self.close(record)
+        if record.ladder.asked_at >= self._given_up_at.get(question, 0.0):
+            self._given_up[question] += 1
+            self._given_up_at[question] = now
+
+    def heard(self, question: QuestionType) -> None:
+        """The server answered a question of this kind."""
+        self._heard.add(question)
+
+    def silent(self, question: QuestionType) -> int:
+        """How often this kind was given up on a socket that answers the other only.
+
+        Its server reads and is not slow, so this kind may be one that it never answers.
+        """
+        mute = question not in self._heard and question.other in self._heard
+        return self._given_up[question] if mute else 0
+
     def forget(self, record: TaskRecord) -> None:
         """A task ends: no question about it is due any more."""
         self.due.pop(record.uuid, None)
@@ -57,6 +86,9 @@ class OpenQuestions:
         self.open.clear()
         self.due.clear()
         self._emptied.clear()
+        self._given_up.clear()
+        self._given_up_at.clear()
+        self._heard.clear()
 
     def sole(self) -> TaskRecord | None:
         """The one task asked about during the search for a culprit; otherwise ``None``."""

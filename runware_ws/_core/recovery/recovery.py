@@ -25,7 +25,7 @@ from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame, TaskStep
 from runware_ws._core.recovery.doubts import Doubts
-from runware_ws._core.recovery.questions import OpenQuestions
+from runware_ws._core.recovery.questions import MUTE, OpenQuestions
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.recovery.resending import begun_at, overdue_at, resend_at
 from runware_ws._core.recovery.words import (
@@ -313,7 +313,9 @@ class Recovery:
                 self._out.counters.archive_questions += 1
             self._out.tell(record, TaskStep.ASKED, now, kind.value)
             # A server that is slow to answer gets more time, or it would always answer too late.
-            patience = 1 + min(record.ladder.silences, MOST_PATIENCE)
+            # But not a kind of question that it never answers.
+            more = 0 if self.questions.silent(kind) else record.ladder.silences
+            patience = 1 + min(more, MOST_PATIENCE)
             self._ask_at(record, now + patience * self._options.question_timeout)
         return Frame(wire.join([payload for _, _, payload in asked])) if asked else None
 
@@ -362,6 +364,16 @@ class Recovery:
         if self.questions.due:
             self._out.wake = True
         return True
+
+    def _heard(self, kind: str | None) -> None:
+        """The server answered this kind of question, if it is one."""
+        if kind in ABOUT_OTHERS:
+            self.questions.heard(QuestionType(kind))
+
+    def told_by_poll(self, record: TaskRecord) -> None:
+        """A part of the answer to a poll came."""
+        record.told()
+        self.questions.heard(QuestionType.POLL)
 
     def settled(self, record: TaskRecord, now: float, *, answered: bool) -> None:
         """A task is about to end, ``answered`` or not: drop its questions and plans."""
@@ -420,15 +432,18 @@ class Recovery:
             record.answered(by_error=by_error)
             return self.denied(record, now, asked, sure=sure) and is_lost(record, now)
         question = ladder.question or ladder.last_question
+        self._heard(error.task_type or ladder.question)
         # The server took the question and told of the task: what it adds is about the task too,
         # of whatever kind. But it may be the answer to a question before.
         beside, older = ladder.told, max(ladder.outstanding - 1, 0)
         was_open = self._close_question(record)
-        record.answered(by_error=by_error)
+        verdict = means is Meant.VERDICT
+        if not verdict or error.task_type is not None:
+            # Otherwise it may be the task's own, and the answer is still to come.
+            record.answered(by_error=by_error)
         record.not_denied()
         if question is None:
             return False
-        verdict = means is Meant.VERDICT
         if (verdict or beside) and insists(
             record, error, question, now, older=0 if verdict else older
         ):
@@ -459,6 +474,7 @@ class Recovery:
         second time.
         """
         question = record.ladder.question
+        self._heard(asked or question)
         if question is None or asked not in (None, question) or not self._close_question(record):
             return False
         if record.ladder.asked_at >= overdue_at(record, self._options):
@@ -479,6 +495,9 @@ class Recovery:
         as one whose answer may come.
         """
         records, certain = self.questions.emptied()
+        kinds = {record.ladder.question for record in records}
+        if len(kinds) == 1:
+            self._heard(kinds.pop())
         for record in records:
             if certain:
                 self._denied_by_nobody(record, now)
@@ -497,9 +516,9 @@ class Recovery:
         if self.questions.had_empty_answer(record):
             self._denied_by_nobody(record, now)
             return
-        self._close_question(record)
+        self.questions.give_up(record, question, now)
         record.unanswered()
-        record.exhaust(question, sure=False)
+        record.exhaust(question, sure=self.questions.silent(question) >= MUTE)
 
     def _brought_nothing(self, record: TaskRecord, now: float, *, soon: bool) -> None:
         """A question was answered, but not with the task. Ask again, or send the task again.
