@@ -40,6 +40,7 @@ __all__ = [
 _LOG = logging.getLogger("runware_ws")
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _PATIENCE = 600.0
 _LONGEST_HEADER = 1_000
 _MOST_RETRIES = 1_000_000
@@ -65,6 +66,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
+        self._body_read = anyio.Event()
         self._is_gone: Callable[[], bool] | None = scope.get("state", {}).get(GONE)
 
     @classmethod
@@ -119,6 +121,7 @@ class Exchange:
                     *(408, "timeout_error", f"the request did not come within {timeout:g} s"),
                     should_retry=True,
                 )
+            self._body_read.set()
         return self._body
 
     async def _read(self, most: int) -> bytes:
@@ -197,16 +200,32 @@ class Exchange:
                 return seconds
         return _PATIENCE
 
+    @asynccontextmanager
+    async def listening(self) -> AsyncGenerator[None]:
+        """Learn meanwhile that the client goes away."""
+        if self._is_gone is not None:
+            yield
+            return
+        # Any server's way, at several times the cost. It has to be waited for: what stands between
+        # the server and this may take some turns of the event loop to pass it on.
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._listen)
+            yield
+            group.cancel_scope.cancel()
+
+    async def _listen(self) -> None:
+        await self._body_read.wait()
+        # After a whole body nothing else can come. Whoever sends more is not asked without end.
+        message = await self._receive()
+        self.gone = self.gone or message["type"] == "http.disconnect"
+
     async def look(self) -> bool:
         """Whether the client has gone away by now. Only for when the body was read."""
-        if not self.gone and self._is_gone is not None:
-            self.gone = self._is_gone()
-        elif not self.gone:
-            # Any server's way, at several times the cost.
-            with anyio.CancelScope() as scope:
-                scope.cancel()
-                message = await self._receive()
-                self.gone = self.gone or message["type"] == "http.disconnect"
+        if not self.gone:
+            if self._is_gone is not None:
+                self.gone = self._is_gone()
+            else:
+                await anyio.lowlevel.checkpoint()  # Whoever listens gets its turn.
         return self.gone
 
     # What goes
@@ -256,7 +275,7 @@ class Exchange:
         if not isinstance(error, RunwareError | GatewayRefusal):
             note_bug(error)
         reply = reply_to(error, joins=joins)
-        if not self.started and not self.gone:
+        if not self.started:
             await self.send_error(reply)
         return self.settles(reply)
 
@@ -282,17 +301,20 @@ def new_request_id() -> str:
 @asynccontextmanager
 async def answering(exchange: Exchange) -> AsyncGenerator[None]:
     """The body of a route: whatever happens in it, the client is told."""
-    try:
-        yield
-    except (ClientGone, ReaderTooSlow):
-        pass  # Without a whole answer, so that the server ends the connection.
-    except Exception as exc:
-        await exchange.fail(exc)
-    except BaseException:
-        if not exchange.started and not exchange.gone:
-            with anyio.move_on_after(LAST_WORDS, shield=True):
-                await exchange.send_error(exchange.ending())
-        raise
+    async with exchange.listening():
+        try:
+            yield
+        except ReaderTooSlow:
+            pass  # Without a whole answer, so that the server ends the connection.
+        except ClientGone:
+            await exchange.send_error(_CLIENT_GONE)
+        except Exception as exc:
+            await exchange.fail(exc)
+        except BaseException:
+            if not exchange.started and not exchange.gone:
+                with anyio.move_on_after(LAST_WORDS, shield=True):
+                    await exchange.send_error(exchange.ending())
+            raise
 
 
 class ReaderTooSlow(Exception):
@@ -301,6 +323,10 @@ class ReaderTooSlow(Exception):
 
 class ClientGone(Exception):
     """The client went away before its request was there."""
+
+
+_CLIENT_GONE = ErrorReply(499, "invalid_request_error", "the request did not come whole", False)
+"""Nobody reads it; but middleware takes a request without an answer for a failure."""
 
 
 def note_bug(error: Exception) -> None:
@@ -317,5 +343,6 @@ def _too_large(most: int) -> GatewayRefusal:
 
 
 def _header(value: str) -> bytes:
+    """A text that may have come from a request, as one that every server takes."""
     text = value if len(value) <= _LONGEST_HEADER else f"{value[:_LONGEST_HEADER]}..."
-    return text.encode("ascii", "backslashreplace").replace(b"\r", b" ").replace(b"\n", b" ")
+    return _CONTROL.sub(b" ", text.encode("ascii", "backslashreplace")).strip()

@@ -94,11 +94,10 @@ class MessagesRoute:
     ) -> bool:
         work = await self._gateway.whole(translated.task, attempt, caller, exchange)
         result = await work.result()
-        if await exchange.look():
-            return False
+        gone = await exchange.look()
         message = to_message(result, translated.model)
         await exchange.send_json(200, message, _headers_of(result, translated))
-        return True
+        return not gone
 
 
 def _headers_of(result: Result, translated: Translated) -> dict[str, str]:

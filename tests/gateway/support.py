@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -62,14 +62,16 @@ async def place(
     *,
     emulator: Mapping[str, Any] | None = None,
     client: Mapping[str, Any] | None = None,
+    around: Callable[[Any], Any] = lambda application: application,
     **options: Any,
 ) -> AsyncGenerator[Place]:
-    """A gateway to an emulator: both in memory where time is virtual."""
+    """A gateway to an emulator: both in memory where time is virtual. ``around``: what stands
+    before the application."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(virtual.serving(api_key=None, **(emulator or {})))
         caller = await stack.enter_async_context(client_of(server, **(client or {})))
         application = app(caller, callers, **options)
-        http = await stack.enter_async_context(in_process(application))
+        http = await stack.enter_async_context(in_process(around(application)))
         yield Place(server, caller, gateway_of(application), http)
 
 

@@ -138,7 +138,7 @@ async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path)
 
 
 @asynccontextmanager
-async def served(httptools: bool, body_timeout: float) -> AsyncGenerator[int]:
+async def served(httptools: bool, body_timeout: float, **options: Any) -> AsyncGenerator[int]:
     """A gateway's port, with a parser of heads that is chosen."""
     import uvicorn
 
@@ -152,7 +152,7 @@ async def served(httptools: bool, body_timeout: float) -> AsyncGenerator[int]:
     place = listening.listen("127.0.0.1", 0)
     async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
         config = uvicorn.Config(
-            app(client, body_timeout=body_timeout),
+            app(client, body_timeout=body_timeout, **options),
             http=http_protocol(httptools=httptools),
             lifespan="off",
             log_config=None,
@@ -194,6 +194,18 @@ async def test_an_upgrade_that_is_not_taken_loses_no_body(httptools: bool) -> No
                             answer += await stream.receive()
             assert answer.count(b"HTTP/1.1 200 ") == 3, answer
             assert answer.count(b'"type":"message"') == 2
+
+
+@parsers
+@pytest.mark.parametrize("name", ["a\0b", "a\vb", "a\x7fb", "a\r\nx-y: z", "a\t", " ", "é"])
+async def test_an_answer_arrives_whatever_names_its_request_has(httptools: bool, name: str) -> None:
+    """They come back in a header, and no server takes every character there."""
+    async with served(httptools, 30, unsupported="drop") as port, http() as client:
+        url = f"http://127.0.0.1:{port}/v1/messages"
+        answer = await client.post(url, json={**request(), name: 1})
+        assert answer.status_code == 200
+        assert "runware-dropped" in answer.headers
+        assert "x-y" not in answer.headers
 
 
 @parsers
