@@ -16,7 +16,7 @@ from runware_ws.gateway.batch_record import (
     is_batch_id,
     new_batch_id,
 )
-from runware_ws.gateway.error_table import GatewayRefusal
+from runware_ws.gateway.error_table import GatewayRefusal, another_request
 from runware_ws.journal.notes import Note
 from runware_ws.models.jsonable import encode_json, load_json
 
@@ -78,10 +78,7 @@ class BatchBook:
                 before = await notes.read([key])
         found: Any = load_json(before[key])
         if found["body"] != body:
-            raise GatewayRefusal(
-                *(409, "invalid_request_error"),
-                "this Idempotency-Key was used for another request: use a new one",
-            )
+            raise another_request()
         return await self.find(caller, found["id"])
 
     async def _check_room(self, caller: str) -> None:

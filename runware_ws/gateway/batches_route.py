@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,26 +35,25 @@ def batch_routes(gateway: Gateway, batches: Batches) -> Sequence[Route]:
     """All routes of batches."""
     answers = _Answers(gateway, batches)
 
-    def route(path: str, method: str, answer: Answer) -> Route:
-        return Route(path, _BatchRoute(gateway, batches, answer), methods=[method])
+    def route(path: str, **by_method: Answer) -> Route:
+        return Route(path, _BatchRoute(gateway, batches, by_method), methods=[*by_method])
 
     return [
-        route(_PATH, "POST", answers.make),
-        route(_PATH, "GET", answers.list),
-        route(f"{_PATH}/{{id}}", "GET", answers.retrieve),
-        route(f"{_PATH}/{{id}}", "DELETE", answers.delete),
-        route(f"{_PATH}/{{id}}/cancel", "POST", answers.cancel),
-        route(f"{_PATH}/{{id}}/results", "GET", answers.results),
+        route(_PATH, GET=answers.list, POST=answers.make),
+        route(f"{_PATH}/{{id}}", GET=answers.retrieve, DELETE=answers.delete),
+        route(f"{_PATH}/{{id}}/cancel", POST=answers.cancel),
+        route(f"{_PATH}/{{id}}/results", GET=answers.results),
     ]
 
 
 class _BatchRoute:
-    """One method of one path."""
+    """One path."""
 
-    def __init__(self, gateway: Gateway, batches: Batches, answer: Answer) -> None:
+    def __init__(self, gateway: Gateway, batches: Batches, by_method: Mapping[str, Answer]) -> None:
         self._gateway = gateway
         self._batches = batches
-        self._answer = answer
+        # Starlette has HEAD wherever there is GET.
+        self._answers = {"HEAD": by_method["GET"], **by_method} if "GET" in by_method else by_method
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
@@ -63,7 +62,8 @@ class _BatchRoute:
                 caller = exchange.caller(self._gateway.callers)
                 # Where nobody else does it, the first who asks has the others gone on with.
                 self._batches.start()
-                await self._answer(exchange, caller, scope["path_params"].get("id", ""))
+                answer = self._answers[scope["method"]]
+                await answer(exchange, caller, scope["path_params"].get("id", ""))
             except RunwareError as exc:
                 # Whatever is asked here may be asked again: it makes nothing a second time.
                 await exchange.fail(exc, joins=True)
@@ -91,9 +91,9 @@ class _Answers:
                 batch = await self._book.make(caller.name, attempt.key, digest, requests)
                 attempt.begun = True
                 self._batches.begin(batch, caller)
-                if not await exchange.look():
-                    await self._tell(exchange, batch)
-                    visit.answered = True
+                gone = await exchange.look()
+                await self._tell(exchange, batch)
+                visit.answered = not gone
             except (RunwareError, GatewayRefusal) as exc:
                 visit.answered = await exchange.fail(exc, joins=True)
 

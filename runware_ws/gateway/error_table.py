@@ -8,6 +8,7 @@ ran, and where the try joins what runs already (``joins``: its task stands in a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,7 +34,7 @@ from runware_ws.errors import (
 )
 from runware_ws.models.error_codes import ErrorFamily
 
-__all__ = ["ERRORS", "FAMILIES", "ErrorReply", "GatewayRefusal", "reply_to"]
+__all__ = ["ERRORS", "FAMILIES", "ErrorReply", "GatewayRefusal", "another_request", "reply_to"]
 
 ErrorKind = Literal[
     "invalid_request_error",
@@ -122,7 +123,9 @@ class ErrorReply:
         """What goes beside the body."""
         headers = {"x-should-retry": "true" if self.should_retry else "false"}
         if self.retry_after is not None:
-            headers["retry-after"] = f"{max(self.retry_after, 0.0):.3f}".rstrip("0").rstrip(".")
+            # Rounded up: who comes at that moment must not come too early.
+            thousandths = math.ceil(max(self.retry_after, 0.0) * 1000 - 1e-6)
+            headers["retry-after"] = f"{thousandths / 1000:.3f}".rstrip("0").rstrip(".")
         return headers
 
 
@@ -140,6 +143,14 @@ class GatewayRefusal(Exception):
     ) -> None:
         super().__init__(message)
         self.reply = ErrorReply(status, kind, message, should_retry, retry_after)
+
+
+def another_request() -> GatewayRefusal:
+    """An ``Idempotency-Key`` comes with something else than what it names."""
+    return GatewayRefusal(
+        *(409, "invalid_request_error"),
+        "this Idempotency-Key was used for another request: use a new one",
+    )
 
 
 def reply_to(error: Exception, *, joins: bool) -> ErrorReply:

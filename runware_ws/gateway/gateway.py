@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
+from runware_ws.errors import KeyConflict
 from runware_ws.gateway.attempts import Attempt, Attempts, RequestIdentity, requests_of
 from runware_ws.gateway.batch_record import lines_of
-from runware_ws.gateway.error_table import GatewayRefusal
+from runware_ws.gateway.error_table import GatewayRefusal, another_request
 from runware_ws.gateway.turns import CallerUse, Turns
 from runware_ws.gateway.works import PlainWork, StreamWork, Work
 from runware_ws.journal.keys import content_digest
@@ -143,15 +144,17 @@ class Gateway:
         """Refuse another content under the same ``Idempotency-Key``.
 
         Raises:
-            GatewayRefusal: it is another.
+            GatewayRefusal: it is another, or it cannot be written down.
         """
         wire = task if isinstance(task, Mapping) else task.to_wire()
-        content = content_digest(encode_json(wire))
-        if attempt.content and attempt.content != content:
+        try:
+            content = content_digest(encode_json(wire))
+        except (TypeError, ValueError):
             raise GatewayRefusal(
-                *(409, "invalid_request_error"),
-                "this Idempotency-Key was used for another request: use a new one",
-            )
+                400, "invalid_request_error", "the request is nested too deeply"
+            ) from None
+        if attempt.content and attempt.content != content:
+            raise another_request()
         attempt.content = content
 
     async def work_of(
@@ -194,32 +197,32 @@ class Gateway:
         attempt.starting = anyio.Event()
         use = self.use_of(caller)
         try:
-            await self._enter(use, attempt)
+            counted = await self._enter(use, attempt)
             try:
                 await self.turns.take(caller.name)
+                try:
+                    attempt.work = await start(self._more(attempt, caller, asker))
+                    attempt.begun = True
+                except BaseException:
+                    self.turns.give()
+                    raise
             except BaseException:
-                use.leave()
-                raise
-            try:
-                attempt.work = await start(self._more(attempt, caller, asker))
-                attempt.begun = True
-            except BaseException:
-                self.turns.give()
-                use.leave()
+                use.leave(uncounted=counted)
                 raise
             return attempt.work
         finally:
             attempt.starting.set()
             attempt.starting = None
 
-    async def _enter(self, use: CallerUse, attempt: Attempt) -> None:
-        """See that a task is within the limits of its caller."""
+    async def _enter(self, use: CallerUse, attempt: Attempt) -> bool:
+        """See that a task is within the limits of its caller; whether its rate counts it."""
         journal, caller = self.client.journal, use.caller
         if journal is not None and caller.budget is not None and not attempt.begun:
             use.recorded[journal] = await journal.tallies.read(_tally_of(caller.name))
         try:
             # What was begun before is only asked for now, which costs nothing and needs no leave.
             use.enter(None if attempt.begun else anyio.current_time())
+            return not attempt.begun
         except GatewayRefusal:
             heads = () if journal is None else await journal.lookup.heads(attempt.key)
             if not any(
@@ -227,6 +230,7 @@ class Gateway:
             ):
                 raise
             use.enter(None)  # An earlier process had begun it.
+            return False
 
     def _more(self, attempt: Attempt, caller: GatewayCaller, asker: Asker) -> dict[str, Any]:
         timeout = self.options.timeout if caller.timeout is None else caller.timeout
@@ -280,6 +284,8 @@ class Gateway:
         if result is not None and not self.joins:
             use.cost += result.cost or 0.0
             size = len(encode_json(result.raw))
+        if isinstance(work.error, KeyConflict):
+            attempt.content = b""  # What an earlier process was asked counts.
         if attempt.work is None:
             attempt.work = work  # It ended while it was being started.
         self.attempts.ended(attempt, size)

@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from runware_ws.errors import InvalidTask, RunwareError, TaskError
-from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
+from runware_ws.gateway.error_table import (
+    ErrorReply,
+    GatewayRefusal,
+    another_request,
+    reply_to,
+)
 from runware_ws.gateway.exchange import Exchange, answering
 from runware_ws.gateway.streaming import StreamFeed, send_stream
+from runware_ws.journal.notes import Note
 from runware_ws.models.jsonable import encode_json, is_array, is_object
 
 if TYPE_CHECKING:
@@ -68,15 +74,7 @@ class NativeRoute:
         asked: RequestIdentity,
         tasks: Sequence[Mapping[str, Any]],
     ) -> None:
-        ends: list[Sequence[dict[str, Any]] | Exception] = [[] for _ in tasks]
-
-        async def one(number: int) -> None:
-            one_asked = asked if len(tasks) == 1 else _numbered(asked, number)
-            ends[number] = await self._one(exchange, caller, one_asked, tasks[number])
-
-        async with anyio.create_task_group() as group:
-            for number in range(len(tasks)):
-                group.start_soon(one, number)
+        ends = await self._ends(exchange, caller, asked, tasks)
         data = [item for end in ends if not isinstance(end, Exception) for item in end]
         errors: list[dict[str, Any]] = []
         replies: list[ErrorReply] = []
@@ -92,6 +90,56 @@ class NativeRoute:
             await exchange.send_json(replies[0].status, body, headers)
         else:
             await exchange.send_json(200, body or {"data": []})
+
+    async def _ends(
+        self,
+        exchange: Exchange,
+        caller: GatewayCaller,
+        asked: RequestIdentity,
+        tasks: Sequence[Mapping[str, Any]],
+    ) -> Sequence[Sequence[dict[str, Any]] | Exception]:
+        """How each of the tasks ended."""
+        if len(tasks) == 1:
+            return [await self._one(exchange, caller, asked, tasks[0])]
+        if asked.key is not None:
+            try:
+                await self._name(exchange, asked, tasks)
+            except (RunwareError, GatewayRefusal) as exc:
+                return [exc for _ in tasks]
+        ends: list[Sequence[dict[str, Any]] | Exception] = [[] for _ in tasks]
+
+        async def one(number: int) -> None:
+            one_asked = _numbered(asked, number)
+            ends[number] = await self._one(exchange, caller, one_asked, tasks[number])
+
+        async with anyio.create_task_group() as group:
+            for number in range(len(tasks)):
+                group.start_soon(one, number)
+        return ends
+
+    async def _name(
+        self, exchange: Exchange, asked: RequestIdentity, tasks: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Have an ``Idempotency-Key`` name this array and no other, also for later processes: the
+        keys of its tasks alone would not tell a longer array from a shorter one.
+
+        Raises:
+            GatewayRefusal: it names another request.
+            JournalError: it cannot be recorded.
+        """
+        gateway = self._gateway
+        attempt = await gateway.attempt_of(asked)
+        with gateway.waiting(attempt, exchange) as visit:
+            gateway.check_content(attempt, {"tasks": [_content(task) for task in tasks]})
+            journal = gateway.client.journal
+            if journal is not None:
+                note = Note(attempt.key, b"array %s" % attempt.content.hex().encode())
+                if not await journal.notes.put(note):
+                    recorded = await journal.notes.read([note.key])
+                    if recorded.get(note.key) != note.content:
+                        attempt.content = b""  # What an earlier process was asked counts.
+                        raise another_request()
+            visit.answered = True
 
     async def _one(
         self,
@@ -213,8 +261,11 @@ def _checked(task: Mapping[str, Any], delivery: str, caller: GatewayCaller) -> M
 
 
 def _content(task: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What belongs to an ``Idempotency-Key``: a retry may have a taskUUID of its own."""
-    return {name: value for name, value in task.items() if name != "taskUUID"}
+    """What belongs to an ``Idempotency-Key``: a retry may have a taskUUID of its own, and how the
+    answer travels is no part of what is asked for."""
+    return {
+        name: value for name, value in task.items() if name not in ("taskUUID", "deliveryMethod")
+    }
 
 
 def _numbered(asked: RequestIdentity, number: int) -> RequestIdentity:

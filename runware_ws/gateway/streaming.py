@@ -96,10 +96,11 @@ class StreamFeed:
 
     def headers(self) -> dict[str, str]:
         told = dict(self._told)
-        if self.work.entered:
-            told["runware-task-uuid"] = self.work.uuid
-        if self.work.done and self.work.error is None:
-            told["runware-recovered-by"] = self.work.outcome().recovered_by.value
+        work = self._found
+        if work is not None and work.entered:
+            told["runware-task-uuid"] = work.uuid
+        if work is not None and work.done and work.error is None:
+            told["runware-recovered-by"] = work.outcome().recovered_by.value
         return told
 
 
@@ -140,21 +141,45 @@ class _Stream:
         self._source = source
         self._attempt = attempt
         self._joins = joins
+        self._opened = anyio.Event()
+        self._failure: Exception | None = None
 
     async def run(self) -> bool:
-        exchange = self._exchange
+        last, answered, failure = b"", False, None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._open)
+            try:
+                last, answered = await self._answer()
+            except Exception as exc:
+                failure = exc  # The group would wrap it.
+        if failure is not None:
+            raise failure
+        if last:  # Only now, so that whoever has it finds nothing unfinished here.
+            await self._send(last, last=True)
+        return answered
+
+    async def _open(self) -> None:
+        """Beside the rest, because a turn may be long in coming. A reader who goes away meanwhile
+        does not end it, as none does who goes away later."""
         try:
             await self._source.open()
+        except Exception as exc:
+            self._failure = exc
+        self._opened.set()
+
+    async def _answer(self) -> tuple[bytes, bool]:
+        """Send all but the last part, which is returned; and whether it makes the answer whole."""
+        exchange = self._exchange
+        try:
             came, delta = await self._next(self._options.start_within)
             await exchange.begin(200, {**_HEADERS, **self._source.headers()})
             while True:
                 if await exchange.look():
-                    return False
-                last = came and delta is None
+                    return b"", False
                 part = self._source.part(delta) if came else self._source.ping
-                await self._send(part, last=last)
-                if last:
-                    return True
+                if came and delta is None:
+                    return part, True
+                await self._send(part)
                 came, delta = await self._next(self._options.ping_every)
         except ReaderTooSlow:
             raise
@@ -166,12 +191,15 @@ class _Stream:
             # The process ends. Its client must not take this for the end of the answer.
             if exchange.started:
                 with anyio.move_on_after(LAST_WORDS, shield=True):
-                    await self._tell(exchange.ending())
+                    await self._send(self._told(exchange.ending()), last=True)
             raise
 
     async def _next(self, seconds: float) -> tuple[bool, Delta | None]:
         """Whether something came within so many seconds, and what; ``None`` is the end."""
         with anyio.move_on_after(seconds):
+            await self._opened.wait()
+            if self._failure is not None:
+                raise self._failure
             return True, await self._source.next()
         return False, None
 
@@ -182,15 +210,13 @@ class _Stream:
             raise ReaderTooSlow
         self._attempt.heard_at = anyio.current_time()
 
-    async def _fail(self, error: Exception) -> bool:
-        """Tell the reader why there is no more; whether that is an answer."""
+    async def _fail(self, error: Exception) -> tuple[bytes, bool]:
+        """What tells the reader why there is no more; and whether that is an answer."""
         if not isinstance(error, RunwareError | GatewayRefusal):
             note_bug(error)
         reply = reply_to(error, joins=self._joins)
         await self._exchange.look()
-        settled = self._exchange.settles(reply)
-        await self._tell(reply)
-        return settled
+        return self._told(reply), self._exchange.settles(reply)
 
-    async def _tell(self, reply: ErrorReply) -> None:
-        await self._send(self._source.failure(reply, self._exchange.request_id), last=True)
+    def _told(self, reply: ErrorReply) -> bytes:
+        return self._source.failure(reply, self._exchange.request_id)

@@ -14,6 +14,9 @@ __all__ = ["CallerUse", "Turns"]
 _BURST = 10.0
 """A caller who was quiet may make up for so many seconds of its rate at once."""
 
+_ROUNDING = 1e-9
+"""By so much, relatively, may sums be off: ten times 0.1 is less than 1."""
+
 
 class Turns:
     """At most ``limit`` tasks at once. Beyond that each caller who waits gets the next turn in its
@@ -107,7 +110,7 @@ class CallerUse:
     def _check_limits(self, now: float) -> None:
         caller = self.caller
         spent = self.cost + sum(self.recorded.values())
-        if caller.budget is not None and spent >= caller.budget:
+        if caller.budget is not None and spent >= caller.budget * (1 - _ROUNDING):
             raise GatewayRefusal(
                 *(402, "billing_error"),
                 f"the budget of {caller.name!r}, {caller.budget:g} dollars, is spent: "
@@ -129,7 +132,7 @@ class CallerUse:
         gained = (now - self._credited_at) * rate / 60
         self._credit = min(self._most_credit, self._credit + gained)
         self._credited_at = now
-        if self._credit < 1.0:
+        if self._credit < 1.0 - _ROUNDING:
             raise GatewayRefusal(
                 *(429, "rate_limit_error"),
                 f"{self.caller.name!r} may start {rate:g} tasks a minute",
@@ -138,6 +141,8 @@ class CallerUse:
             )
         self._credit -= 1.0
 
-    def leave(self) -> None:
-        """A task has ended, or did not start."""
+    def leave(self, *, uncounted: bool = False) -> None:
+        """A task has ended; ``uncounted``: it did not start, so the rate counts it no more."""
         self.running -= 1
+        if uncounted:
+            self._credit = min(self._most_credit, self._credit + 1.0)

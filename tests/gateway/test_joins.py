@@ -224,6 +224,49 @@ def journal(tmp_path: Path) -> dict[str, Any]:
     return {"journal": f"sqlite:{tmp_path / 'gateway.db'}?synchronous=NORMAL"}
 
 
+@pytest.mark.parametrize("shape", ["plain", "stream", "task", "array"])
+@bounded
+async def test_what_an_earlier_life_was_asked_under_a_key_counts(
+    shape: str, journal: dict[str, Any]
+) -> None:
+    """Another request under it is refused, and keeps the right one from nothing."""
+    from runware_ws import Client
+    from runware_ws.emulator import Emulator
+    from runware_ws.gateway import app
+    from tests.client.support import QUICK
+    from tests.gateway.support import in_process
+    from tests.gateway.test_native import task
+
+    texts = ("right", "other")
+    path = "/v1/messages" if shape in ("plain", "stream") else "/v1"
+    right, other = (
+        request(text, stream=shape == "stream")
+        if path == "/v1/messages"
+        else [task(each) for each in ([text] if shape == "task" else [text, "second"])]
+        for text in texts
+    )
+    wrong: list[Any] = [other]
+    if isinstance(right, list):
+        wrong.append([*right, task("more")])
+    async with Emulator(api_key=None) as emulator:
+        answers: list[bytes] = []
+        for life in range(2):
+            async with (
+                Client(emulator.url, api_key="any", **journal, **QUICK) as client,
+                in_process(app(client)) as http,
+            ):
+                headers = {"x-api-key": "any", "idempotency-key": "order-17"}
+                for each in wrong if life else ():
+                    refused = await http.post(path, json=each, headers=headers)
+                    assert refused.status_code == 409
+                answer = await http.post(path, json=right, headers=headers)
+                assert answer.status_code == 200
+                answers.append(answer.content)
+        assert "right" in answers[1].decode()
+        assert sum(emulator.stats.executions.values()) == (2 if shape == "array" else 1)
+        assert emulator.stats.executed_twice == []
+
+
 @KINDS
 @bounded
 async def test_a_retry_finds_its_task_after_a_restart(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import anyio
 import pytest
 
 from runware_ws import ConfigurationError
+from runware_ws.emulator import Request
 from runware_ws.gateway import Callers, GatewayCaller, GatewayOptions, app, hash_of_key, new_key
 from runware_ws.gateway.error_table import GatewayRefusal
 from runware_ws.gateway.turns import CallerUse, Turns
@@ -201,6 +203,49 @@ async def test_a_caller_has_a_budget() -> None:
         assert again.headers["runware-task-uuid"] == first.headers["runware-task-uuid"]
         assert (await here.post(request(), key="key-of-bob")).status_code == 200
         assert executions(here) == 2
+
+
+@ample
+async def test_a_budget_is_spent_to_the_cent() -> None:
+    async with place(callers(budget=1.0)) as here:
+
+        @here.emulator.reply("textInference")
+        def answer(_: Request) -> dict[str, Any]:
+            return {"text": "x", "cost": 0.1}
+
+        answers = [(await here.post(request(), key=KEY)).status_code for _ in range(12)]
+        assert answers == [200] * 10 + [402] * 2  # although ten times 0.1 is less than 1
+
+
+@pytest.mark.parametrize("rate", [0.7, 7, 13, 70])
+@ample
+async def test_who_comes_again_when_it_was_told_to_is_let_in(rate: float) -> None:
+    async with place(callers(requests_per_minute=rate)) as here:
+        while (answer := await here.post(request(), key=KEY)).status_code == 200:
+            pass
+        for _ in range(10):
+            await anyio.sleep(float(answer.headers["retry-after"]))
+            assert (await here.post(request(), key=KEY)).status_code == 200
+            answer = await here.post(request(), key=KEY)
+            assert answer.status_code == 429
+
+
+@ample
+async def test_a_rate_counts_what_starts() -> None:
+    who = callers()
+    ann, bob = who.known()
+    both = Callers({"ann": replace(ann, requests_per_minute=6), "bob": bob})
+    async with place(both, max_running=1, max_waiting=1) as here:
+        gate = Gate(here.emulator)
+        async with anyio.create_task_group() as group:
+            for number in range(2):
+                group.start_soon(lambda n: here.post(request(f"{n}"), key="key-of-bob"), number)
+            await until(lambda: gate.running and here.gateway.turns.waiting)
+            full = await here.post(request(), key=KEY)
+            assert (full.status_code, full.headers["x-should-retry"]) == (529, "true")
+            gate.open()
+        assert (await here.post(request(), key=KEY)).status_code == 200
+        assert (await here.post(request(), key=KEY)).status_code == 429
 
 
 @ample

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from typing import Any
 
 import anthropic
+import anyio
 import pytest
 from anthropic.types import ToolParam
 
 from runware_ws.emulator import Request, expected_text
 from tests import virtual
-from tests.client.support import ample
+from tests.client.support import ample, until
 from tests.gateway.support import MODEL, executions, place, request
 
 pytestmark = pytest.mark.anyio
@@ -161,6 +163,19 @@ async def test_a_place_that_is_none(method: str, path: str, status: int) -> None
 
 
 @ample
+async def test_a_path_says_all_that_can_be_done_there() -> None:
+    async with place() as here:
+        for path, methods in (
+            ("/v1/messages", {"POST"}),
+            ("/v1/messages/batches", {"GET", "HEAD", "POST"}),
+            ("/v1/messages/batches/x", {"GET", "HEAD", "DELETE"}),
+        ):
+            answer = await here.http.put(path)
+            assert answer.status_code == 405
+            assert set(answer.headers["allow"].split(", ")) == methods
+
+
+@ample
 async def test_pings_until_the_first_event() -> None:
     async with place(start_within=1.0, ping_every=2.0, emulator={"latency": "7s"}) as here:
         answer = await here.post(request(stream=True))
@@ -168,6 +183,40 @@ async def test_pings_until_the_first_event() -> None:
         assert names[:4] == ["event: ping"] * 4  # after 1, 3, 5 and 7 s
         assert names[4] == "event: message_start"
         assert names[-1] == "event: message_stop"
+
+
+@ample
+async def test_a_stream_begins_while_it_waits_for_its_turn() -> None:
+    async with place(max_running=1, emulator={"latency": "60s"}) as here:
+        headers = {"x-api-key": "any"}
+        how: dict[str, Any] = {"json": request(stream=True), "headers": headers}
+        text = ""
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: here.post(request("Else?")))
+            await until(lambda: here.gateway.turns.running)
+            before = anyio.current_time()
+            async with here.http.stream("POST", "/v1/messages", **how) as answer:
+                assert anyio.current_time() - before == pytest.approx(5)
+                text = "".join([part async for part in answer.aiter_text()])
+        names = [line for line in text.splitlines() if line.startswith("event: ")]
+        assert names.count("event: ping") == 12  # each 10 s, until the 120th
+        assert names[-1] == "event: message_stop"
+        assert (here.gateway.turns.running, executions(here)) == (0, 2)
+
+
+@ample
+async def test_who_leaves_while_a_stream_waits_for_its_turn_finds_it_again() -> None:
+    async with place(max_running=1, emulator={"latency": "60s"}) as here:
+        body = request(stream=True)
+        text = ""
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: here.post(request("Else?")))
+            await until(lambda: here.gateway.turns.running)
+            with anyio.move_on_after(20):
+                await here.post(body, retry=0)
+            text = (await here.post(body, retry=1)).text
+        assert text.endswith('data: {"type":"message_stop"}\n\n')
+        assert (here.gateway.turns.running, executions(here)) == (0, 2)
 
 
 @ample

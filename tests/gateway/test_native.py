@@ -108,6 +108,34 @@ async def test_repeated_tasks_join() -> None:
         assert executions(here) == 4
 
 
+@ample
+async def test_a_key_names_one_array() -> None:
+    """Of a longer one the first tasks would be joined, or be paid for anew, and the rest run."""
+    async with place() as here:
+        one, two, three = ({**task(text), "taskUUID": None} for text in "abc")
+        arrays = [[one], [one, two], [one, two, three], [two, one]]
+        for number, taken in enumerate(arrays):
+            for array in (taken, *arrays):
+                given = body(*array).replace(b'"taskUUID": null, ', b"")
+                answer = await here.post(given, "/v1", idempotency_key=f"k{number}")
+                assert answer.status_code == (200 if array is taken else 409)
+                assert ("data" in answer.json()) == (array is taken)
+        assert executions(here) == sum(map(len, arrays))
+
+
+@ample
+async def test_a_task_that_is_nested_too_deeply_is_refused() -> None:
+    deep = b'[{"taskType": "textInference", "x": %s%s}]' % (b"[" * 500, b"]" * 500)
+    two = deep[:-1] + b"," + deep[1:]
+    async with place() as here:
+        for given in (deep, two):
+            for headers in ({}, {"idempotency-key": f"{len(given)}"}):
+                answer = await here.http.post("/v1", content=given, headers=headers)
+                assert answer.status_code == 400
+                assert answer.headers["x-should-retry"] == "false"
+        assert executions(here) == 0
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
