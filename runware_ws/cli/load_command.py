@@ -24,7 +24,8 @@ DurationOption = Annotated[
 ]
 ArrivalsOption = Annotated[str, typer.Option(help="constant, poisson or gamma.")]
 BurstOption = Annotated[
-    float, typer.Option(min=0.01, metavar="N", help="Of gamma: 1 is poisson, more is bursts.")
+    float,
+    typer.Option(min=0.01, max=100.0, metavar="N", help="Of gamma: 1 is poisson, more is bursts."),
 ]
 TraceOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Starts, a line each, in place of a rate.")

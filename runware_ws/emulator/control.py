@@ -17,11 +17,12 @@ They come from Python, over the standard input of a process, or over HTTP.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any, cast
 
-import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from .latency import Latency, parse_latency
@@ -51,7 +52,7 @@ def changed_options(options: EmulatorOptions, changes: object) -> EmulatorOption
         if name not in names:
             raise ValueError(f"options: there is no {name!r}; names: {', '.join(sorted(names))}")
     try:
-        return _OPTIONS.validate_json(orjson.dumps({**asdict(options), **given}), strict=True)
+        return _OPTIONS.validate_json(json.dumps({**asdict(options), **given}), strict=True)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         place = "".join(f".{part}" for part in first["loc"][:1])
@@ -165,6 +166,10 @@ def _uuids(command: dict[str, Any]) -> Iterable[str]:
 
 def _number(command: dict[str, Any], name: str) -> float:
     value = command[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not abs(value) <= sys.float_info.max
+    ):
         raise ValueError(f"{name} must be a number of seconds")
     return float(value)

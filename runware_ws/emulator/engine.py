@@ -416,7 +416,7 @@ class Engine:
         if injection is not None:
             if injection.anonymous:
                 return dict(injection.error)
-            return task_error(task=task, **injection.error)
+            return injection.scoped(task)
         return None
 
     def _acknowledge(self, session: Session, task: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from .state import ServerState
 from .tasks import AcceptedTask
 from .tokens import limited, most_tokens
 from .units import Envelope, Kind, Unit
-from .validation import task_error
 
 __all__ = ["Executor", "outcome"]
 
@@ -63,7 +62,7 @@ class Executor:
             if injection.anonymous:
                 self._failed(record, index, dict(injection.error))
             else:
-                self._failed(record, index, task_error(task=record.task, **injection.error))
+                self._failed(record, index, injection.scoped(record.task))
             return
         request = Request(record.task, index, record.execution)
         try:
@@ -92,11 +91,19 @@ class Executor:
 
     def _answered(self, record: AcceptedTask, request: Request, answer: Answer) -> None:
         """A whole answer is there: as much of it as the task allows goes out."""
-        answer = limited(answer, most_tokens(record.task, self._state.options.default_max_tokens))
+        most = most_tokens(record.task, self._state.options.default_max_tokens)
+        try:
+            answer = limited(answer, most)
+            item = {} if record.stream is not None else self._item(record, request, answer)
+            unit = Unit(Kind.RESULT, item)
+        except Exception as exc:  # It is no answer, or cannot be written.
+            self._failed(record, request.index, self._state.reply_problem(record, exc))
+            return
         if record.stream is not None:
             record.stream.start(request, answer)
         else:
-            self._succeeded(record, request, answer)
+            record.generations[request.index].item = item
+            self._ended(record, unit)
 
     async def _await_reply(
         self, record: AcceptedTask, request: Request, pending: Awaitable[Answer]
@@ -125,7 +132,7 @@ class Executor:
             return
         self._answered(record, request, answer)
 
-    def _succeeded(self, record: AcceptedTask, request: Request, answer: Answer) -> None:
+    def _item(self, record: AcceptedTask, request: Request, answer: Answer) -> dict[str, Any]:
         style = self._state.options.result_index
         many = len(record.generations) > 1
         item = generated_item(
@@ -133,8 +140,7 @@ class Executor:
         )
         if self._state.faults.giants.take():
             item["text"] = str(item.get("text", "")).ljust(self._state.faults.giant_bytes, "x")
-        record.generations[request.index].item = item
-        self._ended(record, Unit(Kind.RESULT, item))
+        return item
 
     def _failed(self, record: AcceptedTask, index: int, error: dict[str, Any]) -> None:
         if record.stream is not None:

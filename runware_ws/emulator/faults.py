@@ -42,6 +42,11 @@ class Injection:
     stage: Literal["accept", "execute"]
     anonymous: bool
 
+    def scoped(self, task: dict[str, Any]) -> dict[str, Any]:
+        """The error as that of a task."""
+        rest = dict(self.error)
+        return task_error(rest.pop("code"), rest.pop("message"), task, **rest)
+
 
 @dataclass(slots=True)
 class CutAfter:
@@ -439,7 +444,9 @@ class Faults(Trouble):
         )
 
     def giant_result(self, size: int, times: int | None = 1) -> None:
-        """Pad the text of the next ``times`` results to ``size`` bytes."""
+        """Pad the text of the next ``times`` results to ``size`` bytes, 1 GiB at most."""
+        if not 1 <= size <= 2**30:
+            raise ValueError("size must be from 1 to 1073741824")
         self.giant_bytes = size
         self.giants.left = times
 

@@ -234,7 +234,7 @@ class EmulatorOptions:
             "merge_window",
             "token_pause",
         ):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative")
         for name in ("merge_limit", "replay_batch", "tokens_per_delta", "ack_copies"):
             if getattr(self, name) < 1:
@@ -243,11 +243,23 @@ class EmulatorOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1")
-        if self.queue_limit is not None and self.queue_limit < 0:
-            raise ValueError("queue_limit must not be negative")
+        for name in ("queue_limit", "archive_limit"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} must not be negative")
+        for name in ("idle_seconds", "max_frame_bytes", "max_sent_bytes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive")
+        for name in ("idle_close_code", "refusal_close_code"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 0xFFFF:
+                raise ValueError(f"{name} must have 16 bits")
+        if not 200 <= self.http_error_status < 600:
+            raise ValueError("http_error_status must be from 200 to 599")
         if self.rate_limit is not None and not 0 < self.rate_limit < inf:
             raise ValueError("rate_limit must be a positive number")
-        if self.token_rate is not None and (self.token_rate <= 0 or self.token_pause > 0):
+        if self.token_rate is not None and (not self.token_rate > 0 or self.token_pause > 0):
             raise ValueError("token_rate must be positive, and excludes token_pause")
 
     @property

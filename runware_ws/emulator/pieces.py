@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from .options import EmulatorOptions
 from .replies import Answer, Request, generated_item
-from .tokens import TOKEN, arguments_text, most_tokens
+from .tokens import TOKEN, arguments_text, calls_of, most_tokens
 
 __all__ = ["DeltaScript", "cut_answer", "gather"]
 
@@ -35,17 +35,17 @@ def cut_answer(
         yield {"text": piece}
     if len(text) < giant:
         yield {"text": "x" * (giant - len(text))}
-    calls: list[Any] = fields.get("toolCalls") or []
-    if options.stream_tool_calls == "whole":
-        if calls:
-            yield {"toolCalls": calls}
+    calls = calls_of(fields)
+    if options.stream_tool_calls == "whole" or not calls:
+        if fields.get("toolCalls"):
+            yield {"toolCalls": fields["toolCalls"]}
         return
     for index, call in enumerate(calls):
         yield from _cut_call(index, call, size)
 
 
 def _cut_call(index: int, call: dict[str, Any], size: int) -> Iterator[dict[str, Any]]:
-    nested = "function" in call
+    nested = isinstance(call.get("function"), dict)
     source: dict[str, Any] = call["function"] if nested else call
     arguments = arguments_text(call)
     head = {**source, "arguments": ""}
@@ -67,8 +67,7 @@ def gather(pieces: list[Any]) -> dict[str, Any]:
         for name in ("text", "reasoningContent"):
             if name in delta:
                 texts.setdefault(name, []).append(delta[name])
-        entries: list[dict[str, Any]] = delta.get("toolCalls") or []
-        for number, entry in enumerate(entries):
+        for number, entry in enumerate(calls_of(delta)):
             given = dict(entry)
             index: int = given.pop("index", number)
             nested: dict[str, Any] | None = given.pop("function", None)

@@ -114,5 +114,7 @@ def scripted_fields(answer: ScriptAnswer) -> dict[str, Any] | str:
     """What a scripted answer gives for one result. Raises ``ReplyError`` if it is an error."""
     if answer.error is not None:
         rest = dict(answer.error)
-        raise ReplyError(rest.pop("code"), str(rest.pop("message", "The task failed.")), **rest)
+        problem = ReplyError(rest.pop("code"), str(rest.pop("message", "The task failed.")))
+        problem.fields = rest  # Whatever their names are.
+        raise problem
     return answer.text if answer.text is not None else dict(answer.fields or {})

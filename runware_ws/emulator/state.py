@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from .admission import Admission
 from .calls import forced_answer
+from .exact import dump_exact
 from .faults import Faults, LiveSocket
 from .keys import KeyRing
 from .latency import Latency
@@ -145,7 +146,15 @@ class ServerState:
     def reply_problem(self, record: AcceptedTask, exc: Exception) -> dict[str, Any]:
         """The error object for an exception of a registered reply."""
         if isinstance(exc, ReplyError):
-            return task_error(exc.code, exc.message, record.task, **exc.fields)
+            error = task_error(exc.code, exc.message, record.task, **exc.fields)
+            try:
+                dump_exact(error)
+            except (TypeError, ValueError) as problem:
+                exc = problem
+            else:
+                return error
         self.stats.reply_failures += 1
         message = f"The registered reply raised {type(exc).__name__}: {exc}"
+        # It may quote anything.
+        message = message.encode("utf-8", "backslashreplace").decode()
         return task_error("internalServerError", message, record.task)

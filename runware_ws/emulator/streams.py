@@ -73,14 +73,13 @@ class DeltaStream:
         pause = self._state.options.delta_pause
         while True:
             try:
-                piece = next(pieces)
+                self._piece(next(pieces))
             except StopIteration:
                 self._finish()
                 return
             except Exception as exc:
                 self.fail(self._state.reply_problem(self._record, exc))
                 return
-            self._piece(piece)
             if self._full:
                 self._finish()
                 return
@@ -102,11 +101,17 @@ class DeltaStream:
 
     def _finish(self) -> None:
         assert self._script is not None
-        for item in self._script.finish():
-            self._emit(Unit(Kind.DELTA, item))
-        whole = self._script.whole()
+        try:
+            last = [Unit(Kind.DELTA, item) for item in self._script.finish()]
+            whole = self._script.whole()
+            outcome = Unit(Kind.RESULT, whole)
+        except Exception as exc:  # Its pieces make no answer, or one that cannot be written.
+            self.fail(self._state.reply_problem(self._record, exc))
+            return
+        for unit in last:
+            self._emit(unit)
         self._record.generations[0].item = whole
-        self._end(Unit(Kind.RESULT, whole))
+        self._end(outcome)
 
     def fail(self, error: dict[str, Any]) -> None:
         """End with an error, behind the deltas that went out."""

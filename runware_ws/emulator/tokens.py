@@ -6,7 +6,15 @@ from typing import Any, cast
 
 from .exact import dump_exact
 
-__all__ = ["TOKEN", "answer_tokens", "arguments_text", "count_tokens", "limited", "most_tokens"]
+__all__ = [
+    "TOKEN",
+    "answer_tokens",
+    "arguments_text",
+    "calls_of",
+    "count_tokens",
+    "limited",
+    "most_tokens",
+]
 
 TOKEN = 4
 """Characters of one token. The last one may have fewer."""
@@ -33,10 +41,19 @@ def arguments_text(call: dict[str, Any]) -> str:
     return arguments if isinstance(arguments, str) else dump_exact(arguments).decode()
 
 
+def calls_of(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tool calls of an answer; none if it is no list of objects, which is sent as it is."""
+    calls: object = fields.get("toolCalls")
+    if not isinstance(calls, list) or not all(
+        isinstance(call, dict) for call in cast("list[object]", calls)
+    ):
+        return []
+    return cast("list[dict[str, Any]]", calls)
+
+
 def answer_tokens(fields: dict[str, Any]) -> int:
     """How many tokens an answer has: those of its text and of the arguments of its tool calls."""
-    calls: list[dict[str, Any]] = fields.get("toolCalls") or []
-    made = sum(_tokens(arguments_text(call)) for call in calls)
+    made = sum(_tokens(arguments_text(call)) for call in calls_of(fields))
     return max(1, _tokens(str(fields.get("text") or "")) + made)
 
 
@@ -72,7 +89,9 @@ def limited(answer: dict[str, Any] | str, most: int | None) -> dict[str, Any] | 
     if text:
         short["text"] = text[: most * TOKEN]
     left = most - _tokens(short.get("text") or "")
-    calls: list[dict[str, Any]] = short.pop("toolCalls", None) or []
+    calls = calls_of(short)
+    if calls:
+        del short["toolCalls"]
     kept: list[dict[str, Any]] = []
     for call in calls:
         if left <= 0:

@@ -44,7 +44,7 @@ Check: TypeAlias = Callable[[Any, str], None]
 
 
 def task_error(
-    code: str, message: str, task: dict[str, Any] | None = None, **fields: Any
+    code: str, message: str, task: dict[str, Any] | None = None, /, **fields: Any
 ) -> dict[str, Any]:
     """An error object as the server sends it, scoped to ``task`` where it can be."""
     error: dict[str, Any] = {"code": code, "message": message}

@@ -34,6 +34,9 @@ _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _SEGMENT = re.compile(rf"\s*{_NUMBER}\s*(?:\.\.\s*{_NUMBER})?\s*(?:/\s*([\w.]+))?\s*")
 _MOST_STARTS = 50_000_000
 
+MOST_BURST = 100.0
+"""Beyond that nearly all starts of a run come in one moment, or none does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -89,9 +92,11 @@ def parse_rate(text: str, duration: float | None = None) -> tuple[Segment, ...]:
             if seconds <= 0:
                 break  # no time is left for it
         segments.append(Segment(first, last, seconds))
-    if not sum(segment.count for segment in segments):
-        raise ValueError(f"the rate {text!r} starts nothing")
-    return _cut(segments, duration)
+    kept = _cut(segments, duration)
+    if not sum(segment.count for segment in kept):
+        within = "" if duration is None else f" within {duration:g} s"
+        raise ValueError(f"the rate {text!r} starts nothing{within}")
+    return kept
 
 
 def _cut(segments: Sequence[Segment], duration: float | None) -> tuple[Segment, ...]:
@@ -125,8 +130,8 @@ class Arrivals:
     def __post_init__(self) -> None:
         if bool(self.segments) == bool(self.trace):
             raise ValueError("arrivals need a rate or a trace")
-        if not (self.burst > 0 and math.isfinite(self.burst)):
-            raise ValueError("burst must be a number above 0")
+        if not 0 < self.burst <= MOST_BURST:
+            raise ValueError(f"burst must be a number above 0, and {MOST_BURST:g} at most")
 
     @property
     def seconds(self) -> float:
@@ -194,7 +199,11 @@ def read_trace(path: Path) -> tuple[float, ...]:
         OSError: the file cannot be read.
     """
     times: list[float] = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

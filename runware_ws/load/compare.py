@@ -97,9 +97,14 @@ class _Blocks:
     def __init__(self, report: Mapping[str, Any]) -> None:
         if report.get("schema") != SCHEMA:
             raise ValueError(f"is no report of a load with the schema {SCHEMA}")
-        series = report["series"]
-        blocks: list[dict[int, int]] = [dict(map(tuple, bins)) for bins in series["bins"]]
-        failed: list[int] = series["failed"]
+        try:
+            series = report["series"]
+            blocks: list[dict[int, int]] = [
+                {int(number): int(count) for number, count in bins} for bins in series["bins"]
+            ]
+            failed = [int(count) for _, count in zip(blocks, series["failed"], strict=True)]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"is no whole report with the schema {SCHEMA}") from None
         used = [number for number, bins in enumerate(blocks) if bins or failed[number]]
         if len(used) < _LEAST_BLOCKS or not any(blocks):
             raise ValueError("is too short to be compared: it needs some seconds with answers")

@@ -130,10 +130,12 @@ def _place(url: str) -> tuple[str, int]:
 
 @dataclass(slots=True)
 class _Kind:
-    """What all tasks of one type and model share: made once, for it is asked for at each task."""
+    """What all tasks of one type and model share: made once, for it is asked for at each task.
+    ``common``: attributes of spans; ``measured``: of metrics."""
 
     name: str
     common: Attributes
+    measured: Attributes
     tokens_in: Attributes
     tokens_out: Attributes
 
@@ -154,7 +156,8 @@ class _Open:
 
 
 MOST_KINDS = 1_000
-"""Types and models whose attributes are kept: a user may make them up."""
+"""Types and models that are told apart in metrics: a user may make them up, and each is a series
+for good. Spans name all of them."""
 
 
 class OpenTelemetryWatcher:
@@ -251,13 +254,17 @@ class OpenTelemetryWatcher:
             model = self._redact(record.model)
             common[conv.REQUEST_MODEL] = model
             name = f"{operation} {model}"
+        known = len(self._kinds) < MOST_KINDS
+        others = {conv.OPERATION_NAME: conv.OTHER, conv.REQUEST_MODEL: conv.OTHER}
+        measured = common if known else {**self._base, **others}
         kind = _Kind(
             name,
             common,
-            {**common, conv.TOKEN_TYPE: conv.INPUT},
-            {**common, conv.TOKEN_TYPE: conv.OUTPUT},
+            measured,
+            {**measured, conv.TOKEN_TYPE: conv.INPUT},
+            {**measured, conv.TOKEN_TYPE: conv.OUTPUT},
         )
-        if len(self._kinds) < MOST_KINDS:
+        if known:
             self._kinds[record.task_type, record.model] = kind
         return kind
 
@@ -271,15 +278,15 @@ class OpenTelemetryWatcher:
 
     def _measure(self, record: TaskRecord, mine: _Open) -> None:
         kind, instruments = mine.kind, self._instruments
-        measured: Mapping[str, str | int | bool] = kind.common
+        measured: Mapping[str, str | int | bool] = kind.measured
         error = error_type(record.error, record.state)
         if error is not None:
-            measured = {**kind.common, conv.ERROR_TYPE: error}
+            measured = {**kind.measured, conv.ERROR_TYPE: error}
         instruments.duration.record(record.ended_at - record.submitted_at, measured)
         first: float | None = None
         if record.deltas is not None and record.deltas.first_at is not None:
             first = record.deltas.first_at - record.submitted_at
-            instruments.first_chunk.record(first, kind.common)
+            instruments.first_chunk.record(first, kind.measured)
         read, wrote = _tokens(record)
         if read is not None:
             instruments.tokens.record(read, kind.tokens_in)

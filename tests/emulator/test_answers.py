@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
+from copy import copy
 from typing import Any
 
 import jsonschema_rs
@@ -12,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runware_ws.emulator import EmulatorOptions, Request, expected_arguments, expected_text
+from runware_ws.emulator import (
+    EmulatorOptions,
+    ReplyError,
+    Request,
+    expected_arguments,
+    expected_text,
+    read_script,
+)
 from runware_ws.emulator.pieces import DeltaScript, cut_answer
 from runware_ws.emulator.replies import generated_item
 from runware_ws.emulator.tokens import limited
@@ -48,6 +56,71 @@ def limit(tokens: int, **settings: Any) -> dict[str, Any]:
 def forced(name: str = "", **fields: Any) -> dict[str, Any]:
     choice = {"type": "tool", "name": name} if name else {"type": "any"}
     return {"tools": [{"type": "search"}, WEATHER, OTHER], "toolChoice": choice, **fields}
+
+
+NO_ANSWERS: list[Any] = [
+    {"text": "a", "x": {1, 2}},
+    {"text": "a", 5: 6},
+    {"text": "\ud800"},
+    {"text": "a", "reasoningContent": "\ud800"},
+    {"toolCalls": [{"name": "f", "arguments": {1, 2}}]},
+    5,
+    None,
+    iter(["a", 5]),
+    ReplyError("soon", "Later.", x={1, 2}),
+    ValueError("\ud800"),
+]
+
+
+@pytest.mark.parametrize("method", ["sync", "stream"])
+@pytest.mark.parametrize("answer", NO_ANSWERS, ids=range(len(NO_ANSWERS)))
+async def test_what_is_no_answer_fails_its_task_alone(method: str, answer: Any) -> None:
+    async with serving(KEY) as emulator, ready(emulator) as (wire, _):
+
+        @emulator.reply("textInference")
+        def reply(request: Request) -> Any:
+            if request.prompt != "bad":
+                return "good"
+            if isinstance(answer, Exception):
+                raise answer
+            return copy(answer)
+
+        await wire.send(text_task("bad", deliveryMethod=method, **limit(7)))
+        while "errors" not in (message := await wire.recv()):
+            assert method == "stream"
+        assert message["errors"][0]["code"] == "internalServerError"
+        assert emulator.stats.reply_failures == 1
+        await wire.send(text_task("other"))
+        assert (await wire.item())["text"] == "good"
+
+
+@pytest.mark.parametrize("method", ["sync", "stream"])
+@pytest.mark.parametrize("calls", [5, "x", [5], {"a": 1}], ids=str)
+async def test_tool_calls_that_are_none_go_out_as_they_are(method: str, calls: Any) -> None:
+    """A test may want to know what its code makes of them."""
+    async with serving(KEY) as emulator, ready(emulator) as (wire, _):
+        emulator.play(
+            read_script({"answers": [{"fields": {"text": "a" * 40, "toolCalls": calls}}]})
+        )
+        await wire.send(task := text_task("hello", deliveryMethod=method, **limit(7)))
+        items = await read_stream(wire) if method == "stream" else [await wire.item()]
+        parts = [each.get("delta", each) for each in items]
+        assert [each["toolCalls"] for each in parts if "toolCalls" in each] == [calls]
+        assert "".join(each.get("text", "") for each in parts) == "a" * 28
+        await wire.send(details(task))
+        (kept,) = (await wire.item())["response"]["data"]
+        assert kept["toolCalls"] == calls
+
+
+async def test_a_scripted_error_may_have_any_fields() -> None:
+    error = {"code": "soon", "message": "Later.", "task": 5, "self": 6, "documentation": None}
+    async with serving(KEY) as emulator, ready(emulator) as (wire, _):
+        emulator.play(read_script({"answers": [{"error": error}]}))
+        emulator.faults.inject_error("early", task=7)
+        for code, task in (("early", 7), ("soon", 5)):
+            await wire.send(text_task("hello"))
+            told = await wire.error()
+            assert (told["code"], told["task"]) == (code, task)
 
 
 # maxTokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -28,6 +29,13 @@ WRONG: list[tuple[Any, str]] = [
     ({"do": "repeat", "steps": [["cut"], ["rain"]], "every": 1}, "unknown fault 'rain'"),
     ({"do": "repeat", "steps": [["cut"]], "every": "1s"}, "every must be a number of seconds"),
     ({"do": "repeat", "steps": [["cut"]], "every": 0}, "every must be positive"),
+    ({"do": "repeat", "steps": [["cut"]], "every": 10**400}, "every must be a number of seconds"),
+    ({"do": "order", "orders": ["giant-result=99999999999999999999"]}, "size must be from 1"),
+    ({"do": "change", "options": {"http_error_status": 9999}}, "from 200 to 599"),
+    ({"do": "change", "options": {"idle_close_code": 99999}}, "must have 16 bits"),
+    ({"do": "change", "options": {"archive_limit": -1}}, "must not be negative"),
+    ({"do": "change", "options": {"max_frame_bytes": 0}}, "must be positive"),
+    ({"do": "change", "options": {"merge_window": math.nan}}, "must not be negative"),
     ({"do": "repeat", "steps": [["cut"]], "every": 1, "first": -1}, "first 0 or more"),
     ({"do": "repeat", "steps": [["cut"]], "every": 1, "times": 0}, "times must be"),
     ({"do": "change", "options": {"nonsense": 1}}, "there is no 'nonsense'; names: ack_copies"),
@@ -54,6 +62,13 @@ async def test_what_is_wrong_is_told_and_changes_nothing(command: Any, why: str)
         await anyio.sleep(10)
         assert (emulator.options, emulator.latency) == before
         assert emulator.stats.cuts == 0
+
+
+@in_memory
+async def test_what_is_endless_stays_so() -> None:
+    async with serving(KEY, options=EmulatorOptions(buffer_seconds=math.inf)) as emulator:
+        emulator.control({"do": "change", "options": {"capacity": 3}})
+        assert emulator.options == EmulatorOptions(buffer_seconds=math.inf, capacity=3)
 
 
 @in_memory

@@ -66,6 +66,11 @@ def test_a_bad_rate_is_told(text: str, words: str) -> None:
         parse_rate(text)
 
 
+def test_a_rate_that_starts_nothing_in_its_time_is_told() -> None:
+    with pytest.raises(ValueError, match="starts nothing within 5 s"):
+        parse_rate("0/10s,100/10s", 5)
+
+
 @pytest.mark.parametrize(("process", "variation"), [("poisson", 1.0), ("gamma", 2.0)])
 def test_random_pauses_have_their_mean_and_their_spread(process: str, variation: float) -> None:
     model = Arrivals(parse_rate("1000", 100), process=process, burst=2.0)  # type: ignore[arg-type]
@@ -98,10 +103,10 @@ def test_a_trace_is_played_as_it_is(tmp_path: Path) -> None:
     assert model.seconds == 2.5
 
 
-@pytest.mark.parametrize("text", ["soon", "[1]", '{"when": 3}', "true", ""])
+@pytest.mark.parametrize("text", ["soon", "[1]", '{"when": 3}', "true", "", "\udcff"])
 def test_a_bad_trace_is_told(text: str, tmp_path: Path) -> None:
     file = tmp_path / "trace"
-    file.write_text(text)
+    file.write_text(text, "utf-8", "surrogateescape")
     with pytest.raises(ValueError, match="trace"):
         read_trace(file)
 
@@ -110,6 +115,7 @@ def test_models_that_cannot_work_are_refused() -> None:
     for make in (
         lambda: Arrivals(),
         lambda: Arrivals(parse_rate("5", 1), burst=0),
+        lambda: Arrivals(parse_rate("5", 1), burst=1e6),  # which would never come to an end
         lambda: ClosedModel(0, 1),
         lambda: ClosedModel(1, 0),
         lambda: Segment(math.nan, 1, 1),

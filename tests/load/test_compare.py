@@ -80,6 +80,11 @@ def test_what_is_no_report_is_refused() -> None:
     good = run(1)
     with pytest.raises(ValueError, match="no report"):
         compare({"schema": "runware-ws-load/0"}, good)
+    series = good["series"]
+    torn_ones: list[Any] = [None, [], {}, {**series, "bins": [["x"]]}, {**series, "failed": []}]
+    for torn in torn_ones:
+        with pytest.raises(ValueError, match="no whole report"):
+            compare({**good, "series": torn}, good)
     empty = make_report(Recorder(1.0), Arrivals(parse_rate("1", 1)), RunFacts("nothing"))
     with pytest.raises(ValueError, match="too short"):
         compare(good, empty)

@@ -268,6 +268,28 @@ def words_of(module: ModuleType) -> set[str]:
     return found
 
 
+@ample
+async def test_models_that_are_made_up_are_no_series_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runware_ws.telemetry import otel
+
+    monkeypatch.setattr(otel, "MOST_KINDS", 2)
+    seen = Telemetry()
+    async with virtual.serving(KEY) as emulator, client_of(emulator) as client:
+
+        @emulator.reply("*")
+        def answer(_: Request) -> str:
+            return "text"
+
+        seen.instrument(client)
+        models = [f"made-up:{number}@1" for number in range(5)]
+        for model in models:
+            await client.run({"taskType": "madeUp", "model": model, "includeUsage": True})
+    for name in ("gen_ai.client.operation.duration", "gen_ai.client.token.usage"):
+        told = {point.attributes["gen_ai.request.model"] for point in seen.points()[name]}
+        assert told == {*models[:2], "_OTHER"}
+    assert [attributes_of(span)["gen_ai.request.model"] for span in seen.spans] == models
+
+
 def test_names_are_those_of_the_published_conventions() -> None:
     package = "opentelemetry.semconv._incubating"
     published = {
