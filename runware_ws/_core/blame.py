@@ -118,9 +118,9 @@ class Blame:
             record.generation == generation and record.pushed and record is not asked
             for record in self._table.tasks.values()
         )
-        # What a resumed session replays may be another task's.
+        # What an earlier session replays may be another task's.
         uuid = self._culprits.result(
-            None if asked is None or self._recovery.resumed else asked.uuid, alone=not others
+            None if asked is None or self._connection.offered else asked.uuid, alone=not others
         )
         if self._culprits.abandon_session:
             self._connection.session_uuid = None

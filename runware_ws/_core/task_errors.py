@@ -124,11 +124,11 @@ class TaskErrors:
     def _only_suspect(self, error: WireError) -> TaskRecord | None:
         """The task that an error without a taskUUID provably belongs to, if there is one.
 
-        The error names the task's type, and nothing else in this session can be meant: there
-        was one socket and one task, written once, and no answer to a question can come.
+        The error names the task's type, and nothing else in this session can be meant: it began
+        with this socket, one task was written, once, and no answer to a question can come.
         """
         tasks, connection = self._table.tasks, self._connection
-        if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:
+        if len(tasks) != 1 or connection.tasks_written != 1 or connection.offered:
             return None
         record = next(iter(tasks.values()))
         ladder = record.ladder

@@ -163,6 +163,17 @@ def test_an_error_without_a_task_is_not_blamed_on_the_one_that_is_left() -> None
     assert len(bench.events(ServerNotice)) == 1
 
 
+def test_an_error_without_a_task_may_be_replayed_whatever_the_session_is_called() -> None:
+    bench = Bench()
+    bench.begin()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    record = bench.written_task()
+    bench.say({"errors": [{"code": "missingY", "message": "m", "taskType": "textInference"}]})
+    assert not record.ended
+    assert len(bench.events(ServerNotice)) == 1
+
+
 def test_a_read_only_task_is_not_answered_by_our_own_question_about_it() -> None:
     bench = Bench()
     bench.begin()

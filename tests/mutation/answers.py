@@ -437,7 +437,7 @@ ANSWERS = [
     Mutant(
         "an error without an address is the only task's",
         _ERRORS,
-        "if len(tasks) != 1 or connection.tasks_written != 1 or connection.resumed:",
+        "if len(tasks) != 1 or connection.tasks_written != 1 or connection.offered:",
         "if len(tasks) != 1:",
         "tests/core/test_hostile_peer.py::"
         "test_an_error_without_a_task_is_not_blamed_on_the_one_that_is_left",

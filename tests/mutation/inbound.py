@@ -82,7 +82,7 @@ INBOUND = [
     Mutant(
         "what a resumed session replays is blamed on the task in question",
         "_core/blame.py",
-        "None if asked is None or self._recovery.resumed else asked.uuid",
+        "None if asked is None or self._connection.offered else asked.uuid",
         "None if asked is None else asked.uuid",
         "tests/core/test_hostile_peer.py::"
         "test_what_a_resumed_session_replays_is_not_blamed_on_the_task_in_question",

@@ -135,9 +135,9 @@ class Connection:
         # Whether the server said something useful on it.
         self._progressed = False
         self._refusable = False
-        # Whether a session was offered on it, and whether that lives on.
-        self._resuming = False
-        self.resumed = False
+        # Whether a session was offered on it: then what was buffered for that may come, whatever
+        # the server calls it now.
+        self.offered = False
         self.tasks_written = 0
         # What went wrong so far.
         self._redials = 0
@@ -198,7 +198,7 @@ class Connection:
         self.tasks_written = 0
         self._refusable = True
         self._offered = self.session_uuid
-        self._resuming = self._offered is not None
+        self.offered = self._offered is not None
         self._previous = self._offered or self._previous
         self._out.effects.append(Authenticate(generation, self._offered))
 
@@ -226,7 +226,6 @@ class Connection:
         resumed = uuid is not None and offered is not None and uuid.lower() == offered.lower()
         self._enter(_C.READY)
         self._was_ready = True
-        self.resumed = resumed
         self._open_until = FOREVER
         self._ready_at = now
         self.session_uuid = uuid
@@ -364,7 +363,7 @@ class Connection:
         It said so, or nothing but the session is left to try. The next dial offers none, so this
         is not asked twice.
         """
-        offered = self.state is _C.AUTHENTICATING and self._resuming
+        offered = self.state is _C.AUTHENTICATING and self.offered
         tried = self.session_uuid is None or self._key_strikes.count or not self._was_ready
         return offered and bool(tried) and down.verdict is not _TERMINAL
 
