@@ -213,9 +213,13 @@ class PostgresStore:
     def close(self) -> None:
         """See :meth:`runware_ws.journal.store.Store.close`. Never raises."""
         with self.guard:
-            if self._db is not None and not self._db.closed:
-                with contextlib.suppress(JournalError), self.transaction() as work:
-                    work.leave()
+            db = self._db
+            if db is not None and not db.closed:
+                with contextlib.suppress(JournalError, psycopg.Error):
+                    with self.transaction() as work:
+                        work.leave()
+                    # The server notices the end of a connection a little later.
+                    db.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCKS, self.owner))
             self._disconnect()
             self.owner = 0
 

@@ -383,6 +383,16 @@ def test_who_is_frozen_in_a_transaction_does_not_stop_the_others(url: str) -> No
         store.close()
 
 
+def test_who_closed_counts_as_dead_at_once(url: str) -> None:
+    left = opened(url)
+    for number in range(40):
+        store = opened(url)
+        begin(store, f"{number}")
+        store.close()
+        assert adopted(left) == [f"{number}"]
+    left.close()
+
+
 def test_a_forked_child_does_not_keep_its_dead_parent_alive(url: str) -> None:
     code = (
         "import os, sys, time\nfrom tests.journal.test_postgres import *\n"
