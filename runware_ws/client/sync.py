@@ -272,8 +272,7 @@ class SyncClient:
         """What dead processes left in the journal; see :meth:`Client.recovered`."""
         found = self._client.recovered()
         try:
-            while (left := self.call(next_of, found)) is not None:
-                yield left
+            yield from _Ahead(self, found)
         finally:
             leave(self, found.aclose)
 
@@ -337,8 +336,10 @@ class _Ahead(Generic[R]):
         self._source = source
         self._here: deque[R] = deque()
 
-    def next(self) -> R:
-        """The next item; raises ``StopIteration`` at the end."""
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> R:
         while True:
             try:
                 return self._here.popleft()
@@ -385,7 +386,7 @@ class SyncTaskStream:
         return self
 
     def __next__(self) -> Delta:
-        return self._deltas.next()
+        return next(self._deltas)
 
     def result(self) -> Result:
         """Wait for the whole answer, whether or not the deltas were read."""
@@ -474,7 +475,7 @@ class SyncMessageStream:
         return self
 
     def __next__(self) -> MessageEvent:
-        return self._events.next()
+        return next(self._events)
 
     def message(self) -> Message:
         """The message so far; the whole message once the events have ended."""
@@ -494,11 +495,6 @@ class SyncMessageStream:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-async def next_of(source: Any) -> Any:
-    """The next item of an async iterator; ``None`` at its end."""
-    return await anext(source, None)
 
 
 def leave(client: SyncClient, func: Callable[[], Awaitable[None]]) -> None:

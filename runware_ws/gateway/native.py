@@ -19,6 +19,7 @@ from runware_ws.gateway.error_table import (
 )
 from runware_ws.gateway.exchange import Exchange, answering
 from runware_ws.gateway.streaming import StreamFeed, send_stream
+from runware_ws.journal.keys import NOT_CONTENT
 from runware_ws.journal.notes import Note
 from runware_ws.models.jsonable import encode_json, is_array, is_object
 
@@ -263,9 +264,7 @@ def _checked(task: Mapping[str, Any], delivery: str, caller: GatewayCaller) -> M
 def _content(task: Mapping[str, Any]) -> Mapping[str, Any]:
     """What belongs to an ``Idempotency-Key``: a retry may have a taskUUID of its own, and how the
     answer travels is no part of what is asked for."""
-    return {
-        name: value for name, value in task.items() if name not in ("taskUUID", "deliveryMethod")
-    }
+    return {name: value for name, value in task.items() if name not in NOT_CONTENT}
 
 
 def _numbered(asked: RequestIdentity, number: int) -> RequestIdentity:

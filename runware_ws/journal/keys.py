@@ -10,7 +10,7 @@ from typing import Any, cast
 from runware_ws._checks import refusal
 from runware_ws.errors import ConfigurationError, InvalidTask
 
-__all__ = ["Keyed", "checked_key", "content_digest", "under_uuid"]
+__all__ = ["NOT_CONTENT", "Keyed", "checked_key", "content_digest", "under_uuid"]
 
 LONGEST_KEY = 500
 """Characters of a key."""
@@ -18,8 +18,8 @@ LONGEST_KEY = 500
 _EXACT = 1 << 53
 """Below it each integer is a float of its own."""
 
-# How the answer travels is no part of what is asked for.
-_NOT_CONTENT = ("taskUUID", "deliveryMethod")
+NOT_CONTENT = ("taskUUID", "deliveryMethod")
+"""How the answer travels is no part of what is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def content_digest(payload: bytes) -> bytes:
     """A digest of what a task asks for, whatever its taskUUID, its delivery and its spelling."""
     # Not orjson: it rounds integers beyond 64 bits, and two tasks would be one.
     task = cast("dict[str, Any]", json.loads(payload, parse_float=_number))
-    for name in _NOT_CONTENT:
+    for name in NOT_CONTENT:
         task.pop(name, None)
     text = json.dumps(task, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -341,28 +341,34 @@ async def test_a_task_that_nobody_understands_is_left_alone() -> None:
         assert len(journal.rows) == 3
 
 
+class SlowToOpen(MemoryStore):
+    """Is open, and does not say so until it may go on."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        super().__init__(journal)
+        self.opening, self.go_on = threading.Event(), threading.Event()
+
+    def open(self, target: str, now: float) -> None:
+        super().open(target, now)
+        self.opening.set()
+        self.go_on.wait()
+
+
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {})])
 @bounded
 async def test_a_start_that_is_cancelled_leaves_no_owner(
     anyio_backend: Any,
 ) -> None:
-    opening, go_on = threading.Event(), threading.Event()
-
-    class Slow(MemoryStore):
-        def open(self, target: str, now: float) -> None:
-            super().open(target, now)
-            opening.set()
-            go_on.wait()
-
     journal = MemoryJournal()
+    store = SlowToOpen(journal)
     async with Emulator() as emulator:
-        client = keyed_client(emulator, Slow(journal))
+        client = keyed_client(emulator, store)
         start = asyncio.ensure_future(client.start())
-        await until(opening.is_set)
+        await until(store.opening.is_set)
         start.cancel()
         with pytest.raises(asyncio.CancelledError):
             await start
-        go_on.set()
+        store.go_on.set()
         await until(lambda: not journal.owners)
 
 
@@ -371,21 +377,14 @@ async def test_a_start_that_is_cancelled_leaves_no_owner(
 async def test_a_client_that_is_closed_while_it_starts_leaves_no_owner(
     anyio_backend: Any,
 ) -> None:
-    opening, go_on = threading.Event(), threading.Event()
-
-    class Slow(MemoryStore):
-        def open(self, target: str, now: float) -> None:
-            super().open(target, now)
-            opening.set()
-            go_on.wait()
-
     journal = MemoryJournal()
+    store = SlowToOpen(journal)
     async with Emulator() as emulator:
-        client = keyed_client(emulator, Slow(journal))
+        client = keyed_client(emulator, store)
         start = asyncio.ensure_future(client.start())
-        await until(opening.is_set)
+        await until(store.opening.is_set)
         await client.aclose()
-        go_on.set()
+        store.go_on.set()
         with pytest.raises(ClientClosed):
             await start
         await until(lambda: not journal.owners)
