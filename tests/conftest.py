@@ -25,9 +25,9 @@ settings.register_profile(
 settings.load_profile("steady")
 
 ASYNCIO = pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio")
-UVLOOP = pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")
 TRIO = pytest.param(("trio", {"restrict_keyboard_interrupt_to_checkpoints": False}), id="trio")
-UVLOOP_SLOWLY = pytest.param(*UVLOOP.values, id="uvloop", marks=pytest.mark.slow)
+# uvloop does what asyncio does: the slow run alone tries it.
+UVLOOP = pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop", marks=pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -48,16 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"without a limit of time, or with too high a one: {told}")
 
 
-@pytest.fixture(scope="module", params=[ASYNCIO, UVLOOP, TRIO])
+@pytest.fixture(scope="module", params=[ASYNCIO, TRIO, UVLOOP])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """Modules in virtual time override this fixture."""
-    return request.param
-
-
-@pytest.fixture(scope="module", params=[ASYNCIO, TRIO, UVLOOP_SLOWLY])
-def uvloop_slowly(request: pytest.FixtureRequest) -> Any:
-    """For modules that take long: ``anyio_backend = uvloop_slowly``. uvloop is tried by the slow
-    run alone, for it does what asyncio does."""
     return request.param
 
 

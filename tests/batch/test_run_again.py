@@ -17,11 +17,8 @@ from runware_ws.batch.run_seeding import seed_journal
 from runware_ws.emulator import Emulator, ReplyError, Request
 from tests.batch.run_bench import KEY, answers, bench, names, records, write_prompts
 from tests.batch.support import asks_soon
-from tests.conftest import uvloop_slowly
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,8 @@ from runware_ws import RunReport
 from runware_ws.emulator import ReplyError, Request
 from tests.batch.run_bench import answers, bench, names, write_prompts
 from tests.batch.support import asks_soon
-from tests.conftest import uvloop_slowly
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 
 @pytest.fixture(autouse=True)

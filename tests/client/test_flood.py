@@ -22,14 +22,11 @@ from runware_ws._io.transport import dial
 from runware_ws._io.transport.inbox import Inbox
 from runware_ws.config import Config
 from runware_ws.emulator import Emulator
-from tests.conftest import uvloop_slowly
 
 from .raw import Peer, quick, result_of, serving
 from .support import KEY, Gate, ask, bounded, client_of, until
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 TASKS = 4_000
 

@@ -9,14 +9,11 @@ import anyio
 import pytest
 
 from runware_ws import TaskTimeout
-from tests.conftest import uvloop_slowly
 
 from .raw import Peer, quick, result_of, serving
 from .support import ask, bounded, until
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 TASKS = 100
 

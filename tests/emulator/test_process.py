@@ -13,13 +13,10 @@ import pytest
 
 from runware_ws import Client, TextInference
 from runware_ws.emulator import EmulatorOptions, EmulatorProcess
-from tests.conftest import uvloop_slowly
 
 from .wire import KEY, TOO_LONG
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 
 async def test_it_serves_and_counts() -> None:

@@ -12,7 +12,6 @@ import pytest
 from runware_ws.emulator import Emulator
 from runware_ws.gateway import Callers, batch_record, batches
 from tests.client.support import Gate, bounded, until
-from tests.conftest import uvloop_slowly
 from tests.gateway.batches import (
     BATCHES,
     are_right,
@@ -28,8 +27,6 @@ from tests.gateway.support import executions, place, request
 from tests.journal.postgres_server import PostgresServer, binaries
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 ANN, BOB = "key-of-ann", "key-of-bob"
 

@@ -20,7 +20,6 @@ from runware_ws.gateway import app, batches
 from runware_ws.journal.store import Store
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, bounded, client_of, until
-from tests.conftest import uvloop_slowly
 from tests.gateway.batches import (
     BATCHES,
     are_right,
@@ -36,7 +35,6 @@ from tests.journal.support import prune
 
 pytestmark = pytest.mark.anyio
 
-anyio_backend = uvloop_slowly
 
 # More than one process
 

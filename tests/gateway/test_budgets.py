@@ -14,7 +14,6 @@ from runware_ws.emulator import Emulator, EmulatorProcess
 from runware_ws.gateway import hash_of_key
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, bounded, until
-from tests.conftest import uvloop_slowly
 from tests.gateway.batches import callers, gateway_on, kinds, lines
 from tests.gateway.processes import KEY, GatewayProcess
 from tests.gateway.support import Place, executions, place, request
@@ -22,8 +21,6 @@ from tests.gateway.test_serve import accepted, http, journal_in
 from tests.journal.postgres_server import PostgresServer, binaries
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 ANN, BOB = "key-of-ann", "key-of-bob"
 SPENT = 402

@@ -19,13 +19,10 @@ from runware_ws import ClientClosed, JournalError, RunwareError, Submitted
 from runware_ws.emulator import Emulator, EmulatorOptions, Request, expected_text
 from runware_ws.journal.sqlite import SqliteStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
-from tests.conftest import uvloop_slowly
 from tests.journal.kill import kill_workers
 from tests.journal.sqlite_support import small_disk_in
 from tests.journal.support import keyed_client, rows
 from tests.journal.worker import KEY, read_log
-
-anyio_backend = uvloop_slowly
 
 
 @pytest.mark.parametrize(

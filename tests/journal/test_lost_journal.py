@@ -10,13 +10,9 @@ import pytest
 from runware_ws import Client, OutcomeUnknown, RecoveredBy, TaskError
 from runware_ws.emulator import Emulator, EmulatorOptions
 from tests.client.support import ask, bounded
-from tests.conftest import uvloop_slowly
 from tests.journal.support import keyed_client
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
-
 
 OWN = "0f9b1c2d-3e4f-4a5b-8c6d-7e8f90a1b2c3"
 

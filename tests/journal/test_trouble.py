@@ -27,12 +27,9 @@ from runware_ws.journal import delivered, keeper
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
-from tests.conftest import uvloop_slowly
 from tests.journal.support import begun, keyed_client
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 AWAY = JournalError("memory: away", temporary=True)
 BROKEN = JournalError("memory: broken; mend it")

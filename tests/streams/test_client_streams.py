@@ -18,12 +18,9 @@ from runware_ws import (
     TextInference,
 )
 from runware_ws.emulator import Emulator, EmulatorOptions, expected_text
-from tests.conftest import uvloop_slowly
 from tests.streams.servers import Odd, listening
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 KEY = "key-of-the-streams"
 CARRIERS = pytest.mark.parametrize("carrier", ["socket", "sse"])

@@ -16,12 +16,9 @@ from runware_ws.messages import MessageEvent, Messages
 from runware_ws.messages.params import MessageParam
 from runware_ws.messages.resource import MessageStream
 from tests.client.support import QUICK
-from tests.conftest import uvloop_slowly
 from tests.messages.support import accumulated
 
 pytestmark = pytest.mark.anyio
-
-anyio_backend = uvloop_slowly
 
 KEY = "key-of-the-tool-calls"
 Way = Literal["socket", "sse"]
