@@ -74,6 +74,8 @@ class TaskErrors:
                 continue
             if error.task_uuid is not None:
                 self._table.forget_left(error.task_uuid)
+            else:
+                self._recovery.doubt(now, error.task_type)
             if error.task_uuid is None or self._table.end_of(error.task_uuid) is None:
                 self._out.counters.notices += 1
                 self._out.emit(ServerNotice(at=now, code=error.code, message=error.message))

@@ -469,6 +469,32 @@ def test_messages_that_cannot_be_read_soon_after_one_are_acted_on_together() -> 
     assert len(set(together)) == 1
 
 
+@pytest.mark.parametrize("kind", [{}, {"taskType": "textInference"}])
+def test_an_error_that_names_nobody_may_be_anybodys_so_it_is_asked_for_soon(
+    kind: dict[str, Any],
+) -> None:
+    bench = Bench()
+    failed, running = bench.begin_written(timeout=300), bench.written_task(timeout=300)
+    bench.say({"errors": [{"code": "inferenceError", "message": "m", **kind}]})
+    assert not failed.ended
+    assert not running.ended
+    bench.step(2)
+    asked = questions(bench)
+    assert [each["taskUUID"] for each in asked] == [failed.uuid, running.uuid]
+    response = {"errors": [error(failed, "inferenceError")]}
+    bench.say({"data": [{**asked[0], "response": response}]})
+    assert failed.state is TaskState.FAILED
+    assert not running.ended
+
+
+def test_an_error_that_names_nobody_but_another_kind_asks_nothing() -> None:
+    bench = Bench()
+    bench.begin_written(timeout=300)
+    bench.say({"errors": [{"code": "c", "message": "m", "taskType": "imageInference"}]})
+    bench.step(2)
+    assert not questions(bench)
+
+
 @pytest.mark.parametrize("code", ["insufficientCredits", "internalServerError", "inferenceError"])
 def test_an_error_without_an_address_before_the_authentications_reply_is_not_about_it(
     code: str,

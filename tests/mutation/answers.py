@@ -443,6 +443,14 @@ ANSWERS = [
         "test_an_error_without_a_task_is_not_blamed_on_the_one_that_is_left",
     ),
     Mutant(
+        "an error that names nobody raises no doubt",
+        _ERRORS,
+        "                self._recovery.doubt(now, error.task_type)",
+        "                pass",
+        "tests/core/test_questions.py::"
+        "test_an_error_that_names_nobody_may_be_anybodys_so_it_is_asked_for_soon",
+    ),
+    Mutant(
         "pushed results after a cut of a stream are believed",
         _ANSWERS,
         "sure = not deltas.suspended or source in _WHOLE",
