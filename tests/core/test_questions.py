@@ -421,6 +421,26 @@ def test_the_last_call_asks_both_ways() -> None:
     assert late == set(QUESTIONS)
 
 
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+@pytest.mark.parametrize("running", QUESTIONS)
+def test_the_last_call_asks_the_other_way_though_the_one_says_that_the_task_runs(
+    running: str, delivery: str
+) -> None:
+    """An archive may lag for long behind what a poll would bring, and the other way round."""
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=40, delivery=delivery)
+    while not record.ended:
+        for question in questions(bench):
+            if question["taskType"] == running:
+                bench.say({"data": [{**question, "status": "processing"}]})
+            elif bench.now <= 1038:
+                say_about(bench, question, "taskNotFound", "question")
+            else:
+                bench.say({"data": [item(record, status="success")]})
+        bench.step(0.1)
+    assert record.state is TaskState.DONE
+
+
 # What cannot be read, and what names nobody
 
 

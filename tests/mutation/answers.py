@@ -231,10 +231,9 @@ ANSWERS = [
     ),
     Mutant(
         "the last question asks on where it was",
-        _RECOVERY,
-        "            # By the usual way first; there is time for the other, too.\n"
-        "            record.progressed()\n",
-        "",
+        _QUESTIONS,
+        "other = ladder.asked_at >= last_call and ladder.last_question is usual",
+        "other = ladder.last_question is usual",
         "tests/core/test_fine_rules_of_sockets.py::test_the_last_question_is_of_the_usual_kind",
     ),
     Mutant(
@@ -252,6 +251,14 @@ ANSWERS = [
         "            self._recovery.last_call(record)\n",
         "            pass\n",
         "tests/core/test_questions.py::test_the_last_call_asks_both_ways",
+    ),
+    Mutant(
+        "in the last two seconds what says that the task runs is asked alone",
+        _QUESTIONS,
+        "    if now >= last_call:\n",
+        "    if False:\n",
+        "tests/core/test_questions.py::"
+        "test_the_last_call_asks_the_other_way_though_the_one_says_that_the_task_runs",
     ),
     Mutant(
         "a task that ends leaves its question open",
@@ -298,8 +305,8 @@ ANSWERS = [
     Mutant(
         "a poll goes on by turns though polls know more",
         _QUESTIONS,
-        "        other = ladder.misses % 3 == 2\n",
-        "        pass\n",
+        "            other = ladder.misses % 3 == 2\n",
+        "            pass\n",
         "tests/core/test_fine_rules_of_sockets.py::"
         "test_of_a_task_that_runs_polls_are_asked_more_often_than_the_archive",
     ),

@@ -123,11 +123,15 @@ class OpenQuestions:
 
 def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:
     """The kind of the next question: the usual one for the task, or the other by turns."""
-    ladder = record.ladder
+    ladder, usual = record.ladder, QuestionType.ARCHIVE
     other = ladder.misses % 2 == 1
-    if record.delivery != "async":
-        return QuestionType.POLL if other else QuestionType.ARCHIVE
-    if ladder.confirmed and now < record.deadline - LAST_CALL:
-        # Of a task that the server has shown to have, a poll knows more.
-        other = ladder.misses % 3 == 2
-    return QuestionType.ARCHIVE if other else QuestionType.POLL
+    if record.delivery == "async":
+        usual = QuestionType.POLL
+        if ladder.confirmed:
+            # Of a task that the server has shown to have, a poll knows more.
+            other = ladder.misses % 3 == 2
+    last_call = record.deadline - LAST_CALL
+    if now >= last_call:
+        # By the usual way first; there is time for the other, too, whatever the one has told.
+        other = ladder.asked_at >= last_call and ladder.last_question is usual
+    return usual.other if other else usual

@@ -220,8 +220,6 @@ class Recovery:
             return
         if self.ready and record.state >= WRITTEN and record.ladder.question is None:
             record.own_ladder()  # so that settled() below looks at it
-            # By the usual way first; there is time for the other, too.
-            record.progressed()
             self.questions.add(record)
             self._out.wake = True
 
