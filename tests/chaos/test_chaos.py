@@ -64,15 +64,12 @@ def _deal() -> list[Any]:
 
 _BY_NAME = {fault.name: fault for fault in FAULTS}
 _OTHER_LOOPS = [
-    pytest.param(TRIO.values[0], _BY_NAME["abort"], ROWS[2], id="trio-abort"),
     pytest.param(
-        *(TRIO.values[0], _BY_NAME["key-revoked"], ROWS[3]),
-        id="trio-key-revoked",
+        *(loop.values[0], _BY_NAME[fault], ROWS[row]),
+        id=f"{loop.id}-{fault}",
         marks=pytest.mark.slow,
-    ),
-    pytest.param(
-        *(UVLOOP.values[0], _BY_NAME["abort"], ROWS[4]), id="uvloop-abort", marks=pytest.mark.slow
-    ),
+    )
+    for loop, fault, row in ((TRIO, "abort", 2), (TRIO, "key-revoked", 3), (UVLOOP, "abort", 4))
 ]
 
 

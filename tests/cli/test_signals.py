@@ -87,7 +87,10 @@ def test_a_killed_run_is_not_finished_by_the_emulator(
     assert_whole(server, tmp_path)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_lets_tasks_in_flight_finish(
     server: Server, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -113,6 +113,7 @@ def test_single_call() -> None:
     assert re.search(r"came home by: live", printed)
 
 
+@pytest.mark.slow
 def test_fan_out_answers_all_although_the_wire_is_cut() -> None:
     printed = run_example("fan_out.py")
     assert "answered: 500 of 500" in printed

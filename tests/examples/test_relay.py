@@ -235,6 +235,7 @@ look();
 </script>"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: .ci/run installs one")
 async def test_the_page_in_a_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     reports: list[dict[str, Any]] = []

@@ -180,7 +180,7 @@ def _an_end_is_told_twice(patch: pytest.MonkeyPatch) -> Setting:
         (_copies_are_taken_as_new, "I3"),
         (_a_conflict_is_the_end, "failed"),
         (_an_answer_goes_to_the_first_task, "I2"),
-        (_asked_before_the_answer_counts, "I5"),
+        pytest.param(_asked_before_the_answer_counts, "I5", marks=pytest.mark.slow),
         (_nobody_asks_after_a_cut, "ended as"),
         (_a_late_answer_is_the_open_questions, "needless"),
         (_an_end_is_told_twice, "I1"),

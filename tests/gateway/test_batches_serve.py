@@ -47,6 +47,7 @@ class EachFirstTry(Cuts):
         return (0, 1, 300, 1_000_000)[self.made % 4] if tries == 0 else None
 
 
+@pytest.mark.slow
 async def test_a_client_whose_answers_are_cut_makes_each_batch_once(tmp_path: Path) -> None:
     async with (
         EmulatorProcess(KEY, latency="10ms") as emulator,

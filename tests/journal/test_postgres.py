@@ -245,7 +245,9 @@ def crash_of_one_process(server: PostgresServer, url: str) -> None:
     raise AssertionError("it does not come back")
 
 
-@pytest.mark.parametrize("crash", [crash_of_the_server, crash_of_one_process])
+@pytest.mark.parametrize(
+    "crash", [crash_of_the_server, pytest.param(crash_of_one_process, marks=pytest.mark.slow)]
+)
 def test_who_is_new_after_a_crash_does_not_take_the_others_for_dead(
     server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch, crash: Any
 ) -> None:

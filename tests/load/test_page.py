@@ -137,7 +137,9 @@ frame.srcdoc = {page};
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: .ci/run installs one")
-@pytest.mark.parametrize(("width", "dark"), [(390, True), (1200, False)])
+@pytest.mark.parametrize(
+    ("width", "dark"), [pytest.param(390, True, marks=pytest.mark.slow), (1200, False)]
+)
 def test_the_page_in_a_browser(width: int, dark: bool, tmp_path: Path) -> None:
     page = json.dumps(make_page(whole_report())).replace("</", "<\\/")
     file = tmp_path / "wrapper.html"
