@@ -248,7 +248,8 @@ class Judge:
                 error, OutcomeUnknown | TaskTimeout | StreamInterrupted
             )
             # Of all refusals only this one may have run (see ``http``).
-            fail_if |= arrived and 500 in self.http.refused.get(uuid, ())
+            told = isinstance(error, TaskError) and error.code == CODES[500]
+            fail_if |= told and arrived and 500 in self.http.refused.get(uuid, ())
             if fail_if:
                 fail(f"honesty: {short(uuid)} says safe_to_resend, and results of it came")
 
