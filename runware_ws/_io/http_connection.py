@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 import select
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import anyio
 import h11
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.abc import AnyByteStream, ByteStream, SocketAttribute, SocketStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._io.sse import EventReader, EventTooBig
 from runware_ws._io.transport.common import CHUNK, forget_unsent, retry_after
 from runware_ws.classify import Loss, LossKind
 
-__all__ = ["HttpConnection", "PostFailed", "Watch", "failed", "first", "words", "written"]
+__all__ = ["HttpConnection", "PostFailed", "Watch", "Wire", "failed", "first", "words", "written"]
 
 _REFUSAL_WAIT = 1.0  # seconds to read the body of a refusal
 _REST_WAIT = 0.1  # seconds between the end mark and the end of the answer
@@ -53,23 +55,53 @@ def failed(
     )
 
 
+class Wire(ByteStream):
+    """A TCP stream, and whether its last read may have left something above the kernel.
+
+    anyio keeps what a read of the kernel brought beyond ``max_bytes``.
+    """
+
+    def __init__(self, socket: SocketStream) -> None:
+        self._socket = socket
+        self.full = False
+
+    async def receive(self, max_bytes: int = CHUNK) -> bytes:
+        data = await self._socket.receive(max_bytes)
+        self.full = len(data) >= max_bytes
+        return data
+
+    async def send(self, item: bytes) -> None:
+        await self._socket.send(item)
+
+    async def send_eof(self) -> None:
+        await self._socket.send_eof()
+
+    async def aclose(self) -> None:
+        await self._socket.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._socket.extra_attributes
+
+
 class HttpConnection:
     """One connection, for one POST after another.
 
-    ``stream`` carries the bytes, with or without TLS. ``socket`` is the TCP stream below it.
+    ``stream`` carries the bytes, with or without TLS. ``wire`` is the TCP stream below it.
     """
 
-    def __init__(self, stream: ByteStream, socket: SocketStream) -> None:
+    def __init__(self, stream: ByteStream, wire: Wire) -> None:
         self.idle_until = 0.0
         """When the idle connection becomes too old."""
         self.forward: tuple[tuple[str, str], ...] | None = None
         """Headers for a proxy that takes whole URLs; ``None``: there is no such proxy."""
         self._stream = stream
-        self._socket = socket
-        self._raw = socket.extra(SocketAttribute.raw_socket)
+        self._wire = wire
+        self._raw = wire.extra(SocketAttribute.raw_socket)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
         self._settled = True  # no request is under way
-        self._unsent = ""  # why a request could not be sent to its end
+        self._unsent = ""  # why a request is not sent to its end
+        self._sent = anyio.Event()  # it is, or cannot be
         self._answered = False  # the head of the answer has come
         self._ended = False  # the peer sends no more
 
@@ -78,22 +110,36 @@ class HttpConnection:
         if not self._settled:
             forget_unsent(self._raw)
         with anyio.CancelScope(shield=True):
-            await self._socket.aclose()
+            await self._wire.aclose()
 
     def is_stale(self) -> bool:
         """Whether an idle connection has ended.
 
         A server that was asked nothing has nothing to send. If something does arrive, the
-        connection has ended or is about to.
+        connection has ended or is about to, and it must not be taken for the next answer.
         """
         number = self._raw.fileno()
-        if number < 0:
+        if number < 0 or self._left_over():
             return True
         if not hasattr(select, "poll"):  # Windows
             return bool(select.select([number], [], [], 0)[0])
         poll = select.poll()
         poll.register(number, select.POLLIN)
         return bool(poll.poll(0))
+
+    def _left_over(self) -> bool:
+        """Whether more was read from the kernel than the last answer."""
+        stream: AnyByteStream = self._stream
+        while isinstance(stream, TLSStream):
+            try:
+                stream.extra(TLSAttribute.ssl_object).read(1)
+            except ssl.SSLWantReadError:
+                stream = stream.transport_stream
+            except ssl.SSLError:
+                return True
+            else:
+                return True
+        return self._wire.full
 
     def reusable(self) -> bool:
         """Whether another request may go out; if so, prepares the connection for it."""
@@ -126,23 +172,37 @@ class HttpConnection:
             PostFailed: the POST failed.
         """
         self._settled = self._answered = False
-        await self._send(written(self._http, head(), payload), watch)
-        kind = await self._checked(await self._response(watch), watch)
-        if kind == "text/event-stream":
-            await self._events(take, watch, largest)
-        else:
-            await self._whole(take, watch, largest)
-        self._settled = not self._unsent
-        return PostEnding(Ending.DONE)
+        self._sent = anyio.Event()
+        data = written(self._http, head(), payload)
+        if len(data) <= CHUNK:
+            await self._send(data, watch)
+            return await self._answer(take, watch, largest)
+        failure: Exception | None = None
+        ending = PostEnding(Ending.DONE)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._send, data, watch)
+            try:
+                ending = await self._answer(take, watch, largest)
+            except Exception as exc:
+                failure = exc
+            group.cancel_scope.cancel()
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # it holds this frame
+        return ending
 
     # -- bytes ---------------------------------------------------------------------------
 
     async def _send(self, data: memoryview, watch: Watch) -> None:
         """Send ``data``, or as much of it as can be.
 
-        A server may refuse a request before it has all of it, and then read no further. Its answer
-        is worth reading, so this does not raise.
+        A server may refuse a request before it has all of it, and then read no further, or hang up.
+        Its answer is worth reading, so this does not raise, and a request of some size is sent
+        while its answer is awaited (RFC 9112, 9.5).
         """
+        self._unsent = "the server did not read all of it"
         try:
             for start in range(0, len(data), CHUNK):
                 watch.wait()
@@ -150,6 +210,9 @@ class HttpConnection:
                 await self._stream.send(cast("bytes", data[start : start + CHUNK]))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
             self._unsent = words(exc)
+        else:
+            self._unsent = ""
+        self._sent.set()
 
     async def _next(self, watch: Watch) -> Any:
         """The next event of the answer."""
@@ -178,12 +241,23 @@ class HttpConnection:
 
     # -- the answer ----------------------------------------------------------------------
 
+    async def _answer(
+        self, take: Callable[[bytes], None], watch: Watch, largest: int
+    ) -> PostEnding:
+        kind = await self._checked(await self._response(watch), watch)
+        if kind == "text/event-stream":
+            await self._events(take, watch, largest)
+        else:
+            await self._whole(take, watch, largest)
+        self._settled = not self._unsent
+        return PostEnding(Ending.DONE)
+
     async def _response(self, watch: Watch) -> h11.Response:
         try:
             while not isinstance(event := await self._next(watch), h11.Response):
                 pass
         except PostFailed:
-            if self._unsent:
+            if self._unsent and self._ended:
                 detail = f"the request was cut: {self._unsent}"
                 raise failed(Ending.CUT, LossKind.CLOSED, detail) from None
             raise
@@ -224,6 +298,9 @@ class HttpConnection:
                 while len(body) < _LARGEST_REFUSAL:
                     event = await self._next(watch)
                     if isinstance(event, h11.EndOfMessage):
+                        if self._http.their_state is h11.DONE:
+                            # The server goes on, so it reads the rest of the request.
+                            await self._sent.wait()
                         self._settled = not self._unsent
                         break
                     body += event.data

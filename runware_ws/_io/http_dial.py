@@ -11,11 +11,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import h11
-from anyio.abc import ByteStream, SocketStream
+from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from runware_ws._core.effects import Ending
-from runware_ws._io.http_connection import HttpConnection, failed, words, written
+from runware_ws._io.http_connection import HttpConnection, Wire, failed, words, written
 from runware_ws._io.transport.tls import default_context
 from runware_ws.classify import LossKind
 from runware_ws.config import is_loopback
@@ -80,26 +80,26 @@ async def dial(
     """
     way = _way(target, proxy)
     if way is None:
-        socket = await _connect(target.host, target.port, "the server")
+        wire = await _connect(target.host, target.port, "the server")
     else:
-        socket = await _connect(way.host, way.port, "the proxy")
+        wire = await _connect(way.host, way.port, "the proxy")
     connection: HttpConnection | None = None
     try:
-        stream: ByteStream = socket
+        stream: ByteStream = wire
         if way is not None and way.secure:
             stream = await _secured(stream, way.host, None)
         if way is not None and target.secure:
             await _tunnel(stream, target, way, agent)
         if target.secure:
             stream = await _secured(stream, target.host, context)
-        connection = HttpConnection(stream, socket)
+        connection = HttpConnection(stream, wire)
         if way is not None and not target.secure:
             connection.forward = way.headers
         return connection
     finally:
         if connection is None:
             with anyio.CancelScope(shield=True):
-                await socket.aclose()
+                await wire.aclose()
 
 
 def _way(target: HttpTarget, proxy: str | Literal[True] | None) -> _Proxy | None:
@@ -137,9 +137,9 @@ def _way(target: HttpTarget, proxy: str | Literal[True] | None) -> _Proxy | None
     return _Proxy(parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "https", headers)
 
 
-async def _connect(host: str, port: int, who: str) -> SocketStream:
+async def _connect(host: str, port: int, who: str) -> Wire:
     try:
-        return await anyio.connect_tcp(host, port)
+        return Wire(await anyio.connect_tcp(host, port))
     except OSError as exc:
         detail = f"{who} was not reached: {words(exc)}"
         raise failed(Ending.UNREACHED, LossKind.DIAL_FAILED, detail) from None

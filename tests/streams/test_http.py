@@ -30,7 +30,7 @@ from .posting import (
     stream_task,
     text_of,
 )
-from .servers import STREAM, Odd, chunked, event, listening
+from .servers import STREAM, Odd, certificate, chunked, event, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -330,6 +330,38 @@ async def test_a_refusal_before_the_request_was_sent() -> None:
         assert ending.body == b"big"
         assert (await post(carrier))[0].how is Ending.REFUSED
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize(
+    ("head", "how"),
+    [
+        (b"HTTP/1.1 413 X\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig", Ending.REFUSED),
+        (b"HTTP/1.1 401 X\r\nContent-Length: 3\r\n\r\nbig", Ending.REFUSED),
+        (STREAM + chunked(event(A), event(b"[DONE]")), Ending.DONE),
+        (b"no HTTP at all\r\n\r\n", Ending.CUT),
+    ],
+)
+async def test_an_answer_to_a_request_that_is_never_read(
+    head: bytes, how: Ending, secure: bool
+) -> None:
+    async def answer(stream: Any) -> None:
+        await stream.receive()
+        await stream.send(head)
+        await anyio.sleep_forever()
+
+    server, trusting = certificate("localhost")
+    scheme = "https" if secure else "http"
+    async with (
+        listening(answer, server if secure else None) as port,
+        carrying(f"{scheme}://localhost:{port}/v1", ssl=trusting, proxy=None) as carrier,
+    ):
+        ending, found = await post(carrier, stream_task("x" * 20_000_000))
+    assert ending.how is how
+    assert found == ([A] if how is Ending.DONE else [])
+    assert ending.body == (b"big" if how is Ending.REFUSED else b"")
+    if how is Ending.CUT:
+        loss_of(ending, how, LossKind.PEER_BROKE_PROTOCOL)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio.abc import ByteStream
+from anyio.streams.tls import TLSStream
 
 from runware_ws._core.effects import Ending
 from runware_ws.classify import LossKind
@@ -23,7 +25,7 @@ from .posting import (
     post,
     until_closed,
 )
-from .servers import STREAM, Odd, chunked, event, listening
+from .servers import STREAM, Odd, certificate, chunked, event, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +62,71 @@ async def test_bytes_after_an_answer_are_no_answer() -> None:
         for _ in range(2):
             assert await post(carrier) == (OK, [A, B])
         assert server.connections == 2
+
+
+class Held(ByteStream):
+    """A stream that sends what it was given all at once, when it is asked to, unless it is open."""
+
+    def __init__(self, stream: Any) -> None:
+        self.open = False
+        self._stream = stream
+        self._held = b""
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        return bytes(await self._stream.receive(max_bytes))
+
+    async def send(self, item: bytes) -> None:
+        self._held += item
+        if self.open:
+            await self.flush()
+
+    async def flush(self) -> None:
+        held, self._held = self._held, b""
+        await self._stream.send(held)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_bytes_that_were_read_with_an_answer_are_no_answer(secure: bool) -> None:
+    # Over TLS they are in a record of their own; without it they lie beyond what one read takes.
+    forged = STREAM + chunked(event(b'{"forged":1}') + event(b"[DONE]"))
+    rest = event(B) + event(b"[DONE]")
+    room = 65536 - len(STREAM + chunked(event(A), rest)) - 4  # ":", LF, a longer chunk size
+    answer = STREAM + chunked(event(A), b":" + b"x" * room + b"\n" + rest)
+    assert len(answer) == 65536
+    server, trusting = certificate("localhost")
+    connections = 0
+
+    async def serve(stream: Any) -> None:
+        nonlocal connections
+        connections += 1
+        held = Held(stream)
+        way = await shaken(held) if secure else held
+        while True:
+            await way.receive()
+            await way.send(WHOLE if secure else answer)
+            await way.send(forged)
+            await held.flush()
+
+    async def shaken(held: Held) -> ByteStream:
+        held.open = True
+        way = await TLSStream.wrap(held, server_side=True, ssl_context=server)
+        held.open = False
+        return way
+
+    url = f"{'https' if secure else 'http'}://localhost"
+    async with (
+        listening(serve) as port,
+        carrying(f"{url}:{port}/v1", ssl=trusting, proxy=None) as carrier,
+    ):
+        for _ in range(3):
+            assert await post(carrier) == (OK, [A, B])
+        assert connections == 3
 
 
 async def test_idle_connections_grow_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
