@@ -15,9 +15,10 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from runware_ws._core.effects import Ending
-from runware_ws._io.http_connection import HttpConnection, Wire, failed, words, written
+from runware_ws._io.http_connection import HttpConnection, Wire, failed, first, words, written
+from runware_ws._io.transport.common import retry_after
 from runware_ws._io.transport.tls import default_context
-from runware_ws.classify import LossKind
+from runware_ws.classify import LossKind, Verdict, classify_http
 from runware_ws.config import is_loopback
 from runware_ws.errors import ConfigurationError
 
@@ -191,5 +192,7 @@ async def _tunnel(stream: ByteStream, target: HttpTarget, way: _Proxy, agent: st
         raise failed(Ending.UNREACHED, LossKind.PROXY_REFUSED, detail)
     status = event.status_code
     if not 200 <= status < 300:
-        how = Ending.REFUSED if 300 <= status < 500 else Ending.UNREACHED
-        raise failed(how, LossKind.PROXY_REFUSED, status=status)
+        busy = classify_http(status) is Verdict.BACK_OFF
+        how = Ending.UNREACHED if busy else Ending.REFUSED
+        after = retry_after(first(event.headers, b"retry-after"))
+        raise failed(how, LossKind.PROXY_REFUSED, status=status, after=after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import anyio
 import orjson
 import pytest
+from anyio.abc import SocketAttribute
 from websockets.frames import Close, Frame, Opcode
 
 from runware_ws import Client, ConnectionFailed
 from runware_ws._io.transport.base import TransportLost
 from runware_ws.classify import Loss, LossKind
 from runware_ws.emulator import Emulator
-from runware_ws.events import LONGEST_TEXT, DialFailed, Disconnected
+from runware_ws.events import LONGEST_TEXT, Closed, DialFailed, Disconnected
 from runware_ws.testing.network import MemoryNetwork
 from tests import virtual
 
@@ -58,6 +60,61 @@ async def test_no_answer_to_an_upgrade_ends_the_client() -> None:
         assert (await client.run(ask())).text == "done"
     failed = only([event async for event in events], DialFailed)
     assert len(failed) == len(answers)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.0 401 Who are you\r\n\r\n", "HTTP/1.0 401 Who are you"),
+        (b"SSH-2.0-x\r\n\r\n", "SSH-2.0-x"),
+        (b"", "connection closed while reading HTTP status line"),
+        (None, "reset"),
+    ],
+)
+@bounded
+async def test_an_upgrade_that_failed_tells_why(answer: bytes | None, why: str) -> None:
+    async def serve(peer: Peer) -> None:
+        if answer is not None:
+            await peer.refuse(answer)
+            return
+        await peer.stream.receive()
+        raw = peer.stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async with serving(serve) as (url, _), quick(url) as client:
+        assert why in await refusal(client)
+
+
+@bounded
+async def test_a_proxy_that_fails_tells_why() -> None:
+    async with serving(lambda peer: peer.refuse(b"SSH-2.0-x\r\n\r\n")) as (_, port):
+        proxy = f"http://127.0.0.1:{port}"
+        async with quick("ws://far.test/v1", proxy=proxy, allow_insecure=True) as client:
+            assert "SSH-2.0-x" in await refusal(client)
+
+
+async def refusal(client: Client) -> str:
+    """The reason of the first dial that failed."""
+    async for event in client.events():
+        if isinstance(event, DialFailed):
+            return event.reason
+    raise AssertionError("the client ended")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 502, 503])
+@bounded
+async def test_a_proxy_that_is_busy_is_waited_for(status: int) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.refuse(b"HTTP/1.1 %d Busy\r\nRetry-After: 77\r\n\r\n" % status)
+
+    async with serving(serve) as (_, port):
+        proxy = f"http://127.0.0.1:{port}"
+        async with quick("ws://far.test/v1", proxy=proxy, allow_insecure=True) as client:
+            async for event in client.events():
+                assert not isinstance(event, Closed)
+                if isinstance(event, DialFailed):
+                    assert event.retry_after > 76
+                    break
 
 
 class Odd(Exception):

@@ -213,6 +213,17 @@ class TestCloseCodes:
         assert isinstance(bench.core.failure, ConnectionFailed)
         assert str(loss) in bench.core.failure.message
 
+    @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+    def test_a_proxy_that_is_busy_is_backed_off_from(self, status: int) -> None:
+        bench = Bench(delay=1)
+        bench.start()
+        for number in range(1, 6):
+            bench.cut(loss=Loss(LossKind.PROXY_REFUSED, status=status, retry_after=7))
+            bench.step(7.9)
+            assert bench.opens() == list(range(1, number + 1))
+            bench.step(0.2)
+            assert bench.opens() == list(range(1, number + 2))
+
     def test_a_failed_lookup_is_dialled_again_without_a_limit_of_attempts(self) -> None:
         bench = Bench(delay=1)
         bench.start()

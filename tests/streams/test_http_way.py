@@ -192,7 +192,8 @@ async def test_a_tunnel() -> None:
         (b"HTTP/1.1 407 Who\r\n\r\n", Ending.REFUSED, 407),
         (b"HTTP/1.1 403 No\r\n\r\n", Ending.REFUSED, 403),
         (b"HTTP/1.1 302 There\r\nLocation: http://127.0.0.1/\r\n\r\n", Ending.REFUSED, 302),
-        (b"HTTP/1.1 502 Lost\r\n\r\n", Ending.UNREACHED, 502),
+        (b"HTTP/1.1 429 Slow\r\n\r\n", Ending.UNREACHED, 429),
+        (b"HTTP/1.1 502 Lost\r\nRetry-After: 7\r\n\r\n", Ending.UNREACHED, 502),
         (b"220 hello\r\n\r\n", Ending.UNREACHED, None),
         (b"HTTP/1.1", Ending.UNREACHED, None),
         (b"", Ending.UNREACHED, None),
@@ -203,7 +204,8 @@ async def test_a_proxy_that_refuses(answer: bytes, how: Ending, status: int | No
         address = f"http://user:{PASSWORD}@127.0.0.1:{port}"
         async with carrying("https://target.example/v1", ssl=trusting, proxy=address) as carrier:
             ending, _ = await post(carrier)
-        loss_of(ending, how, LossKind.PROXY_REFUSED, status)
+        loss = loss_of(ending, how, LossKind.PROXY_REFUSED, status)
+        assert loss.retry_after == (7.0 if b"Retry-After" in answer else None)
         assert PASSWORD not in repr(ending)
         assert odd.requests == []
 

@@ -18,6 +18,7 @@ if sys.platform == "linux":
     import termios
 
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -46,6 +47,7 @@ __all__ = [
     "forget_unsent",
     "loss_of",
     "retry_after",
+    "tell_why",
     "unacknowledged",
 ]
 
@@ -126,6 +128,12 @@ class LibraryConnection(Protocol):
     def send_context(self) -> AbstractAsyncContextManager[None]: ...
 
     def ping(self) -> Awaitable[object]: ...
+
+
+class HasEnd(Protocol):
+    """A connection of either client."""
+
+    protocol: ClientProtocol
 
 
 class WebSocketTransport:
@@ -239,21 +247,49 @@ def dial_loss(exc: BaseException) -> Loss:
         return Loss(
             LossKind.HTTP_REFUSED,
             status=exc.response.status_code,
-            # A header may be repeated; the first one counts.
-            retry_after=retry_after(next(iter(exc.response.headers.get_all("Retry-After")), None)),
+            retry_after=_asked_wait(exc.response.headers),
         )
     if isinstance(exc, InvalidProxyStatus):
-        return Loss(LossKind.PROXY_REFUSED, status=exc.response.status_code)
+        return Loss(
+            LossKind.PROXY_REFUSED,
+            status=exc.response.status_code,
+            retry_after=_asked_wait(exc.response.headers),
+        )
     if isinstance(exc, ProxyError):
-        return Loss(LossKind.PROXY_REFUSED, detail=words_of(exc))
+        return Loss(LossKind.PROXY_REFUSED, detail=_with_cause(exc))
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Loss(LossKind.TLS_FAILED, detail=exc.verify_message or words_of(exc))
     if isinstance(exc, InvalidProxy | InvalidURI | UnicodeError):
         # The address is ours, and no other dial will make it right.
         return Loss(LossKind.CANNOT_DIAL, detail=words_of(exc))
-    if isinstance(exc, InvalidHandshake) and not isinstance(exc, InvalidMessage):
+    if isinstance(exc, InvalidMessage | ConnectionClosed):
+        return Loss(LossKind.DIAL_FAILED, detail=_with_cause(exc))
+    if isinstance(exc, InvalidHandshake):
         return Loss(LossKind.PEER_BROKE_PROTOCOL, detail=words_of(exc))
     return unforeseen(exc, LossKind.DIAL_FAILED)
+
+
+def tell_why(connection: HasEnd) -> None:
+    """Give a handshake that the end of the connection cut the reason of that end.
+
+    The library knows it and does not tell.
+    """
+    broken = connection.protocol.handshake_exc
+    # Newer versions of the library have this.
+    ended: BaseException | None = getattr(connection, "connection_exc", None)
+    if broken is not None and ended is not None and isinstance(broken.__cause__, EOFError):
+        broken.__cause__ = ended
+
+
+def _with_cause(exc: Exception) -> str:
+    """An error of the library that says less than its cause."""
+    cause = exc.__cause__
+    return words_of(exc) if cause is None else f"{words_of(exc)} ({words_of(cause)})"
+
+
+def _asked_wait(headers: Headers) -> float | None:
+    # A header may be repeated; the first one counts.
+    return retry_after(next(iter(headers.get_all("Retry-After")), None))
 
 
 def retry_after(value: str | None) -> float | None:

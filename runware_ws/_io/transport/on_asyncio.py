@@ -25,6 +25,7 @@ from runware_ws._io.transport.common import (
     WebSocketTransport,
     dial_loss,
     forget_unsent,
+    tell_why,
     unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
@@ -101,6 +102,7 @@ class AsyncioConnection(ClientConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        tell_why(self)
         if self._leaving is not None:
             self._leaving.cancel()
         self.inbox.end()

@@ -20,6 +20,7 @@ from runware_ws._io.transport.common import (
     WebSocketTransport,
     dial_loss,
     forget_unsent,
+    tell_why,
     unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
@@ -151,6 +152,7 @@ class TrioConnection(ClientConnection):
 
     async def close_stream(self) -> None:
         await super().close_stream()
+        tell_why(self)
         self.inbox.end()
 
 
