@@ -415,6 +415,26 @@ async def test_a_peer_that_sends_what_cannot_be_read_and_stays() -> None:
 
 
 @bounded
+async def test_a_peer_that_hangs_up_and_takes_no_bytes_is_left_at_once() -> None:
+    # It would take none of what waits for it, so only the pings would find that out.
+    async def serve(peer: Peer) -> None:
+        await peer.greet()
+        if peer.number == 1:
+            await peer.stream.receive(1)
+            await peer.stream.send_eof()
+        await anyio.sleep_forever()
+
+    patient = {"busy_ping_after": 500.0, "busy_ping_timeout": 500.0}
+    async with (
+        serving(serve) as (url, _),
+        quick(url, ping_after=500.0, ping_timeout=500.0, **patient) as client,
+    ):
+        handle = await client.submit(ask("x" * 20_000_000))
+        await until(lambda: client.stats().connections == 2)
+        handle.cancel()
+
+
+@bounded
 async def test_a_goodbye_of_ours_is_not_waited_for_long() -> None:
     async def serve(peer: Peer) -> None:
         await peer.greet()

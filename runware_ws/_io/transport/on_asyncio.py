@@ -79,6 +79,11 @@ class AsyncioConnection(ClientConnection):
             # The library would wait for the peer to hang up for as long as nobody sends.
             self._leaving = self.loop.call_later(FAREWELL, self.leave)
 
+    def eof_received(self) -> None:
+        super().eof_received()
+        # A close that waits for the peer to take what is left may wait as long as pings do.
+        self.transport.abort()
+
     def leave(self) -> None:
         """End the connection with a reset."""
         if self.state is not State.CLOSED:
