@@ -42,6 +42,21 @@ EDGES = [
         "test_the_bytes_of_a_large_message_in_the_making_keep_the_socket",
     ),
     Mutant(
+        "what was read with an answer is left over for the next one",
+        "_io/http_connection.py",
+        "        if number < 0 or self._left_over():\n",
+        "        if number < 0:\n",
+        "tests/streams/test_http_connections.py::"
+        "test_bytes_that_were_read_with_an_answer_are_no_answer",
+    ),
+    Mutant(
+        "a large POST hears nothing before it is sent",
+        "_io/http_connection.py",
+        "            group.start_soon(self._send, data, watch)\n",
+        "            await self._send(data, watch)\n",
+        "tests/streams/test_http.py::test_an_answer_to_a_request_that_is_never_read",
+    ),
+    Mutant(
         "who gave up a key keeps others from it",
         "journal/keeper.py",
         "            self._give_up(record)  # First",
