@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 
-from runware_ws._core.states import TaskState
+from runware_ws._core.states import FOREVER, TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.events import TaskResent
 from runware_ws.models.results import RecoveredBy
-from tests.core.bench import OTHER_SESSION, Bench, item
+from tests.core.bench import OTHER_SESSION, Bench, ended, item
 from tests.core.questions import QUESTIONS, asked
 
 
@@ -324,6 +327,26 @@ def test_one_silence_about_many_tasks_proves_no_kind_mute() -> None:
     assert _until_sent(bench, "getResponse", empty=False).count("getResponse") == 2 * 3
 
 
+def test_a_question_that_the_deadline_left_little_time_proves_no_kind_mute() -> None:
+    bench = Bench()
+    bench.begin()
+    for _ in range(2):
+        short = bench.written_task(timeout=8, delivery="async")
+        bench.say({"data": [{"taskType": short.task_type, "taskUUID": short.uuid}]})
+        bench.step(2)
+    record = bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    polls = 0
+    while record.sends == 1:
+        bench.step(0.25)
+        for kind, uuid in asked(bench):
+            polls += (kind, uuid) == ("getResponse", record.uuid)
+            if kind == "getTaskDetails":
+                bench.say({"errors": [{"code": "taskNotFound", "message": "m", "taskUUID": uuid}]})
+    assert polls == 2
+
+
 def test_on_a_socket_where_a_kind_is_mute_one_silence_of_it_is_enough() -> None:
     bench = Bench()
     bench.begin_in_doubt(OTHER_SESSION, timeout=300)
@@ -361,3 +384,93 @@ def test_a_kind_that_was_answered_once_is_only_slow_and_gets_more_time() -> None
         assert not asked(bench)
     bench.step(2)
     assert asked(bench)
+
+
+def _play(bench: Bench, mute: str, known_at: float, until: float) -> Counter[str]:
+    """The server never answers one kind of question, and the other after a tenth of a second.
+
+    It denies every task until ``known_at``, and has the results of all from then on. Returns how
+    often each task was asked about or sent.
+    """
+    seen: Counter[str] = Counter()
+    answers: list[dict[str, Any]] = []
+    while bench.core.pending and bench.now < until:
+        bench.step(0.1)
+        for answer in answers:
+            bench.say(answer)
+        answers.clear()
+        for kind, uuid in asked(bench):
+            seen[uuid] += 1
+            about = {"taskType": kind, "taskUUID": uuid}
+            result = {"taskType": "textInference", "taskUUID": uuid, "text": "yes"}
+            if kind == mute:
+                continue
+            if kind not in QUESTIONS:
+                answers.append({"data": [result]})
+            elif bench.now < known_at:
+                answers.append({"errors": [{"code": "taskNotFound", "message": "m", **about}]})
+            elif kind == "getResponse":
+                answers.append({"data": [{**result, "status": "success"}]})
+            else:
+                answers.append({"data": [{**about, "response": {"data": [result]}}]})
+    return seen
+
+
+def _in_doubt(bench: Bench, number: int, delivery: str = "sync") -> list[TaskRecord]:
+    """So many tasks went through a cut; 16 may be asked about at once."""
+    bench.begin()
+    records = [bench.task(timeout=100, delivery=delivery) for _ in range(number)]
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    return records
+
+
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+@pytest.mark.parametrize("mute", QUESTIONS)
+def test_questions_that_are_never_answered_do_not_hold_up_those_that_are(
+    mute: str, delivery: str
+) -> None:
+    bench = Bench(question_window=16, resubmit="never")
+    records = _in_doubt(bench, 480, delivery)
+    seen = _play(bench, mute, known_at=bench.now + 30, until=bench.now + 80)
+    assert all(record.state is TaskState.DONE for record in records)
+    assert max(seen.values()) < 25
+
+
+@pytest.mark.parametrize("number", [12, 480])
+@pytest.mark.parametrize("mute", QUESTIONS)
+def test_a_mute_kind_holds_many_lost_requests_up_no_longer_than_one(mute: str, number: int) -> None:
+    bench = Bench(question_window=16)
+    records = _in_doubt(bench, number)
+    seen = _play(bench, mute, known_at=FOREVER, until=bench.now + 80)
+    assert all(record.recovered_by is RecoveredBy.RESUBMIT for record in records)
+    assert max(seen.values()) < 25
+
+
+def test_a_kind_that_is_answered_after_all_is_asked_again() -> None:
+    bench = Bench(question_window=16, resubmit="never")
+    records = _in_doubt(bench, 40, "async")
+    speaks_at, until = bench.now + 12, bench.now + 60
+    while bench.core.pending and bench.now < until:
+        bench.step(0.25)
+        for kind, uuid in asked(bench):
+            if kind == "getTaskDetails":
+                bench.say({"errors": [{"code": "taskNotFound", "message": "m", "taskUUID": uuid}]})
+            elif bench.now > speaks_at:
+                result = {"taskType": "textInference", "taskUUID": uuid, "text": "yes"}
+                bench.say({"data": [{**result, "status": "success"}]})
+    assert all(record.recovered_by is RecoveredBy.POLL for record in records)
+
+
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+@pytest.mark.parametrize("mute", QUESTIONS)
+@pytest.mark.parametrize("timeout", [5, 30, 47, 100])
+def test_before_the_deadline_a_question_that_is_not_answered_leaves_time_for_the_other(
+    mute: str, delivery: str, timeout: int
+) -> None:
+    bench = Bench(resubmit="never")
+    record = bench.begin_in_doubt(OTHER_SESSION, delivery=delivery, timeout=timeout)
+    deadline = record.deadline
+    _play(bench, mute, known_at=deadline - 2, until=deadline)
+    ended(record, TaskState.DONE)

@@ -28,8 +28,7 @@ ANSWERS = [
     Mutant(
         "a task is not asked about after its first question",
         _RECOVERY,
-        "            self._ask_at(record, now + patience * self._options.question_timeout)\n"
-        "        return Frame",
+        "            self._ask_at(record, now + min(patience, rest))\n        return Frame",
         "        return Frame",
         "tests/core/test_fine_rules.py::"
         "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
@@ -37,16 +36,16 @@ ANSWERS = [
     Mutant(
         "one kind of question is enough to send again",
         _RECOVERY,
-        "complete = ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION",
-        "complete = ladder.asked_at >= at and ladder.exhausted > 0",
+        "complete = ladder.asked_at >= at and exhausted == EVERY_QUESTION",
+        "complete = ladder.asked_at >= at and exhausted > 0",
         "tests/core/test_fine_rules.py::"
         "test_trouble_says_nothing_about_the_task_so_the_same_question_is_asked_again",
     ),
     Mutant(
         "a question before the time of a resend counts",
         _RECOVERY,
-        "complete = ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION",
-        "complete = ladder.exhausted == EVERY_QUESTION",
+        "complete = ladder.asked_at >= at and exhausted == EVERY_QUESTION",
+        "complete = exhausted == EVERY_QUESTION",
         "tests/core/test_resending.py::test_it_does_not_wait_where_that_time_has_passed",
     ),
     Mutant(
@@ -59,8 +58,8 @@ ANSWERS = [
     Mutant(
         "a kind of question that met trouble is put off when a lost task is overdue",
         _RECOVERY,
-        "latest = now if soon else now + _HEAR_AGAIN",
-        "latest = now if soon else FOREVER",
+        "self.questions.may_ask(other) else now + _HEAR_AGAIN",
+        "self.questions.may_ask(other) else FOREVER",
         "tests/core/test_odd_answers.py::"
         "test_one_denial_makes_up_for_another_kind_that_is_in_trouble",
     ),
@@ -538,10 +537,49 @@ ANSWERS = [
     Mutant(
         "a mute kind of question is waited for twice for each task",
         "_core/recovery/recovery.py",
-        "sure=self.questions.silent(question) >= MUTE)",
-        "sure=False)",
+        "exhausted = ladder.exhausted | self.questions.mute",
+        "exhausted = ladder.exhausted",
         "tests/core/test_resending.py::"
         "test_on_a_socket_where_a_kind_is_mute_one_silence_of_it_is_enough",
+    ),
+    Mutant(
+        "questions that are never answered may fill the window",
+        "_core/recovery/questions.py",
+        "            kind = kind if self.may_ask(kind) else kind.other\n",
+        "",
+        "tests/core/test_resending.py::"
+        "test_questions_that_are_never_answered_do_not_hold_up_those_that_are",
+    ),
+    Mutant(
+        "a question that is closed keeps its place among those of its kind",
+        "_core/recovery/questions.py",
+        "        self._of_kind[kind] -= 1\n",
+        "",
+        "tests/core/test_resending.py::test_a_kind_that_is_answered_after_all_is_asked_again",
+    ),
+    Mutant(
+        "what may not be asked now is asked for at once, again and again",
+        "_core/recovery/recovery.py",
+        "if soon and other and self.questions.may_ask(other) else",
+        "if soon else",
+        "tests/core/test_resending.py::"
+        "test_a_mute_kind_holds_many_lost_requests_up_no_longer_than_one",
+    ),
+    Mutant(
+        "a question is waited for up to the deadline",
+        "_core/recovery/recovery.py",
+        "now + min(patience, rest))",
+        "now + patience)",
+        "tests/core/test_resending.py::"
+        "test_before_the_deadline_a_question_that_is_not_answered_leaves_time_for_the_other",
+    ),
+    Mutant(
+        "a question that had little time counts as given up",
+        "_core/recovery/recovery.py",
+        "if now >= record.ladder.asked_at + self._options.question_timeout:",
+        "if now >= record.ladder.asked_at:",
+        "tests/core/test_resending.py::"
+        "test_a_question_that_the_deadline_left_little_time_proves_no_kind_mute",
     ),
     Mutant(
         "one silence about many tasks counts for each of them",

@@ -8,7 +8,7 @@ from runware_ws._core import wire
 from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 
-__all__ = ["MUTE", "OpenQuestions"]
+__all__ = ["OpenQuestions"]
 
 MUTE = 2
 """A kind of question that was given up so often, and never answered, is taken to be mute."""
@@ -20,8 +20,9 @@ class OpenQuestions:
     def __init__(self, window: int) -> None:
         self.window = window
         self.due: OrderedDict[str, TaskRecord] = OrderedDict()
-        # In the order in which they were asked.
+        # In the order in which they were asked; and how many of each kind.
         self.open: dict[str, TaskRecord] = {}
+        self._of_kind: Counter[QuestionType] = Counter()
         # Frames of questions are numbered; how many empty answers those of the open ones got.
         self._frames = 0
         self._emptied: dict[int, int] = {}
@@ -41,16 +42,28 @@ class OpenQuestions:
         while self.due and len(asked) < min(most, self.window) and len(self.open) < self.window:
             uuid, record = self.due.popitem(last=False)
             kind = _way_to_ask(record, now)
+            kind = kind if self.may_ask(kind) else kind.other
+            self._of_kind[kind] += 1
             record.asked(kind, self._frames, now)
             self.open[uuid] = record
             asked.append((record, kind, wire.question(kind.value, uuid)))
         return asked
 
+    def may_ask(self, kind: QuestionType) -> bool:
+        """Whether one more of this kind may be open now; otherwise the other way is asked.
+
+        A kind that was given up on this socket has half of the window. Or the questions that a
+        server does not answer, each of which is waited for, would hold up those that it answers.
+        """
+        return not self._given_up[kind] or self._of_kind[kind] < (self.window // 2 or 1)
+
     def close(self, record: TaskRecord) -> bool:
         """The question about a task is no longer open; False if none was."""
-        if record.closed() is None:
+        kind = record.closed()
+        if kind is None:
             return False
         del self.open[record.uuid]
+        self._of_kind[kind] -= 1
         return True
 
     def give_up(self, record: TaskRecord, question: QuestionType, now: float) -> None:
@@ -75,6 +88,11 @@ class OpenQuestions:
         mute = question not in self._heard and question.other in self._heard
         return self._given_up[question] if mute else 0
 
+    @property
+    def mute(self) -> int:
+        """The set of the kinds that this socket answers for no task: none or one."""
+        return sum(kind.bit for kind in QuestionType if self.silent(kind) >= MUTE)
+
     def forget(self, record: TaskRecord) -> None:
         """A task ends: no question about it is due any more."""
         self.due.pop(record.uuid, None)
@@ -84,6 +102,7 @@ class OpenQuestions:
         for record in self.open.values():
             record.closed()
         self.open.clear()
+        self._of_kind.clear()
         self.due.clear()
         self._emptied.clear()
         self._given_up.clear()

@@ -25,7 +25,7 @@ from runware_ws._core import wire
 from runware_ws._core.context import Context
 from runware_ws._core.effects import Frame, TaskStep
 from runware_ws._core.recovery.doubts import Doubts
-from runware_ws._core.recovery.questions import MUTE, OpenQuestions
+from runware_ws._core.recovery.questions import OpenQuestions
 from runware_ws._core.recovery.replay import Replay
 from runware_ws._core.recovery.resending import begun_at, overdue_at, resend_at
 from runware_ws._core.recovery.words import (
@@ -313,8 +313,10 @@ class Recovery:
             # A server that is slow to answer gets more time, or it would always answer too late.
             # But not a kind of question that it never answers.
             more = 0 if self.questions.silent(kind) else record.ladder.silences
-            patience = 1 + min(more, MOST_PATIENCE)
-            self._ask_at(record, now + patience * self._options.question_timeout)
+            patience = (1 + min(more, MOST_PATIENCE)) * self._options.question_timeout
+            # Nor so much that there is no time left for the other kind.
+            rest = max(FIRST_BACKOFF, (record.deadline - now) / 2)
+            self._ask_at(record, now + min(patience, rest))
         return Frame(wire.join([payload for _, _, payload in asked])) if asked else None
 
     def _resends(self, generation: int, now: float) -> Frame | None:
@@ -514,9 +516,13 @@ class Recovery:
         if self.questions.had_empty_answer(record):
             self._denied_by_nobody(record, now)
             return
-        self.questions.give_up(record, question, now)
+        if now >= record.ladder.asked_at + self._options.question_timeout:
+            self.questions.give_up(record, question, now)
+            record.exhaust(question, sure=False)
+        else:
+            # The deadline left it less time than a slow server may need.
+            self.questions.close(record)
         record.unanswered()
-        record.exhaust(question, sure=self.questions.silent(question) >= MUTE)
 
     def _brought_nothing(self, record: TaskRecord, now: float, *, soon: bool) -> None:
         """A question was answered, but not with the task. Ask again, or send the task again.
@@ -530,7 +536,8 @@ class Recovery:
             self._ask_later(record, now)
             return
         at = resend_at(record, options, record.behind(now))
-        complete = ladder.asked_at >= at and ladder.exhausted == EVERY_QUESTION
+        exhausted = ladder.exhausted | self.questions.mute
+        complete = ladder.asked_at >= at and exhausted == EVERY_QUESTION
         if complete and ladder.unknown == EVERY_QUESTION:
             self.resending[record.uuid] = record
             self._out.wake = True
@@ -538,7 +545,8 @@ class Recovery:
         latest = at if at > now else FOREVER
         if at <= now and not complete:
             # What is asked next decides whether the task is sent again, so it is not put off.
-            latest = now if soon else now + _HEAR_AGAIN
+            other = ladder.last_question and ladder.last_question.other
+            latest = now if soon and other and self.questions.may_ask(other) else now + _HEAR_AGAIN
         self._ask_later(record, now, latest=latest)
 
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
