@@ -100,6 +100,7 @@ MUST_HAPPEN = (
     "empty answer",
     "a running task looks unknown",
     "question always fails",
+    "question never answered",
     "question fails: archiveUnavailable",
     "question fails: invalidRequest",
     "question fails: insufficientCredits",

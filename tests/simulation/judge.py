@@ -87,6 +87,8 @@ def settled_by(scenario: Scenario, config: Config) -> float:
     questions = ceil(len(scenario.plans) / config.question_window) * 2.0
     one = LONGEST + 1.0 + 2 * config.question_backoff_cap + 2 * config.question_timeout + questions
     dial += scenario.traits.archive_delay
+    if scenario.traits.question_mute:
+        dial += 3 * config.question_timeout * ceil(len(scenario.plans) / config.question_window)
     return notice + dial + REPLAY + config.resend_after + waves * (one + LONGEST) + 10.0
 
 
@@ -276,7 +278,7 @@ class Judge:
         """I4: a request that was lost is sent again, once the server has said long enough so."""
         traits, config = self.server.traits, self.config
         arrived = plan.uuid in self.server.received or plan.poison is not None
-        deaf = traits.question_fails or traits.limit_in or traits.limit_out
+        deaf = traits.question_fails or traits.question_mute or traits.limit_in or traits.limit_out
         never = config.resubmit != "same-uuid" or sent.tried_before or not sent.written
         if arrived or deaf or never or self.watch.ready_since is None:
             return
@@ -298,6 +300,9 @@ class Judge:
         if sent.tried_before and not record.ladder.asks and _room(self.config) < LITTLE_ROOM:
             # A second try that waited for room to its end was never asked for.
             return False
+        if self.server.traits.question_mute and self.config.question_window < 4:
+            # What is never answered keeps the others waiting, one after the other.
+            return False
         if any(at >= self.watch.ready_since for at in self.wire.freezes):
             # The socket is half-open since before the calm: how soon that is found is I10.
             return False
@@ -315,10 +320,10 @@ class Judge:
         listed = work.delivery == "async" or (traits.response_sync and sent.conflicts)
         # An error that may be the question's ends nothing.
         clear = work.error is None or traits.failed_in == "data"
-        if listed and clear and traits.question_fails != "getResponse":
+        if listed and clear and traits.tells("getResponse"):
             ways.append(work.finished_at)
         kept = work.refused and traits.archive_keeps == "for-good"
-        if traits.archive and not kept and traits.question_fails != "getTaskDetails":
+        if traits.archive and not kept and traits.tells("getTaskDetails"):
             ways.append(work.finished_at + traits.archive_delay)
         if ways and work.error is not None and plan.code in MAY_REFUSE and len(sent.written) > 1:
             return max(min(ways), sent.written[-1] + self._usual(sent))

@@ -300,6 +300,7 @@ class Lives:
             limit_in=None,
             limit_out=None,
             question_fails="",
+            question_mute="",
             before_auth="",
             echoes_key=False,
             reads_rest=0.0,

@@ -7,7 +7,7 @@ the task, though it carries the task's UUID.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +53,13 @@ class Questions:
         self._story = story
         self._works = works
 
-    def frames(self, questions: Iterable[Item]) -> list[Item]:
+    def frames(self, questions: Collection[Item]) -> list[Item]:
         """The frames that answer the questions of one message."""
-        answers = [self._answer(each["taskType"], each["taskUUID"]) for each in questions]
+        mute = self._traits.question_mute
+        told = [each for each in questions if each["taskType"] != mute]
+        answers = [self._answer(each["taskType"], each["taskUUID"]) for each in told]
+        if len(told) < len(questions):
+            self._story.count("question never answered")
         if not answers:
             return []
         if any(answer.empty for answer in answers):

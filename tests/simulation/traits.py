@@ -97,6 +97,8 @@ class Traits:
     """What such an error gives as its type: the ``task``'s, the ``question``'s, or ``none``."""
     question_fails: str = ""
     """This kind of question always fails."""
+    question_mute: str = ""
+    """This kind of question is never answered."""
     question_code: str = "internalServerError"
     question_errors: int = 1
     """So many errors say in one message what is wrong with a question."""
@@ -130,9 +132,13 @@ class Traits:
     @property
     def reliable(self) -> bool:
         """Whether every answer can be had in the end, whatever happens to sockets."""
-        tells = self.archive and self.question_fails != "getTaskDetails"
+        tells = self.archive and self.tells("getTaskDetails")
         tells = tells and self.limit_in is None and self.limit_out is None
         return tells and self.archive_keeps != "for-good"
+
+    def tells(self, question: str) -> bool:
+        """Whether this kind of question is answered with the truth."""
+        return question not in (self.question_fails, self.question_mute)
 
 
 TROUBLE = (
@@ -159,6 +165,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "failed_in": ("data", "errors"),
     "failed_typed": ("task", "question", "none"),
     "question_fails": ("",) * 10 + ("getResponse", "getTaskDetails"),
+    "question_mute": ("",) * 10 + ("getResponse", "getTaskDetails"),
     "question_code": TROUBLE,
     "question_errors": (1, 1, 2),
     "question_typed": (False, True),
