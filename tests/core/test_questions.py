@@ -489,6 +489,20 @@ def test_messages_that_cannot_be_read_soon_after_one_are_acted_on_together() -> 
     assert len(set(together)) == 1
 
 
+def test_a_flood_on_one_socket_puts_nothing_off_on_the_next() -> None:
+    bench = Bench()
+    bench.begin_written(timeout=300)
+    for _ in range(1000):
+        bench.say(b"{")
+        bench.step(0.1)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    record = bench.written_task(timeout=300)
+    bench.say(b"{")
+    bench.step(2)
+    assert record.uuid in {question["taskUUID"] for question in questions(bench)}
+
+
 @pytest.mark.parametrize("kind", [{}, {"taskType": "textInference"}])
 def test_an_error_that_names_nobody_may_be_anybodys_so_it_is_asked_for_soon(
     kind: dict[str, Any],

@@ -582,6 +582,13 @@ ANSWERS = [
         "test_a_question_that_the_deadline_left_little_time_proves_no_kind_mute",
     ),
     Mutant(
+        "a flood on one socket puts off what is asked on the next",
+        "_core/recovery/doubts.py",
+        "        self.due_at = FOREVER\n        self._count = 0\n        self._quiet_until = 0.0\n",
+        "        self.due_at = FOREVER\n",
+        "tests/core/test_questions.py::test_a_flood_on_one_socket_puts_nothing_off_on_the_next",
+    ),
+    Mutant(
         "one silence about many tasks counts for each of them",
         "_core/recovery/questions.py",
         "if record.ladder.asked_at >= self._given_up_at.get(question, 0.0):",

@@ -37,3 +37,5 @@ class Doubts:
     def clear(self) -> None:
         """The socket is gone: what it carried is asked for anyway."""
         self.due_at = FOREVER
+        self._count = 0
+        self._quiet_until = 0.0
