@@ -127,7 +127,8 @@ class Answers:
             return
         record.took_whole(item)
         self._learn(record, _LIVE, now)
-        self._table.note(record)
+        if record.watched:
+            self._table.note(record)
         self._ends.answered(record, now)
 
     def _more(self, record: TaskRecord, items: list[dict[str, Any]], now: float) -> None:

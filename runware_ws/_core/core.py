@@ -106,8 +106,8 @@ class SessionCore:
         )
         self._blame = Blame(out, self._table, self._recovery, self._connection, self._ends)
         self._draining = False
-        # The deadline of which the driver was told.
-        self._due = FOREVER
+        # `JUMP` after the deadline of which the driver was told.
+        self._too_late = FOREVER
 
     # What a driver reads
 
@@ -192,13 +192,14 @@ class SessionCore:
         out.wake = out.rearm = False
         deadline = None
         if rearm:
-            self._due = deadline = self.next_deadline()
+            deadline = self.next_deadline()
+            self._too_late = deadline + JUMP
         return Todo(effects, writable, deadline)
 
-    def _notice_jump(self, now: float) -> None:
-        """Note it if what was due long ago was not done: the host or the loop stood still."""
-        if now > self._due + JUMP:
-            self._out.jumped_at = self._due = now
+    def _jumped(self, now: float) -> None:
+        """What was due long ago was not done: the host or the loop stood still."""
+        self._out.jumped_at = now
+        self._too_late = now + JUMP
 
     # Inputs: the client's
 
@@ -378,7 +379,8 @@ class SessionCore:
         connection = self._connection
         if generation != connection.generation or not connection.open:
             return
-        self._notice_jump(now)
+        if now > self._too_late:
+            self._jumped(now)
         readings = self._router.read(data)
         if proves_life(readings):
             connection.liveness.heard(now)
@@ -421,7 +423,8 @@ class SessionCore:
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: dial, check the peer, end tasks, ask questions."""
-        self._notice_jump(now)
+        if now > self._too_late:
+            self._jumped(now)
         self._follow(self._connection.on_deadline(now, pending=self._table.in_flight > 0), now)
         self._blame.on_deadline(now)
         passed, near = self._table.expire(now)

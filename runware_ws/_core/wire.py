@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import orjson
 
-from runware_ws.models.jsonable import encode_json, load_json
+from runware_ws.models.jsonable import encode_json, exact_json, load_json
 
 __all__ = [
     "PING",
@@ -50,9 +50,13 @@ def decode(data: bytes) -> dict[str, Any]:
         MalformedFrameError: not JSON, nested too deeply, or not an object.
     """
     try:
-        frame: dict[str, Any] = load_json(data)
+        frame: dict[str, Any] = orjson.loads(data)
+        again = b""
         if len(data) > _FLAT and (len(data) < _SHORT or _may_be_deep(data)):
-            encode_json(frame)
+            again = orjson.dumps(frame)
+        if again != data:
+            # What is written again as it came, as most frames are, has lost no digit.
+            frame = exact_json(frame, data)
     except ValueError as exc:
         reason = exc.msg if isinstance(exc, orjson.JSONDecodeError) else str(exc)
         raise MalformedFrameError(f"not JSON: {reason}") from None

@@ -141,7 +141,7 @@ class Driver:
             tasks.start_soon(journal.run, name="runware_ws journal")
             tasks.start_soon(journal.release, name="runware_ws journal's patience")
             tasks.start_soon(journal.tend, name="runware_ws journal's care")
-        self.core.trace(self._watch.follows_tasks)
+        self.core.trace(self._watch.follows_tasks())
         if adoption is not None and journal is not None:
             # Before the dial, for its session brings their answers at once.
             journal.adopt(adoption.entries)
@@ -158,8 +158,9 @@ class Driver:
         if self._journal is not None:
             self._journal.prepare(record)
         # Asked each time, because a logger's level may change at any time.
-        self.core.trace(self._watch.follows_tasks)
-        self.core.submit(record)
+        core = self.core
+        core.trace(self._watch.follows_tasks())
+        core.submit(record)
         self.apply()
 
     def cancel(self, record: TaskRecord) -> bool:
@@ -262,10 +263,12 @@ class Driver:
         """Perform what the core wants done. False if there was nothing to do."""
         self._wakes_left = WAKES
         todo = self.core.take()
-        if todo is None and not self._effects:
-            return False
-        if todo is not None:
-            self._effects.extend(todo.effects)
+        if todo is None:
+            if not self._effects:
+                return False
+        else:
+            if todo.effects:
+                self._effects.extend(todo.effects)
             if todo.deadline is not None:
                 self._timer.set(todo.deadline)
             if todo.writable:
@@ -328,8 +331,8 @@ class Driver:
                 ended(record)
             if record.waiter is not None:
                 wake(record.waiter)
-            owner: Owner | None = record.detach()
-            if owner is not None:
+            if record.owner is not None:
+                owner: Owner = record.detach()
                 owner.on_settled()
         if to_wake:
             self._waker.set()

@@ -330,7 +330,7 @@ class Client:
         driver = self._running()
         now = driver.now()
         waiter = driver.waiting.waiter()
-        record = self._records.whole(task, key, timeout, metadata, now, waiter=waiter)
+        record = self._records.whole(task, key, timeout, metadata, now, waiter)
         driver.submit(record)
         try:
             await waiter

@@ -55,7 +55,6 @@ class RecordMaker:
         timeout: float | Unset | None,
         metadata: Mapping[str, str] | None,
         now: float,
-        *,
         waiter: Any = None,
         watched: bool = False,
     ) -> TaskRecord:
@@ -64,7 +63,7 @@ class RecordMaker:
         told = None if metadata is None else checked_metadata(metadata)
         valid = validate_whole(task if key is None else polled(task))
         entry = None if key is None else keyed_of(valid, key, self.journal)
-        return self._record(valid, deadline, now, entry, told, waiter=waiter, watched=watched)
+        return self._record(valid, deadline, now, entry, told, waiter, watched)
 
     def stream(
         self,
@@ -82,9 +81,7 @@ class RecordMaker:
         deadline = self._deadline(timeout, now)
         entry = None if key is None else keyed_of(valid, key, self.journal)
         told = checked_metadata(metadata)
-        return self._record(
-            valid, deadline, now, entry, told, watched=True, deltas=deltas, carrier=carrier
-        )
+        return self._record(valid, deadline, now, entry, told, None, True, deltas, carrier)
 
     def adopted(self, entry: Entry, keyed: Keyed | None, now: float) -> TaskRecord:
         """The record of a task that a dead client left."""
@@ -92,7 +89,7 @@ class RecordMaker:
         return self._record(valid, self._deadline(UNSET, now), now, keyed)
 
     def _deadline(self, timeout: float | Unset | None, now: float) -> float:
-        limit = self.limit(timeout)
+        limit = self._default if timeout is UNSET else self.limit(timeout)
         return FOREVER if limit is None else now + limit
 
     def _record(
@@ -102,7 +99,6 @@ class RecordMaker:
         now: float,
         entry: Keyed | None,
         metadata: Mapping[str, str] | None = None,
-        *,
         waiter: Any = None,
         watched: bool = False,
         deltas: Deltas | None = None,
@@ -113,16 +109,16 @@ class RecordMaker:
             uuid,
             task_type,
             payload,
-            delivery=delivery,
-            expected=number_results,
-            deadline=deadline,
-            learned=self._durations.of((task_type, model, delivery)),
-            watched=watched,
-            deltas=deltas,
-            carrier=carrier,
-            waiter=waiter,
-            entry=entry,
-            model=model,
-            metadata=metadata,
-            now=now,
+            delivery,
+            number_results,
+            deadline,
+            self._durations.of((task_type, model, delivery)),
+            watched,
+            deltas,
+            carrier,
+            waiter,
+            entry,
+            model,
+            metadata,
+            now,
         )

@@ -54,8 +54,6 @@ def _number(value: Any) -> float | None:
 
 def in_order(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Raw results in the order of their ``resultIndex``; as they came if one of them has none."""
-    if len(items) < 2:
-        return items
     indices = [_int(item.get("resultIndex")) for item in items]
     known = [index for index in indices if index is not None]
     if len(known) < len(items) or known == sorted(known):
@@ -208,7 +206,7 @@ class Result:
         moments: Moments = UNTIMED,
     ) -> None:
         self.task_uuid = task_uuid
-        self.raw = in_order(raw)
+        self.raw = raw if len(raw) < 2 else in_order(raw)
         self.recovered_by = recovered_by
         self._moments = moments
         self._items: tuple[ResultItem, ...] | None = None

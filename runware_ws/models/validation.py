@@ -94,9 +94,9 @@ def _task_type(wire: dict[str, Any], problems: list[str]) -> str:
     value = wire.get("taskType")
     if value is None and "taskType" not in wire:
         problems.append("taskType: is required")
-    elif not isinstance(value, str) or not value.strip():
+    elif not isinstance(value, str) or not (word := value.strip()):
         problems.append("taskType: must be a non-empty string")
-    elif value.strip().lower() in _CLIENT_OWN:
+    elif word.lower() in _CLIENT_OWN:
         problems.append("taskType: the client itself sends authentication and ping")
     elif value in _ABOUT_ANOTHER_TASK and "taskUUID" not in wire:
         # A fresh UUID, as for other tasks, could not be that of the task asked about.

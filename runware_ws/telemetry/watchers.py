@@ -72,7 +72,6 @@ class Watchers:
         self._added.append(watcher)
         self._all = (self._log, *self._added)
 
-    @property
     def follows_tasks(self) -> bool:
         """Whether anybody wants to hear of single tasks."""
         return True if self._added else self._debugs(_DEBUG)

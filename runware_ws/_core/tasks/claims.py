@@ -20,24 +20,22 @@ ENTRY = 400
 class Claims:
     """Results that nobody waits for. Limited in tasks and in bytes of memory; the oldest go first.
 
-    ``size`` is what they take up, within a factor of two.
+    ``size`` is what they take up, within a factor of two. ``kept``, by taskUUID, is changed here
+    only.
     """
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
         self._limit_bytes = limit_bytes
-        self._items: OrderedDict[str, tuple[list[dict[str, Any]], int]] = OrderedDict()
+        self.kept: OrderedDict[str, tuple[list[dict[str, Any]], int]] = OrderedDict()
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._items)
-
-    def __contains__(self, uuid: str) -> bool:
-        return uuid in self._items
+        return len(self.kept)
 
     def add(self, uuid: str, item: dict[str, Any]) -> bool:
         """Keep ``item``. False if it was kept before, or is not kept."""
-        items, weight = self._items.get(uuid) or ([], ENTRY + uuid.__sizeof__())
+        items, weight = self.kept.get(uuid) or ([], ENTRY + uuid.__sizeof__())
         if len(items) >= MOST_ITEMS or any(are_copies(item, kept) for kept in items):
             return False
         added = wire.weight(item, self._limit_bytes)
@@ -45,17 +43,17 @@ class Claims:
             # It would push out all others, and then itself.
             return False
         items.append(item)
-        self.size += added if uuid in self._items else weight + added
-        self._items[uuid] = (items, weight + added)
-        self._items.move_to_end(uuid)
-        while len(self._items) > self._limit or self.size > self._limit_bytes:
-            _, (_, dropped) = self._items.popitem(last=False)
+        self.size += added if uuid in self.kept else weight + added
+        self.kept[uuid] = (items, weight + added)
+        self.kept.move_to_end(uuid)
+        while len(self.kept) > self._limit or self.size > self._limit_bytes:
+            _, (_, dropped) = self.kept.popitem(last=False)
             self.size -= dropped
         return True
 
     def take(self, uuid: str) -> list[dict[str, Any]] | None:
         """Return and forget what came for ``uuid``; ``None`` if nothing did."""
-        found = self._items.pop(uuid, None)
+        found = self.kept.pop(uuid, None)
         if found is None:
             return None
         self.size -= found[1]

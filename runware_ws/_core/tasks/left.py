@@ -21,23 +21,23 @@ __all__ = ["LeftStreams"]
 class LeftStreams:
     """The newest ``limit`` such streams, by taskUUID, in ``limit_bytes`` of memory.
 
-    ``size`` is what they take up, within a factor of two.
+    ``size`` is what they take up, within a factor of two. ``records`` is changed here only.
     """
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
         self._limit_bytes = limit_bytes
-        self._records: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.records: OrderedDict[str, TaskRecord] = OrderedDict()
         self._weights: dict[str, int] = {}
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def add(self, record: TaskRecord) -> list[TaskRecord]:
         """Go on reading a stream that was given up; return the streams that this evicts."""
         assert record.deltas is not None
-        self._records[record.uuid] = record
+        self.records[record.uuid] = record
         self._weights[record.uuid] = 0
         return self.grew(record, record.deltas.whole())
 
@@ -47,33 +47,30 @@ class LeftStreams:
         self._weights[record.uuid] += added
         self.size += added
         evicted: list[TaskRecord] = []
-        while len(self._records) > self._limit or self.size > self._limit_bytes:
-            uuid, oldest = self._records.popitem(last=False)
+        while len(self.records) > self._limit or self.size > self._limit_bytes:
+            uuid, oldest = self.records.popitem(last=False)
             self.size -= self._weights.pop(uuid)
             evicted.append(oldest)
         return evicted
 
-    def __contains__(self, uuid: str) -> bool:
-        return uuid in self._records
-
     def get(self, uuid: str) -> TaskRecord | None:
         """The stream with this taskUUID; ``None`` if it is not being read."""
-        return self._records.get(uuid)
+        return self.records.get(uuid)
 
     def forget(self, uuid: str) -> TaskRecord | None:
         """Stop reading it; return its record, or ``None`` if it was not being read."""
         self.size -= self._weights.pop(uuid, 0)
-        return self._records.pop(uuid, None)
+        return self.records.pop(uuid, None)
 
     def socket_lost(self) -> None:
         """The socket is gone, and so are the streams that it carried."""
-        for uuid in [uuid for uuid, record in self._records.items() if record.generation >= 0]:
+        for uuid in [uuid for uuid, record in self.records.items() if record.generation >= 0]:
             self.forget(uuid)
 
     def clear(self) -> list[TaskRecord]:
         """Stop reading all of them; return their records."""
-        records = list(self._records.values())
-        self._records.clear()
+        records = list(self.records.values())
+        self.records.clear()
         self._weights.clear()
         self.size = 0
         return records

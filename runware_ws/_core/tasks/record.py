@@ -64,6 +64,7 @@ class Carrier(Enum):
 SOCKET = Carrier.SOCKET
 """A module-level name for speed: see ``states``."""
 
+_SENT = check_task(QUEUED, WRITTEN)
 _LIVE = RecoveredBy.LIVE
 _RECOVERING = TaskState.RECOVERING
 _ACKNOWLEDGED = TaskState.ACKNOWLEDGED
@@ -114,7 +115,7 @@ class TaskRecord:
         uuid: str,
         task_type: str,
         payload: bytes,
-        *,
+        # By name or, where every task passes, by place: names cost more than all of the rest.
         delivery: str = "sync",
         expected: int = 1,
         deadline: float = FOREVER,
@@ -136,7 +137,8 @@ class TaskRecord:
         self.expected = expected
         self.deadline = deadline
         # First the time of the last question, shortly before the deadline; then the deadline.
-        self.wake_at = deadline - min(LAST_CALL, 0.2 * (deadline - now))
+        last_call = 0.2 * (deadline - now)
+        self.wake_at = deadline - (last_call if last_call < LAST_CALL else LAST_CALL)
         self.learned = learned
         self.owner: Any = None
         self.waiter = waiter
@@ -257,7 +259,7 @@ class TaskRecord:
     def wrote(self, generation: int, now: float) -> None:
         """It is written into a frame or a POST now."""
         if self.state is QUEUED:
-            self.state = check_task(QUEUED, WRITTEN)
+            self.state = _SENT
         self.generation = generation
         self.written_at = now
         if not self.sends:

@@ -103,13 +103,15 @@ class TaskTable:
         uuid = record.uuid
         # A question carries the taskUUID of another task: it neither uses it up nor retries it.
         own = record.task_type not in ABOUT_OTHERS
-        if uuid in self.tasks or (own and uuid in self.answered):
+        if uuid in self.tasks or (own and self.answered.knows(uuid)):
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: give every task a new one",
                 problems=("taskUUID: used before",),
                 task_uuid=uuid,
             )
-        if own and (uuid in self.given_up or uuid in self.left or uuid in self.claims):
+        if own and (
+            self.given_up.knows(uuid) or uuid in self.left.records or uuid in self.claims.kept
+        ):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             record.second_try(self.given_up.take(uuid))
             self.forget_left(uuid)
@@ -119,15 +121,15 @@ class TaskTable:
         """Whether this taskUUID is in use, or is remembered."""
         return (
             uuid in self.tasks
-            or uuid in self.answered
-            or uuid in self.given_up
-            or uuid in self.left
-            or uuid in self.claims
+            or self.answered.knows(uuid)
+            or self.given_up.knows(uuid)
+            or uuid in self.left.records
+            or uuid in self.claims.kept
         )
 
     def reopen(self, record: TaskRecord, now: float) -> None:
         """How this task ended counts for nothing: its taskUUID may be tried again."""
-        if record.uuid not in self.answered:
+        if not self.answered.knows(record.uuid):
             return
         self.answered.take(record.uuid)
         stream = record.deltas is not None
@@ -219,7 +221,8 @@ class TaskTable:
             if records and (alone or size + record.size + 1 > options.batch_bytes):
                 break
             queue.popleft()
-            self._drop_stale()
+            if self._stale:
+                self._drop_stale()
             record.wrote(generation, now)
             records.append(record)
             payloads.append(record.payload)
@@ -278,7 +281,7 @@ class TaskTable:
             record.task_type not in ABOUT_OTHERS
             and (answered or record.sends or record.ladder.reused)
             and (self.answered if answered else self.given_up).add(
-                uuid, state, now, record.generation, stream=record.deltas is not None
+                uuid, state, now, record.generation, record.deltas is not None
             )
         ):
             self._out.rearm = True
@@ -343,7 +346,7 @@ class TaskTable:
         """An item came for a task that nobody waits for."""
         end = self.end_of(uuid)
         # A stream has one result, which the archive may tell in more words than its deltas.
-        if end is DONE or (uuid in self.claims and self.was_stream(uuid)):
+        if end is DONE or (uuid in self.claims.kept and self.was_stream(uuid)):
             self._out.counters.duplicates += 1
             return
         self._out.counters.strays += 1
