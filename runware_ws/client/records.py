@@ -61,8 +61,11 @@ class RecordMaker:
         """The record of a task whose answer is read as a whole."""
         deadline = self._deadline(timeout, now)
         told = None if metadata is None else checked_metadata(metadata)
-        valid = validate_whole(task if key is None else polled(task))
-        entry = None if key is None else keyed_of(valid, key, self.journal)
+        if key is None:
+            valid, entry = validate_whole(task), None
+        else:
+            valid = validate_whole(polled(task))
+            entry = keyed_of(valid, key, self.journal)
         return self._record(valid, deadline, now, entry, told, waiter, watched)
 
     def stream(
@@ -104,21 +107,20 @@ class RecordMaker:
         deltas: Deltas | None = None,
         carrier: Carrier = SOCKET,
     ) -> TaskRecord:
-        uuid, task_type, delivery, number_results, model, payload = valid
         return TaskRecord(
-            uuid,
-            task_type,
-            payload,
-            delivery,
-            number_results,
+            valid.uuid,
+            valid.task_type,
+            valid.payload,
+            valid.delivery,
+            valid.number_results,
             deadline,
-            self._durations.of((task_type, model, delivery)),
+            self._durations.of((valid.task_type, valid.model, valid.delivery)),
             watched,
             deltas,
             carrier,
             waiter,
             entry,
-            model,
+            valid.model,
             metadata,
             now,
         )

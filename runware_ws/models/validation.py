@@ -8,7 +8,8 @@ server's business, and new ones appear all the time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from runware_ws.errors import InvalidTask
 from runware_ws.models.base import WireModel
@@ -22,7 +23,8 @@ _CLIENT_OWN = frozenset({"authentication", "ping"})
 _ABOUT_ANOTHER_TASK = frozenset({"getResponse", "getTaskDetails"})
 
 
-class ValidatedTask(NamedTuple):
+@dataclass(slots=True, repr=False)
+class ValidatedTask:
     """A task that may be sent, with what the client needs to know about it.
 
     ``uuid`` is in lower case. ``delivery`` is ``sync`` if the task does not say.

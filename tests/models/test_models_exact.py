@@ -33,6 +33,18 @@ def test_every_value_comes_back_as_it_was(value: Any) -> None:
     assert load_json(text.decode()) == value
 
 
+@given(JSON, st.sampled_from([0, 300, 1000, 3000]), st.sampled_from([None, (",", ":")]))
+def test_a_frame_of_any_length_is_exact(
+    value: Any, length: int, separators: tuple[str, str] | None
+) -> None:
+    # With and without spaces: what orjson would write in the same way is not searched.
+    frame = {"value": value, "text": "é" * length}
+    for escaped in (True, False):
+        text = json.dumps(frame, ensure_ascii=escaped, separators=separators)
+        data = text.encode("utf-8", "surrogatepass")
+        assert json.dumps(decode(data)) == json.dumps(json.loads(text))
+
+
 def test_long_ids_stay_apart() -> None:
     assert load_json(f"[{BIG},{BIG + 1}]") == [BIG, BIG + 1]
     assert load_json('["1234567890123456789012",0.1234567890123456789012]') == [

@@ -19,6 +19,7 @@ from runware_ws.models import (
     GetResponseTask,
     PingTask,
     TextInference,
+    ValidatedTask,
     validate_task,
 )
 from runware_ws.models.formats import is_uuid4
@@ -40,7 +41,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def test_model_instance() -> None:
     task = TextInference.prompt("Hi", task_uuid=UUID, delivery_method="stream", number_results=1)
     checked = validate_task(task)
-    assert tuple(checked) == (UUID, "textInference", "stream", 1, HAIKU_MODEL, task.to_json())
+    assert checked == ValidatedTask(UUID, "textInference", "stream", 1, HAIKU_MODEL, task.to_json())
     assert (checked.uuid, checked.payload) == (UUID, task.to_json())
 
 
@@ -76,7 +77,9 @@ def test_other_models_pass_with_their_envelope_checked() -> None:
     }
     before = copy.deepcopy(task)
     checked = validate_task(MappingProxyType(task))
-    assert checked[:5] == (UUID, "imageInference", "async", 20, "runware:101@1")
+    assert checked == ValidatedTask(
+        UUID, "imageInference", "async", 20, "runware:101@1", checked.payload
+    )
     assert orjson.loads(checked.payload) == {**task, "taskUUID": UUID}
     assert task == before
 

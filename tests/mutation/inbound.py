@@ -88,6 +88,13 @@ INBOUND = [
         "test_what_a_resumed_session_replays_is_not_blamed_on_the_task_in_question",
     ),
     Mutant(
+        "a short frame is never searched for long integers",
+        "_core/wire.py",
+        "if again != data:",
+        "if not again:",
+        "tests/models/test_models_exact.py::test_a_frame_of_any_length_is_exact",
+    ),
+    Mutant(
         "the sleep of the host is a task's duration",
         "_core/core.py",
         "        self._out.jumped_at = now\n",
