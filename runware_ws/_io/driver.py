@@ -289,6 +289,9 @@ class Driver:
                 ended = effect.records
                 self._to_wake.extend(ended if self._journal is None else self._journal.ended(ended))
                 self._wake_some()
+            elif isinstance(effect, Enter):
+                if self._journal is not None:
+                    self._journal.enter(effect.record)
             elif isinstance(effect, (Progress, Admit)):
                 owner: Owner | None = effect.record.owner
                 if owner is not None:
@@ -303,9 +306,6 @@ class Driver:
                 self._sockets.authenticate(effect)
             elif isinstance(effect, Close):
                 self._sockets.end(effect)
-            elif isinstance(effect, Enter):
-                if self._journal is not None:
-                    self._journal.enter(effect.record)
             elif self._posts is not None:
                 if isinstance(effect, Post):
                     self._posts.start(effect, self._tasks)

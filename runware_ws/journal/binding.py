@@ -55,6 +55,10 @@ class Begun:
     left_out: bool = False
 
 
+_AS_IT_IS = Begun()
+_LEFT_OUT = Begun(left_out=True)
+
+
 class Beginning:
     """Tasks that are entered together, or part by part: a part is a range of them.
 
@@ -89,16 +93,16 @@ class Beginning:
         records = self.part(part)
         with self._lock:
             self._taken.update(records)
-        begun = dict.fromkeys(records, Begun(left_out=True))
-        pairs = list(zip(records, self._new[part.start : part.stop], strict=True))
+        new = self._new[part.start : part.stop]
+        some = [number for number, record in enumerate(records) if record not in self._out]
         # In the order of their keys: two processes that take them in different orders would wait
         # for each other.
-        pairs.sort(key=lambda pair: pair[1].key or "")
-        new = {record: each for record, each in pairs if record not in self._out}
-        found = _begin(transaction, list(new.values()))
-        for (record, each), entry in zip(new.items(), found, strict=True):
-            begun[record] = Begun() if entry is None else bind(transaction, each, entry)
-        return list(begun.values())
+        some.sort(key=lambda number: new[number].key or "")
+        begun = [_LEFT_OUT] * len(records)
+        found = _begin(transaction, [new[number] for number in some])
+        for number, entry in zip(some, found, strict=True):
+            begun[number] = _AS_IT_IS if entry is None else bind(transaction, new[number], entry)
+        return begun
 
     def undone(self, part: range) -> None:
         """None of them was entered."""
@@ -110,7 +114,7 @@ class Beginning:
         return self.records[part.start : part.stop]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Not frozen, see NewEntry.
 class EntryEnd:
     """The end of an entry: an outcome that is recorded or, without a ``state``, it is forgotten.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from functools import partial
 
 from runware_ws._core.states import FOREVER
@@ -23,12 +22,12 @@ class Delivered:
     def __init__(self, link: WriterLink) -> None:
         self._link = link
         # By taskUUID, and since when their callers have them.
-        self._since: deque[tuple[float, str]] = deque()
+        self._since: deque[tuple[float, list[str]]] = deque()
         self._closing = False
 
-    def add(self, uuids: Iterable[str], now: float) -> None:
+    def add(self, uuids: list[str], now: float) -> None:
         """The callers of these are told now."""
-        self._since.extend((now, uuid) for uuid in uuids)
+        self._since.append((now, uuids))
         self.forget(now)
 
     def forget(self, now: float) -> None:
@@ -36,7 +35,7 @@ class Delivered:
         until = FOREVER if self._closing else now - KEPT
         old: list[str] = []
         while self._since and self._since[0][0] <= until:
-            old.append(self._since.popleft()[1])
+            old += self._since.popleft()[1]
         if old:
             self._link.put(Job(partial(forget, old), idle=True))
 

@@ -305,7 +305,7 @@ class JournalKeeper:
             and not begun.left_out
             and (entry is None or not begun.known or (ending.state is not None and begun.ours))
         ):
-            self._hold([(record, replace(ending, uuid=uuid))])
+            self._hold([record], [replace(ending, uuid=uuid)])
         else:
             self._let_go([record])
             if entry is not None and begun.ours:
@@ -368,7 +368,8 @@ class JournalKeeper:
     def ended(self, records: Sequence[TaskRecord]) -> list[TaskRecord]:
         """These tasks ended; returns those whose callers may be told at once."""
         at_once: list[TaskRecord] = []
-        hold: list[tuple[TaskRecord, EntryEnd]] = []
+        hold: list[TaskRecord] = []
+        ends: list[EntryEnd] = []
         for record in records:
             # An answer to a first try may come before this one is entered.
             if record in self._entering and (
@@ -380,11 +381,12 @@ class JournalKeeper:
             if ending is None:
                 at_once.append(record)
             else:
-                hold.append((record, ending))
+                hold.append(record)
+                ends.append(ending)
         for record in at_once:
             self._leave(record)
         if hold:
-            self._hold(hold)
+            self._hold(hold, ends)
         return at_once
 
     def _ending(self, record: TaskRecord) -> EntryEnd | None:
@@ -408,16 +410,19 @@ class JournalKeeper:
         is told when ``recovered()`` is asked."""
         return record.entry is None and record not in self._left.running
 
-    def _hold(self, held: list[tuple[TaskRecord, EntryEnd]]) -> None:
-        self._wait_for([record for record, _ in held])
-        self._link.put(self._recording(held))
+    def _hold(self, records: list[TaskRecord], ends: list[EntryEnd]) -> None:
+        self._wait_for(records)
+        self._link.put(self._recording(records, ends, range(len(records))))
 
-    def _recording(self, held: list[tuple[TaskRecord, EntryEnd]]) -> Job[EndsWritten]:
+    def _recording(
+        self, records: list[TaskRecord], ends: list[EntryEnd], part: range
+    ) -> Job[EndsWritten]:
+        some = ends[part.start : part.stop]
         return Job(
-            partial(end, [ending for _, ending in held]),
-            partial(self._ends_written, held),
+            partial(end, some),
+            partial(self._ends_written, records[part.start : part.stop], some),
             last=add_up,
-            split=in_halves(self._recording, held),
+            split=in_halves(partial(self._recording, records, ends), part),
         )
 
     def _wait_for(self, records: Iterable[TaskRecord]) -> None:
@@ -426,13 +431,14 @@ class JournalKeeper:
 
     def _ends_written(
         self,
-        held: list[tuple[TaskRecord, EntryEnd]],
+        records: list[TaskRecord],
+        ends: list[EntryEnd],
         ended: EndsWritten | None,
         error: BaseException | None,
     ) -> None:
         now = self._waiting.now()
         delivered: list[str] = []
-        for number, (record, ending) in enumerate(held):
+        for number, (record, ending) in enumerate(zip(records, ends, strict=True)):
             if ended is None or not ended.written[number]:
                 self._core.unrecorded(record, in_doubt(record, error), now)
             elif (
@@ -445,7 +451,7 @@ class JournalKeeper:
             self._delivered.add(delivered, now)
         if error is not None:
             self._broken(error)
-        self._let_go([record for record, _ in held])
+        self._let_go(records)
         self._apply()
 
     def _let_go(self, records: list[TaskRecord]) -> None:
@@ -475,23 +481,30 @@ class JournalKeeper:
         self._entries.discard(record.uuid)
         entry = self._left.running.pop(record, None)
         keyed: Keyed | None = record.entry
-        joined: list[TaskRecord] = []
-        if keyed is not None:
-            key = keyed.key
-            if self._by_key.first(key) is not record:
-                self._by_key.leave(key, record)
-                return
-            was_elsewhere = key in self._by_key.elsewhere
-            joined = self._by_key.end(key)
-            if was_elsewhere:
-                self._watch()
+        if keyed is None:
+            if entry is not None:
+                self._left.add(entry, record)
+            return
+        key = keyed.key
+        if self._by_key.first(key) is not record:
+            self._by_key.leave(key, record)
+            return
+        was_elsewhere = key in self._by_key.elsewhere
+        joined = self._by_key.end(key)
+        if was_elsewhere:
+            self._watch()
         if entry is not None and not joined:
             self._left.add(entry, record)
         elif entry is not None:
             self._left.changed()
-        if keyed is not None and ours and (joined or keyed.key not in self._awaited):
+        awaited = self._awaited.pop(key, None)
+        if ours and (joined or awaited is None):
             self._give_up(record)  # First: those who waited may give up before they have it.
-        self._hand_on(record, joined)
+        if joined:
+            self._hand_on(record, joined)
+        elif awaited is not None and not has_verdict(record):
+            self.adopt([awaited])
+            self.flush()
 
     def _give_up(self, record: TaskRecord) -> None:
         """Nobody here asks for this task any more. Where its end is not known, others may: a key
@@ -512,10 +525,6 @@ class JournalKeeper:
                 self._core.recorded(waiter, record.uuid, list(record.items), now)
             else:
                 self._core.refuse(waiter, copy(record.error), now)
-        keyed: Keyed | None = record.entry
-        awaited = self._awaited.pop(keyed.key, None) if keyed is not None else None
-        if awaited is not None and not verdict and not joined:
-            self.adopt([awaited])
         self.flush()
 
     def _broken(self, error: BaseException) -> None:

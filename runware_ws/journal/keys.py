@@ -22,7 +22,7 @@ NOT_CONTENT = ("taskUUID", "deliveryMethod")
 """How the answer travels is no part of what is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Keyed:
     """The key of a task. ``digest`` is of the content that belongs to it."""
 
@@ -50,17 +50,21 @@ def checked_key(key: object) -> str:
 def content_digest(payload: bytes) -> bytes:
     """A digest of what a task asks for, whatever its taskUUID, its delivery and its spelling."""
     # Not orjson: it rounds integers beyond 64 bits, and two tasks would be one.
-    task = cast("dict[str, Any]", json.loads(payload, parse_float=_number))
+    task = cast("dict[str, Any]", _DECODER.decode(payload.decode("utf-8", "surrogatepass")))
     for name in NOT_CONTENT:
         task.pop(name, None)
-    text = json.dumps(task, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(_ENCODER.encode(task).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _number(text: str) -> float | int:
     """7.0 is 7: some tools write one, some the other."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) < _EXACT else value
+
+
+# Made once: json.loads and json.dumps make one for each call that has options.
+_DECODER = json.JSONDecoder(parse_float=_number)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def under_uuid(payload: bytes, old: str, new: str) -> bytes:
