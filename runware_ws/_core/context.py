@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runware_ws._core.effects import Effect, Emit, Resolve, TaskStep, Tell
+from runware_ws._core.effects import Admit, Effect, Emit, Resolve, TaskStep, Tell
 from runware_ws._core.states import FOREVER, TaskState
 from runware_ws.models.results import RecoveredBy
 
@@ -85,6 +85,14 @@ class Context:
             last.records.append(record)
         else:
             effects.append(Resolve([record]))
+
+    def admitted(self, record: TaskRecord) -> None:
+        """Queue that a task was admitted; consecutive ones share one effect."""
+        effects = self.effects
+        if effects and type(last := effects[-1]) is Admit:
+            last.records.append(record)
+        else:
+            effects.append(Admit([record]))
 
     def tell(self, record: TaskRecord, step: TaskStep, at: float, detail: str = "") -> None:
         """Queue a step of a task, if anybody follows them."""

@@ -25,7 +25,7 @@ from runware_ws._core.answers import Answers
 from runware_ws._core.blame import Blame
 from runware_ws._core.connection.connection import Change, Connection, Down, Over, Up
 from runware_ws._core.context import Context, Counters
-from runware_ws._core.effects import WRITABLE, Admit, Frame, PostEnding, Todo
+from runware_ws._core.effects import WRITABLE, Frame, PostEnding, Todo
 from runware_ws._core.ends import Ends
 from runware_ws._core.inbound.router import Router, proves_life
 from runware_ws._core.posting import Posting
@@ -306,7 +306,7 @@ class SessionCore:
             return
         if not record.ladder.reused:
             record.second_try(0)
-        self._out.effects.append(Admit(record))
+        self._out.admitted(record)
 
     def unrecorded(self, record: TaskRecord, error: RunwareError, now: float) -> None:
         """What this task ended with could not be recorded, and its caller is told ``error``.

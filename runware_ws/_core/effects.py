@@ -137,9 +137,9 @@ class Progress:
 
 @dataclass(slots=True, eq=False)
 class Admit:
-    """A task that waited for room was admitted."""
+    """These tasks, which waited for room or for the journal, were admitted, in this order."""
 
-    record: TaskRecord
+    records: list[TaskRecord]
 
 
 @dataclass(frozen=True, slots=True)

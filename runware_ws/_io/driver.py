@@ -292,10 +292,14 @@ class Driver:
             elif isinstance(effect, Enter):
                 if self._journal is not None:
                     self._journal.enter(effect.record)
-            elif isinstance(effect, (Progress, Admit)):
+            elif isinstance(effect, Progress):
                 owner: Owner | None = effect.record.owner
                 if owner is not None:
-                    owner.on_progress() if isinstance(effect, Progress) else owner.on_admitted()
+                    owner.on_progress()
+            elif isinstance(effect, Admit):
+                for record in effect.records:
+                    if (owner := record.owner) is not None:
+                        owner.on_admitted()
             elif isinstance(effect, Emit):
                 self._emit(effect.event)
             elif isinstance(effect, Tell):

@@ -144,16 +144,20 @@ class EndsWritten:
 def end(ends: Sequence[EntryEnd], transaction: Transaction) -> EndsWritten:
     """Write these ends; :func:`add_up` does the rest."""
     now = time.time()
-    ended = [
-        EndedEntry(each.uuid, each.state, each.outcome, now)
-        for each in ends
-        if each.state is not None
-    ]
     if isinstance(transaction, BatchTransaction):
+        ended = [
+            EndedEntry(each.uuid, each.state, each.outcome, now)
+            for each in ends
+            if each.state is not None
+        ]
         written = iter(transaction.end_many(ended))
     else:
         written = iter(
-            [transaction.end(each.uuid, each.state, each.outcome, now) for each in ended]
+            [
+                transaction.end(each.uuid, each.state, each.outcome, now)
+                for each in ends
+                if each.state is not None
+            ]
         )
     answers: list[bool] = []
     shares: list[Share] = []

@@ -83,7 +83,8 @@ def noted_error(error: BaseException) -> tuple[Any, ...]:
 
 
 def noted_effects(effects: Iterable[Effect]) -> tuple[int, list[Any]]:
-    """What the core wanted done, and the memory that this takes up. Ends are noted one by one."""
+    """What the core wanted done, and the memory that this takes up. Ends and
+    admissions are noted one by one."""
     size = 0
     noted: list[Any] = []
     for effect in effects:
@@ -97,7 +98,10 @@ def noted_effects(effects: Iterable[Effect]) -> tuple[int, list[Any]]:
         elif isinstance(effect, Emit):
             noted.append(effect.event)
             size += _size_of(effect.event)
-        elif isinstance(effect, (Progress, Admit, Post, Enter)):
+        elif isinstance(effect, Admit):
+            noted += [(kind.__name__, record.uuid, None) for record in effect.records]
+            size += _UUID * len(effect.records)
+        elif isinstance(effect, (Progress, Post, Enter)):
             number = effect.number if isinstance(effect, Post) else None
             noted.append((kind.__name__, effect.record.uuid, number))
             size += _UUID

@@ -12,7 +12,7 @@ from typing import Any
 
 from runware_ws._core import wire
 from runware_ws._core.context import Context
-from runware_ws._core.effects import Admit, Enter, Frame, Progress, TaskStep
+from runware_ws._core.effects import Enter, Frame, Progress, TaskStep
 from runware_ws._core.states import CANCELLED, DONE, FAILED, FOREVER, QUEUED, WAITING, TaskState
 from runware_ws._core.tasks.claims import Claims
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS
@@ -141,7 +141,7 @@ class TaskTable:
         del self.entering[record.uuid]
         self._enter(record)
         if record.state is not WAITING:
-            self._out.effects.append(Admit(record))
+            self._out.admitted(record)
 
     def rebind(self, record: TaskRecord, uuid: str, payload: bytes) -> None:
         """A task that is being entered goes on under the taskUUID of an earlier use of its key.
@@ -202,7 +202,7 @@ class TaskTable:
                 return
             del self.waiting[uuid]
             self._admit(record)
-            self._out.effects.append(Admit(record))
+            self._out.admitted(record)
 
     # To the wire
 
