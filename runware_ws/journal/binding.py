@@ -77,8 +77,10 @@ class Beginning:
 
     def add(self, record: TaskRecord) -> None:
         """One more. Its entry is made now, because a task forgets itself when it ends."""
+        keyed: Keyed | None = record.entry
+        key, digest = (None, b"") if keyed is None else (keyed.key, keyed.digest)
         self.records.append(record)
-        self._new.append(_new_entry(record, time.time()))
+        self._new.append(NewEntry(record.uuid, key, digest, record.payload, time.time()))
 
     def leave_out(self, record: TaskRecord) -> bool:
         """Do not enter this task. False if it is too late."""
@@ -144,7 +146,8 @@ class EndsWritten:
 def end(ends: Sequence[EntryEnd], transaction: Transaction) -> EndsWritten:
     """Write these ends; :func:`add_up` does the rest."""
     now = time.time()
-    if isinstance(transaction, BatchTransaction):
+    # To ask what a transaction offers takes longer than to write one.
+    if len(ends) > 1 and isinstance(transaction, BatchTransaction):
         ended = [
             EndedEntry(each.uuid, each.state, each.outcome, now)
             for each in ends
@@ -202,7 +205,7 @@ def renewed(new: NewEntry) -> NewEntry:
 
 
 def _begin(transaction: Transaction, new: Sequence[NewEntry]) -> Sequence[Entry | None]:
-    if isinstance(transaction, BatchTransaction):
+    if len(new) > 1 and isinstance(transaction, BatchTransaction):
         return transaction.begin_many(new)
     return [transaction.begin(each) for each in new]
 
@@ -268,10 +271,3 @@ def nothing(_: Transaction) -> None:
 def prune(transaction: Transaction, *, keep: float, max_bytes: int) -> int:
     """Forget what is old, or too much."""
     return transaction.prune(time.time() - keep, max_bytes)
-
-
-def _new_entry(record: TaskRecord, now: float) -> NewEntry:
-    keyed: Keyed | None = record.entry
-    if keyed is None:
-        return NewEntry(record.uuid, None, b"", record.payload, now)
-    return NewEntry(record.uuid, keyed.key, keyed.digest, record.payload, now)

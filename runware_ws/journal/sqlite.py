@@ -148,8 +148,8 @@ class SqliteStore:
         """See :meth:`runware_ws.journal.store.Store.transaction`."""
         with self.guard, self._explained():
             self._check_place()
-            run = self._run
-            run("BEGIN IMMEDIATE")
+            self._run("BEGIN IMMEDIATE")
+            run = cast("sqlite3.Cursor", self._cursor).execute
             work = SqliteTransaction(run, self.owner, self._target, self._is_dead)
             try:
                 row = run(_CHECK, (self.owner,)).fetchone()
