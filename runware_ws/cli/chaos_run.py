@@ -41,8 +41,8 @@ class ChaosPace:
 
     latency: str = "300ms-1s"
     pause: float = 1.0
-    # A lost request is sent again after 20 s; and where every other dial is cut, too, the backoff
-    # may take as long once or twice.
+    # A lost request is sent again after 20 s, and the copy may be lost as well; and where every
+    # other dial is cut, too, the backoff may take as long once or twice.
     timeout: float = 120.0
     patience: float = 300.0
     client: Mapping[str, Any] = field(default_factory=dict[str, Any])
