@@ -429,7 +429,7 @@ class SessionCore:
         self._blame.on_deadline(now)
         passed, near = self._table.expire(now)
         for record in near:
-            self._recovery.last_call(record)
+            self._recovery.last_call(record, now)
         for record in passed:
             self._passed(record, now)
         if self._recovery.ready:
@@ -534,7 +534,7 @@ class SessionCore:
         if recovery.resending_now:
             recovery.sent(now)
         if self._table.second_tries:
-            recovery.adopt(self._table.take_second_tries())
+            recovery.adopt(self._table.take_second_tries(), now)
         frame = connection.ping_frame(now)
         if frame is None and (recovery.questions.due or recovery.resending):
             frame = recovery.next_frame(connection.generation, now, resend=resend)

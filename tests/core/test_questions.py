@@ -441,6 +441,22 @@ def test_the_last_call_asks_the_other_way_though_the_one_says_that_the_task_runs
     assert record.state is TaskState.DONE
 
 
+def test_the_last_call_of_a_task_does_not_wait_for_questions_about_others() -> None:
+    bench = Bench(question_window=1)
+    bench.begin()
+    other, record = bench.written_task(timeout=300), bench.written_task(timeout=40)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    while not record.ended:
+        for question in questions(bench):
+            assert bench.core.sizes()["questions"] <= 2
+            if question["taskUUID"] == record.uuid and bench.now > 1038:
+                bench.say({"data": [{**question, "response": {"data": [item(record)]}}]})
+        bench.step(0.1)
+    assert record.state is TaskState.DONE
+    assert not other.ended
+
+
 # What cannot be read, and what names nobody
 
 

@@ -134,8 +134,8 @@ def _asked_before_the_answer_counts(patch: pytest.MonkeyPatch) -> Setting:
 def _nobody_asks_after_a_cut(patch: pytest.MonkeyPatch) -> Setting:
     right = Recovery.last_call
 
-    def wrong(self: Any, record: Any) -> None:
-        right(self, record)
+    def wrong(self: Any, record: Any, now: float) -> None:
+        right(self, record, now)
         self._out.wake = False
 
     def forgotten(self: Any, record: Any, now: float) -> None:

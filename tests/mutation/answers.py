@@ -21,8 +21,8 @@ ANSWERS = [
     Mutant(
         "questions have no window",
         _QUESTIONS,
-        " and len(self.open) < self.window:",
-        ":",
+        "if len(self.open) >= self.window * (1 + record.is_last_call(now)):",
+        "if False:",
         "tests/core/test_fine_rules.py::test_a_task_that_ends_leaves_its_question_to_nobody",
     ),
     Mutant(
@@ -231,7 +231,7 @@ ANSWERS = [
     Mutant(
         "the last question asks on where it was",
         _QUESTIONS,
-        "other = ladder.asked_at >= last_call and ladder.last_question is usual",
+        "other = record.is_last_call(ladder.asked_at) and ladder.last_question is usual",
         "other = ladder.last_question is usual",
         "tests/core/test_fine_rules_of_sockets.py::test_the_last_question_is_of_the_usual_kind",
     ),
@@ -247,17 +247,25 @@ ANSWERS = [
     Mutant(
         "there is no last question",
         "_core/core.py",
-        "            self._recovery.last_call(record)\n",
+        "            self._recovery.last_call(record, now)\n",
         "            pass\n",
         "tests/core/test_questions.py::test_the_last_call_asks_both_ways",
     ),
     Mutant(
         "in the last two seconds what says that the task runs is asked alone",
         _QUESTIONS,
-        "    if now >= last_call:\n",
-        "    if False:\n",
+        "    if record.is_last_call(now):\n        # By the usual",
+        "    if False:\n        # By the usual",
         "tests/core/test_questions.py::"
         "test_the_last_call_asks_the_other_way_though_the_one_says_that_the_task_runs",
+    ),
+    Mutant(
+        "the last call waits for the questions about others",
+        _QUESTIONS,
+        "self.window * (1 + record.is_last_call(now))",
+        "self.window",
+        "tests/core/test_questions.py::"
+        "test_the_last_call_of_a_task_does_not_wait_for_questions_about_others",
     ),
     Mutant(
         "a task that ends leaves its question open",

@@ -300,8 +300,7 @@ class Judge:
         if sent.tried_before and not record.ladder.asks and _room(self.config) < LITTLE_ROOM:
             # A second try that waited for room to its end was never asked for.
             return False
-        searches = self.server.traits.limit_out or self.config.max_frame_bytes < SMALL
-        if self.server.traits.question_mute and (searches or self.config.question_window < 4):
+        if self.server.traits.question_mute and self.config.question_window < 4:
             # What is never answered keeps the others waiting, one after the other.
             return False
         if any(at >= self.watch.ready_since for at in self.wire.freezes):

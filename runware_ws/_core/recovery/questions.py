@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 
 from runware_ws._core import wire
 from runware_ws._core.tasks.ladder import QuestionType
-from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
+from runware_ws._core.tasks.record import TaskRecord
 
 __all__ = ["OpenQuestions"]
 
@@ -31,16 +31,25 @@ class OpenQuestions:
         self._given_up_at: dict[QuestionType, float] = {}
         self._heard: set[QuestionType] = set()
 
-    def add(self, record: TaskRecord) -> None:
-        """A question about this task is due."""
+    def add(self, record: TaskRecord, now: float) -> None:
+        """A question about this task is due; if its deadline is near, before all others."""
         self.due[record.uuid] = record
+        if record.is_last_call(now):
+            self.due.move_to_end(record.uuid, last=False)
 
     def ask(self, most: int, now: float) -> list[tuple[TaskRecord, QuestionType, bytes]]:
-        """The questions of the next frame, ``most`` at the most: they are open from here on."""
+        """The questions of the next frame, ``most`` at the most: they are open from here on.
+
+        Those about tasks whose deadline is near do not wait for the answers to others, but for a
+        second window at the most.
+        """
         asked: list[tuple[TaskRecord, QuestionType, bytes]] = []
         self._frames += 1
-        while self.due and len(asked) < min(most, self.window) and len(self.open) < self.window:
-            uuid, record = self.due.popitem(last=False)
+        while self.due and len(asked) < min(most, self.window):
+            uuid, record = next(iter(self.due.items()))
+            if len(self.open) >= self.window * (1 + record.is_last_call(now)):
+                break
+            del self.due[uuid]
             kind = _way_to_ask(record, now)
             kind = kind if self.may_ask(kind) else kind.other
             self._of_kind[kind] += 1
@@ -149,8 +158,7 @@ def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:
         if ladder.confirmed:
             # Of a task that the server has shown to have, a poll knows more.
             other = ladder.misses % 3 == 2
-    last_call = record.deadline - LAST_CALL
-    if now >= last_call:
+    if record.is_last_call(now):
         # By the usual way first; there is time for the other, too, whatever the one has told.
-        other = ladder.asked_at >= last_call and ladder.last_question is usual
+        other = record.is_last_call(ladder.asked_at) and ladder.last_question is usual
     return usual.other if other else usual

@@ -163,11 +163,11 @@ class Recovery:
             at = max(at, record.written_at + usual)
         return at
 
-    def adopt(self, records: list[TaskRecord]) -> None:
+    def adopt(self, records: list[TaskRecord], now: float) -> None:
         """Second tries: the server may know them, so ask about them before they are sent."""
         for record in records:
             record.adopt()
-            self.questions.add(record)
+            self.questions.add(record, now)
 
     # Planning
 
@@ -214,13 +214,13 @@ class Recovery:
         soon = now + _HEAR_AGAIN if ladder.question is not None else FOREVER
         self._ask_at(record, min(ladder.next_at, soon, _latest_to_hear(record, now)))
 
-    def last_call(self, record: TaskRecord) -> None:
+    def last_call(self, record: TaskRecord, now: float) -> None:
         """The deadline is near: ask now, whatever was planned, if a question makes sense."""
         if record.posted:
             return
         if self.ready and record.state >= WRITTEN and record.ladder.question is None:
             record.own_ladder()  # so that settled() below looks at it
-            self.questions.add(record)
+            self.questions.add(record, now)
             self._out.wake = True
 
     def _ask_at(self, record: TaskRecord, at: float) -> None:
@@ -247,7 +247,7 @@ class Recovery:
             wait = FIRST_BACKOFF * 2 ** min(asked, 8)
         if record.ladder.word is not None:
             wait = min(wait, _HEAR_AGAIN)
-        if now >= record.deadline - LAST_CALL:
+        if record.is_last_call(now):
             wait = FIRST_BACKOFF
         self._ask_at(record, min(latest, now + min(wait, cap), _latest_to_hear(record, now)))
 
@@ -256,7 +256,7 @@ class Recovery:
         if now >= self.replay.ends:
             self.replay.end(now)
         if self.held and not self.replay.flowing:
-            self._let_go()
+            self._let_go(now)
         self._sweep_on(now)
         if now >= self._doubts.due_at:
             self.doubt(now)
@@ -270,15 +270,15 @@ class Recovery:
             if ladder.question is not None:
                 self._silence(record, now)
             if record.ladder.next_at == FOREVER and record.uuid not in self.resending:
-                self.questions.add(record)
+                self.questions.add(record, now)
             self._out.wake = True
 
-    def _let_go(self) -> None:
+    def _let_go(self, now: float) -> None:
         held = self.held
         for _ in range(min(TURN, len(held))):
             record = held.popleft()
             if not record.ended and record.ladder.next_at == FOREVER:
-                self.questions.add(record)
+                self.questions.add(record, now)
         self._out.wake = True
 
     def next_deadline(self) -> float:

@@ -371,6 +371,10 @@ class TaskRecord:
         self.own_ladder().progress = progress
         return True
 
+    def is_last_call(self, now: float) -> bool:
+        """Whether its deadline is so near that it is asked about now or never."""
+        return now >= self.deadline - LAST_CALL
+
     def identities(self) -> list[Identity]:
         """The identities of the results that came; the caller adds to them."""
         ladder = self.own_ladder()
