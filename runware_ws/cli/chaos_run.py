@@ -44,7 +44,7 @@ class ChaosPace:
     # A lost request is sent again after 20 s, and the copy may be lost as well; and where every
     # other dial is cut, too, the backoff may take as long once or twice.
     timeout: float = 120.0
-    patience: float = 300.0
+    patience: float = 600.0
     client: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 

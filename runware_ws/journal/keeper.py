@@ -74,6 +74,9 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger("runware_ws.journal")
 
+OPENING_TRIES = 5
+"""How often a client that starts tries to take over what dead ones left, where it collides."""
+
 ADOPT_EVERY = 5.0
 """How often a living client looks for what dead ones left, in seconds."""
 
@@ -142,18 +145,28 @@ class JournalKeeper:
 
         def work() -> Adoption:
             self._store.open(target, time.time())
-            with self._store.transaction() as transaction:
-                adoption = transaction.adopt_all()
-                if adoption.session is not None:
-                    # It is resumed; and if this process dies too, the next one can do it again.
-                    transaction.session(adoption.session)
-                return adoption
+            for tries_left in reversed(range(OPENING_TRIES)):
+                try:
+                    return self._take_over()
+                except JournalError as exc:
+                    # Others that start now take over, too. In doubt, it may be done.
+                    if not exc.temporary or exc.in_doubt or not tries_left:
+                        raise
+            raise AssertionError
 
         self._waiting = Waiting.current()
         self._holding = Wakeup(self._waiting)
         adoption = await self._link.open(work)
         self._session = adoption.session
         return adoption
+
+    def _take_over(self) -> Adoption:
+        with self._store.transaction() as transaction:
+            adoption = transaction.adopt_all()
+            if adoption.session is not None:
+                # It is resumed; and if this process dies too, the next one can do it again.
+                transaction.session(adoption.session)
+            return adoption
 
     async def run(self) -> None:
         """Act on what was written, as it is written."""

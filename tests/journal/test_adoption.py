@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -388,6 +390,37 @@ async def test_a_client_that_is_closed_while_it_starts_leaves_no_owner(
         with pytest.raises(ClientClosed):
             await start
         await until(lambda: not journal.owners)
+
+
+class Collides(MemoryStore):
+    """Its first transactions collide with somebody else's."""
+
+    def __init__(self, journal: MemoryJournal, times: int, *, in_doubt: bool = False) -> None:
+        super().__init__(journal)
+        self.times, self.in_doubt = times, in_doubt
+
+    @contextmanager
+    def transaction(self) -> Generator[Any]:
+        with super().transaction() as transaction:
+            yield transaction
+            if self.times:
+                self.times -= 1
+                raise JournalError("collided", temporary=True, in_doubt=self.in_doubt)
+
+
+@bounded
+async def test_a_start_whose_transaction_collides_is_tried_again() -> None:
+    async with Emulator() as emulator:
+        async with keyed_client(emulator, Collides(MemoryJournal(), 2)) as client:
+            assert await client.run(ask("x"), key="k")
+        for store in (
+            Collides(MemoryJournal(), 1_000),
+            Collides(MemoryJournal(), 1, in_doubt=True),
+        ):
+            client = keyed_client(emulator, store)
+            with pytest.raises(JournalError, match="collided"):
+                await client.start()
+            await client.aclose()
 
 
 @bounded

@@ -101,6 +101,7 @@ MUST_HAPPEN = (
     "a running task looks unknown",
     "question always fails",
     "question never answered",
+    "a last question beyond the window",
     "question fails: archiveUnavailable",
     "question fails: invalidRequest",
     "question fails: insufficientCredits",
