@@ -21,8 +21,9 @@ class Fault:
     the next ones every so many seconds (``None``: after a pause each), ``times`` in all, ``None``
     for ever. ``proof`` names
     counters, of the emulator or of the client, that are above 0 once it struck. ``client`` are
-    options of the client, and ``server`` choices of the emulator, that it needs. ``ends_client``:
-    every task without an answer must end with ``AuthenticationError``.
+    options of the client, and ``server`` choices of the emulator, that it needs. ``longer``: so
+    many times longer than usual may a task take. ``ends_client``: every task without an answer must
+    end with ``AuthenticationError``.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Fault:
     proof: tuple[str, ...] = ()
     client: Mapping[str, Any] = field(default_factory=dict[str, Any])
     server: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    longer: int = 1
     ends_client: bool = False
 
 
@@ -125,6 +127,9 @@ FAULTS: tuple[Fault, ...] = (
         steps=(("stall=150ms",), ("cut",), (), (), (), ()),
         every=0.1,
         proof=("cuts", "resumes"),
+        # A lost request is sent again after 20 s, and the copy may be lost as well; and where every
+        # other dial is cut, too, the backoff may take as long once or twice.
+        longer=2,
     ),
     Fault(
         "questions-fail",

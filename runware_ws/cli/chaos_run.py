@@ -9,6 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 import anyio
@@ -35,16 +36,13 @@ class ChaosPace:
     """How fast a run goes. ``pause``: seconds between two strikes of a fault.
 
     ``latency`` is that of each generation; many tasks should be in flight at each strike.
-    ``client`` are options of the client. ``timeout``: seconds for each task. ``patience``:
-    seconds for the whole run; tasks that have not ended by then hang.
+    ``client`` are options of the client. ``timeout``: seconds for each task, where the fault
+    does not ask for more.
     """
 
     latency: str = "300ms-1s"
     pause: float = 1.0
-    # A lost request is sent again after 20 s, and the copy may be lost as well; and where every
-    # other dial is cut, too, the backoff may take as long once or twice.
-    timeout: float = 120.0
-    patience: float = 600.0
+    timeout: float = 60.0
     client: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -263,7 +261,8 @@ async def run_fault(
         EmulatorProcess(key, options=choices, latency=pace.latency, seed=seed) as emulator,
         _OldHeapAside(),
     ):
-        settings: dict[str, Any] = {"timeout": pace.timeout, **pace.client, **fault.client}
+        timeout = pace.timeout * fault.longer
+        settings: dict[str, Any] = {"timeout": timeout, **pace.client, **fault.client}
         # What is imported and cached at first use is no part of the baseline.
         async with Client(emulator.url, api_key=key, **settings) as client:
             await client.run(_question(0))
@@ -273,7 +272,8 @@ async def run_fault(
             tasks_idle, blocks_idle = _running_tasks(), _blocks()
             began = anyio.current_time()
             await _inject(fault, emulator, pace.pause)
-            with anyio.move_on_after(pace.patience):
+            # Where nothing can be told, each task takes its whole time.
+            with anyio.move_on_after(timeout * (ceil(tasks / concurrency) + 1)):
                 # A list, so that each task has an outcome where the client ends as well.
                 async for outcome in client.map(
                     list(run.questions(tasks)), concurrency=concurrency

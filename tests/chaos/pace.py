@@ -10,7 +10,6 @@ QUICK = ChaosPace(
     latency="20ms-120ms",
     pause=0.2,
     timeout=16.0,
-    patience=60.0,
     client={
         "replay_grace": 0.1,
         "resend_after": 0.3,
