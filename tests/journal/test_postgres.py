@@ -399,8 +399,10 @@ def test_a_forked_child_does_not_keep_its_dead_parent_alive(url: str) -> None:
     code = (
         "import os, sys, time\nfrom tests.journal.test_postgres import *\n"
         "store = opened(sys.argv[1])\nbegin(store, 'a')\n"
-        "if (child := os.fork()) == 0:\n    time.sleep(60)\n"
-        "begin(store, 'b')\n"
+        # The child tells that it has let go of what it inherited.
+        "told, tell = os.pipe()\n"
+        "if (child := os.fork()) == 0:\n    os.write(tell, b'.')\n    time.sleep(60)\n"
+        "os.read(told, 1)\nbegin(store, 'b')\n"
         "print(child, flush=True)\ntime.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, text=True)
