@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -61,7 +62,7 @@ from runware_ws.journal.outcomes import (
 )
 from runware_ws.journal.seam import JournaledCore
 from runware_ws.journal.single_flight import SingleFlight
-from runware_ws.journal.store import Adoption, Entry, EntryState, Store, Transaction
+from runware_ws.journal.store import Adoption, Collided, Entry, EntryState, Store, Transaction
 from runware_ws.journal.tallies import Tallies
 from runware_ws.journal.writer import Job, JournalWriter, in_halves
 
@@ -145,14 +146,11 @@ class JournalKeeper:
 
         def work() -> Adoption:
             self._store.open(target, time.time())
-            for tries_left in reversed(range(OPENING_TRIES)):
-                try:
+            for _ in range(OPENING_TRIES - 1):
+                # Others that start now take over, too.
+                with suppress(Collided):
                     return self._take_over()
-                except JournalError as exc:
-                    # Others that start now take over, too. In doubt, it may be done.
-                    if not exc.temporary or exc.in_doubt or not tries_left:
-                        raise
-            raise AssertionError
+            return self._take_over()
 
         self._waiting = Waiting.current()
         self._holding = Wakeup(self._waiting)

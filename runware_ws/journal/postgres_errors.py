@@ -6,6 +6,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from runware_ws.errors import ConfigurationError, JournalError
+from runware_ws.journal.store import Collided
 
 __all__ = ["explain", "place_of", "pooled"]
 
@@ -88,5 +89,5 @@ def explain(exc: psycopg.Error | UnicodeError, place: str, *, away: bool) -> Jou
             temporary=True,
         )
     if code[:2] == "40":
-        return JournalError(f"{place}: transactions collided: try again ({said})", temporary=True)
+        return Collided(f"{place}: transactions collided: try again ({said})", temporary=True)
     return JournalError(f"{place}: the journal cannot be used: {said}")

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+from runware_ws.errors import JournalError
+
 __all__ = [
     "Adoption",
     "BatchTransaction",
+    "Collided",
     "EndedEntry",
     "Entry",
     "EntryHead",
@@ -31,6 +34,10 @@ __all__ = [
     "Store",
     "Transaction",
 ]
+
+
+class Collided(JournalError):
+    """A transaction met another one and was undone: it may be tried again at once."""
 
 
 class EntryState(StrEnum):
@@ -238,6 +245,7 @@ class Store(Protocol):
 
         Raises:
             Fenced: this owner was declared dead, so its entries are somebody else's by now.
+            Collided: it met another one. A client that starts tries again at once.
             JournalError: it could not be made durable, and none of it is there. ``temporary``
                 says whether the same may work later (locked, the database is away). Where a
                 connection broke in the midst of the commit, nobody knows whether it is there: such

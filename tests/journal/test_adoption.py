@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ from runware_ws import ClientClosed, JournalError, RecoveredBy, SyncClient
 from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, Request, expected_text
 from runware_ws.journal import delivered
-from runware_ws.journal.store import EntryState, NewEntry
+from runware_ws.journal.keeper import OPENING_TRIES
+from runware_ws.journal.store import Collided, EntryState, NewEntry
 from runware_ws.testing import ScriptedEmulator
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, bounded, client_of, until
@@ -395,32 +397,39 @@ async def test_a_client_that_is_closed_while_it_starts_leaves_no_owner(
 class Collides(MemoryStore):
     """Its first transactions collide with somebody else's."""
 
-    def __init__(self, journal: MemoryJournal, times: int, *, in_doubt: bool = False) -> None:
-        super().__init__(journal)
-        self.times, self.in_doubt = times, in_doubt
+    def __init__(self, times: int, error: Callable[..., JournalError] = Collided) -> None:
+        super().__init__(MemoryJournal())
+        self.times, self.error, self.tries = times, error, 0
 
     @contextmanager
     def transaction(self) -> Generator[Any]:
         with super().transaction() as transaction:
             yield transaction
-            if self.times:
-                self.times -= 1
-                raise JournalError("collided", temporary=True, in_doubt=self.in_doubt)
+            self.tries += 1
+            if self.tries <= self.times:
+                raise self.error("trouble", temporary=True)
 
 
 @bounded
 async def test_a_start_whose_transaction_collides_is_tried_again() -> None:
+    async with Emulator() as emulator, keyed_client(emulator, Collides(2)) as client:
+        assert await client.run(ask("x"), key="k")
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [(Collided, OPENING_TRIES), (JournalError, 1), (partial(JournalError, in_doubt=True), 1)],
+)
+@bounded
+async def test_a_start_in_vain_is_told_soon(error: Callable[..., JournalError], tries: int) -> None:
+    """A store that is locked has waited for long itself."""
+    store = Collides(1_000, error)
     async with Emulator() as emulator:
-        async with keyed_client(emulator, Collides(MemoryJournal(), 2)) as client:
-            assert await client.run(ask("x"), key="k")
-        for store in (
-            Collides(MemoryJournal(), 1_000),
-            Collides(MemoryJournal(), 1, in_doubt=True),
-        ):
-            client = keyed_client(emulator, store)
-            with pytest.raises(JournalError, match="collided"):
-                await client.start()
-            await client.aclose()
+        client = keyed_client(emulator, store)
+        with pytest.raises(JournalError, match="trouble"):
+            await client.start()
+        await client.aclose()
+    assert store.tries == tries
 
 
 @bounded
