@@ -66,6 +66,28 @@ def test_one_denial_makes_up_for_another_kind_that_is_in_trouble(denies: str, de
                 bench.say({"data": []})
 
 
+@pytest.mark.parametrize("timeout", [8, 15, 20, 30, 300])
+@pytest.mark.parametrize(
+    ("delivery", "denies"), [("sync", "getResponse"), ("async", "getTaskDetails")]
+)
+def test_where_one_kind_met_trouble_the_other_is_asked_at_once_once_a_task_is_overdue(
+    delivery: str, denies: str, timeout: float
+) -> None:
+    bench = Bench()
+    bench.begin_in_doubt(OTHER_SESSION, timeout=timeout, delivery=delivery)
+    overdue = bench.now + min(20, 0.4 * timeout)
+    while bench.now < overdue + 0.5:
+        due = questions(bench)
+        for question in due:
+            if sent_again(question):
+                return
+            code = "taskNotFound" if question["taskType"] == denies else "internalServerError"
+            say_about(bench, question, code, "question")
+        if not due:
+            bench.step(0.25)
+    raise AssertionError("a lost request waited, although its denial was to be had")
+
+
 def test_a_server_that_takes_longer_than_the_timeout_is_understood() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, timeout=300)

@@ -64,6 +64,14 @@ ANSWERS = [
         "test_one_denial_makes_up_for_another_kind_that_is_in_trouble",
     ),
     Mutant(
+        "trouble with one kind of question puts off the other when a lost task is overdue",
+        _RECOVERY,
+        "soon = untaken or not ladder.troubled & question.other.bit",
+        "soon = untaken",
+        "tests/core/test_odd_answers.py::test_where_one_kind_met_trouble_the_other_"
+        "is_asked_at_once_once_a_task_is_overdue",
+    ),
+    Mutant(
         "a task that the server has is sent again",
         _RECOVERY,
         "if ladder.confirmed or not may_send:",

@@ -453,7 +453,9 @@ class Recovery:
         if was_open:
             untaken = means is Meant.UNSUPPORTED
             record.exhaust(question, sure=untaken, unknown=question.bit if untaken else 0)
-            self._brought_nothing(record, now, soon=untaken)
+            # Trouble with one kind is none with the other, until that has met some as well.
+            soon = untaken or not ladder.troubled & question.other.bit
+            self._brought_nothing(record, now, soon=soon)
         return False
 
     def brought_nothing(self, record: TaskRecord, now: float) -> None:
