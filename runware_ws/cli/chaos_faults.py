@@ -19,7 +19,7 @@ class Fault:
 
     ``orders`` are given before the first task. The first of ``steps`` follows after one pause, and
     the next ones every so many seconds (``None``: after a pause each), ``times`` in all, ``None``
-    for ever. ``proof`` names
+    for ever; ``{half}`` in them stands for half a pause. ``proof`` names
     counters, of the emulator or of the client, that are above 0 once it struck. ``client`` are
     options of the client, and ``server`` choices of the emulator, that it needs. ``longer``: so
     many times longer than usual may a task take. ``ends_client``: every task without an answer must
@@ -137,8 +137,8 @@ FAULTS: tuple[Fault, ...] = (
         _WHOLE,
         orders=("lose-results",),
         steps=(
-            ("cut", "fail-questions=providerUnavailable,untyped,100ms"),
-            ("cut", "fail-questions=invalidRequest,getResponse,100ms", "deny-archive=100ms"),
+            ("cut", "fail-questions=providerUnavailable,untyped,{half}"),
+            ("cut", "fail-questions=invalidRequest,getResponse,{half}", "deny-archive={half}"),
         ),
         proof=("cuts", "lost_results", "failed_questions"),
     ),

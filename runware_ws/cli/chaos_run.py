@@ -299,9 +299,9 @@ async def run_fault(
 async def _inject(fault: Fault, emulator: EmulatorProcess, pause: float) -> None:
     await emulator.order(*fault.orders)
     if fault.steps:
-        await emulator.repeat(
-            fault.steps, first=pause, every=fault.every or pause, times=fault.times
-        )
+        half = f"{pause * 500:.0f}ms"
+        steps = [[order.format(half=half) for order in step] for step in fault.steps]
+        await emulator.repeat(steps, first=pause, every=fault.every or pause, times=fault.times)
 
 
 async def _connected_again(client: Client) -> None:
