@@ -21,8 +21,8 @@ ANSWERS = [
     Mutant(
         "questions have no window",
         _QUESTIONS,
-        "if len(self.open) >= self.window * (1 + record.is_last_call(now)):",
-        "if False:",
+        "if len(self.open) >= room or len(asked) >= min(most, self.window):",
+        "if len(asked) >= min(most, self.window):",
         "tests/core/test_fine_rules.py::test_a_task_that_ends_leaves_its_question_to_nobody",
     ),
     Mutant(
@@ -62,6 +62,22 @@ ANSWERS = [
         "self.questions.may_ask(other) else FOREVER",
         "tests/core/test_odd_answers.py::"
         "test_one_denial_makes_up_for_another_kind_that_is_in_trouble",
+    ),
+    Mutant(
+        "an empty answer may be that of a kind which gets none",
+        _QUESTIONS,
+        "kinds = {kind for kind in kinds if not self.silent(kind)} or kinds",
+        "",
+        "tests/core/test_nameless_answers.py::"
+        "test_answers_that_name_nobody_are_not_those_of_a_kind_that_gets_none",
+    ),
+    Mutant(
+        "both kinds are asked together where their answers cannot be told apart",
+        _QUESTIONS,
+        "self._nameless = True",
+        "self._nameless = False",
+        "tests/core/test_nameless_answers.py::"
+        "test_where_answers_name_nobody_the_kinds_are_asked_one_after_the_other",
     ),
     Mutant(
         "trouble with one kind of question puts off the other when a lost task is overdue",
@@ -270,8 +286,8 @@ ANSWERS = [
     Mutant(
         "the last call waits for the questions about others",
         _QUESTIONS,
-        "self.window * (1 + record.is_last_call(now))",
-        "self.window",
+        "room = self.window * (1 + last_call)",
+        "room = self.window",
         "tests/core/test_questions.py::"
         "test_the_last_call_of_a_task_does_not_wait_for_questions_about_others",
     ),
@@ -561,8 +577,8 @@ ANSWERS = [
     Mutant(
         "questions that are never answered may fill the window",
         "_core/recovery/questions.py",
-        "            kind = kind if self.may_ask(kind) else kind.other\n",
-        "",
+        "return kind if self.may_ask(kind) else kind.other",
+        "return kind",
         "tests/core/test_resending.py::"
         "test_questions_that_are_never_answered_do_not_hold_up_those_that_are",
     ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from itertools import islice
 
 from runware_ws._core import wire
 from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.schedule import TURN
 
 __all__ = ["OpenQuestions"]
 
@@ -30,6 +32,8 @@ class OpenQuestions:
         self._given_up: Counter[QuestionType] = Counter()
         self._given_up_at: dict[QuestionType, float] = {}
         self._heard: set[QuestionType] = set()
+        # Whether this server gives answers that name nobody.
+        self._nameless = False
 
     def add(self, record: TaskRecord, now: float) -> None:
         """A question about this task is due; if its deadline is near, before all others."""
@@ -45,18 +49,42 @@ class OpenQuestions:
         """
         asked: list[tuple[TaskRecord, QuestionType, bytes]] = []
         self._frames += 1
-        while self.due and len(asked) < min(most, self.window):
-            uuid, record = next(iter(self.due.items()))
-            if len(self.open) >= self.window * (1 + record.is_last_call(now)):
+        for record in list(islice(self.due.values(), TURN if self._nameless else most)):
+            last_call = record.is_last_call(now)
+            room = self.window * (1 + last_call)
+            if len(self.open) >= room or len(asked) >= min(most, self.window):
                 break
-            del self.due[uuid]
-            kind = _way_to_ask(record, now)
-            kind = kind if self.may_ask(kind) else kind.other
+            kind = self._kind(_way_to_ask(record, now))
+            if not last_call and self._would_confuse(kind):
+                if asked:
+                    continue
+                # The first of all is not passed by: what is open is answered, and then it is asked.
+                break
+            del self.due[record.uuid]
             self._of_kind[kind] += 1
             record.asked(kind, self._frames, now)
-            self.open[uuid] = record
-            asked.append((record, kind, wire.question(kind.value, uuid)))
+            self.open[record.uuid] = record
+            asked.append((record, kind, wire.question(kind.value, record.uuid)))
         return asked
+
+    def _kind(self, kind: QuestionType) -> QuestionType:
+        """How to ask, where this would be the way."""
+        if self._nameless and not self._heard:
+            # One after the other is tried, until it is known which are answered.
+            return min(kind, kind.other, key=self._given_up.__getitem__)
+        return kind if self.may_ask(kind) else kind.other
+
+    def _would_confuse(self, kind: QuestionType) -> bool:
+        """Whether nobody could tell an empty answer to this from one to the questions now open.
+
+        Where such answers come, both kinds are open together only if one of them is known to get
+        no answer.
+        """
+        return (
+            self._nameless
+            and self._of_kind[kind.other] > 0
+            and not (self.silent(kind) or self.silent(kind.other))
+        )
 
     def may_ask(self, kind: QuestionType) -> bool:
         """Whether one more of this kind may be open now; otherwise the other way is asked.
@@ -127,12 +155,19 @@ class OpenQuestions:
     def emptied(self) -> tuple[list[TaskRecord], bool]:
         """An empty answer came: the open questions of its frame, and whether it is about them all.
 
-        It names nobody. There may be one such answer for each question, in any order, or one for
-        all that a frame asked. So it is first taken as the answer to the oldest frame that had
-        none, else to the oldest frame. It is about all that are still open there if each has had
-        one; otherwise about those that are not answered by name soon.
+        It names nobody, and is no answer of a kind that gets none. There may be one such answer
+        for each question, in any order, or one for all that a frame asked. So it is first taken as
+        the answer to the oldest frame that had none, else to the oldest frame. It is about all
+        that are still open there if each has had one; otherwise about those that are not answered
+        by name soon.
         """
-        records = self.open.values()
+        self._nameless = True
+        kinds = {kind for kind in QuestionType if self._of_kind[kind]}
+        kinds = {kind for kind in kinds if not self.silent(kind)} or kinds
+        if len(kinds) == 1:
+            # Unless it was given up: what comes may be late, and the other's.
+            self._heard |= {kind for kind in kinds if not self._given_up[kind]}
+        records = [record for record in self.open.values() if record.ladder.question in kinds]
         frames = dict.fromkeys(record.ladder.asked_in for record in records)
         frame = next((each for each in frames if each not in self._emptied), next(iter(frames), 0))
         self._emptied = {

@@ -429,6 +429,7 @@ class Recovery:
         if means is Meant.DENIAL:
             asked = error.task_type if error.task_type in ABOUT_OTHERS else None
             sure = asked is not None or ladder.outstanding <= 1
+            self._heard(ladder.question)
             record.answered(by_error=by_error)
             return self.denied(record, now, asked, sure=sure) and is_lost(record, now)
         question = ladder.question or ladder.last_question
@@ -476,7 +477,7 @@ class Recovery:
         second time.
         """
         question = record.ladder.question
-        self._heard(asked or question)
+        self._heard(asked)
         if question is None or asked not in (None, question) or not self._close_question(record):
             return False
         if record.ladder.asked_at >= overdue_at(record, self._options):
@@ -497,9 +498,6 @@ class Recovery:
         as one whose answer may come.
         """
         records, certain = self.questions.emptied()
-        kinds = {record.ladder.question for record in records}
-        if len(kinds) == 1:
-            self._heard(kinds.pop())
         for record in records:
             if certain:
                 self._denied_by_nobody(record, now)

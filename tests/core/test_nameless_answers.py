@@ -1,0 +1,89 @@
+"""Answers to questions that name nobody, from servers that answer both kinds, or only one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.record import TaskRecord
+from tests.core.bench import OTHER_SESSION, Bench
+from tests.core.questions import QUESTIONS, asked
+
+
+class Nameless:
+    """A server that answers questions about tasks it does not know with nothing, after a while.
+
+    It never answers one kind of question, and has each task from its second copy on.
+    """
+
+    def __init__(self, mute: str | None, round_trip: float, records: list[TaskRecord]) -> None:
+        self.mute = mute
+        self.round_trip = round_trip
+        self.pushed = {record.uuid for record in records if record.delivery == "sync"}
+        self.known: set[str] = set()
+        self.open: list[tuple[float, str, dict[str, Any]]] = []
+        self.mixed = 0
+
+    def play(self, bench: Bench, until: float) -> None:
+        while bench.core.pending and bench.now < until:
+            bench.step(0.1)
+            while self.open and self.open[0][0] <= bench.now:
+                bench.say(self.open.pop(0)[2])
+            for kind, uuid in asked(bench):
+                if kind != self.mute:
+                    self.open.append((bench.now + self.round_trip, kind, self._answer(kind, uuid)))
+            self.mixed += len({kind for _, kind, _ in self.open if kind in QUESTIONS}) > 1
+
+    def _answer(self, kind: str, uuid: str) -> dict[str, Any]:
+        result = {"taskType": "textInference", "taskUUID": uuid, "text": "yes"}
+        if kind not in QUESTIONS:
+            self.known.add(uuid)
+            if uuid in self.pushed:
+                return {"data": [result]}
+            return {"data": [{"taskType": "textInference", "taskUUID": uuid}]}
+        if uuid not in self.known:
+            return {"data": []}
+        if kind == "getResponse":
+            return {"data": [{**result, "status": "success"}]}
+        return {"data": [{"taskType": kind, "taskUUID": uuid, "response": {"data": [result]}}]}
+
+
+def _both_ways(bench: Bench, number: int) -> list[TaskRecord]:
+    """So many tasks went through a cut; every other one is polled."""
+    bench.begin()
+    records: list[TaskRecord] = []
+    for each in range(number):
+        records.append(bench.written_task(timeout=300, delivery=("sync", "async")[each % 2]))
+        bench.step(1.3 / number)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    return records
+
+
+@pytest.mark.parametrize(("window", "batch", "number"), [(2, 1, 2), (16, 16, 12), (256, 64, 12)])
+@pytest.mark.parametrize("round_trip", [0.05, 0.9])
+@pytest.mark.parametrize("mute", QUESTIONS)
+def test_answers_that_name_nobody_are_not_those_of_a_kind_that_gets_none(
+    mute: str, round_trip: float, window: int, batch: int, number: int
+) -> None:
+    bench = Bench(question_window=window, batch_tasks=batch)
+    records = _both_ways(bench, number)
+    begun = bench.now
+    Nameless(mute, round_trip, records).play(bench, until=begun + 280)
+    assert all(record.state is TaskState.DONE for record in records)
+    assert max(record.ended_at for record in records) - begun < 70
+    assert max(record.ladder.asks for record in records) < 15
+
+
+def test_where_answers_name_nobody_the_kinds_are_asked_one_after_the_other() -> None:
+    bench = Bench()
+    records = _both_ways(bench, 200)
+    begun = bench.now
+    server = Nameless(None, 0.3, records)
+    server.play(bench, until=begun + 280)
+    assert all(record.state is TaskState.DONE for record in records)
+    assert max(record.ended_at for record in records) - begun < 35
+    # Only before the first such answer came.
+    assert server.mixed < 6
