@@ -473,6 +473,7 @@ class SessionCore:
             # Those that were given up meanwhile.
             self._table.left.socket_lost()
             recovery.questions.window = self._connection.culprits.question_window(usual)
+            recovery.questions.round_trip = self._connection.liveness.round_trip
             recovery.begin(
                 self._connection.generation,
                 change.session_uuid,

@@ -294,16 +294,16 @@ ANSWERS = [
     Mutant(
         "a task that ends leaves its question open",
         _RECOVERY,
-        "        if ladder is not UNTOUCHED:\n            self._close_question(record)\n",
+        "        if ladder is not UNTOUCHED:\n            self._close_question(record, now)\n",
         "        if ladder is not UNTOUCHED:\n",
         "tests/core/test_fine_rules.py::test_a_task_that_ends_leaves_its_question_to_nobody",
     ),
     Mutant(
         "what is about to be resent is resent though the server shows it",
         _RECOVERY,
-        "        unplanned = self._close_question(record)\n"
+        "        unplanned = self._close_question(record, now)\n"
         "        if self.resending.pop(record.uuid, None) is not None:\n",
-        "        unplanned = self._close_question(record)\n"
+        "        unplanned = self._close_question(record, now)\n"
         "        if self.resending.get(record.uuid) is not None:\n",
         "tests/core/test_fine_rules_of_sockets.py::"
         "test_what_is_about_to_be_sent_again_is_not_if_the_server_shows_it",
@@ -336,10 +336,42 @@ ANSWERS = [
     Mutant(
         "a poll goes on by turns though polls know more",
         _QUESTIONS,
-        "            other = ladder.misses % 3 == 2\n",
+        "            other = ladder.silences % 2 == 1 or ladder.misses % 3 == 2\n",
         "            pass\n",
         "tests/core/test_fine_rules_of_sockets.py::"
         "test_of_a_task_that_runs_polls_are_asked_more_often_than_the_archive",
+    ),
+    Mutant(
+        "a poll that is not answered is followed by another",
+        _QUESTIONS,
+        "ladder.silences % 2 == 1 or ladder.misses % 3 == 2",
+        "ladder.misses % 3 == 2",
+        "tests/core/test_slow_servers.py::"
+        "test_behind_a_poll_without_an_answer_the_archive_is_asked",
+    ),
+    Mutant(
+        "a far server is asked when its answer cannot come in time any more",
+        _QUESTIONS,
+        "max(LAST_CALL, ROUND_TRIPS * self.round_trip)",
+        "LAST_CALL",
+        "tests/core/test_slow_servers.py::"
+        "test_what_a_far_server_has_is_asked_for_while_there_is_time_for_the_answer",
+    ),
+    Mutant(
+        "how long answers take is not measured",
+        _QUESTIONS,
+        "        self.round_trip = max(seconds, (3 * self.round_trip + seconds) / 4)\n",
+        "        pass\n",
+        "tests/core/test_slow_servers.py::"
+        "test_a_server_that_is_near_and_answers_slowly_is_asked_in_time_as_well",
+    ),
+    Mutant(
+        "an answer to a question that comes twice is the task's end",
+        _WORDS,
+        "return ladder.may_answer and meant(error) is not Meant.VERDICT",
+        "return ladder.may_answer and _denies(error)",
+        "tests/core/test_slow_servers.py::"
+        "test_an_answer_to_a_question_that_comes_twice_ends_nothing",
     ),
     Mutant(
         "an error about a question is the task's",

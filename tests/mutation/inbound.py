@@ -134,7 +134,7 @@ INBOUND = [
     ),
     Mutant(
         "a refusal that may be the end is asked for when it is too late to hear it repeated",
-        "_core/recovery/recovery.py",
+        "_core/recovery/words.py",
         "return at if record.ladder.barred is not None and at > now else FOREVER",
         "return FOREVER",
         "tests/core/test_refused_copies.py::"

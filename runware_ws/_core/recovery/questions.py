@@ -7,10 +7,13 @@ from itertools import islice
 
 from runware_ws._core import wire
 from runware_ws._core.tasks.ladder import QuestionType
-from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 from runware_ws._core.tasks.schedule import TURN
 
 __all__ = ["OpenQuestions"]
+
+ROUND_TRIPS = 3
+"""So many before a deadline there is time for both kinds of question, one by one."""
 
 MUTE = 2
 """A kind of question that was given up so often, and never answered, is taken to be mute."""
@@ -34,6 +37,8 @@ class OpenQuestions:
         self._heard: set[QuestionType] = set()
         # Whether this server gives answers that name nobody.
         self._nameless = False
+        # How long an answer takes; that to the authentication is a first guess.
+        self.round_trip = 0.0
 
     def add(self, record: TaskRecord, now: float) -> None:
         """A question about this task is due; if its deadline is near, before all others."""
@@ -102,6 +107,14 @@ class OpenQuestions:
         del self.open[record.uuid]
         self._of_kind[kind] -= 1
         return True
+
+    def took(self, seconds: float) -> None:
+        """An answer took so long. The measure goes up at once, and down slowly."""
+        self.round_trip = max(seconds, (3 * self.round_trip + seconds) / 4)
+
+    def in_time(self, record: TaskRecord) -> float:
+        """From when on it is asked about without a pause, so that answers come in time."""
+        return record.deadline - max(LAST_CALL, ROUND_TRIPS * self.round_trip)
 
     def give_up(self, record: TaskRecord, question: QuestionType, now: float) -> None:
         """The open question about a task was not answered in time.
@@ -192,7 +205,8 @@ def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:
         usual = QuestionType.POLL
         if ladder.confirmed:
             # Of a task that the server has shown to have, a poll knows more.
-            other = ladder.misses % 3 == 2
+            # But if it is not answered, the other may be.
+            other = ladder.silences % 2 == 1 or ladder.misses % 3 == 2
     if record.is_last_call(now):
         # By the usual way first; there is time for the other, too, whatever the one has told.
         other = record.is_last_call(ladder.asked_at) and ladder.last_question is usual

@@ -34,11 +34,12 @@ from runware_ws._core.recovery.words import (
     Meant,
     insists,
     is_lost,
+    latest_to_hear,
     meant,
 )
 from runware_ws._core.states import FOREVER, WRITTEN
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS, EVERY_QUESTION, UNTOUCHED, QuestionType
-from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.schedule import TURN, Schedule
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.events import SessionLost, TaskResent
@@ -212,7 +213,7 @@ class Recovery:
         """An error that may be the task's end came, and may have answered the open question."""
         ladder = record.ladder
         soon = now + _HEAR_AGAIN if ladder.question is not None else FOREVER
-        self._ask_at(record, min(ladder.next_at, soon, _latest_to_hear(record, now)))
+        self._ask_at(record, min(ladder.next_at, soon, latest_to_hear(record, now)))
 
     def last_call(self, record: TaskRecord, now: float) -> None:
         """The deadline is near: ask now, whatever was planned, if a question makes sense."""
@@ -247,9 +248,8 @@ class Recovery:
             wait = FIRST_BACKOFF * 2 ** min(asked, 8)
         if record.ladder.word is not None:
             wait = min(wait, _HEAR_AGAIN)
-        if record.is_last_call(now):
-            wait = FIRST_BACKOFF
-        self._ask_at(record, min(latest, now + min(wait, cap), _latest_to_hear(record, now)))
+        wait = min(wait, cap, max(FIRST_BACKOFF, self.questions.in_time(record) - now))
+        self._ask_at(record, min(latest, now + wait, latest_to_hear(record, now)))
 
     def on_deadline(self, now: float) -> None:
         """Do what is due: end the replay, continue the sweep, ask, resend."""
@@ -357,10 +357,11 @@ class Recovery:
 
     # Answers
 
-    def _close_question(self, record: TaskRecord) -> bool:
+    def _close_question(self, record: TaskRecord, now: float) -> bool:
         """Close the question about a task; False if none was open."""
         if not self.questions.close(record):
             return False
+        self.questions.took(now - record.ladder.asked_at)
         if self.questions.due:
             self._out.wake = True
         return True
@@ -380,7 +381,7 @@ class Recovery:
         ladder = record.ladder
         # A task that is asked about, resent or planned has a ladder of its own.
         if ladder is not UNTOUCHED:
-            self._close_question(record)
+            self._close_question(record, now)
             if ladder.next_at != FOREVER:
                 record.plan(FOREVER)
                 self.schedule.forget()
@@ -406,7 +407,7 @@ class Recovery:
 
     def still_running(self, record: TaskRecord, now: float) -> None:
         """The server proved that it has the task: a receipt, a note, some of the results."""
-        unplanned = self._close_question(record)
+        unplanned = self._close_question(record, now)
         if self.resending.pop(record.uuid, None) is not None:
             unplanned = True
         record.confirm()
@@ -437,7 +438,7 @@ class Recovery:
         # The server took the question and told of the task: what it adds is about the task too,
         # of whatever kind. But it may be the answer to a question before.
         beside, older = ladder.told, max(ladder.outstanding - 1, 0)
-        was_open = self._close_question(record)
+        was_open = self._close_question(record, now)
         verdict = means is Meant.VERDICT
         if not verdict or error.task_type is not None:
             # Otherwise it may be the task's own, and the answer is still to come.
@@ -462,7 +463,7 @@ class Recovery:
     def brought_nothing(self, record: TaskRecord, now: float) -> None:
         """A question was answered with something that says nothing about the task."""
         question = record.ladder.question
-        if question is not None and self._close_question(record):
+        if question is not None and self._close_question(record, now):
             record.miss()
             record.exhaust(question, sure=False)
             self._brought_nothing(record, now, soon=False)
@@ -478,7 +479,9 @@ class Recovery:
         """
         question = record.ladder.question
         self._heard(asked)
-        if question is None or asked not in (None, question) or not self._close_question(record):
+        if question is None or asked not in (None, question):
+            return False
+        if not self._close_question(record, now):
             return False
         if record.ladder.asked_at >= overdue_at(record, self._options):
             record.exhaust(question, sure=sure, unknown=EVERY_QUESTION)
@@ -557,10 +560,3 @@ class Recovery:
         if ladder.disturbed or record.generation != generation:
             return RecoveredBy.REPLAY
         return RecoveredBy.LIVE
-
-
-def _latest_to_hear(record: TaskRecord, now: float) -> float:
-    """When a task that may have ended by the refusal of a copy is to be asked for at the latest:
-    the server has to insist on it."""
-    at = record.deadline - LAST_CALL - VERDICT_AFTER
-    return at if record.ladder.barred is not None and at > now else FOREVER

@@ -11,8 +11,9 @@ from enum import Enum
 from typing import Any
 
 from runware_ws._core.inbound.meaning import is_answer_about
+from runware_ws._core.states import FOREVER
 from runware_ws._core.tasks.ladder import ABOUT_OTHERS, READ_ONLY, QuestionType
-from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.wire_errors import WireError
 
@@ -26,6 +27,7 @@ __all__ = [
     "is_lost",
     "is_receipt",
     "is_refusal_of_copy",
+    "latest_to_hear",
     "meant",
 ]
 
@@ -82,7 +84,9 @@ def is_answer_to_question(record: TaskRecord, error: WireError, *, early: bool) 
         return ladder.may_answer and _denies(error)
     if ladder.outstanding or (early and ladder.may_answer):
         return True
-    return ladder.may_answer and _denies(error)
+    # Each may have been answered; but an answer may come twice, and a task that was taken in is
+    # not refused.
+    return ladder.may_answer and meant(error) is not Meant.VERDICT
 
 
 def is_listed_verdict(record: TaskRecord, item: dict[str, Any], error: WireError) -> bool:
@@ -158,3 +162,10 @@ def insists(
     word = record.heard(error.code, question, now)
     enough = VERDICT_TIMES + min(older, word.first)
     return word.times >= enough and now - word.since >= VERDICT_AFTER
+
+
+def latest_to_hear(record: TaskRecord, now: float) -> float:
+    """When a task that may have ended by the refusal of a copy is to be asked for at the latest:
+    the server has to insist on it."""
+    at = record.deadline - LAST_CALL - VERDICT_AFTER
+    return at if record.ladder.barred is not None and at > now else FOREVER
