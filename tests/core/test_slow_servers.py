@@ -109,9 +109,10 @@ def test_an_answer_to_a_question_that_comes_twice_ends_nothing(code: str, again:
     assert record.state is TaskState.DONE
 
 
-def test_a_server_that_is_near_and_answers_slowly_is_asked_in_time_as_well() -> None:
+@pytest.mark.parametrize("timeout", [25.0, 40.0, 50.0, 80.0, 110.0])
+def test_a_server_that_is_near_and_answers_slowly_is_asked_in_time_as_well(timeout: float) -> None:
     bench = Bench(resubmit="never")
-    record = bench.begin_in_doubt(OTHER_SESSION, timeout=60.0)
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=timeout)
     bench.refuse(record, "conflictTaskUUID", taskType=record.task_type)
     peer = SlowPeer(bench, record, 4.0)
     peer.done_at = record.deadline - 12.1
