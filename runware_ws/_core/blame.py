@@ -114,7 +114,7 @@ class Blame:
     def _result(self, asked: TaskRecord | None) -> TaskRecord | None:
         """A result was too big. The culprit, if it is known by now."""
         generation = self._connection.generation
-        others = any(
+        others = self._table.given_up_on == generation or any(
             record.generation == generation and record.pushed and record is not asked
             for record in self._table.tasks.values()
         )

@@ -285,6 +285,18 @@ def test_a_culprit_is_only_the_task_in_question() -> None:
     assert not asked.ended
 
 
+def test_the_result_of_a_task_that_was_given_up_is_no_proof_against_another() -> None:
+    bench, asked = _searching()
+    for _ in range(2):
+        assert [task["taskUUID"] for task in bench.written()] == [asked.uuid], "asked alone"
+        late = bench.written_task(timeout=0.3)
+        bench.step(0.3)
+        assert late.state is TaskState.TIMED_OUT
+        bench.cut(loss=TOO_BIG)
+        assert not asked.ended
+        bench.reconnect(OTHER_SESSION)
+
+
 def test_an_error_after_some_results_is_not_safe_to_send_again() -> None:
     bench = Bench()
     bench.begin()

@@ -181,6 +181,14 @@ INBOUND = [
         "test_a_close_long_after_its_frame_is_not_blamed_on_the_only_task",
     ),
     Mutant(
+        "what was given up brings no result that is too big",
+        "_core/blame.py",
+        "others = self._table.given_up_on == generation or any(",
+        "others = any(",
+        "tests/core/test_hostile_peer.py::"
+        "test_the_result_of_a_task_that_was_given_up_is_no_proof_against_another",
+    ),
+    Mutant(
         "whoever is asked about is to blame, whatever else may come",
         "_core/blame.py",
         "alone=not others",

@@ -70,6 +70,8 @@ class TaskTable:
         # Separate, so that many answers do not push out the ones that may be tried again.
         self.answered = Tombstones()
         self.given_up = Tombstones(limit=1 << 21, generations=True)
+        # The newest socket on which a task was written that was given up: its answer may come.
+        self.given_up_on = 0
 
     # Admission
 
@@ -285,6 +287,8 @@ class TaskTable:
             )
         ):
             self._out.rearm = True
+        if not answered and record.pushed:
+            self.given_up_on = max(self.given_up_on, record.generation)
         if self.waiting:
             # A task that stopped waiting makes room too: a smaller one behind it may fit.
             self._admit_waiting()
