@@ -130,3 +130,20 @@ def test_one_slow_answer_makes_no_haste_for_long() -> None:
     peer.round_trip = 0.05
     peer.run()
     assert len(peer.asked) <= 25
+
+
+def test_one_by_one_a_kind_that_is_not_answered_takes_half_of_the_time() -> None:
+    bench = Bench(question_window=1)
+    bench.begin()
+    records = {record.uuid: record for record in [bench.written_task() for _ in range(15)]}
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    asked: list[str] = []
+    for _ in range(36):
+        for question in questions(bench):
+            asked.append(question["taskType"])
+            if asked[-1] == "getResponse":
+                bench.answer(records[question["taskUUID"]], status="success")
+        bench.step(1)
+    assert all(record.state is TaskState.DONE for record in records.values())
+    assert asked.count("getTaskDetails") == 2, "that it is answered by now may be"

@@ -58,8 +58,8 @@ ANSWERS = [
     Mutant(
         "a kind of question that met trouble is put off when a lost task is overdue",
         _RECOVERY,
-        "self.questions.may_ask(other) else now + _HEAR_AGAIN",
-        "self.questions.may_ask(other) else FOREVER",
+        "latest = now if soon else now + _HEAR_AGAIN",
+        "latest = now if soon else FOREVER",
         "tests/core/test_odd_answers.py::"
         "test_one_denial_makes_up_for_another_kind_that_is_in_trouble",
     ),
@@ -607,9 +607,17 @@ ANSWERS = [
         "test_on_a_socket_where_a_kind_is_mute_one_silence_of_it_is_enough",
     ),
     Mutant(
+        "asked one by one, a kind that is not answered holds up what the other would bring",
+        _QUESTIONS,
+        "            return now >= self._rests_until[kind]\n",
+        "            return True\n",
+        "tests/core/test_slow_servers.py::"
+        "test_one_by_one_a_kind_that_is_not_answered_takes_half_of_the_time",
+    ),
+    Mutant(
         "questions that are never answered may fill the window",
         "_core/recovery/questions.py",
-        "return kind if self.may_ask(kind) else kind.other",
+        "return kind if self.may_ask(kind, now) else kind.other",
         "return kind",
         "tests/core/test_resending.py::"
         "test_questions_that_are_never_answered_do_not_hold_up_those_that_are",
@@ -624,8 +632,8 @@ ANSWERS = [
     Mutant(
         "what may not be asked now is asked for at once, again and again",
         "_core/recovery/recovery.py",
-        "if soon and other and self.questions.may_ask(other) else",
-        "if soon else",
+        "soon = soon and other is not None and self.questions.may_ask(other, now)",
+        "soon = soon and other is not None",
         "tests/core/test_resending.py::"
         "test_a_mute_kind_holds_many_lost_requests_up_no_longer_than_one",
     ),

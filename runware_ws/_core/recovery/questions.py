@@ -34,6 +34,7 @@ class OpenQuestions:
         # How often each kind was given up on this socket, and when; which kinds it answers.
         self._given_up: Counter[QuestionType] = Counter()
         self._given_up_at: dict[QuestionType, float] = {}
+        self._rests_until: dict[QuestionType, float] = {}
         self._heard: set[QuestionType] = set()
         # Whether this server gives answers that name nobody.
         self._nameless = False
@@ -59,7 +60,7 @@ class OpenQuestions:
             room = self.window * (1 + last_call)
             if len(self.open) >= room or len(asked) >= min(most, self.window):
                 break
-            kind = self._kind(_way_to_ask(record, now))
+            kind = self._kind(_way_to_ask(record, now), now)
             if not last_call and self._would_confuse(kind):
                 if asked:
                     continue
@@ -72,12 +73,12 @@ class OpenQuestions:
             asked.append((record, kind, wire.question(kind.value, record.uuid)))
         return asked
 
-    def _kind(self, kind: QuestionType) -> QuestionType:
+    def _kind(self, kind: QuestionType, now: float) -> QuestionType:
         """How to ask, where this would be the way."""
         if self._nameless and not self._heard:
             # One after the other is tried, until it is known which are answered.
             return min(kind, kind.other, key=self._given_up.__getitem__)
-        return kind if self.may_ask(kind) else kind.other
+        return kind if self.may_ask(kind, now) else kind.other
 
     def _would_confuse(self, kind: QuestionType) -> bool:
         """Whether nobody could tell an empty answer to this from one to the questions now open.
@@ -91,13 +92,18 @@ class OpenQuestions:
             and not (self.silent(kind) or self.silent(kind.other))
         )
 
-    def may_ask(self, kind: QuestionType) -> bool:
+    def may_ask(self, kind: QuestionType, now: float) -> bool:
         """Whether one more of this kind may be open now; otherwise the other way is asked.
 
-        A kind that was given up on this socket has half of the window. Or the questions that a
-        server does not answer, each of which is waited for, would hold up those that it answers.
+        A kind that was given up on this socket has half of the window; of a window of one, half of
+        the time. Or the questions that a server does not answer, each of which is waited for, would
+        hold up those that it answers.
         """
-        return not self._given_up[kind] or self._of_kind[kind] < (self.window // 2 or 1)
+        if not self._given_up[kind]:
+            return True
+        if self.window == 1:
+            return now >= self._rests_until[kind]
+        return self._of_kind[kind] < self.window // 2
 
     def close(self, record: TaskRecord) -> bool:
         """The question about a task is no longer open; False if none was."""
@@ -125,6 +131,7 @@ class OpenQuestions:
         if record.ladder.asked_at >= self._given_up_at.get(question, 0.0):
             self._given_up[question] += 1
             self._given_up_at[question] = now
+        self._rests_until[question] = 2 * now - record.ladder.asked_at
 
     def heard(self, question: QuestionType) -> None:
         """The server answered a question of this kind."""

@@ -549,7 +549,8 @@ class Recovery:
         if at <= now and not complete:
             # What is asked next decides whether the task is sent again, so it is not put off.
             other = ladder.last_question and ladder.last_question.other
-            latest = now if soon and other and self.questions.may_ask(other) else now + _HEAR_AGAIN
+            soon = soon and other is not None and self.questions.may_ask(other, now)
+            latest = now if soon else now + _HEAR_AGAIN
         self._ask_later(record, now, latest=latest)
 
     def source(self, record: TaskRecord, generation: int) -> RecoveredBy:
