@@ -20,6 +20,7 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._io.sse import EventReader, EventTooBig
 from runware_ws._io.transport.common import CHUNK, forget_unsent, retry_after
+from runware_ws._io.transport.tls import tls_refusal
 from runware_ws.classify import Loss, LossKind
 
 __all__ = ["HttpConnection", "PostFailed", "Watch", "Wire", "failed", "first", "words", "written"]
@@ -228,6 +229,9 @@ class HttpConnection:
                 http.receive_data(data)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
             self._ended = True
+            refused = None if self._answered else tls_refusal(exc)
+            if refused is not None:
+                raise failed(Ending.REFUSED, LossKind.TLS_FAILED, refused) from None
             raise failed(Ending.CUT, LossKind.CLOSED, words(exc)) from None
         except h11.RemoteProtocolError:
             if not self._ended:
@@ -256,8 +260,8 @@ class HttpConnection:
         try:
             while not isinstance(event := await self._next(watch), h11.Response):
                 pass
-        except PostFailed:
-            if self._unsent and self._ended:
+        except PostFailed as failure:
+            if self._unsent and self._ended and failure.ending.how is Ending.CUT:
                 detail = f"the request was cut: {self._unsent}"
                 raise failed(Ending.CUT, LossKind.CLOSED, detail) from None
             raise

@@ -17,7 +17,7 @@ from anyio.streams.tls import TLSStream
 from runware_ws._core.effects import Ending
 from runware_ws._io.http_connection import HttpConnection, Wire, failed, first, words, written
 from runware_ws._io.transport.common import retry_after
-from runware_ws._io.transport.tls import default_context
+from runware_ws._io.transport.tls import default_context, tls_refusal
 from runware_ws.classify import LossKind, Verdict, classify_http
 from runware_ws.config import is_loopback
 from runware_ws.errors import ConfigurationError
@@ -157,10 +157,10 @@ async def _secured(stream: ByteStream, host: str, context: ssl.SSLContext | None
             hostname=host,
             ssl_context=context or await default_context(),
         )
-    except ssl.SSLCertVerificationError as exc:
-        detail = exc.verify_message or words(exc)
-        raise failed(Ending.REFUSED, LossKind.TLS_FAILED, detail) from None
     except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        refused = tls_refusal(exc)
+        if refused is not None:
+            raise failed(Ending.REFUSED, LossKind.TLS_FAILED, refused) from None
         detail = f"no TLS: {words(exc)}"
         raise failed(Ending.UNREACHED, LossKind.DIAL_FAILED, detail) from None
 

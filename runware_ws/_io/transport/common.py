@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import struct
 import sys
 from collections.abc import Awaitable, Iterable
@@ -34,6 +33,7 @@ from websockets.protocol import State
 
 from runware_ws._io.transport.base import NotSent, TransportLost, unforeseen, words_of
 from runware_ws._io.transport.inbox import Inbox
+from runware_ws._io.transport.tls import tls_refusal
 from runware_ws.classify import Loss, LossKind
 
 __all__ = [
@@ -243,6 +243,9 @@ def loss_of(exc: ConnectionClosed) -> Loss:
 
 def dial_loss(exc: BaseException) -> Loss:
     """Why a socket could not be opened."""
+    refused = tls_refusal(exc)
+    if refused is not None:
+        return Loss(LossKind.TLS_FAILED, detail=refused)
     if isinstance(exc, InvalidStatus):
         return Loss(
             LossKind.HTTP_REFUSED,
@@ -257,8 +260,6 @@ def dial_loss(exc: BaseException) -> Loss:
         )
     if isinstance(exc, ProxyError):
         return Loss(LossKind.PROXY_REFUSED, detail=_with_cause(exc))
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return Loss(LossKind.TLS_FAILED, detail=exc.verify_message or words_of(exc))
     if isinstance(exc, InvalidProxy | InvalidURI | UnicodeError):
         # The address is ours, and no other dial will make it right.
         return Loss(LossKind.CANNOT_DIAL, detail=words_of(exc))
