@@ -66,7 +66,7 @@ async def test_no_answer_to_an_upgrade_ends_the_client() -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"HTTP/1.0 401 Who are you\r\n\r\n", "HTTP/1.0 401 Who are you"),
+        (b"HTTP/1.0 101 Who are you\r\n\r\n", "HTTP/1.0 101 Who are you"),
         (b"SSH-2.0-x\r\n\r\n", "SSH-2.0-x"),
         (b"", "connection closed while reading HTTP status line"),
         # An older version of the library does not know it.

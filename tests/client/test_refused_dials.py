@@ -142,3 +142,85 @@ async def test_a_server_whose_tls_failed_inside_is_redialled() -> None:
             if seen and isinstance(event, DialFailed):
                 assert "internal error" in event.reason
                 break
+
+
+# Answers to the upgrade
+
+
+REFUSED = b"HTTP/1.1 401 No\r\n"
+
+ANSWERS = [
+    b"HTTP/1.0 401 Who are you\r\n\r\n",
+    b"HTTP/1.1 401\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/2 401 no\r\n\r\n",
+    b"HTTP/1.1 401 No\nServer: x\n\n",
+    REFUSED + b"Content-Length: 500\r\n\r\ncut",
+    REFUSED + b"Content-Length: 5000000\r\n\r\n" + b"x" * 100_000,
+    REFUSED + b"Transfer-Encoding: gzip\r\n\r\nxyz",
+    REFUSED + b"X: " + b"x" * 20_000 + b"\r\n\r\n",
+    REFUSED + b"no header\r\n\r\n",
+    REFUSED + b"X: x\r\n" * 300 + b"\r\n",
+    REFUSED + b"Conten",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + REFUSED + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("pieces", [1, 0])
+@pytest.mark.parametrize("answer", ANSWERS)
+@bounded
+async def test_a_refusal_counts_whatever_follows_its_status(answer: bytes, pieces: int) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.stream.receive()
+        head = answer[:200]
+        for piece in [head[at : at + 1] for at in range(len(head))] if pieces else [head]:
+            await peer.stream.send(piece)
+        await peer.stream.send(answer[200:])
+
+    async with serving(serve) as (url, _), quick(url) as client:
+        with pytest.raises(AuthenticationError, match="HTTP 401"):
+            await client.ready()
+        assert client.stats().dials == 1
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 9\r\n", b""])
+@bounded
+async def test_the_body_of_a_refusal_is_not_waited_for(length: bytes) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.stream.receive()
+        await peer.stream.send(REFUSED + length + b"\r\nno")
+        await anyio.sleep_forever()
+
+    async with serving(serve) as (url, _), quick(url) as client:
+        with pytest.raises(AuthenticationError, match="HTTP 401"):
+            await client.ready()
+        assert client.stats().dials == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "waited"),
+    [
+        (b"Retry-After: 77", True),
+        (b"retry-after:77 \r\nRetry-After: 1", True),
+        (b"X-Retry-After: 77", False),
+        (b"Retry-After: 7\x007", False),
+    ],
+)
+@bounded
+async def test_an_old_server_that_is_busy_is_waited_for(header: bytes, waited: bool) -> None:
+    answer = b"HTTP/1.0 503 Busy\r\nServer: x\r\n" + header + b"\r\n\r\nbusy"
+    async with serving(lambda peer: peer.refuse(answer)) as (url, _), quick(url) as client:
+        async for event in client.events():
+            if isinstance(event, DialFailed):
+                assert "HTTP 503" in event.reason
+                assert (event.retry_after > 76) == waited
+                break
+
+
+@bounded
+async def test_an_upgrade_of_an_old_server_is_none() -> None:
+    answer = b"HTTP/1.0 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    async with serving(lambda peer: peer.refuse(answer)) as (url, _), quick(url) as client:
+        async for event in client.events():
+            if isinstance(event, DialFailed):
+                assert "HTTP/1.0" in event.reason
+                break

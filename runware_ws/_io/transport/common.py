@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -77,12 +78,24 @@ class _NoFrames(logging.LoggerAdapter[logging.Logger]):
 LOGGER = _NoFrames(logging.getLogger("runware_ws.websockets"), {})
 
 
-class FrugalProtocol(ClientProtocol):
-    """The library's protocol, but of the pings that wait only the latest is answered.
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_STATUS = re.compile(rb"HTTP/\d(?:\.\d)? ([1-5]\d\d)(?: [^\n]*)?\r?\n")
+_RETRY_AFTER = re.compile(rb"\nretry-after:[ \t]*([ -~]*)\r?\n", re.IGNORECASE)
+_LARGEST_HEAD = 64 * 1024
+"""The most bytes of a refusal's head that are waited for."""
 
-    The library puts one pong behind the other, also for a peer that takes none of them, and so
-    lets the peer fill our memory. To answer only the latest ping is legal (RFC 6455, 5.5.3). Nor is
-    reading paused meanwhile, because answers to tasks may stand behind the pings.
+
+class FrugalProtocol(ClientProtocol):
+    """The library's protocol, with two differences.
+
+    A refused upgrade is known by the status and the Retry-After. The library wants HTTP/1.1 to the
+    letter, and all of the body; where it finds anything else, or the body does not come, it does
+    not tell that this was a refusal.
+
+    Of the pings that wait only the latest is answered. The library puts one pong behind the other,
+    also for a peer that takes none of them, and so lets the peer fill our memory. To answer only
+    the latest ping is legal (RFC 6455, 5.5.3). Nor is reading paused meanwhile, because answers to
+    tasks may stand behind the pings.
     """
 
     pong: Frame | None = None
@@ -94,7 +107,41 @@ class FrugalProtocol(ClientProtocol):
     def adopt(cls, protocol: ClientProtocol) -> FrugalProtocol:
         """Make a protocol of this kind out of one that the library has created."""
         protocol.__class__ = cls
-        return cast("FrugalProtocol", protocol)
+        own = cast("FrugalProtocol", protocol)
+        own.parser = own.parse()
+        next(own.parser)
+        return own
+
+    def parse(self) -> Generator[None]:
+        while self.state is State.CONNECTING and not self._head_is_readable():
+            yield
+        # From here on as the library does it, without a generator more in between.
+        self.parser = super().parse()
+        next(self.parser)
+        yield
+
+    def _head_is_readable(self) -> bool:
+        """Whether the library can go on; a refusal is written anew, and interim answers left out.
+
+        What is no status line at all is left to the library, which tells what it found.
+        """
+        data = self.reader.buffer
+        all_came = self.reader.eof or len(data) > _LARGEST_HEAD
+        while b"\n" in data:
+            status = _STATUS.match(data)
+            if status is None or status[1] == b"101":
+                return True
+            end = _HEAD_END.search(data)
+            if end is None and not all_came:
+                return False
+            head = bytes(data[: end.end() if end is not None else len(data)])
+            if head[status.start(1)] != ord("1"):
+                wait = _RETRY_AFTER.search(head)
+                kept = b"Retry-After: %s\r\n" % wait[1] if wait is not None else b""
+                data[:] = b"HTTP/1.1 %s \r\n%sContent-Length: 0\r\n\r\n" % (status[1], kept)
+                return True
+            del data[: len(head)]
+        return all_came
 
     def send_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
