@@ -175,7 +175,7 @@ def classify_loss(
         return classify_close(loss.code, close_codes)
     if loss.kind is LossKind.HTTP_REFUSED:
         return classify_http(loss.status, http_statuses)
-    if loss.kind is LossKind.PROXY_REFUSED and loss.status is not None and 400 <= loss.status < 500:
+    if loss.kind is LossKind.PROXY_REFUSED and loss.status is not None:
         # Whatever a proxy refuses, it is not our API key. It may be busy, as a server may.
         busy = classify_http(loss.status) is Verdict.BACK_OFF
         return Verdict.BACK_OFF if busy else Verdict.TERMINAL

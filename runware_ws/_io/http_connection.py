@@ -19,7 +19,8 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._io.sse import EventReader, EventTooBig
-from runware_ws._io.transport.common import CHUNK, forget_unsent, retry_after
+from runware_ws._io.transport.common import CHUNK, forget_unsent
+from runware_ws._io.transport.retry_after import retry_after
 from runware_ws._io.transport.tls import tls_refusal
 from runware_ws.classify import Loss, LossKind
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import ssl
-from base64 import b64encode
-from dataclasses import dataclass, field
-from typing import Literal, cast
-from urllib.parse import quote, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, urlsplit
 
 import anyio
-import h11
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
-from runware_ws._core.effects import Ending
-from runware_ws._io.http_connection import HttpConnection, Wire, failed, first, words, written
-from runware_ws._io.transport.common import retry_after
+from runware_ws._core.effects import Ending, PostEnding
+from runware_ws._io.http_connection import HttpConnection, PostFailed, Wire, failed, words
+from runware_ws._io.transport.base import TransportLost
+from runware_ws._io.transport.proxies import Proxy, proxy_for, tunnel
 from runware_ws._io.transport.tls import default_context, tls_refusal
-from runware_ws.classify import LossKind, Verdict, classify_http
-from runware_ws.config import is_loopback
+from runware_ws.classify import LossKind, Verdict, classify_loss
 from runware_ws.errors import ConfigurationError
 
 __all__ = ["HttpTarget", "dial"]
 
-_LARGEST_HEAD = 64 * 1024  # bytes of a proxy's answer
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -60,14 +56,6 @@ class HttpTarget:
         return HttpTarget(host, port, parts.scheme == "https", authority, path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Proxy:
-    host: str
-    port: int
-    secure: bool
-    headers: tuple[tuple[str, str], ...] = field(repr=False)  # may hold a password
-
-
 async def dial(
     target: HttpTarget,
     proxy: str | Literal[True] | None,
@@ -87,7 +75,7 @@ async def dial(
     connection: HttpConnection | None = None
     try:
         stream: ByteStream = wire
-        if way is not None and way.secure:
+        if way is not None and way.scheme == "https":
             stream = await _secured(stream, way.host, None)
         if way is not None and target.secure:
             await _tunnel(stream, target, way, agent)
@@ -95,7 +83,7 @@ async def dial(
             stream = await _secured(stream, target.host, context)
         connection = HttpConnection(stream, wire)
         if way is not None and not target.secure:
-            connection.forward = way.headers
+            connection.forward = way.headers()
         return connection
     finally:
         if connection is None:
@@ -103,39 +91,20 @@ async def dial(
                 await wire.aclose()
 
 
-def _way(target: HttpTarget, proxy: str | Literal[True] | None) -> _Proxy | None:
+def _way(target: HttpTarget, proxy: str | Literal[True] | None) -> Proxy | None:
     """The proxy to go through, if any."""
-    url = proxy
-    if url is True:
-        # Traffic to this machine, and the key with it, must not go to another one.
-        if is_loopback(target.host):
-            return None
-        found = getproxies()
-        url = found.get("https" if target.secure else "http") or found.get("all")
-        if url and proxy_bypass(f"{target.host}:{target.port}"):
-            return None
-    if not url:
-        return None
+    kinds = ("https",) if target.secure else ("http",)
     try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme.startswith("socks"):
+        way = proxy_for(target.host, target.port, proxy, kinds)
+    except ConfigurationError as exc:
+        raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, exc.message) from None
+    if way is not None and way.socks:
         detail = (
-            f"a stream over HTTP cannot use a {parts.scheme} proxy: set an HTTP proxy, "
+            f"a stream over HTTP cannot use a {way.scheme} proxy: set an HTTP proxy, "
             'or stream with carrier="socket"'
         )
         raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
-    if parts.scheme not in _PORTS or not parts.hostname:
-        # Not shown, because it may contain a password.
-        detail = "the address of the proxy must look like 'http://host:port'"
-        raise failed(Ending.REFUSED, LossKind.CANNOT_DIAL, detail)
-    headers: tuple[tuple[str, str], ...] = ()
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers = (("Proxy-Authorization", "Basic " + b64encode(pair.encode()).decode()),)
-    return _Proxy(parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "https", headers)
+    return way
 
 
 async def _connect(host: str, port: int, who: str) -> Wire:
@@ -165,34 +134,18 @@ async def _secured(stream: ByteStream, host: str, context: ssl.SSLContext | None
         raise failed(Ending.UNREACHED, LossKind.DIAL_FAILED, detail) from None
 
 
-async def _tunnel(stream: ByteStream, target: HttpTarget, way: _Proxy, agent: str) -> None:
+async def _tunnel(stream: ByteStream, target: HttpTarget, way: Proxy, agent: str) -> None:
     """Ask the proxy for a tunnel to the server."""
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    name = f"{host}:{target.port}"
-    http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
 
-    def request() -> h11.Request:
-        fields = [("Host", name), ("User-Agent", agent), *way.headers]
-        return h11.Request(method="CONNECT", target=name, headers=fields)
+    async def receive() -> bytes:
+        try:
+            return await stream.receive(65536)
+        except anyio.EndOfStream:
+            return b""
 
     try:
-        await stream.send(cast("bytes", written(http, request())))
-        while not isinstance(event := http.next_event(), h11.Response):
-            if event is h11.NEED_DATA:
-                http.receive_data(await stream.receive(65536))
-            elif not isinstance(event, h11.InformationalResponse):
-                break
-    except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
-        detail = "the proxy hung up"
-        raise failed(Ending.UNREACHED, LossKind.PROXY_REFUSED, detail) from None
-    except h11.ProtocolError:
-        event = None
-    if not isinstance(event, h11.Response) or (event.status_code < 300 and http.trailing_data[0]):
-        detail = "the proxy's answer is not HTTP/1.1"
-        raise failed(Ending.UNREACHED, LossKind.PROXY_REFUSED, detail)
-    status = event.status_code
-    if not 200 <= status < 300:
-        busy = classify_http(status) is Verdict.BACK_OFF
-        how = Ending.UNREACHED if busy else Ending.REFUSED
-        after = retry_after(first(event.headers, b"retry-after"))
-        raise failed(how, LossKind.PROXY_REFUSED, status=status, after=after)
+        await tunnel(way, target.host, target.port, agent, stream.send, receive)
+    except TransportLost as exc:
+        final = classify_loss(exc.loss) is Verdict.TERMINAL
+        how = Ending.REFUSED if final else Ending.UNREACHED
+        raise PostFailed(PostEnding(how, exc.loss)) from None

@@ -31,6 +31,7 @@ from runware_ws._io.keys import ApiKey, KeySource, wrapped
 from runware_ws._io.posts import carrier_of
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost
+from runware_ws._io.transport.websocket import check_way
 from runware_ws._io.transport.websocket import dial as websocket_dial
 from runware_ws._urls import socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
@@ -161,6 +162,7 @@ class Client:
         the client goes on.
 
         Raises:
+            ConfigurationError: the proxy cannot be used, or it was started before.
             JournalError: the journal cannot be used.
             ClientClosed: it was closed before.
         """
@@ -168,6 +170,8 @@ class Client:
             raise ClientClosed("the client is closed")
         if self._driver is not None or self._started:
             raise ConfigurationError("a Client can be started only once: create a new one")
+        if self._dial is websocket_dial:
+            check_way(self._url, self._config)
         self._started = True
         journal = self._journal
         adoption: Adoption | None = None

@@ -38,7 +38,7 @@ def wants_a_certificate(version: ssl.TLSVersion) -> Contexts:
     server, client = contexts()
     server.maximum_version = version
     server.verify_mode = ssl.CERT_REQUIRED
-    trustme.CA().configure_trust(server)
+    trustme.CA().configure_trust(server)  # pyright: ignore[reportUnknownMemberType]
     return server, client
 
 
@@ -55,15 +55,13 @@ def is_too_old() -> Contexts:
     return server, client
 
 
-def has_no_such_name() -> Contexts:
+def ends_with(alert: ssl.AlertDescription) -> Contexts:
     server, client = contexts()
-    server.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-    return server, client
 
+    def refuse(*_: Any) -> int:
+        return alert
 
-def failed_inside() -> Contexts:
-    server, client = contexts()
-    server.sni_callback = lambda *_: ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+    server.sni_callback = refuse
     return server, client
 
 
@@ -95,7 +93,7 @@ REFUSALS: list[tuple[Callable[[], Contexts], str]] = [
     (lambda: knows_another_authority(ssl.TLSVersion.TLSv1_3), "unknown ca"),
     (lambda: knows_another_authority(ssl.TLSVersion.TLSv1_2), "unknown ca"),
     (is_too_old, "protocol version"),
-    (has_no_such_name, "unrecognized name"),
+    (lambda: ends_with(ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME), "unrecognized name"),
 ]
 
 
@@ -130,7 +128,7 @@ async def test_a_server_that_refuses_the_tls_of_a_post(
 
 @bounded
 async def test_a_server_whose_tls_failed_inside_is_redialled() -> None:
-    server, trusting = failed_inside()
+    server, trusting = ends_with(ssl.ALERT_DESCRIPTION_INTERNAL_ERROR)
     async with (
         listening(handshaking(server)) as port,
         quick(f"wss://localhost:{port}/v1", ssl=trusting) as client,

@@ -216,8 +216,8 @@ CONNECTION = [
     Mutant(
         "a dial that is refused for good ends a client that was connected",
         _DIALS,
-        "            self._was_ready\n            and loss.status != 401",
-        "            not self._was_ready\n            and loss.status != 401",
+        "return self._was_ready and told != 401",
+        "return not self._was_ready and told != 401",
         "tests/core/test_fault_table_of_dials.py::TestKeyRefused::"
         "test_1008_and_http_401_and_403_count_as_a_refused_key",
     ),

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -201,7 +202,7 @@ async def test_a_tunnel() -> None:
 )
 async def test_a_proxy_that_refuses(answer: bytes, how: Ending, status: int | None) -> None:
     async with proxied(answer) as (odd, _, port, trusting):
-        address = f"http://user:{PASSWORD}@127.0.0.1:{port}"
+        address = f"http://user:{quote(PASSWORD)}@127.0.0.1:{port}"
         async with carrying("https://target.example/v1", ssl=trusting, proxy=address) as carrier:
             ending, _ = await post(carrier)
         loss = loss_of(ending, how, LossKind.PROXY_REFUSED, status)
@@ -254,9 +255,9 @@ async def test_ways_without_a_proxy(monkeypatch: pytest.MonkeyPatch, way: str) -
     ("address", "words"),
     [
         ("socks5://user:hidden@127.0.0.1:1", "socks5"),
-        ("ftp://user:hidden@127.0.0.1:1", "http://host:port"),
-        ("http://user:hidden@127.0.0.1:99999", "http://host:port"),
-        ("http://", "http://host:port"),
+        ("ftp://user:hidden@127.0.0.1:1", "http://proxy.example:3128"),
+        ("http://user:hidden@127.0.0.1:99999", "http://proxy.example:3128"),
+        ("http://", "http://proxy.example:3128"),
     ],
 )
 async def test_proxies_that_cannot_be(address: str, words: str) -> None:

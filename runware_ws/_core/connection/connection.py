@@ -383,11 +383,8 @@ class Connection:
 
         Not if the key was refused, or if the user gave the verdict.
         """
-        return (
-            self._was_ready
-            and loss.status != 401
-            and loss.status not in self._options.http_statuses
-        )
+        told = loss.status if loss.kind is LossKind.HTTP_REFUSED else None
+        return self._was_ready and told != 401 and told not in self._options.http_statuses
 
     def _forgive(self, now: float) -> None:
         """An authenticated socket is gone: forgive earlier trouble if it was good."""

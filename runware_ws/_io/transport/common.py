@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import struct
 import sys
 from collections.abc import Awaitable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
 
 if sys.platform == "linux":
@@ -33,7 +30,9 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from runware_ws._io.transport.base import NotSent, TransportLost, unforeseen, words_of
+from runware_ws._io.transport.heads import NotHttp, head_of
 from runware_ws._io.transport.inbox import Inbox
+from runware_ws._io.transport.retry_after import retry_after
 from runware_ws._io.transport.tls import tls_refusal
 from runware_ws.classify import Loss, LossKind
 
@@ -47,7 +46,6 @@ __all__ = [
     "dial_loss",
     "forget_unsent",
     "loss_of",
-    "retry_after",
     "tell_why",
     "unacknowledged",
 ]
@@ -57,6 +55,9 @@ CHUNK = 64 * 1024
 
 LARGE = 64 * 1024
 """A backlog of so many bytes is a large message on its way, or many small ones."""
+
+SOCKS_FORBIDDEN = 2
+"""SOCKS5's code for what its rules do not allow (RFC 1928)."""
 
 FAREWELL = 0.5
 """Seconds that a peer has to hang up after its close frame. Nothing that it sends then is read."""
@@ -76,13 +77,6 @@ class _NoFrames(logging.LoggerAdapter[logging.Logger]):
 
 
 LOGGER = _NoFrames(logging.getLogger("runware_ws.websockets"), {})
-
-
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_STATUS = re.compile(rb"HTTP/\d(?:\.\d)? ([1-5]\d\d)(?: [^\n]*)?\r?\n")
-_RETRY_AFTER = re.compile(rb"\nretry-after:[ \t]*([ -~]*)\r?\n", re.IGNORECASE)
-_LARGEST_HEAD = 64 * 1024
-"""The most bytes of a refusal's head that are waited for."""
 
 
 class FrugalProtocol(ClientProtocol):
@@ -126,22 +120,20 @@ class FrugalProtocol(ClientProtocol):
         What is no status line at all is left to the library, which tells what it found.
         """
         data = self.reader.buffer
-        all_came = self.reader.eof or len(data) > _LARGEST_HEAD
-        while b"\n" in data:
-            status = _STATUS.match(data)
-            if status is None or status[1] == b"101":
-                return True
-            end = _HEAD_END.search(data)
-            if end is None and not all_came:
-                return False
-            head = bytes(data[: end.end() if end is not None else len(data)])
-            if head[status.start(1)] != ord("1"):
-                wait = _RETRY_AFTER.search(head)
-                kept = b"Retry-After: %s\r\n" % wait[1] if wait is not None else b""
-                data[:] = b"HTTP/1.1 %s \r\n%sContent-Length: 0\r\n\r\n" % (status[1], kept)
-                return True
-            del data[: len(head)]
-        return all_came
+        try:
+            while (head := head_of(data, ended=self.reader.eof)) is not None:
+                if head.status == 101:
+                    return True
+                if head.status >= 200:
+                    after = head.retry_after
+                    kept = "" if after is None else f"Retry-After: {after}\r\n"
+                    line = f"HTTP/1.1 {head.status} \r\n"
+                    data[:] = f"{line}{kept}Content-Length: 0\r\n\r\n".encode()
+                    return True
+                del data[: head.size]
+        except NotHttp:
+            return True
+        return False
 
     def send_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
@@ -306,7 +298,8 @@ def dial_loss(exc: BaseException) -> Loss:
             retry_after=_asked_wait(exc.response.headers),
         )
     if isinstance(exc, ProxyError):
-        return Loss(LossKind.PROXY_REFUSED, detail=_with_cause(exc))
+        kind = LossKind.CANNOT_DIAL if _is_shut_out(exc.__cause__) else LossKind.PROXY_REFUSED
+        return Loss(kind, detail=_with_cause(exc))
     if isinstance(exc, InvalidProxy | InvalidURI | UnicodeError):
         # The address is ours, and no other dial will make it right.
         return Loss(LossKind.CANNOT_DIAL, detail=words_of(exc))
@@ -315,6 +308,13 @@ def dial_loss(exc: BaseException) -> Loss:
     if isinstance(exc, InvalidHandshake):
         return Loss(LossKind.PEER_BROKE_PROTOCOL, detail=words_of(exc))
     return unforeseen(exc, LossKind.DIAL_FAILED)
+
+
+def _is_shut_out(refusal: BaseException | None) -> bool:
+    """Whether a SOCKS proxy refuses us for good, as one for HTTP does with 407 or 403."""
+    unknown = ("authentication failure", "authentication methods were offered")
+    forbidden = getattr(refusal, "error_code", None) == SOCKS_FORBIDDEN
+    return forbidden or str(refusal).endswith(unknown)
 
 
 def tell_why(connection: HasEnd) -> None:
@@ -338,20 +338,3 @@ def _with_cause(exc: Exception) -> str:
 def _asked_wait(headers: Headers) -> float | None:
     # A header may be repeated; the first one counts.
     return retry_after(next(iter(headers.get_all("Retry-After")), None))
-
-
-def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header: a number, or a date. ``None``: absent or unreadable."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(value)
-            if when.tzinfo is None:
-                when = when.replace(tzinfo=UTC)
-            seconds = (when - datetime.now(UTC)).total_seconds()
-        except Exception:  # whatever that parser makes of what a server wrote
-            return None
-    return max(0.0, seconds) if seconds == seconds and seconds != float("inf") else None

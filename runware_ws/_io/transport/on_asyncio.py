@@ -6,10 +6,10 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-import websockets.asyncio.client
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.client import ClientProtocol
 from websockets.frames import Frame
@@ -29,6 +29,7 @@ from runware_ws._io.transport.common import (
     unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
+from runware_ws._io.transport.proxies import Proxy, tunnel
 from runware_ws.classify import Loss
 
 __all__ = ["dial_asyncio"]
@@ -121,7 +122,9 @@ class _AsyncioConnect(connect):
 
 
 @asynccontextmanager
-async def dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
+async def dial_asyncio(
+    url: str, options: dict[str, Any], proxy: Proxy | None
+) -> AsyncGenerator[Transport]:
     """Open a socket.
 
     Raises:
@@ -129,7 +132,7 @@ async def dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Tran
     """
     connection: AsyncioConnection | Loss
     try:
-        connection = await _opened(url, options)
+        connection = await _opened(url, options, proxy)
     except Exception as exc:
         connection = dial_loss(exc)
     if isinstance(connection, Loss):
@@ -140,15 +143,24 @@ async def dial_asyncio(url: str, options: dict[str, Any]) -> AsyncGenerator[Tran
         connection.leave()
 
 
-async def _opened(url: str, options: dict[str, Any]) -> AsyncioConnection:
-    options = {**options}
+async def _opened(url: str, options: dict[str, Any], proxy: Proxy | None) -> AsyncioConnection:
+    options = {**options, "proxy": None}
+    target = parse_uri(url)
     sock: socket.socket | None = None
-    if options["proxy"] is None:
-        target = parse_uri(url)
-        sock = options["sock"] = await connected(target.host, target.port)
-    else:
-        await _choose_proxy(options)
     try:
+        if proxy is None:
+            sock = await connected(target.host, target.port)
+        elif proxy.scheme == "http":
+            sock = await connected(proxy.host, proxy.port)
+            loop = asyncio.get_running_loop()
+            send, receive = partial(loop.sock_sendall, sock), partial(loop.sock_recv, sock, CHUNK)
+            agent = options["user_agent_header"]
+            await tunnel(proxy, target.host, target.port, agent, send, receive)
+        else:
+            # Of TLS inside of TLS, and of SOCKS, only the library knows the way.
+            await _choose_address(options, proxy)
+        if sock is not None:
+            options["sock"] = sock
         connection = await _AsyncioConnect(url, create_connection=AsyncioConnection, **options)
     except BaseException:
         if sock is not None:
@@ -157,24 +169,13 @@ async def _opened(url: str, options: dict[str, Any]) -> AsyncioConnection:
     return cast("AsyncioConnection", connection)
 
 
-async def _choose_proxy(options: dict[str, Any]) -> None:
-    """Where an HTTP proxy has several addresses, put the one that answers first into its URL.
+async def _choose_address(options: dict[str, Any], proxy: Proxy) -> None:
+    """Where a proxy with TLS has several addresses, take the one that answers first.
 
-    The library dials proxies itself, so this takes one connection more.
+    The library dials such a proxy itself, so this takes one connection more.
     """
-    # Its place differs between the versions of the library, but here all of them have it.
-    library: Any = websockets.asyncio.client
-    proxy: str = options["proxy"]
-    library.parse_proxy(proxy)  # raises what is wrong with it before it is looked up
-    parts = urlsplit(proxy)
-    ports = {"http": 80, "https": 443}
-    if parts.scheme not in ports or not parts.hostname:
-        return  # SOCKS has a library of its own; anything else is refused
-    port = parts.port or ports[parts.scheme]
-    chosen = await winner(parts.hostname, port)
-    if chosen != parts.hostname:
-        credentials, at, _ = parts.netloc.rpartition("@")
-        place = f"[{chosen}]" if ":" in chosen else chosen
-        options["proxy"] = f"{parts.scheme}://{credentials}{at}{place}:{port}"
-        if parts.scheme == "https":
-            options["proxy_server_hostname"] = parts.hostname
+    options["proxy"] = proxy.url
+    if proxy.scheme == "https":
+        chosen = replace(proxy, host=await winner(proxy.host, proxy.port))
+        options["proxy"] = chosen.url
+        options["proxy_server_hostname"] = proxy.host

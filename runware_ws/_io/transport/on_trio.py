@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import trio
@@ -11,6 +12,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame
 from websockets.protocol import Event, State
 from websockets.trio.client import ClientConnection, connect
+from websockets.uri import parse_uri
 
 from runware_ws._io.transport.base import Transport, TransportLost
 from runware_ws._io.transport.common import (
@@ -24,6 +26,7 @@ from runware_ws._io.transport.common import (
     unacknowledged,
 )
 from runware_ws._io.transport.inbox import Inbox
+from runware_ws._io.transport.proxies import Proxy, tunnel
 from runware_ws.classify import Loss
 
 __all__ = ["dial_trio"]
@@ -164,7 +167,9 @@ class _TrioConnect(connect):
 
 
 @asynccontextmanager
-async def dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
+async def dial_trio(
+    url: str, options: dict[str, Any], proxy: Proxy | None
+) -> AsyncGenerator[Transport]:
     """Open a socket.
 
     Raises:
@@ -173,7 +178,10 @@ async def dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transpo
     opened = False
     loss: Loss | None = None
     try:
-        async with _TrioConnect(url, create_connection=TrioConnection, **options) as connection:
+        async with (
+            _way(url, options, proxy) as way,
+            _TrioConnect(url, create_connection=TrioConnection, **options, **way) as connection,
+        ):
             opened = True
             transport = TrioTransport(cast("TrioConnection", connection))
             try:
@@ -187,3 +195,28 @@ async def dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transpo
         loss = dial_loss(cause or exc)
     if loss is not None:
         raise TransportLost(loss)
+
+
+@asynccontextmanager
+async def _way(
+    url: str, options: dict[str, Any], proxy: Proxy | None
+) -> AsyncGenerator[dict[str, Any]]:
+    """How the library gets to the server: by itself, or through a tunnel that is open."""
+    context = options.pop("proxy_ssl", None)
+    if proxy is None or proxy.socks:
+        yield {"proxy": proxy and proxy.url}
+        return
+    target = parse_uri(url)
+    stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+    try:
+        if context is not None:
+            stream = secured = trio.SSLStream(
+                stream, context, server_hostname=proxy.host, https_compatible=True
+            )
+            await secured.do_handshake()
+        agent = options["user_agent_header"]
+        receive = partial(stream.receive_some, CHUNK)
+        await tunnel(proxy, target.host, target.port, agent, stream.send_all, receive)
+        yield {"stream": stream}
+    finally:
+        await trio.aclose_forcefully(stream)

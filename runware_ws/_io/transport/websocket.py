@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import websockets.asyncio.client
 from websockets.uri import parse_uri
 
 from runware_ws._io.transport.base import Transport, TransportLost
 from runware_ws._io.transport.common import LOGGER
 from runware_ws._io.transport.on_asyncio import dial_asyncio
+from runware_ws._io.transport.proxies import Proxy, proxy_for
 from runware_ws._io.transport.tls import default_context
 from runware_ws._io.wakeups import running_on_trio
 from runware_ws._version import __version__
 from runware_ws.classify import Loss, LossKind
-from runware_ws.config import is_loopback
+from runware_ws.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from runware_ws.config import Config
 
-__all__ = ["dial"]
+__all__ = ["check_way", "dial"]
 
 
 @asynccontextmanager
@@ -32,10 +32,12 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
     Raises:
         TransportLost: it cannot be opened.
     """
-    proxy = _proxy(url, config)
+    try:
+        proxy = _proxy(url, config)
+    except ConfigurationError as exc:
+        raise TransportLost(Loss(LossKind.CANNOT_DIAL, detail=exc.message)) from None
     options: dict[str, Any] = {
         "compression": None,
-        "proxy": proxy,
         "user_agent_header": config.user_agent or f"runware-ws/{__version__}",
         # The core has one deadline for dial, TLS and authentication together, and
         # its own liveness check for the socket.
@@ -49,28 +51,39 @@ async def dial(url: str, config: Config) -> AsyncGenerator[Transport]:
         options["ssl"] = config.ssl
     elif url.startswith("wss:"):
         options["ssl"] = await default_context()
-    if proxy is not None and proxy.startswith("https:"):
+    if proxy is not None and proxy.scheme == "https":
         options["proxy_ssl"] = await default_context()
     opener = _dial_trio if running_on_trio() else dial_asyncio
-    async with opener(url, options) as transport:
+    async with opener(url, options, proxy) as transport:
         yield transport
 
 
-def _proxy(url: str, config: Config) -> str | None:
-    """The proxy to go through, if any."""
-    if config.proxy is not True:
-        return config.proxy
-    if is_loopback(urlsplit(url).hostname or ""):
-        # Traffic to this machine, and the key with it, must not go to another one.
-        return None
-    # Its place differs between the versions of the library, but here all of them have it.
-    library: Any = websockets.asyncio.client
-    found: str | None = library.get_proxy(parse_uri(url))
-    return found
+def check_way(url: str, config: Config) -> None:
+    """Check what can be known before the first dial.
+
+    Raises:
+        ConfigurationError: the proxy cannot be used. The message names the cure.
+    """
+    _proxy(url, config)
+
+
+def _proxy(url: str, config: Config) -> Proxy | None:
+    """The proxy to go through, if any. A proxy for sockets goes before one for all of HTTP."""
+    target = parse_uri(url)
+    kinds = ("wss", "socks", "https") if target.secure else ("ws", "socks", "https", "http")
+    way = proxy_for(target.host, target.port, config.proxy, kinds)
+    if way is not None and way.socks and find_spec("python_socks") is None:
+        raise ConfigurationError(
+            f"a {way.scheme} proxy needs one package more: pip install python-socks; "
+            "or pass proxy=None to go without the proxy"
+        )
+    return way
 
 
 @asynccontextmanager
-async def _dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transport]:
+async def _dial_trio(
+    url: str, options: dict[str, Any], proxy: Proxy | None
+) -> AsyncGenerator[Transport]:
     try:
         from runware_ws._io.transport.on_trio import dial_trio
     except ImportError:
@@ -81,5 +94,5 @@ async def _dial_trio(url: str, options: dict[str, Any]) -> AsyncGenerator[Transp
                 "pip install 'runware-ws[trio]'",
             )
         ) from None
-    async with dial_trio(url, options) as transport:
+    async with dial_trio(url, options, proxy) as transport:
         yield transport
