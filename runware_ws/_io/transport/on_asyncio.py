@@ -64,9 +64,11 @@ class AsyncioConnection(ClientConnection):
         self.frugal = FrugalProtocol.adopt(protocol)
         super().__init__(protocol, **options)
         self.inbox = Inbox()
+        self.is_made = False
         self._leaving: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.is_made = True
         super().connection_made(transport)
         own: Any = transport
         if hasattr(own, "max_size"):
@@ -107,6 +109,8 @@ class AsyncioConnection(ClientConnection):
             super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self.is_made:
+            return  # the TLS inside of a tunnel was given up
         super().connection_lost(exc)
         tell_why(self)
         if self._leaving is not None:
@@ -147,6 +151,12 @@ async def _opened(url: str, options: dict[str, Any], proxy: Proxy | None) -> Asy
     options = {**options, "proxy": None}
     target = parse_uri(url)
     sock: socket.socket | None = None
+    made: list[AsyncioConnection] = []
+
+    def create(protocol: ClientProtocol, **own: Any) -> AsyncioConnection:
+        made.append(AsyncioConnection(protocol, **own))
+        return made[-1]
+
     try:
         if proxy is None:
             sock = await connected(target.host, target.port)
@@ -161,8 +171,14 @@ async def _opened(url: str, options: dict[str, Any], proxy: Proxy | None) -> Asy
             await _choose_address(options, proxy)
         if sock is not None:
             options["sock"] = sock
-        connection = await _AsyncioConnect(url, create_connection=AsyncioConnection, **options)
+        options["create_connection"] = create
+        connection = await _AsyncioConnect(url, **options)
     except BaseException:
+        # The number of a socket may be the next one's. So it must not be closed under a transport
+        # that still polls it: one with TLS would, to wait for the peer's goodbye.
+        for half in made:
+            if half.is_made:
+                half.leave()
         if sock is not None:
             sock.close()
         raise
