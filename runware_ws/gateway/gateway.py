@@ -17,7 +17,7 @@ from runware_ws.gateway.batch_record import lines_of
 from runware_ws.gateway.error_table import GatewayRefusal, another_request
 from runware_ws.gateway.turns import CallerUse, Turns
 from runware_ws.gateway.works import PlainWork, StreamWork, Work
-from runware_ws.journal.keys import content_digest
+from runware_ws.journal.keys import PRICE, content_digest
 from runware_ws.journal.store import EntryState
 from runware_ws.models.jsonable import encode_json
 
@@ -147,8 +147,10 @@ class Gateway:
             GatewayRefusal: it is another, or it cannot be written down.
         """
         wire = task if isinstance(task, Mapping) else task.to_wire()
+        # Where it is there, we may have put it there, as long as the caller has a budget.
+        asked = {name: value for name, value in wire.items() if name != PRICE}
         try:
-            content = content_digest(encode_json(wire))
+            content = content_digest(encode_json(asked))
         except (TypeError, ValueError):
             raise GatewayRefusal(
                 400, "invalid_request_error", "the request is nested too deeply"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from runware_ws._core.tasks.record import TaskRecord
-from runware_ws.journal.keys import Keyed, under_uuid
+from runware_ws.journal.keys import Keyed, is_same_content, under_uuid
 from runware_ws.journal.outcomes import is_attempt_over
 from runware_ws.journal.store import (
     BatchTransaction,
@@ -221,7 +221,7 @@ def bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
         if taken is None:
             return Begun(_opened(other), ours=True, known=False)
         entry = taken
-    if entry.digest != new.digest:
+    if not is_same_content(entry.digest, new.digest, new.payload):
         return Begun(entry)
     if is_attempt_over(entry):
         other = renewed(new)

@@ -48,7 +48,7 @@ from runware_ws.journal.holding import (
     never_sent,
     uuid_used,
 )
-from runware_ws.journal.keys import Keyed, under_uuid
+from runware_ws.journal.keys import Keyed, is_same_content, under_uuid
 from runware_ws.journal.left import Left, Leftovers
 from runware_ws.journal.link import WriterLink
 from runware_ws.journal.lookup import KeyLookup
@@ -258,7 +258,7 @@ class JournalKeeper:
             self._core.entered(record, self._waiting.now(), known=True)
         elif keyed is not None and (first := self._by_key.first(keyed.key)) is not None:
             # While the first is being entered, nobody knows whose content the key's is.
-            if first.entry.digest != keyed.digest and first not in self._entering:
+            if first not in self._entering and not _is_of(record, first.entry.digest):
                 self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
                 return
             self._by_key.join(keyed.key, record)
@@ -328,7 +328,7 @@ class JournalKeeper:
         keyed: Keyed | None = record.entry
         if entry.key != (None if keyed is None else keyed.key):
             core.refuse(record, uuid_used(record), now)
-        elif keyed is not None and entry.digest != keyed.digest:
+        elif keyed is not None and not _is_of(record, entry.digest):
             core.refuse(record, key_conflict(record, keyed.key), now)
         elif entry.state is EntryState.DONE:
             try:
@@ -362,7 +362,7 @@ class JournalKeeper:
         if keyed is None:
             return
         for record in self._by_key.joined(keyed.key):
-            if record.entry.digest != keyed.digest:
+            if not _is_of(record, keyed.digest):
                 self._core.refuse(record, key_conflict(record, keyed.key), self._waiting.now())
 
     def _watch(self) -> None:
@@ -596,3 +596,8 @@ class JournalKeeper:
         """Somebody has it: what has no key, and a known end, need not be kept."""
         if left.entry.key is None and (left.record is None or has_verdict(left.record)):
             self._delivered.add([left.entry.uuid], self._waiting.now())
+
+
+def _is_of(record: TaskRecord, digest: bytes) -> bool:
+    """Whether a task with a key asks for the content of this digest."""
+    return is_same_content(digest, record.entry.digest, record.payload)

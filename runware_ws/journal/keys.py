@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, cast
@@ -10,7 +11,15 @@ from typing import Any, cast
 from runware_ws._checks import refusal
 from runware_ws.errors import ConfigurationError, InvalidTask
 
-__all__ = ["NOT_CONTENT", "Keyed", "checked_key", "content_digest", "under_uuid"]
+__all__ = [
+    "NOT_CONTENT",
+    "PRICE",
+    "Keyed",
+    "checked_key",
+    "content_digest",
+    "is_same_content",
+    "under_uuid",
+]
 
 LONGEST_KEY = 500
 """Characters of a key."""
@@ -20,6 +29,12 @@ _EXACT = 1 << 53
 
 NOT_CONTENT = ("taskUUID", "deliveryMethod")
 """How the answer travels is no part of what is asked for."""
+
+PRICE = "includeCost"
+"""Nor is whether its price is told, too. But journals have digests with it, see
+:func:`is_same_content`."""
+
+_PRICES: tuple[dict[str, bool], ...] = ({}, {PRICE: True}, {PRICE: False})
 
 
 @dataclass(slots=True)
@@ -49,11 +64,33 @@ def checked_key(key: object) -> str:
 
 def content_digest(payload: bytes) -> bytes:
     """A digest of what a task asks for, whatever its taskUUID, its delivery and its spelling."""
+    return _digest(_content(payload))
+
+
+def is_same_content(recorded: bytes, digest: bytes, payload: bytes) -> bool:
+    """Whether a task asks for that of which ``recorded`` is the digest. ``digest`` is its own.
+
+    A gateway asks for the price where a caller has a budget, and that comes and goes. So a task
+    that differs in this alone is the same.
+    """
+    if recorded == digest:
+        return True
+    content = _content(payload)
+    content.pop(PRICE, None)
+    return recorded in (_digest({**content, **price}) for price in _PRICES)
+
+
+def _content(payload: bytes) -> dict[str, Any]:
     # Not orjson: it rounds integers beyond 64 bits, and two tasks would be one.
     task = cast("dict[str, Any]", _DECODER.decode(payload.decode("utf-8", "surrogatepass")))
     for name in NOT_CONTENT:
         task.pop(name, None)
-    return blake2b(_ENCODER.encode(task).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return task
+
+
+def _digest(content: Mapping[str, Any]) -> bytes:
+    text = _ENCODER.encode(content)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _number(text: str) -> float | int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
 from runware_ws.emulator import Emulator, EmulatorProcess
@@ -136,6 +138,38 @@ async def test_a_budget_counts_tasks_that_do_not_ask_for_their_price() -> None:
             answers = [await here.post(encoded(task), "/v1", key=ANN) for _ in range(2)]
             assert answers[-1].status_code == SPENT, answers[-1].text
         assert executions(here) == 1
+
+
+@bounded
+@pytest.mark.parametrize("retry", [{"idempotency_key": "k"}, {"retry": 1}], ids=["key", "retry"])
+@pytest.mark.parametrize("delivery", [{}, {"deliveryMethod": "stream"}], ids=["whole", "stream"])
+@pytest.mark.parametrize("price", [{}, {"includeCost": False}], ids=["none", "not wanted"])
+@pytest.mark.parametrize("first", [None, 1.0], ids=["budget comes", "budget goes"])
+async def test_a_retry_gets_the_first_answer_although_a_budget_came_or_went(
+    journal: str, first: float | None, price: Any, delivery: Any, retry: Any
+) -> None:
+    """Whether we ask for the price is no part of what the caller asks."""
+    task = {**TASK, "messages": [{"role": "user", "content": "Why?"}], **price, **delivery}
+    keyed = {name: value for name, value in retry.items() if name != "retry"}
+    limits, later = callers(budget=first), callers(budget=None if first else 1.0)
+    async with Emulator(api_key=None) as emulator:
+        async with gateway_on(emulator, journal, limits) as here:
+            uuids = uuids_in(await here.post(encoded(task), "/v1", key=ANN, **keyed))
+            here.gateway.callers.replace(later)  # As after SIGHUP.
+            assert uuids_in(await here.post(encoded(task), "/v1", key=ANN, **retry)) == uuids
+        async with gateway_on(emulator, journal, later) as here:
+            again = {**retry, "retry": 2} if "retry" in retry else retry
+            assert uuids_in(await here.post(encoded(task), "/v1", key=ANN, **again)) == uuids
+        assert executions(here) == 1
+
+
+def uuids_in(answer: httpx2.Response) -> set[str]:
+    """The tasks that an answer is of; there is no error in it."""
+    assert answer.status_code == 200, answer.text
+    assert '"errors"' not in answer.text, answer.text
+    uuids = set(re.findall(r'"taskUUID":"([^"]+)"', answer.text))
+    assert len(uuids) == 1
+    return uuids
 
 
 def encoded(task: Any) -> bytes:

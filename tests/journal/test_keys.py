@@ -130,6 +130,32 @@ async def test_another_content_is_refused(tmp_path: Path) -> None:
 
 
 @bounded
+@pytest.mark.parametrize("prices", [(None, True), (True, None), (False, True), (True, False)])
+async def test_whether_the_price_is_told_is_no_other_content(tmp_path: Path, prices: Any) -> None:
+    before, later = prices
+    async with Emulator() as emulator:
+        gate = Gate(emulator)
+        async with (
+            keyed_client(emulator, tmp_path / "j.db") as client,
+            keyed_client(emulator, tmp_path / "j.db") as other,
+        ):
+            # At once, while it runs, in another process, and after its end.
+            handles = [begun(client, ask("this", include_cost=each), key="k") for each in prices]
+            await until(lambda: gate.running)
+            for each in (client, other):
+                handles.append(begun(each, ask("this", include_cost=later), key="k"))
+            with pytest.raises(KeyConflict):
+                await other.run(ask("that", include_cost=before), key="k")
+            gate.open()
+            uuids = {(await handle).task_uuid for handle in handles}
+        async with keyed_client(emulator, tmp_path / "j.db") as client:
+            result = await client.run(ask("this", include_cost=later), key="k")
+        assert uuids == {result.task_uuid}
+        assert (result.cost is None) is (before is not True)
+        assert gate.seen == ["this"]
+
+
+@bounded
 async def test_another_content_does_not_take_the_key_from_the_right_one(tmp_path: Path) -> None:
     async with Emulator() as emulator:
         gate = Gate(emulator)
