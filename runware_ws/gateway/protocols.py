@@ -61,7 +61,7 @@ class _Gathering:
 
     def _flush(self) -> None:
         held, self._held = self._held, []
-        if held:
+        if held and not self._transport.is_closing():  # Its client may have left within this turn.
             self._transport.write(b"".join(held))
 
 

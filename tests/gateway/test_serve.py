@@ -137,6 +137,26 @@ async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path)
         assert (await emulator.stats())["executed"] == 1
 
 
+async def test_an_answer_for_one_who_left_is_no_failure(tmp_path: Path) -> None:
+    """Whoever sends its next request at once goes away unseen by the server under this."""
+    pytest.importorskip("uvloop")  # It refuses what asyncio ignores.
+    said = tmp_path / "said"
+    body = json.dumps(request()).encode()
+    one = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: any\r\n"
+    one += b"content-length: %d\r\n\r\n%s" % (len(body), body)
+    async with EmulatorProcess(KEY, latency="300ms") as emulator:
+        async with GatewayProcess("--url", emulator.url, said=said) as gateway:
+            async with await anyio.connect_tcp("127.0.0.1", gateway.port) as stream:
+                await stream.send(one * 2)
+                await accepted(emulator, 1)
+            with anyio.fail_after(30):
+                while not (await emulator.stats())["results_sent"]:  # noqa: ASYNC110 (as above)
+                    await anyio.sleep(0.01)
+            assert await gateway.end() == 0
+        assert (await emulator.stats())["tasks_accepted"] == 1
+    assert "Traceback" not in said.read_text()
+
+
 @asynccontextmanager
 async def served(httptools: bool, body_timeout: float, **options: Any) -> AsyncGenerator[int]:
     """A gateway's port, with a parser of heads that is chosen."""
