@@ -122,6 +122,11 @@ class Exchange:
                     should_retry=True,
                 )
             self._body_read.set()
+            # The end of a connection that came with the request is noticed one turn later. Whoever
+            # left so early may have asked another process by now, which cannot know of this one.
+            await anyio.lowlevel.checkpoint()
+            if await self.look():
+                raise ClientGone
         return self._body
 
     async def _read(self, most: int) -> bytes:

@@ -31,6 +31,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+HAIKU = "anthropic:claude@haiku-4.5"
+
+
 def journal_in(folder: Path) -> str:
     return f"sqlite:{folder / 'gateway.db'}?synchronous=NORMAL"
 
@@ -158,7 +161,9 @@ async def test_an_answer_for_one_who_left_is_no_failure(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def served(httptools: bool, body_timeout: float, **options: Any) -> AsyncGenerator[int]:
+async def served(
+    httptools: bool, body_timeout: float, client_options: Any = None, **options: Any
+) -> AsyncGenerator[int]:
     """A gateway's port, with a parser of heads that is chosen."""
     import uvicorn
 
@@ -170,7 +175,8 @@ async def served(httptools: bool, body_timeout: float, **options: Any) -> AsyncG
     if httptools:
         pytest.importorskip("httptools")
     place = listening.listen("127.0.0.1", 0)
-    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY) as client:
+    more = client_options or {}
+    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY, **more) as client:
         config = uvicorn.Config(
             app(client, body_timeout=body_timeout, **options),
             http=http_protocol(httptools=httptools),
@@ -214,6 +220,35 @@ async def test_an_upgrade_that_is_not_taken_loses_no_body(httptools: bool) -> No
                             answer += await stream.receive()
             assert answer.count(b"HTTP/1.1 200 ") == 3, answer
             assert answer.count(b'"type":"message"') == 2
+
+
+@parsers
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1", "/v1/messages/batches"])
+async def test_who_left_before_a_request_was_read_has_asked_for_nothing(
+    httptools: bool, path: str, tmp_path: Path
+) -> None:
+    """The process was frozen, or busy. Meanwhile the retry went to another one, and was paid for."""
+    one: Any = request()
+    if path == "/v1":
+        one = [{"taskType": "textInference", "model": HAIKU, "messages": one["messages"]}]
+    elif path.endswith("batches"):
+        one = {"requests": [{"custom_id": "c", "params": one}]}
+    body = json.dumps(one).encode()
+    head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: any\r\n" % path.encode()
+    async with (
+        served(httptools, 30, {"journal": str(tmp_path / "j.db")}) as port,
+        http() as client,
+    ):
+        url = f"http://127.0.0.1:{port}"
+        assert (await client.get(f"{url}/health/live")).status_code == 200
+        # Not one turn of the event loop passes until it has left.
+        with socket.create_connection(("127.0.0.1", port)) as gone:
+            gone.sendall(head + b"content-length: %d\r\n\r\n%s" % (len(body), body))
+        assert (await client.post(f"{url}/v1/messages", json=request())).status_code == 200
+        told = (await client.get(f"{url}/metrics")).text
+        assert 'runware_ws_tasks_submitted_total{client="gateway"} 1.0' in told
+        batches = await client.get(f"{url}/v1/messages/batches", headers={"x-api-key": "any"})
+        assert batches.json()["data"] == []
 
 
 @parsers
