@@ -239,6 +239,19 @@ class Attempts:
         attempt.size = size
         self._settle(attempt)
 
+    def forget(self, attempt: Attempt) -> None:
+        """Remember it no more. Idempotent."""
+        if self._by_key.get(attempt.key) is not attempt:
+            return
+        self._answered.pop(attempt, None)
+        self._missed.pop(attempt, None)
+        self._bytes -= attempt.size
+        del self._by_key[attempt.key]
+        group = self._groups[attempt.group]
+        group.remove(attempt)
+        if not group:
+            del self._groups[attempt.group]
+
     def _settle(self, attempt: Attempt) -> None:
         """Remember it, as one that has ended, for as long as there is room."""
         self._answered.pop(attempt, None)
@@ -247,11 +260,11 @@ class Attempts:
             return
         (self._missed if attempt.answered_at is None else self._answered)[attempt] = None
         while len(self._answered) > self._most:
-            self._forget(next(iter(self._answered)))
+            self.forget(next(iter(self._answered)))
         while len(self._missed) > self._most:
-            self._forget(next(iter(self._missed)))
+            self.forget(next(iter(self._missed)))
         while self._bytes > self._most_bytes and (self._answered or self._missed):
-            self._forget(next(iter(self._answered or self._missed)))
+            self.forget(next(iter(self._answered or self._missed)))
 
     def _open(self, key: str, asked: RequestIdentity, now: float) -> Attempt:
         attempt = Attempt(key, asked.prefix, asked.retry, asked.patience, now)
@@ -267,13 +280,3 @@ class Attempts:
         self._answered.pop(attempt, None)
         self._missed.pop(attempt, None)
         return attempt
-
-    def _forget(self, attempt: Attempt) -> None:
-        self._answered.pop(attempt, None)
-        self._missed.pop(attempt, None)
-        self._bytes -= attempt.size
-        del self._by_key[attempt.key]
-        group = self._groups[attempt.group]
-        group.remove(attempt)
-        if not group:
-            del self._groups[attempt.group]

@@ -203,6 +203,7 @@ class Gateway:
             try:
                 await self.turns.take(caller.name)
                 try:
+                    await self._check_waited_for(attempt)
                     attempt.work = await start(self._more(attempt, caller, asker))
                     attempt.begun = True
                 except BaseException:
@@ -215,6 +216,22 @@ class Gateway:
         finally:
             attempt.starting.set()
             attempt.starting = None
+
+    async def _check_waited_for(self, attempt: Attempt) -> None:
+        """Begin nothing for those who have left: until it begins no other process knows of it, and
+        one may have answered their retry.
+
+        Raises:
+            GatewayRefusal: nobody waits for it any more. It is forgotten.
+        """
+        for waiter in tuple(attempt.waiters):
+            await waiter.look()
+        if attempt.waiters and not attempt.waited_for:
+            self.attempts.forget(attempt)
+            raise GatewayRefusal(
+                *(499, "invalid_request_error", "its client left before it began"),
+                should_retry=True,
+            )
 
     async def _enter(self, use: CallerUse, attempt: Attempt) -> bool:
         """See that a task is within the limits of its caller; whether its rate counts it."""
