@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from runware_ws.gateway.works import Work
 
 __all__ = ["MessagesRoute", "Translated", "translate"]
+
+_BETA = "anthropic-beta"
+"""Never refused: many programs send it with each request, needed or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class MessagesRoute:
         caller = exchange.caller(gateway.callers)
         body = await exchange.json(limits.max_body_bytes, limits.body_timeout)
         translated = translate(body, gateway, caller)
+        if _BETA in exchange.headers:
+            translated = replace(translated, dropped=(*translated.dropped, _BETA))
         asked = exchange.asked(caller)
         attempt = await gateway.attempt_of(asked)
         with gateway.waiting(attempt, exchange) as visit:

@@ -232,6 +232,18 @@ async def test_a_compressed_body_is_refused_by_name() -> None:
 
 
 @ample
+async def test_a_beta_is_told_as_left_out() -> None:
+    async with place(unsupported="drop") as here:
+        asks = here.anthropic().beta.messages.with_raw_response
+        told = [
+            await asks.create(**request(**fields), betas=["context-1m-2025-08-07"])
+            for fields in ({}, {"speed": "fast"})
+        ]
+        names = [answer.headers["runware-dropped"] for answer in told]
+        assert names == ["anthropic-beta", "speed, anthropic-beta"]
+
+
+@ample
 async def test_nobody_is_sent_elsewhere_with_a_key() -> None:
     """A redirection would name this gateway as it sees itself: behind a proxy that ends TLS,
     without TLS."""

@@ -227,7 +227,7 @@ async def test_an_upgrade_that_is_not_taken_loses_no_body(httptools: bool) -> No
 async def test_who_left_before_a_request_was_read_has_asked_for_nothing(
     httptools: bool, path: str, tmp_path: Path
 ) -> None:
-    """The process was frozen, or busy. Meanwhile the retry went to another one, and was paid for."""
+    """The process was frozen, or busy. Meanwhile another one answered the retry."""
     one: Any = request()
     if path == "/v1":
         one = [{"taskType": "textInference", "model": HAIKU, "messages": one["messages"]}]

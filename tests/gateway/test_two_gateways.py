@@ -49,4 +49,3 @@ async def test_who_leaves_while_it_waits_for_its_turn_is_answered_by_the_other_a
         assert (await one.post(body, retry=leave + 1)).status_code == 200
         assert executions(one) == 2
     assert not [each for each in caplog.records if each.levelname == "ERROR"]
-

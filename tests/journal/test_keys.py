@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,8 @@ async def test_whether_the_price_is_told_is_no_other_content(tmp_path: Path, pri
             # At once, while it runs, in another process, and after its end.
             handles = [begun(client, ask("this", include_cost=each), key="k") for each in prices]
             await until(lambda: gate.running)
-            for each in (client, other):
-                handles.append(begun(each, ask("this", include_cost=later), key="k"))
+            task = partial(ask, "this", include_cost=later)
+            handles += [begun(each, task(), key="k") for each in (client, other)]
             with pytest.raises(KeyConflict):
                 await other.run(ask("that", include_cost=before), key="k")
             gate.open()
