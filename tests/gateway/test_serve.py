@@ -162,7 +162,7 @@ async def test_an_answer_for_one_who_left_is_no_failure(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def served(
-    httptools: bool, body_timeout: float, client_options: Any = None, **options: Any
+    httptools: bool, body_timeout: float, journal: str | None = None, **options: Any
 ) -> AsyncGenerator[int]:
     """A gateway's port, with a parser of heads that is chosen."""
     import uvicorn
@@ -175,8 +175,10 @@ async def served(
     if httptools:
         pytest.importorskip("httptools")
     place = listening.listen("127.0.0.1", 0)
-    more = client_options or {}
-    async with Emulator(KEY) as emulator, Client(emulator.url, api_key=KEY, **more) as client:
+    async with (
+        Emulator(KEY) as emulator,
+        Client(emulator.url, api_key=KEY, journal=journal) as client,
+    ):
         config = uvicorn.Config(
             app(client, body_timeout=body_timeout, **options),
             http=http_protocol(httptools=httptools),
@@ -236,7 +238,7 @@ async def test_who_left_before_a_request_was_read_has_asked_for_nothing(
     body = json.dumps(one).encode()
     head = b"POST %s HTTP/1.1\r\nhost: x\r\nx-api-key: any\r\n" % path.encode()
     async with (
-        served(httptools, 30, {"journal": str(tmp_path / "j.db")}) as port,
+        served(httptools, 30, str(tmp_path / "j.db")) as port,
         http() as client,
     ):
         url = f"http://127.0.0.1:{port}"
