@@ -158,7 +158,7 @@ async def test_a_retry_gets_the_first_answer_although_a_budget_came_or_went(
             here.gateway.callers.replace(later)  # As after SIGHUP.
             assert uuids_in(await here.post(encoded(task), "/v1", key=ANN, **retry)) == uuids
         async with gateway_on(emulator, journal, later) as here:
-            again = {**retry, "retry": 2} if "retry" in retry else retry
+            again: Any = {"retry": 2} if "retry" in retry else retry
             assert uuids_in(await here.post(encoded(task), "/v1", key=ANN, **again)) == uuids
         assert executions(here) == 1
 

@@ -234,9 +234,10 @@ async def test_a_compressed_body_is_refused_by_name() -> None:
 @ample
 async def test_a_beta_is_told_as_left_out() -> None:
     async with place(unsupported="drop") as here:
-        asks = here.anthropic().beta.messages.with_raw_response
         told = [
-            await asks.create(**request(**fields), betas=["context-1m-2025-08-07"])
+            await here.post(
+                request(**fields), "/v1/messages?beta=true", anthropic_beta="context-1m"
+            )
             for fields in ({}, {"speed": "fast"})
         ]
         names = [answer.headers["runware-dropped"] for answer in told]
