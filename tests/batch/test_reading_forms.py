@@ -179,13 +179,14 @@ def test_cells_are_kept_as_they_are() -> None:
 
 
 def test_rows_that_do_not_fit_their_header() -> None:
-    lines = read_all(b"id,prompt\n1,a,b,c\n2\n,x\n", "in.csv")
+    lines = read_all(b"id,prompt\n1,a,b,c\n2\n,x\n3,a,,\n", "in.csv")
     assert [line.problem for line in lines] == [
         "has 4 cells, and the header 2",
         "prompt: is missing",
         None,
+        None,  # Cells that are empty say nothing.
     ]
-    assert [line.id for line in lines] == [None, ("id", "2"), None]
+    assert [line.id for line in lines] == [None, ("id", "2"), None, ("id", "3")]
 
 
 def test_a_column_of_another_name() -> None:
@@ -258,6 +259,32 @@ def test_parquet_columns_of_ones_own_harm_no_line() -> None:
     assert {"took", "far", "spans"} <= first.extra.keys()
 
 
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
+def test_a_text_of_parquet_that_is_not_utf_8_is_its_lines_error(kind: str) -> None:
+    """Spark, Hive and Impala write whatever bytes they get, and call them text."""
+    words = arrow.array([b"a", b"caf\xe9", None], arrow.binary()).view(arrow.string())
+    nested = arrow.StructArray.from_arrays([words], ["x"])
+    texts = words
+    if kind == "large_string":
+        texts = arrow.array([b"a", b"caf\xe9", None], arrow.large_binary()).view(kind)
+    elif kind == "dictionary":
+        indices = arrow.array([0, 1, None], arrow.int32())
+        texts = arrow.DictionaryArray.from_arrays(indices, words.slice(0, 2))
+    out = io.BytesIO()
+    parquet.write_table(arrow.table({"prompt": texts, "of": nested}), out)
+    lines = read_all(out.getvalue())
+    assert prompts(lines) == [
+        "a",
+        "prompt: bytes that are not UTF-8: write it as text",
+        "prompt: is missing",
+    ]
+    out = io.BytesIO()
+    parquet.write_table(arrow.table({"prompt": ["a", "b", "c"], "own": texts, "of": nested}), out)
+    lines = read_all(out.getvalue())
+    assert prompts(lines) == ["a", "b", "c"]
+    assert lines[1].extra == {"own": "Y2Fm6Q==", "of": {"x": "Y2Fm6Q=="}}
+
+
 def test_parquet_of_requests() -> None:
     # A column has one type, so what one row lacks is null in it.
     with_system = {**PARAMS, "system": "be"}
@@ -280,12 +307,19 @@ def zstd(data: bytes) -> bytes:
     return packed
 
 
+def pzstd(data: bytes) -> bytes:
+    """A frame that tells the size of the one behind it stands before each."""
+    packed = zstd(data)
+    return b"\x50\x2a\x4d\x18\x04\0\0\0" + len(packed).to_bytes(4, "little") + packed
+
+
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "as it is": bytes,
     "gzip": gzip.compress,
     "gzip in parts": lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:]) + bytes(512),
     "zstd": zstd,
     "zstd in parts": lambda data: zstd(data[:9]) + zstd(data[9:]),
+    "zstd as pzstd writes it": lambda data: pzstd(data[:9]) + pzstd(data[9:]),
     "both": lambda data: gzip.compress(zstd(data)),
 }
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"]

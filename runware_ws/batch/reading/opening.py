@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import re
 import sys
 import tempfile
 import zlib
@@ -24,7 +25,8 @@ __all__ = ["BOM", "PARQUET", "open_raw", "plain", "spooled", "unreadable"]
 BOM = b"\xef\xbb\xbf"
 PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
+"""A frame of data, or one that readers skip: ``pzstd`` begins with such a one."""
 _CHUNK = 1 << 16
 
 
@@ -109,7 +111,7 @@ def plain(file: IO[bytes], name: str) -> IO[bytes]:
             encoding = json.detect_encoding(head)
             if head.startswith(_GZIP):
                 file = _replaced(file, _unpacked(file, name, "gzip"), name)
-            elif head == _ZSTD:
+            elif _ZSTD.match(head):
                 file = _replaced(file, _unpacked(file, name, "zstd"), name)
             elif head == PARQUET or encoding.startswith("utf-8"):
                 return file

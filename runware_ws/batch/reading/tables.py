@@ -128,7 +128,8 @@ def _csv_objects(
     columns: list[str], rows: Iterator[tuple[int, list[str]]]
 ) -> Iterator[tuple[int, str]]:
     for number, cells in rows:
-        if len(cells) > len(columns):
+        # Some programs fill rows up with empty cells, behind the last column too.
+        if any(cells[len(columns) :]):
             found = f"has {len(cells)} cells, and the header {len(columns)}"
             yield number, "!" + json.dumps(found)
         elif any(cells):
@@ -183,7 +184,8 @@ def _cells_of(column: Any) -> list[Any]:
     """The values of an Arrow array."""
     try:
         found: list[Any] = column.to_pylist()
-    except (ValueError, OverflowError):  # Finer than a microsecond, or behind the year 9999
+    except (ValueError, OverflowError):
+        # Finer than a microsecond, or behind the year 9999, or a text that is not UTF-8
         return [_cell(each) for each in column]
     return found
 
@@ -196,10 +198,12 @@ def _cell(scalar: Any) -> Any:
             return _cells_of(scalar.values)
         if hasattr(scalar, "items"):  # a struct
             return {name: _cell(each) for name, each in scalar.items()}
-        try:
-            return scalar.cast("string").as_py()
-        except ValueError:  # There is no such cast.
-            return repr(scalar)
+        for kind in ("string", "binary"):  # A text that is not UTF-8 is bytes.
+            try:
+                return scalar.cast(kind).as_py()
+            except ValueError:  # There is no such cast.
+                continue
+        return repr(scalar)
 
 
 def _row_text(row: Iterable[tuple[str, Any]], column: str | None) -> str:
