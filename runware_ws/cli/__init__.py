@@ -16,7 +16,10 @@ Exit codes:
 from __future__ import annotations
 
 import errno
+import os
 import sys
+
+from runware_ws.cli.exits import ExitCode, abandon_stdout, say
 
 __all__ = ["main"]
 
@@ -26,26 +29,29 @@ _NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 def main() -> None:
     """Run the command line and exit."""
+    if sys.stderr is None:  # Closed by whoever runs us; nobody wants to hear.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        _main()
+    except KeyboardInterrupt:  # While modules are loaded: a command ends in its own way.
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _main() -> None:
     try:
         from runware_ws.cli.app import run_app
     except ModuleNotFoundError as exc:
         # Only what the extra brings: a missing module of our own is a bug, and must be seen.
         if (exc.name or "").partition(".")[0] not in _EXTRA:
             raise
-        sys.stderr.write(
-            f"runware-ws: the command line needs {exc.name}: pip install 'runware-ws[cli]'\n"
-        )
-        sys.exit(2)
+        say(f"the command line needs {exc.name}: pip install 'runware-ws[cli]'")
+        sys.exit(ExitCode.USAGE)
     try:
         run_app()
     except OSError as exc:
         # Nobody else lets such an error out: what is written to files says which one it was.
         if exc.errno not in _NO_ROOM or exc.filename is not None:
             raise
-        from runware_ws.cli.exits import ExitCode, abandon_stdout
-
-        sys.stderr.write(
-            f"runware-ws: standard output: cannot be written: {exc.strerror}: make room\n"
-        )
+        say(f"standard output: cannot be written: {exc.strerror}: make room")
         abandon_stdout()
         sys.exit(ExitCode.USAGE)

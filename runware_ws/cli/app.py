@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -16,7 +16,7 @@ from runware_ws.cli.chaos import run_chaos
 from runware_ws.cli.chaos_faults import FAULTS, find_faults
 from runware_ws.cli.demo import DemoOptions, run_demo
 from runware_ws.cli.emulate import emulate
-from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.exits import ExitCode, Stop, say
 from runware_ws.cli.journal_commands import (
     fence_owner,
     list_entries,
@@ -51,7 +51,6 @@ from runware_ws.cli.options import (
 )
 from runware_ws.cli.probe import ProbeOptions, describe_questions, run_probe
 from runware_ws.cli.run import run_lines
-from runware_ws.cli.screen import say
 from runware_ws.cli.serve import serve
 from runware_ws.emulator import parse_duration
 
@@ -80,9 +79,23 @@ def run_app() -> None:
     app(prog_name="runware-ws")
 
 
+def _alone(action: Callable[[], int]) -> int:
+    """What a command ends with, though it may come out of groups of tasks."""
+    try:
+        return int(action())
+    except BaseExceptionGroup as group:
+        found: BaseException = group
+        while isinstance(found, BaseExceptionGroup):
+            inner = cast("tuple[BaseException, ...]", found.exceptions)
+            if len(inner) > 1:
+                break
+            found = inner[0]
+        raise found from None
+
+
 def _finish(action: Callable[[], int]) -> NoReturn:
     try:
-        code = int(action())
+        code = _alone(action)
     except Stop as exc:
         say(exc.message)
         code = int(exc.code)

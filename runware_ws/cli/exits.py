@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from enum import IntEnum
 
-__all__ = ["ExitCode", "Stop", "abandon_stdout"]
+__all__ = ["ExitCode", "Stop", "abandon_stdout", "say"]
 
 
 class ExitCode(IntEnum):
@@ -29,6 +29,12 @@ class Stop(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def say(message: str) -> None:
+    """One line for the user, on standard error. If nobody takes it, the command goes on."""
+    with suppress(OSError):
+        sys.stderr.write(f"runware-ws: {message}\n")
 
 
 def abandon_stdout() -> None:

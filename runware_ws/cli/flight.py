@@ -9,8 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runware_ws.cli.exits import ExitCode, Stop
-from runware_ws.cli.screen import say
+from runware_ws.cli.exits import ExitCode, Stop, say
 
 __all__ = ["flight_folder", "no_surprise"]
 

@@ -28,10 +28,9 @@ from runware_ws import (
     RunwareError,
 )
 from runware_ws._urls import is_loopback
-from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.exits import ExitCode, Stop, say
 from runware_ws.cli.flight import flight_folder, no_surprise
 from runware_ws.cli.run import read_key_file
-from runware_ws.cli.screen import say
 from runware_ws.emulator import Emulator
 from runware_ws.gateway import Callers, GatewayCaller, app, hash_of_key, new_key
 from runware_ws.gateway.asgi import take_callers

@@ -12,8 +12,7 @@ from typing import Any
 import orjson
 import typer
 
-from runware_ws.cli.exits import ExitCode, Stop
-from runware_ws.cli.screen import say
+from runware_ws.cli.exits import ExitCode, Stop, say
 from runware_ws.emulator import parse_duration
 from runware_ws.errors import ConfigurationError, JournalError
 from runware_ws.journal.opening import open_view

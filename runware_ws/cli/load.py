@@ -26,9 +26,9 @@ from runware_ws import (
 )
 from runware_ws.batch.reading import Source
 from runware_ws.cli.emulate import parse_options
-from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.exits import ExitCode, Stop, say
 from runware_ws.cli.run import read_key_file
-from runware_ws.cli.screen import on_terminal, say
+from runware_ws.cli.screen import on_terminal
 from runware_ws.emulator import EmulatorProcess, parse_duration
 from runware_ws.load import (
     Arrivals,

@@ -27,9 +27,9 @@ from runware_ws import (
     ConnectionFailed,
 )
 from runware_ws.cli.emulate import parse_options
-from runware_ws.cli.exits import ExitCode, Stop
+from runware_ws.cli.exits import ExitCode, Stop, say
 from runware_ws.cli.run import read_key_file
-from runware_ws.cli.screen import on_terminal, say
+from runware_ws.cli.screen import on_terminal
 from runware_ws.config import check_url
 from runware_ws.emulator import Emulator, EmulatorOptions
 from runware_ws.probe import (
@@ -120,8 +120,10 @@ def run_probe(
     finally:
         # What was paid for is shown after Ctrl-C as well.
         if asking.verdicts:
-            asking.show(paid=not options.emulate)
-            asking.write(options.json, keys)
+            try:
+                asking.write(options.json, keys)
+            finally:
+                asking.show(paid=not options.emulate)
     clear = all(verdict.clear for _, verdict in asking.verdicts)
     return ExitCode.OK if clear else ExitCode.ERRORS
 
@@ -211,7 +213,7 @@ def _time(seconds: float) -> str:
 
 
 def _agreed() -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         raise Stop(ExitCode.USAGE, "these tasks are billed: give --yes to run them")
     return typer.confirm("Run them?", err=True)
 
@@ -242,13 +244,16 @@ class _Asking:
         """What the server said that all of it cost."""
         return sum(ran.cost for ran in self.lab.ran.values()) if self.lab else 0.0
 
+    def _ordered(self) -> list[tuple[Question, Verdict]]:
+        order = {question: place for place, question in enumerate(self.plan.questions)}
+        return sorted(self.verdicts, key=lambda each: order[each[0]])
+
     def show(self, *, paid: bool) -> None:
         """Print the table."""
-        order = {question: place for place, question in enumerate(self.plan.questions)}
-        self.verdicts.sort(key=lambda each: order[each[0]])
+        verdicts = self._ordered()
         if on_terminal(stderr=False):
             table = Table("question", "verdict", "evidence")
-            for question, verdict in self.verdicts:
+            for question, verdict in verdicts:
                 style = "green" if verdict.clear else "bold red"
                 # Text, not markup: codes and session words are the server's.
                 table.add_row(
@@ -258,7 +263,7 @@ class _Asking:
                 )
             Console().print(table)
         else:
-            for question, verdict in self.verdicts:
+            for question, verdict in verdicts:
                 detail = f" ({_plain(verdict.detail)})" if verdict.detail else ""
                 typer.echo(f"{question.name}: {verdict.answer}{detail}")
         if paid and self.cost:
@@ -272,6 +277,7 @@ class _Asking:
         """
         if path is None:
             return
+        verdicts = self._ordered()
         report: dict[str, Any] = {
             "server": self.target,
             "model": HAIKU_MODEL,
@@ -284,10 +290,10 @@ class _Asking:
                     "detail": verdict.detail,
                     "experiment": question.experiment.name,
                 }
-                for question, verdict in self.verdicts
+                for question, verdict in verdicts
             ],
             "experiments": {
-                question.experiment.name: verdict.evidence for question, verdict in self.verdicts
+                question.experiment.name: verdict.evidence for question, verdict in verdicts
             },
         }
         data = orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import anyio
 import typer
@@ -119,7 +118,7 @@ def run_lines(
                 typer.echo(line)
             return ExitCode.OK
         options = _with_key(options, key_file)
-        progress = BatchProgress(_standard_error(), quiet=quiet)
+        progress = BatchProgress(sys.stderr, quiet=quiet)
         batch = open_batch(input_name, output_name, options, progress.say)
         with ExitStack() as stack:
             stack.callback(batch.close)
@@ -132,11 +131,6 @@ def run_lines(
         raise Stop(ExitCode.USAGE, f"--{exc.message}") from None
     except RunwareError as exc:
         raise Stop(ExitCode.USAGE, exc.message) from None
-
-
-def _standard_error() -> TextIO:
-    # Closed by whoever runs us, it is not there at all.
-    return sys.stderr if sys.stderr is not None else io.StringIO()
 
 
 class _SignalledRun:

@@ -1,21 +1,17 @@
-"""What all commands tell their user, on standard error."""
+"""Whether somebody looks on."""
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
-import typer
-
-__all__ = ["on_terminal", "say"]
+__all__ = ["on_terminal"]
 
 
 def on_terminal(*, stderr: bool = True) -> bool:
     """Whether a live view can be drawn."""
-    stream = sys.stderr if stderr else sys.stdout
+    stream: TextIO | None = sys.stderr if stderr else sys.stdout
+    if stream is None:  # Closed by whoever runs us.
+        return False
     return stream.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def say(message: str) -> None:
-    """One line for the user, on standard error."""
-    typer.echo(f"runware-ws: {message}", err=True)

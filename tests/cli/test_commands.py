@@ -14,14 +14,16 @@ from urllib.request import Request, urlopen
 import pytest
 
 from runware_ws import __version__
+from runware_ws.cli import app as cli_app
 from runware_ws.cli.demo import DemoOptions, run_demo
 from runware_ws.cli.emulate import describe, parse_options
-from runware_ws.cli.exits import Stop
+from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.cli.tally import Tally
 from runware_ws.emulator import KNOWN_ORDERS, EmulatorOptions
 from tests.cli.conftest import ROOT, TOO_LONG, Ended, start
 
 Cli = Callable[..., Ended]
+LOAD = "load --emulate --rate 20 --duration 300ms --allow-lag"
 
 
 def test_version_and_help(cli: Cli) -> None:
@@ -47,6 +49,89 @@ def test_a_full_standard_output_is_one_line(command: str, tmp_path: Path) -> Non
     assert ended.stderr.startswith("runware-ws: standard output: cannot be written: No space left")
     assert len(ended.stderr.splitlines()) == 1
     assert ended.returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("demo --tasks 20 --cuts 0 >&-", 0, ""),
+        ("run nowhere -o out --emulate 2>/dev/full", 2, ""),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("probe --emulate -y --only ping >&-", 0, None),
+                ("probe --emulate -y --only ping 2>/dev/full >/dev/null", 0, ""),
+                ("run in -o out --emulate 2>/dev/full", 0, ""),
+                ("run nowhere -o out --emulate 2>&-", 2, ""),
+                ("run --no-such-option 2>/dev/full", 2, ""),
+                (f"{LOAD} 2>/dev/full >/dev/null", 0, ""),
+                (f"{LOAD} 2>&- >/dev/null", 0, ""),
+            )
+        ),
+    ],
+)
+def test_nobody_hears_what_is_told(
+    command: str, code: int, said: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "in").write_text('{"prompt": "a"}')
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m runware_ws {command}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == code, ended.stderr
+    if said is not None:
+        assert ended.stderr == said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_evidence_that_was_paid_for_is_written_whoever_reads_the_table(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f"exec {sys.executable} -m runware_ws probe --emulate -y --only ping --json out.json "
+            ">/dev/full",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "standard output: cannot be written" in ended.stderr
+    questions = json.loads((tmp_path / "out.json").read_text())["questions"]
+    assert [question["name"] for question in questions] == ["ping"]
+
+
+def test_what_ends_a_command_is_told_without_the_groups_around_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise ExceptionGroup("", [ExceptionGroup("", [Stop(ExitCode.UNREACHABLE, "away")])])
+
+    monkeypatch.setattr(cli_app, "run_demo", full)
+    ended = cli("demo")
+    assert (ended.code, ended.said) == (4, "runware-ws: away\n")
+
+
+def test_ctrl_c_while_modules_are_loaded(tmp_path: Path) -> None:
+    """Half a second is enough for somebody to change their mind."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    ended = subprocess.run(
+        [sys.executable, "-m", "runware_ws", "--version"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")
 
 
 def test_demo_keeps_the_promise(cli: Cli) -> None:
