@@ -34,6 +34,8 @@ from runware_ws.batch.runner import BatchRunner
 from runware_ws.cli.exits import ExitCode, Stop
 
 _ENV = "RUNWARE_API_KEY"
+_AGAIN = "run it again"
+_NOT_AGAIN = "only with -o FILE the next run can go on"
 
 __all__ = ["read_key_file", "run_lines"]
 
@@ -193,24 +195,25 @@ class _SignalledRun:
             Stop: something broke.
         """
         report, fatal = self.runner.report(), self.runner.fatal
+        cure = _AGAIN if self._batch.writer.can_resume else _NOT_AGAIN
         if fatal is not None:
             stop = _stop_of(fatal)
             if report.left and (report.done or report.errors):
-                stop = Stop(
-                    stop.code, f"{stop.message}; {report.left} lines are left: run it again"
-                )
+                stop = Stop(stop.code, f"{stop.message}; {report.left} lines are left: {cure}")
             raise stop
         if report.stopped is not None:
             self._progress.say(report.stopped)
         if not quiet:
-            _summary(report, self._options, self._progress.say)
+            _summary(report, self._options, self._progress.say, cure)
         if self._signal is not None:
             terminated = self._signal == signal.SIGTERM
             return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
         return ExitCode.OK if report.complete else ExitCode.ERRORS
 
 
-def _summary(report: RunReport, options: BatchOptions, say: Callable[[str], None]) -> None:
+def _summary(
+    report: RunReport, options: BatchOptions, say: Callable[[str], None], cure: str
+) -> None:
     if report.found:
         say(f"{report.found} tasks of an earlier run, or of another one, were not sent again")
     parts = [f"{report.done} done", f"{report.errors} errors"]
@@ -218,7 +221,7 @@ def _summary(report: RunReport, options: BatchOptions, say: Callable[[str], None
         kept = f" ({report.errors_before} of them errors)" if report.errors_before else ""
         parts.append(f"{report.before} already there{kept}")
     if report.left:
-        parts.append(f"{report.left} left: run it again")
+        parts.append(f"{report.left} left: {cure}")
     parts.append(dollars(report.cost, emulated=options.emulate))
     if report.total_cost > report.cost:
         parts.append(f"{dollars(report.total_cost)} in all runs")
@@ -226,6 +229,8 @@ def _summary(report: RunReport, options: BatchOptions, say: Callable[[str], None
         parts.append(f"{report.input_tokens} tokens in, {report.output_tokens} out")
     parts += [f"{report.reconnects} reconnects", f"{report.seconds:.1f} s"]
     say(", ".join(parts))
+    if cure is not _AGAIN:
+        return
     if report.curable:
         say(f"{report.curable} errors may pass: the same command tries these lines again")
     stay = report.errors + report.errors_before - report.curable

@@ -410,6 +410,39 @@ def test_an_output_that_takes_nothing(run: Cli, tmp_path: Path) -> None:
     assert "/dev/full: cannot be written: No space left" in ended.said
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_reader_that_has_gone(tmp_path: Path) -> None:
+    """As with ``| head``: no answer counts that nobody can have got."""
+    write_lines(tmp_path / "in", *prompts(*"abcdefghij"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-m", "runware_ws", "run", "in", "-o", "-", "--emulate"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert ended.stderr == "runware-ws: standard output: cannot be written: Broken pipe\n"
+    assert ended.returncode == 2
+
+
+def test_nobody_is_told_to_run_again_what_would_be_paid_again(run: Cli, tmp_path: Path) -> None:
+    """Of standard output the next run knows nothing: it would do all lines anew."""
+    write_lines(tmp_path / "in", *prompts("a", "b", "c"), {"question": "d"})
+    ended = run("in", "-o", "-", "--limit", "2")
+    assert (ended.code, len(ended.out.splitlines())) == (1, 2)
+    assert "2 left: only with -o FILE the next run can go on" in ended.said
+    ended = run("in", "-o", "-")
+    assert (ended.code, len(ended.out.splitlines())) == (1, 4)
+    assert "3 done, 1 errors, $" in ended.said
+    assert "again" not in ended.said + ended.out
+    assert "--retry-errors" not in ended.said
+
+
 def test_the_output_may_be_a_link(run: Cli, tmp_path: Path) -> None:
     write_lines(tmp_path / "in", *prompts("a", "b"))
     os.symlink("real", tmp_path / "out")

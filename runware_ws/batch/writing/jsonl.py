@@ -281,6 +281,7 @@ class StreamWriter:
         self._source = source
         self._fd = -1
         self._written = 0
+        self._broken: Stop | None = None
         self._places: dict[int, int] = {}
         self._waiting: IO[bytes] | None = None
         if path is not None:
@@ -326,6 +327,8 @@ class StreamWriter:
         self._places.clear()
 
     def _put(self, data: bytes) -> None:
+        if self._broken is not None:  # Else later lines would go nowhere, and count as written.
+            raise self._broken
         try:
             if self._fd < 0:
                 sys.stdout.buffer.write(data)
@@ -337,7 +340,8 @@ class StreamWriter:
         except OSError as exc:
             if self._fd < 0:
                 _abandon_pipe()
-            raise unwritable(self.name, exc, self._written) from None
+            self._broken = unwritable(self.name, exc, self._written)
+            raise self._broken from None
 
     def close(self) -> None:
         """Close what was opened here."""
