@@ -4,8 +4,8 @@ Exit codes:
 
 * 0: every line has a result (``run``); nothing lost, doubled or wrong (``demo``); all that was
   asked for was kept (``load``)
-* 1: some lines ended with an error; the demo found a fault; the load did not keep a condition, or
-  its generator was too slow
+* 1: some lines ended with an error; the demo found a fault; the load did not keep a condition, had
+  no answer, or its generator was too slow
 * 2: wrong usage, bad input, or an output that cannot be written
 * 3: the server refuses the API key
 * 4: the server cannot be reached

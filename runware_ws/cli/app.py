@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
@@ -86,7 +86,7 @@ def _alone(action: Callable[[], int]) -> int:
     except BaseExceptionGroup as group:
         found: BaseException = group
         while isinstance(found, BaseExceptionGroup):
-            inner = cast("tuple[BaseException, ...]", found.exceptions)
+            inner = cast("Sequence[BaseException]", found.exceptions)
             if len(inner) > 1:
                 break
             found = inner[0]

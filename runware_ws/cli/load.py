@@ -370,6 +370,8 @@ class _View:
 def _told(order: _Order, report: dict[str, Any]) -> ExitCode:
     options = order.options
     broken = [why for each in order.conditions if (why := each.broken(report)) is not None]
+    if not report["answered"]:
+        broken.append("no task was answered, so nothing was measured")
     if options.find_limit and not report["limit"]["rate"]:
         broken.append(f"{order.plan.slo}: no rate keeps it")
     changes: list[Change] = []

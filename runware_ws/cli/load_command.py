@@ -124,9 +124,9 @@ def load(
         --fault cut-every=2s@20s..40s --fail-if 'lost==0' --fail-if 'p99<10s'
 
     \b
-    Exit codes: 0 all was kept, 1 a condition was not, a comparison found it
-    worse, or this machine was too slow; 2 bad usage, 3 key refused,
-    4 server unreachable, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 all was kept, 1 a condition was not, nothing was answered, a
+    comparison found it worse, or this machine was too slow; 2 bad usage, 3 key
+    refused, 4 server unreachable, 130 Ctrl-C, 143 SIGTERM.
     """
     given = dict(locals())
     given |= {"faults": given.pop("fault") or (), "settings": given.pop("setting") or ()}

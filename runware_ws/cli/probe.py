@@ -244,7 +244,7 @@ class _Asking:
         """What the server said that all of it cost."""
         return sum(ran.cost for ran in self.lab.ran.values()) if self.lab else 0.0
 
-    def _ordered(self) -> list[tuple[Question, Verdict]]:
+    def _ordered(self) -> list[tuple[Question[Any], Verdict]]:
         order = {question: place for place, question in enumerate(self.plan.questions)}
         return sorted(self.verdicts, key=lambda each: order[each[0]])
 

@@ -31,7 +31,7 @@ _DURATIONS = {
 }
 _COUNTS = (
     *("attempted", "answered", "lost", "run_twice", "wrong", "unknown", "failed"),
-    *("reconnects", "rate", "goodput", "error_rate", "tokens_per_s", "cost"),
+    *("agent_errors", "reconnects", "rate", "goodput", "error_rate", "tokens_per_s", "cost"),
 )
 FIGURES: tuple[str, ...] = (
     *(f"{prefix}{quantile}" for prefix in _DURATIONS for quantile in _QUANTILES),
@@ -47,6 +47,8 @@ def figure_of(report: Mapping[str, Any], name: str) -> float | None:
     Raises:
         ValueError: no figure has this name.
     """
+    if name == "agent_errors":
+        return float(sum(report[name].values()))
     if name in _COUNTS:
         return cast("float | None", report[name])
     for prefix, key in _DURATIONS.items():

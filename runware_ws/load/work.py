@@ -7,8 +7,10 @@ import importlib.util
 import itertools
 import random
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, TypeAlias, cast
 
 from runware_ws import HAIKU_MODEL, TextInference
@@ -117,28 +119,47 @@ def drawn_tasks(prompt: Latency, answer: Latency | None = None) -> Agent:
 _loaded = itertools.count()
 
 
+def _module(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    spec = importlib.util.spec_from_file_location(f"_load_agent_{next(_loaded)}", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _cause(exc: BaseException) -> str:
+    """What went wrong in a script, and where: who wrote it finds the line."""
+    told = f"{type(exc).__name__}: {exc}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if not frame.filename.startswith("<")
+    ]
+    last = frames[-1].filename
+    if isinstance(exc, SyntaxError) or last in (__file__, importlib.__file__):
+        return told
+    return f"{told} ({Path(last).name}:{frames[-1].lineno})"
+
+
 def find_agent(name: str) -> Agent:
     """Find ``"package.module:function"`` or ``"path/to/file.py:function"``.
 
     Raises:
-        ValueError: there is no such function.
+        ValueError: there is no such function, or its script cannot be loaded.
     """
     place, colon, function = name.rpartition(":")
     if not colon or not place:
         raise ValueError(f"{name!r}: write it like module:function or file.py:function")
-    if place.endswith(".py"):
-        path = Path(place)
-        spec = importlib.util.spec_from_file_location(f"_load_agent_{next(_loaded)}", path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise ValueError(f"{place}: there is no such file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    else:
-        try:
-            module = importlib.import_module(place)
-        except ModuleNotFoundError as exc:
-            raise ValueError(f"{place}: {exc}") from None
+    if place.endswith(".py") and not Path(place).is_file():
+        raise ValueError(f"{place}: there is no such file")
+    try:
+        module = _module(place)
+    except (Exception, SystemExit) as exc:
+        raise ValueError(f"{place}: cannot be loaded: {_cause(exc)}") from None
     agent: object = getattr(module, function, None)
     if not callable(agent):
         raise ValueError(f"{place} has no function {function}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,55 @@ def test_a_condition_that_is_not_kept_fails(cli: Cli) -> None:
     assert ended.code == 1
     assert "not kept: p50<1ms: p50 is 0.0" in ended.said
     assert "lost" not in ended.said
+
+
+def test_a_load_without_an_answer_measured_nothing(cli: Cli) -> None:
+    """Else a pipeline is green whose script fails at every start."""
+    Path("bad.py").write_text("async def agent(caller):\n    raise ValueError('no')\n")
+    bad = (*QUICK, "--rate", "5", "--agent", "bad.py:agent", "--json", "out.json")
+    ended = cli(*bad, "--fail-if", "lost==0", "--fail-if", "agent_errors<9")
+    assert ended.code == 1
+    assert ended.said.splitlines()[-1] == (
+        "runware-ws: not kept: no task was answered, so nothing was measured"
+    )
+    assert "the agent raised ValueError 5 times" in ended.out
+    assert report_of()["broken"] == ["no task was answered, so nothing was measured"]
+
+
+def test_errors_of_an_agent_can_be_a_condition(cli: Cli) -> None:
+    Path("bad.py").write_text(
+        "from runware_ws import TextInference\n"
+        "async def agent(caller):\n"
+        "    await caller.ask(TextInference.prompt('a'))\n"
+        "    if caller.number == 1:\n"
+        "        raise ValueError('no')\n"
+    )
+    agent = (*QUICK, "--rate", "5", "--agent", "bad.py:agent", "-q")
+    assert cli(*agent).code == 0
+    ended = cli(*agent, "--fail-if", "agent_errors==0")
+    assert ended.code == 1
+    assert "runware-ws: not kept: agent_errors==0: agent_errors is 1\n" in ended.said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nowhere\n", "ModuleNotFoundError: No module named 'nowhere' (bad.py:1)"),
+        ("\ndef agent(:\n", "SyntaxError: invalid syntax (bad.py, line 2)"),
+        ("def find():\n    return {}['x']\nfind()\n", "KeyError: 'x' (bad.py:2)"),
+        ("import sys\nsys.exit('no')\n", "SystemExit: no (bad.py:2)"),
+    ],
+)
+def test_a_script_that_cannot_be_loaded(
+    cli: Cli, text: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path.cwd()), *sys.path])
+    Path("bad.py").write_text(text)
+    for name in ("bad.py", "bad"):
+        sys.modules.pop("bad", None)
+        ended = cli("load", "--emulate", "--agent", f"{name}:agent")
+        assert ended.code == 2
+        assert ended.said == f"runware-ws: {name}: cannot be loaded: {words}\n"
 
 
 @pytest.mark.slow
