@@ -26,6 +26,7 @@ from runware_ws import (
     ConfigurationError,
     ConnectionFailed,
 )
+from runware_ws._urls import default_url
 from runware_ws.cli.emulate import parse_options
 from runware_ws.cli.exits import ExitCode, Stop, say
 from runware_ws.cli.run import read_key_file
@@ -98,7 +99,7 @@ def run_probe(
         raise Stop(ExitCode.USAGE, "--emulate excludes --url and --api-key-file")
     if options.settings and not options.emulate:
         raise Stop(ExitCode.USAGE, "--set is about the built-in server: it needs --emulate")
-    url = DEFAULT_URL if options.emulate else _checked_url(options.url or DEFAULT_URL)
+    url = DEFAULT_URL if options.emulate else _checked_url(options.url or default_url())
     keys = KeySource(secrets.token_hex(16)) if options.emulate else _keys(options.key_file)
     pace = options.pace or (_local_pace(emulated) if options.emulate else Pace())
     plan = Plan.of(_chosen(options.only), pace)

@@ -110,6 +110,16 @@ def test_evidence_that_was_paid_for_is_written_whoever_reads_the_table(tmp_path:
     assert [question["name"] for question in questions] == ["ping"]
 
 
+def test_the_probe_asks_the_server_that_the_environment_names(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every other command: else paid tasks, and the key, go to another server than was set."""
+    monkeypatch.setenv("RUNWARE_WS_URL", "ws://127.0.0.1:9/v1")
+    ended = cli("probe", "--only", "repeat-later")
+    assert ended.said.startswith("runware-ws: 1 question to ws://127.0.0.1:9/v1\n")
+    assert (ended.code, "give --yes" in ended.said) == (2, True)
+
+
 def test_what_ends_a_command_is_told_without_the_groups_around_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
