@@ -288,7 +288,7 @@ def test_last_pieces_in_answer_to_questions_do_not_make_it_ask_without_pause() -
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     asked = 0
-    for _ in range(100):
+    for _ in range(200):
         for _question in questions(bench):
             asked += 1
             told = {"taskUUID": record.uuid, "delta": {"text": "two"}, "finishReason": "stop"}

@@ -12,6 +12,7 @@ from runware_ws._core.tasks.deltas import MOST_PENDING, Deltas
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import StreamInterrupted
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, item
+from tests.core.questions import questions
 
 
 def stream(bench: Bench, **options: Any) -> tuple[TaskRecord, Deltas]:
@@ -262,3 +263,25 @@ def test_a_polls_final_answer_is_the_whole_of_a_stream_that_was_cut() -> None:
                 bench.say({"data": [item(record, "haha", status="success")]})
     assert handed_on(deltas) == ["ha", "ha"]
     assert record.state is TaskState.DONE
+
+
+def test_a_whole_that_is_not_believed_is_not_asked_for_again_and_again() -> None:
+    bench = Bench(question_window=2, question_timeout=4)
+    bench.begin()
+    record, _ = stream(bench, timeout=60)
+    bench.task(timeout=60)
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    asked = 0
+    while not record.ended:
+        due = questions(bench)
+        for question in due:
+            # The archive never answers: it is given up, and has its half of the window.
+            if question == {"taskType": "getResponse", "taskUUID": record.uuid}:
+                asked += 1
+                bench.say({"data": [item(record, "whole")]})
+                assert asked < 20
+        if not due:
+            bench.step(0.25)
+    assert asked > 1

@@ -64,6 +64,14 @@ ANSWERS = [
         "test_one_denial_makes_up_for_another_kind_that_is_in_trouble",
     ),
     Mutant(
+        "a whole that is not believed is asked for again and again",
+        _RECOVERY,
+        "if ladder.question is None and not (again and ladder.next_at != FOREVER):",
+        "if ladder.question is None:",
+        "tests/core/test_streams.py::"
+        "test_a_whole_that_is_not_believed_is_not_asked_for_again_and_again",
+    ),
+    Mutant(
         "an empty answer may be that of a kind which gets none",
         _QUESTIONS,
         "kinds = {kind for kind in kinds if not self.silent(kind)} or kinds",
@@ -617,7 +625,7 @@ ANSWERS = [
     Mutant(
         "questions that are never answered may fill the window",
         "_core/recovery/questions.py",
-        "return kind if self.may_ask(kind, now) else kind.other",
+        "return kind if self._may_ask(kind, now) else kind.other",
         "return kind",
         "tests/core/test_resending.py::"
         "test_questions_that_are_never_answered_do_not_hold_up_those_that_are",
@@ -632,8 +640,8 @@ ANSWERS = [
     Mutant(
         "what may not be asked now is asked for at once, again and again",
         "_core/recovery/recovery.py",
-        "soon = soon and other is not None and self.questions.may_ask(other, now)",
-        "soon = soon and other is not None",
+        "soon = soon and self.questions.next_kind(record, now) is not ladder.last_question",
+        "soon = soon and True",
         "tests/core/test_resending.py::"
         "test_a_mute_kind_holds_many_lost_requests_up_no_longer_than_one",
     ),

@@ -60,7 +60,7 @@ class OpenQuestions:
             room = self.window * (1 + last_call)
             if len(self.open) >= room or len(asked) >= min(most, self.window):
                 break
-            kind = self._kind(_way_to_ask(record, now), now)
+            kind = self.next_kind(record, now)
             if not last_call and self._would_confuse(kind):
                 if asked:
                     continue
@@ -73,12 +73,13 @@ class OpenQuestions:
             asked.append((record, kind, wire.question(kind.value, record.uuid)))
         return asked
 
-    def _kind(self, kind: QuestionType, now: float) -> QuestionType:
-        """How to ask, where this would be the way."""
+    def next_kind(self, record: TaskRecord, now: float) -> QuestionType:
+        """The way in which a task would be asked about now."""
+        kind = _way_to_ask(record, now)
         if self._nameless and not self._heard:
             # One after the other is tried, until it is known which are answered.
             return min(kind, kind.other, key=self._given_up.__getitem__)
-        return kind if self.may_ask(kind, now) else kind.other
+        return kind if self._may_ask(kind, now) else kind.other
 
     def _would_confuse(self, kind: QuestionType) -> bool:
         """Whether nobody could tell an empty answer to this from one to the questions now open.
@@ -92,7 +93,7 @@ class OpenQuestions:
             and not (self.silent(kind) or self.silent(kind.other))
         )
 
-    def may_ask(self, kind: QuestionType, now: float) -> bool:
+    def _may_ask(self, kind: QuestionType, now: float) -> bool:
         """Whether one more of this kind may be open now; otherwise the other way is asked.
 
         A kind that was given up on this socket has half of the window; of a window of one, half of

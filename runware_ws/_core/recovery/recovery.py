@@ -205,8 +205,10 @@ class Recovery:
                 self.ask_soon(record, now)
 
     def ask_now(self, record: TaskRecord, now: float) -> None:
-        """The answer can be had by asking."""
-        if record.ladder.question is None:
+        """The answer can be had by asking; but what was just asked in vain is put off as usual."""
+        ladder = record.ladder
+        again = self.questions.next_kind(record, now) is ladder.last_question
+        if ladder.question is None and not (again and ladder.next_at != FOREVER):
             self._ask_at(record, now)
 
     def ask_again(self, record: TaskRecord, now: float) -> None:
@@ -548,8 +550,7 @@ class Recovery:
         latest = at if at > now else FOREVER
         if at <= now and not complete:
             # What is asked next decides whether the task is sent again, so it is not put off.
-            other = ladder.last_question and ladder.last_question.other
-            soon = soon and other is not None and self.questions.may_ask(other, now)
+            soon = soon and self.questions.next_kind(record, now) is not ladder.last_question
             latest = now if soon else now + _HEAR_AGAIN
         self._ask_later(record, now, latest=latest)
 
