@@ -19,7 +19,7 @@ from runware_ws._io.http_carrier import HttpCarrier
 from runware_ws._io.transport import tls
 from runware_ws._io.transport.proxies import proxy_for
 from runware_ws.classify import LossKind
-from runware_ws.events import Closed, DialFailed
+from runware_ws.events import Closed, Connected, DialFailed
 from tests.streams.servers import certificate, listening, relay
 
 from .raw import Peer, quick, result_of, serving
@@ -140,6 +140,10 @@ async def test_the_401_of_a_proxy_is_not_about_the_key() -> None:
     async with serving(serve) as (_, port):
         proxy = f"http://127.0.0.1:{port}"
         async with quick("ws://far.test/v1", proxy=proxy, allow_insecure=True) as client:
+            # Not before: a task that the first socket carried would be asked for.
+            events = client.events()
+            while not isinstance(event := await anext(events), Connected) or event.generation < 3:
+                pass
             assert (await client.run(ask())).text == "done"
 
 

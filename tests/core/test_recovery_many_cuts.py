@@ -8,7 +8,7 @@ from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import Submitted
 from runware_ws.models.results import RecoveredBy
-from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended
+from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, item
 from tests.core.questions import asked, deny
 
 
@@ -92,6 +92,38 @@ def test_regular_cuts_do_not_meet_every_resend_of_a_task() -> None:
             bench.step(0.005)
     assert {record.state for record in records} == {TaskState.DONE}
     assert bench.now < 1000 + 20
+
+
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+@pytest.mark.parametrize("life", [0.8, 1.2, 3.0, 4.0])
+def test_questions_that_fail_soon_after_each_reconnect_succeed_later(
+    life: float, delivery: str
+) -> None:
+    """The wire is cut at regular times, and each time all questions fail for a while; polls do
+    always."""
+    bench = Bench()
+    bench.begin()
+    for _ in range(6):  # what a task of its kind takes is known
+        quick = bench.written_task(timeout=60)
+        bench.step(0.5)
+        bench.answer(quick)
+    record = bench.written_task(timeout=60, delivery=delivery)
+    bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid}]})
+    begun = bench.now
+    while not record.ended:
+        bench.cut()
+        bench.reconnect(OTHER_SESSION)
+        healthy_at, end = bench.now + 0.4, bench.now + life
+        while bench.now < end and not record.ended:
+            for kind, _ in asked(bench):
+                about = {"taskType": kind, "taskUUID": record.uuid}
+                if bench.now < healthy_at or kind == "getResponse":
+                    bench.refuse(record, "providerUnavailable", taskType=kind)
+                else:
+                    bench.say({"data": [{**about, "response": {"data": [item(record)]}}]})
+            bench.step(0.05)
+    assert record.state is TaskState.DONE
+    assert bench.now - begun < 5
 
 
 def test_a_second_try_that_meets_its_deadline_unsent_is_told_as_such() -> None:

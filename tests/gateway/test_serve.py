@@ -140,6 +140,7 @@ async def test_what_does_not_end_in_time_is_left_to_the_next_one(tmp_path: Path)
         assert (await emulator.stats())["executed"] == 1
 
 
+@pytest.mark.slow
 async def test_an_answer_for_one_who_left_is_no_failure(tmp_path: Path) -> None:
     """Whoever sends its next request at once goes away unseen by the server under this."""
     pytest.importorskip("uvloop")  # It refuses what asyncio ignores.

@@ -72,6 +72,7 @@ def test_a_load_without_an_answer_measured_nothing(cli: Cli) -> None:
     assert report_of()["broken"] == ["no task was answered, so nothing was measured"]
 
 
+@pytest.mark.slow
 def test_errors_of_an_agent_can_be_a_condition(cli: Cli) -> None:
     Path("bad.py").write_text(
         "from runware_ws import TextInference\n"

@@ -72,6 +72,22 @@ ANSWERS = [
         "test_a_whole_that_is_not_believed_is_not_asked_for_again_and_again",
     ),
     Mutant(
+        "the kinds of question are asked in the same order on each socket",
+        _QUESTIONS,
+        "other = (ladder.misses + ladder.sockets // 2) % 2 == 1 and ladder.misses > 0",
+        "other = ladder.misses % 2 == 1",
+        "tests/core/test_recovery_many_cuts.py::"
+        "test_questions_that_fail_soon_after_each_reconnect_succeed_later",
+    ),
+    Mutant(
+        "the pauses between questions go on growing over sockets",
+        "_core/tasks/record.py",
+        "            ladder.asks_before = ladder.asks + 1\n",
+        "",
+        "tests/core/test_recovery_many_cuts.py::"
+        "test_questions_that_fail_soon_after_each_reconnect_succeed_later",
+    ),
+    Mutant(
         "an empty answer may be that of a kind which gets none",
         _QUESTIONS,
         "kinds = {kind for kind in kinds if not self.silent(kind)} or kinds",

@@ -206,7 +206,7 @@ INBOUND = [
     Mutant(
         "questions before a copy put off those after it",
         "_core/recovery/recovery.py",
-        "asked = record.ladder.asks - record.ladder.asks_before",
+        "asked = max(0, record.ladder.asks - record.ladder.asks_before)",
         "asked = record.ladder.asks",
         "tests/core/test_second_tries.py::test_after_a_copy_it_is_asked_about_as_often_as_at_first",
     ),

@@ -184,6 +184,9 @@ class Judge:
             made = self._outputs(plan, work.items)
             # What came too late for a first try is kept, and answers the second.
             kept = {RecoveredBy.REPLAY} if sent.tried_before else set[RecoveredBy]()
+            if plan.delivery == "stream" and RecoveredBy.POLL in work.ways:
+                # What a poll tells late looks like the last part of a stream, which is pushed.
+                kept.add(RecoveredBy.LIVE)
             executed = replace(executed, runs=work.runs, outputs=made, ways={*work.ways, *kept})
         ended = Ended(
             uuid,

@@ -208,7 +208,8 @@ class OpenQuestions:
 def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:
     """The kind of the next question: the usual one for the task, or the other by turns."""
     ladder, usual = record.ladder, QuestionType.ARCHIVE
-    other = ladder.misses % 2 == 1
+    # Not in the same order on each socket: what fails soon after each cut would hit one kind only.
+    other = (ladder.misses + ladder.sockets // 2) % 2 == 1 and ladder.misses > 0
     if record.delivery == "async":
         usual = QuestionType.POLL
         if ladder.confirmed:

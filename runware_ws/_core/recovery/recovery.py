@@ -242,12 +242,12 @@ class Recovery:
     def _ask_later(self, record: TaskRecord, now: float, latest: float = FOREVER) -> None:
         """Back off: the server has the task, or its answer says nothing useful."""
         cap = self._options.question_backoff_cap
+        # A copy may change what is answered, and so may another socket: then it is asked anew.
+        asked = max(0, record.ladder.asks - record.ladder.asks_before)
+        wait = FIRST_BACKOFF * 2 ** min(asked, 8)
         if record.delivery == "async" and record.ladder.confirmed and record.learned is not None:
-            wait = record.learned.next_poll(now - begun_at(record), cap)
-        else:
-            # A copy may change what is answered: from then on it is asked about anew.
-            asked = record.ladder.asks - record.ladder.asks_before
-            wait = FIRST_BACKOFF * 2 ** min(asked, 8)
+            poll = record.learned.next_poll(now - begun_at(record), cap)
+            wait = min(wait, poll) if record.ladder.misses else poll
         if record.ladder.word is not None:
             wait = min(wait, _HEAR_AGAIN)
         wait = min(wait, cap, max(FIRST_BACKOFF, self.questions.in_time(record) - now))

@@ -103,6 +103,7 @@ class Ladder:
         "resends",
         "reused",
         "silences",
+        "sockets",
         "strikes",
         "told",
         "troubled",
@@ -134,6 +135,8 @@ class Ladder:
         # Questions in a row that brought nothing; and since when, and how often, the server has
         # said that there is no such task although it had shown that it has it.
         self.misses = 0
+        # So many sockets were ready since its first cut.
+        self.sockets = 0
         self.denials = 0
         self.denied_since = 0.0
         # Whether a poll has told of it while it ran.
@@ -141,10 +144,10 @@ class Ladder:
         # What the server keeps saying in answer to questions: an error's code, who said it first,
         # since when, and how often.
         self.word: Word | None = None
-        # How often it has been resent, and how many questions were asked before the last copy was
-        # written. Since then: when a question about it was first answered (0: never), the kinds of
-        # question that cannot bring more, and those that the task counts as unknown by (see
-        # ``exhaust``).
+        # How often it has been resent, and how many questions were asked before its last copy or
+        # socket. Since that copy: when a question about it was first answered (0: never), the
+        # kinds of question that cannot bring more, and those that the task counts as unknown by
+        # (see ``exhaust``).
         self.resends = 0
         self.asks_before = 0
         self.answered_at = 0.0

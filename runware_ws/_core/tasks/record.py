@@ -394,6 +394,9 @@ class TaskRecord:
         if ladder is not UNTOUCHED:
             ladder.told = ladder.half_told = False
             ladder.outstanding = ANY_NUMBER if ladder.may_answer else 0
+            # The next cut may come soon: the pauses between questions begin with the shortest.
+            ladder.asks_before = ladder.asks + 1
+            ladder.sockets += 1
 
     def cut(self, generation: int, ask_from: float) -> None:
         """The socket or POST that carried it broke. ``generation``: the socket that recovers it.
