@@ -17,7 +17,7 @@ import nox
 ROOT = Path(__file__).parent
 LOWEST_NEEDS = (
     *("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist"),
-    *("hypothesis", "jsonschema-rs", "trustme", "h11"),
+    *("hypothesis", "jsonschema-rs", "python-socks", "trustme", "h11"),
 )
 """What those tests need beside the library itself."""
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from websockets.asyncio.connection import Connection
 
 from runware_ws import Config
 from runware_ws._io.transport.websocket import dial
@@ -46,7 +47,19 @@ def cancelled_late(coroutine: Any, step: int) -> Generator[Any, Any, bool]:
             resume, value = coroutine.throw, asyncio.CancelledError()
 
 
-@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize(
+    "proxied",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(
+                not hasattr(Connection, "set_connection_exc"),
+                reason="with old libraries the server here trips over a peer that leaves",
+            ),
+        ),
+    ],
+)
 @bounded
 async def test_a_dial_cancelled_late_leaves_its_socket_to_nobody(
     proxied: bool, caplog: pytest.LogCaptureFixture
