@@ -347,9 +347,15 @@ def test_a_question_that_the_deadline_left_little_time_proves_no_kind_mute() -> 
     assert polls == 2
 
 
-def test_on_a_socket_where_a_kind_is_mute_one_silence_of_it_is_enough() -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_on_a_socket_where_a_kind_is_mute_one_silence_of_it_is_enough(late: bool) -> None:
     bench = Bench()
-    bench.begin_in_doubt(OTHER_SESSION, timeout=300)
+    lost = bench.begin_in_doubt(OTHER_SESSION, timeout=300, delivery="async" if late else "sync")
+    if late:
+        # What names the other kind does not show that this one is answered.
+        bench.step(0)
+        assert asked(bench) == [("getResponse", lost.uuid)]
+        bench.refuse(lost, "taskNotFound", taskType="getTaskDetails")
     _until_sent(bench, "getResponse", empty=False)
     record = bench.written_task()
     bench.core.cancel(record, bench.now)

@@ -432,7 +432,8 @@ class Recovery:
         if means is Meant.DENIAL:
             asked = error.task_type if error.task_type in ABOUT_OTHERS else None
             sure = asked is not None or ladder.outstanding <= 1
-            self._heard(ladder.question)
+            if asked is None:
+                self._heard(ladder.question)
             record.answered(by_error=by_error)
             return self.denied(record, now, asked, sure=sure) and is_lost(record, now)
         question = ladder.question or ladder.last_question
