@@ -14,6 +14,8 @@ from runware_ws.errors import ConfigurationError
 __all__ = [
     "DEFAULT_HTTP_URL",
     "DEFAULT_URL",
+    "HTTP_PORTS",
+    "bracketed",
     "check_http_url",
     "check_url",
     "default_url",
@@ -30,6 +32,9 @@ DEFAULT_HTTP_URL: Final = "https://api.runware.ai/v1"
 
 URL_ENV = "RUNWARE_WS_URL"
 """The environment variable for the socket's address."""
+
+HTTP_PORTS: Final = {"http": 80, "https": 443}
+"""Where a URL names no port."""
 
 _NOT_IN_A_URL = re.compile(r"[\x00-\x20\x7f]")  # ``urlsplit`` silently removes some of them
 
@@ -56,6 +61,11 @@ def _split(option: str, value: Any, schemes: tuple[str, ...], example: str) -> S
     if odd or parts.scheme not in schemes or not parts.hostname:
         raise refusal(option, rule, value)
     return parts
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def check_url(

@@ -16,12 +16,11 @@ from runware_ws._io.http_connection import HttpConnection, PostFailed, Wire, fai
 from runware_ws._io.transport.base import TransportLost
 from runware_ws._io.transport.proxies import Proxy, proxy_for, tunnel
 from runware_ws._io.transport.tls import default_context, tls_refusal
+from runware_ws._urls import HTTP_PORTS, bracketed
 from runware_ws.classify import LossKind, Verdict, classify_loss
 from runware_ws.errors import ConfigurationError
 
 __all__ = ["HttpTarget", "dial"]
-
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,12 @@ class HttpTarget:
             host = host if host.isascii() else host.encode("idna").decode("ascii")
         except UnicodeError:
             raise ConfigurationError(f"http_url has an invalid host: {host!r}") from None
-        port = parts.port or _PORTS[parts.scheme]
-        shown = f"[{host}]" if ":" in host else host
+        port = parts.port or HTTP_PORTS[parts.scheme]
+        shown = bracketed(host)
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         if parts.query:
             path += "?" + quote(parts.query, safe="/?%:@!$&'()*+,;=~")
-        authority = shown if port == _PORTS[parts.scheme] else f"{shown}:{port}"
+        authority = shown if port == HTTP_PORTS[parts.scheme] else f"{shown}:{port}"
         return HttpTarget(host, port, parts.scheme == "https", authority, path)
 
 

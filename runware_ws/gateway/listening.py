@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from runware_ws._urls import bracketed
 from runware_ws.errors import ConfigurationError
 
 __all__ = ["Listening", "listen", "listen_unix"]
@@ -81,8 +82,7 @@ def listen(host: str, port: int, *, reuse_port: bool = False, patience: float = 
     except ConfigurationError:
         sock.close()
         raise
-    shown = f"[{host}]" if ":" in host else host
-    return Listening(sock, f"http://{shown}:{sock.getsockname()[1]}")
+    return Listening(sock, f"http://{bracketed(host)}:{sock.getsockname()[1]}")
 
 
 def listen_unix(path: Path, *, take_over: bool = False) -> Listening:

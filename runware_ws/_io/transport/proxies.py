@@ -16,12 +16,11 @@ from runware_ws._io.transport.base import TransportLost, words_of
 from runware_ws._io.transport.heads import NotHttp, head_of
 from runware_ws._io.transport.retry_after import retry_after
 from runware_ws._io.transport.tls import tls_refusal
-from runware_ws._urls import is_loopback, proxy_url
+from runware_ws._urls import HTTP_PORTS, bracketed, is_loopback, proxy_url
 from runware_ws.classify import Loss, LossKind
 
 __all__ = ["Proxy", "proxy_for", "tunnel"]
 
-_PORTS = {"http": 80, "https": 443}
 _SOCKS_PORT = 1080
 
 
@@ -42,9 +41,8 @@ class Proxy:
     @property
     def url(self) -> str:
         """The whole address, with the port and the credentials."""
-        place = f"[{self.host}]" if ":" in self.host else self.host
         who = f"{self.userinfo}@" if self.userinfo else ""
-        return f"{self.scheme}://{who}{place}:{self.port}"
+        return f"{self.scheme}://{who}{bracketed(self.host)}:{self.port}"
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """What a request to an HTTP proxy must carry."""
@@ -84,7 +82,7 @@ def proxy_for(
     return Proxy(
         parts.scheme,
         place,
-        parts.port or _PORTS.get(parts.scheme, _SOCKS_PORT),
+        parts.port or HTTP_PORTS.get(parts.scheme, _SOCKS_PORT),
         parts.netloc.rpartition("@")[0],
     )
 
@@ -112,7 +110,7 @@ async def tunnel(
     Raises:
         TransportLost: the proxy does not open one.
     """
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    place = f"{bracketed(host)}:{port}"
     fields = (("Host", place), ("User-Agent", agent), *way.headers())
     lines = [f"CONNECT {place} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
     try:
