@@ -8,6 +8,8 @@ looked at all that could have come, and no busy machine can make it late.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from runware_ws.testing import virtual_time
 from runware_ws.testing.memory import SocketlessEmulator
 from tests.simulation.loop import VirtualLoop
 
-__all__ = ["LOOPS", "anyio_backend", "backend", "in_virtual_time", "only", "serving"]
+__all__ = ["LOOPS", "anyio_backend", "backend", "call_soon", "in_virtual_time", "only", "serving"]
 
 LOOPS = ("asyncio", "trio")
 """Parameters of an ``anyio_backend`` fixture, each to be given to :func:`backend`."""
@@ -47,6 +49,14 @@ def in_virtual_time() -> bool:
     if sniffio.current_async_library() == "trio":
         return isinstance(trio.lowlevel.current_clock(), MockClock)
     return isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+
+def call_soon(function: Callable[[], object]) -> None:
+    """Have the running loop call it, outside of all tasks and their contexts."""
+    if sniffio.current_async_library() == "trio":
+        trio.lowlevel.current_trio_token().run_sync_soon(function)
+    else:
+        asyncio.get_running_loop().call_soon(function, context=Context())
 
 
 @pytest.fixture(params=LOOPS)

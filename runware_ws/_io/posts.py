@@ -60,18 +60,19 @@ class PostRunner:
         self._apply = apply
         self._fetch_timeout = fetch_timeout
         self._verify = verify
-        self._scopes: dict[int, anyio.CancelScope] = {}
+        # ``None``: it was not begun yet.
+        self._scopes: dict[int, anyio.CancelScope | None] = {}
 
     def start(self, wanted: Post, tasks: Supervisor) -> None:
         """Run a POST in ``tasks``."""
-        self._scopes[wanted.number] = scope = anyio.CancelScope()
+        # Its scope is made where it is entered: this may run in a plain callback of the loop.
+        self._scopes[wanted.number] = None
         payload = wire.join((wanted.record.payload,))
         tasks.start_soon(
             self._run,
             wanted.record.uuid,
             wanted.number,
             payload,
-            scope,
             tasks,
             name="runware_ws post",
         )
@@ -87,9 +88,11 @@ class PostRunner:
         uuid: str,
         number: int,
         payload: bytes,
-        scope: anyio.CancelScope,
         tasks: Supervisor,
     ) -> None:
+        if number not in self._scopes:
+            # Given up before it was begun.
+            return
         core, now, apply = self._core, self._now, self._apply
 
         def sending() -> bool:
@@ -101,10 +104,8 @@ class PostRunner:
             core.posted(uuid, number, data, now())
             apply()
 
-        with scope:
-            if scope.cancel_called:
-                # Given up before there was anything to await.
-                return
+        with anyio.CancelScope() as scope:
+            self._scopes[number] = scope
             fetched = await self._fetched()
             if self._verify is not None:
                 await self._verify()

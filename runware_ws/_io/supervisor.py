@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from runware_ws._io.wakeups import running_on_trio
+from runware_ws._io.wakeups import Waiting, Wakeup, inside_a_task, running_on_trio
 
 __all__ = ["OwnCancellation", "Supervisor", "apart", "is_cancelled"]
 
@@ -52,8 +53,10 @@ class Supervisor:
         self._on_end = on_end
         self._scope = anyio.CancelScope()
         self._group: TaskGroup | None = None
-        # Started before the group was open.
-        self._early: list[tuple[Callable[..., Awaitable[object]], tuple[object, ...], str]] = []
+        # To be started by the supervisor's own task.
+        self._later: deque[tuple[Callable[..., Awaitable[object]], tuple[object, ...], str]]
+        self._later = deque()
+        self._wakeup = Wakeup(Waiting.current())
         self._over = anyio.Event()
         self.ended = False
         self._task: asyncio.Task[None] | None = None
@@ -65,11 +68,17 @@ class Supervisor:
         return self._scope.cancel_called
 
     def start_soon(self, func: Callable[..., Awaitable[object]], *args: object, name: str) -> None:
-        """Run ``func(*args)`` in the caller's context, but outside the caller's scopes."""
+        """Run ``func(*args)`` outside the caller's scopes.
+
+        Its context is the caller's where that is a task, once the group is open. A plain callback
+        of the loop may call this as well.
+        """
         if self.ended:
             raise RuntimeError(f"{self._name} has ended")
-        if self._group is None:
-            self._early.append((func, args, name))
+        if self._group is None or not inside_a_task():
+            # anyio's groups are for tasks: they ask which library the running one belongs to.
+            self._later.append((func, args, name))
+            self._wakeup.set()
         else:
             self._group.start_soon(self._child, func, args, name=name)
 
@@ -113,10 +122,11 @@ class Supervisor:
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._group:
-                    for func, args, name in self._early:
-                        self._group.start_soon(self._child, func, args, name=name)
-                    self._early.clear()
-                    await anyio.sleep_forever()
+                    while True:
+                        while self._later:
+                            func, args, name = self._later.popleft()
+                            self._group.start_soon(self._child, func, args, name=name)
+                        await self._wakeup.wait()
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as exc:

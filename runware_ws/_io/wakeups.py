@@ -20,7 +20,15 @@ from runware_ws.errors import ConfigurationError
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Home", "Waiter", "Waiting", "Wakeup", "caller_from_threads", "running_on_trio"]
+__all__ = [
+    "Home",
+    "Waiter",
+    "Waiting",
+    "Wakeup",
+    "caller_from_threads",
+    "inside_a_task",
+    "running_on_trio",
+]
 
 Waiter = Awaitable[Any]
 """What one task awaits until :attr:`Waiting.wake` is called on it."""
@@ -171,6 +179,11 @@ def caller_from_threads() -> Callable[[Callable[[], None]], None]:
             run(function)
 
     return call_soon
+
+
+def inside_a_task() -> bool:
+    """Whether a task runs, and not a plain callback of the loop. Under trio all runs in tasks."""
+    return running_on_trio() or asyncio.current_task() is not None
 
 
 def running_on_trio() -> bool:

@@ -111,6 +111,27 @@ async def test_what_is_given_up_as_its_key_comes_is_not_posted(turns: int) -> No
     assert not any(late)
 
 
+@bounded
+async def test_a_post_may_begin_in_a_plain_callback_of_the_loop() -> None:
+    begun: list[bytes] = []
+
+    async def post(payload: bytes, *_: Any) -> Any:
+        begun.append(payload)
+        await anyio.sleep_forever()
+
+    async with (
+        virtual.serving(KEY) as emulator,
+        client_of(emulator, post=post, max_posts=1) as client,
+        client.stream(ask("first"), carrier="sse") as first,
+        client.stream(ask("second"), carrier="sse"),
+    ):
+        await anyio.sleep(1)
+        assert first.handle is not None
+        virtual.call_soon(first.handle.cancel)
+        await anyio.sleep(1)
+        assert [b"first" in begun[0], b"second" in begun[-1]] == [True, True]
+
+
 def test_what_cannot_be_called_is_no_post() -> None:
     wrong: Any = 5
     with pytest.raises(ConfigurationError, match="post must be"):

@@ -148,7 +148,7 @@ async def test_a_file_for_locust_asks(block: Block, tmp_path: Path) -> None:
     pytest.importorskip("ddsketch")
     (tmp_path / "agents.py").write_text(block.program, encoding="utf-8")
     async with Emulator(api_key=KEY) as emulator:
-        load = ("--headless", "--host", emulator.url, "-u", "2", "-r", "2", "-t", "10m")
+        load = f"--headless --host {emulator.url} -u 2 -r 2 -t 10m --stop-timeout 30".split()
         with anyio.fail_after(TOO_LONG), (tmp_path / "told").open("wb") as told:
             async with await anyio.open_process(
                 [sys.executable, "-m", "locust", "-f", "agents.py", *load],
