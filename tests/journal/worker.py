@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +19,7 @@ import anyio
 import tenacity
 
 from runware_ws import Client, Result, TextInference
-from runware_ws.errors import RunwareError
+from runware_ws.errors import Fenced, RunwareError
 from runware_ws.journal.sqlite import SqliteStore
 
 KEY = "Kq7xVw2ZpT9mLs4RdY8bNc3HgJ6fAe5U"
@@ -27,20 +28,27 @@ KINDS = ("run", "run", "map", "stream", "once")
 
 
 class Log:
-    """Lines that outlive the process, as a kernel's buffers do."""
+    """Lines that outlive the process, as a kernel's buffers do.
+
+    A kill may tear one at the edge of a page. So each begins on a line of its own.
+    """
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def write(self, **fields: Any) -> None:
-        os.write(self._fd, (json.dumps(fields) + "\n").encode())
+        os.write(self._fd, f"\n{json.dumps(fields)}\n".encode())
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All lines."""
+    """All whole lines."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(json.JSONDecodeError):
+            lines.append(json.loads(line))
+    return lines
 
 
 class Worker:
@@ -89,6 +97,8 @@ class Worker:
                     words=str(exc),
                     submitted=exc.submitted.value,
                 )
+                if isinstance(exc, Fenced):
+                    return  # From now on each task ends like this.
 
     async def _one(self, name: str) -> None:
         kind = name.split()[0]
