@@ -233,6 +233,48 @@ def test_the_last_part_of_a_stream_may_be_no_delta() -> None:
     assert record.items == [item(record, "How many", finishReason="stop")]
 
 
+@pytest.mark.parametrize("taken", [0.25, 1.75], ids=["in time", "late"])
+@pytest.mark.parametrize("began", [0, 6])
+def test_what_may_answer_a_poll_is_not_taken_for_the_last_part(began: int, taken: float) -> None:
+    bench = Bench(question_timeout=1.0)
+    bench.begin()
+    bench.step(began)
+    record, deltas = stream(bench, timeout=60.0)
+    piece(bench, record, "How ")
+    bench.say({"number": 0})  # It may have been anything.
+    while not any(task["taskType"] == "getResponse" for task in questions(bench)):
+        bench.step(0.25)
+    bench.step(taken)
+    bench.answer(record, "how many", status="success")
+    assert handed_on(deltas) == ["How "]
+    assert not record.items
+
+
+@pytest.mark.parametrize(
+    ("had", "rest"),
+    [
+        ('{"city": "Z\\u00fcr', 'ich\\ud83d\\ude00"}'),
+        ('{"city":"Zür', 'ich\U0001f600"}'),
+        ('{"city":"Zürich\\ud83d', '\\ude00"}'),
+        ('{"city":"Zürich\\ud83d\\ud', None),
+        ('{"city":"Zur', None),
+    ],
+)
+def test_after_a_cut_a_call_may_be_told_with_other_escapes(had: str, rest: str | None) -> None:
+    bench = Bench()
+    bench.begin()
+    record, deltas = stream(bench)
+    call_delta(bench, record, had, name="f")
+    bench.cut()
+    bench.reconnect()
+    call = {"name": "f", "arguments": {"city": "Zürich\U0001f600"}}
+    bench.archive(record, item(record, "", toolCalls=[call]))
+    if rest is None:
+        assert isinstance(ended(record, TaskState.FAILED), StreamInterrupted)
+    else:
+        assert deltas.pending[-1]["delta"] == {"toolCalls": [{"index": 0, "arguments": rest}]}
+
+
 def test_the_archive_never_has_the_last_part_only() -> None:
     """Nothing was cut, but what was asked for is whole, or it is none."""
     bench = Bench()

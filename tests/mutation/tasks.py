@@ -356,8 +356,8 @@ TASKS = [
     Mutant(
         "deltas are handed on after a cut",
         f"{_TASKS}/deltas.py",
-        "        if self.suspended:\n            # Only once",
-        "        if False:\n            # Only once",
+        "        if self.suspended:\n            return bool(item",
+        "        if False:\n            return bool(item",
         "tests/core/test_streams.py::"
         "test_after_a_cut_the_rest_comes_as_one_piece_out_of_the_archive",
     ),
@@ -380,9 +380,24 @@ TASKS = [
     Mutant(
         "a whole that does not fit is taken",
         f"{_TASKS}/deltas.py",
-        "        if self.suspended and not fits:\n            return False\n",
-        "",
+        "self.suspended = not fits and (self.suspended or self.polled)",
+        "self.suspended = False",
         "tests/core/test_streams.py::test_a_whole_that_does_not_fit_interrupts_the_stream",
+    ),
+    Mutant(
+        "what answers a poll is taken for the last part of a stream",
+        f"{_TASKS}/deltas.py",
+        "self.suspended = not fits and (self.suspended or self.polled)",
+        "self.suspended = not fits and self.suspended",
+        "tests/core/test_streams.py::"
+        "test_what_may_answer_a_poll_is_not_taken_for_the_last_part[0-late]",
+    ),
+    Mutant(
+        "the rest of a call is looked for by its escapes",
+        f"{_TASKS}/deltas.py",
+        "            written = json.dumps(json.loads(token + end))\n",
+        "            written = token + end\n",
+        "tests/core/test_streams.py::test_after_a_cut_a_call_may_be_told_with_other_escapes",
     ),
     Mutant(
         "the whole is handed on though a part was",
@@ -512,13 +527,5 @@ TASKS = [
         "output = any(item.get(name) is not None for name in _OUTPUT)",
         "output = any(name in item for name in _OUTPUT)",
         "tests/core/test_holes.py::test_a_note_of_nulls_is_not_the_last_part",
-    ),
-    Mutant(
-        "each last piece that a poll lists makes it ask again at once",
-        f"{_TASKS}/deltas.py",
-        "            self._over = self._over or last\n",
-        "",
-        "tests/core/test_holes.py::"
-        "test_last_pieces_in_answer_to_questions_do_not_make_it_ask_without_pause",
     ),
 ]

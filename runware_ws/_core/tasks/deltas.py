@@ -18,6 +18,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -84,12 +85,14 @@ class _Call:
 
 
 class Deltas:
-    """What has come of one stream. ``suspended``: the stream was cut."""
+    """What has come of one stream. ``suspended``: the stream was cut.
+
+    ``polled``: a poll about it was sent. So a result may be the answer to that.
+    """
 
     __slots__ = (
         "_calls",
         "_last",
-        "_over",
         "_places",
         "_room",
         "_texts",
@@ -99,6 +102,7 @@ class Deltas:
         "finished",
         "first_at",
         "pending",
+        "polled",
         "suspended",
     )
 
@@ -106,7 +110,7 @@ class Deltas:
         self.pending: deque[dict[str, Any]] = deque()
         self.count = 0
         self.first_at: float | None = None
-        self.suspended = False
+        self.suspended = self.polled = False
         self.finished = False
         self._room = MOST_PENDING
         self._texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
@@ -115,7 +119,6 @@ class Deltas:
         self._last: dict[str, Any] = {}
         self._whole: dict[str, Any] | None = None
         self._unclear = False
-        self._over = False
 
     def text(self, name: str = "text") -> str:
         """The text, or other output, that was handed on so far."""
@@ -126,10 +129,7 @@ class Deltas:
         if _is_strange(item.get("delta")):
             self.hole()
         if self.suspended:
-            # Only once: a poll may list the pieces, the last one again each time.
-            last = bool(item.get("finishReason")) and not self._over
-            self._over = self._over or last
-            return last
+            return bool(item.get("finishReason"))
         delta = _delta_of(item)
         if item.get("finishReason") and not _has_output(delta) and _has_output(item):
             # The last item holds its output in a result's fields, not in a delta.
@@ -191,8 +191,8 @@ class Deltas:
         """A result came: hand on the missing rest of it as the last delta.
 
         A result that begins with what was handed on is the whole. Any other result is the last
-        part of the stream, if that was never cut. If it was cut, such a result is useless: then
-        this returns False, and nothing is handed on.
+        part of the stream, if that was never cut and never polled. If it was, such a result is
+        useless: then this returns False, nothing is handed on, and the stream counts as cut.
         """
         missing: dict[str, Any] = {}
         fits = True
@@ -212,9 +212,9 @@ class Deltas:
                 missing[_CALLS] = result[_CALLS]
         elif calls:
             missing[_CALLS] = calls
-        if self.suspended and not fits:
+        self.suspended = not fits and (self.suspended or self.polled)
+        if self.suspended:
             return False
-        self.suspended = False
         rest = {name: value for name, value in result.items() if name not in _OUTPUT}
         self._take({**rest, "delta": missing}, missing, now)
         if fits:
@@ -381,12 +381,24 @@ def _merged(*lists: Any) -> Iterable[ToolCallPiece]:
 
 # JSON text
 
-_SPACE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[ \t\r\n]+', re.DOTALL)
+_STRING_OR_SPACE = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[ \t\r\n]+', re.DOTALL)
 
 
 def _compact(text: str) -> str:
-    """JSON text, or the beginning of one, without the white space between its tokens."""
-    return _SPACE.sub(lambda found: found[0] if found[0][0] == '"' else "", text)
+    """JSON text, or the beginning of one, written in one way: without white space between its
+    tokens, and with the same escapes."""
+    return _STRING_OR_SPACE.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(token: str) -> str:
+    """A string, or the beginning of one, in ASCII; nothing for white space."""
+    if token[0] != '"':
+        return ""
+    for end in ("", '"'):
+        with suppress(ValueError):
+            written = json.dumps(json.loads(token + end))
+            return written[: len(written) - len(end)]
+    return token  # It ends in the middle of an escape.
 
 
 def _canonical(text: str) -> str | None:
@@ -405,7 +417,7 @@ def _missing_json(had: str, whole: str) -> str | None:
     """The rest of the JSON text ``whole`` after ``had``; ``None`` if they do not fit.
 
     The archive need not keep the text that the model wrote. So the same value may have other
-    white space and, if all of it was handed on, its keys in another order.
+    white space, other escapes and, if all of it was handed on, its keys in another order.
     """
     if whole.startswith(had):
         return whole[len(had) :]

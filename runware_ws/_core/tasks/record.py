@@ -431,6 +431,8 @@ class TaskRecord:
         ladder.outstanding += 1
         if question is QuestionType.POLL:
             ladder.polls += 1
+            if self.deltas is not None:
+                self.deltas.polled = True
 
     def closed(self) -> QuestionType | None:
         """The question about it is closed; its answer may still come. Returns what was open."""
