@@ -208,6 +208,7 @@ class _ChaosRun:
                 self.tally.untold += 1
             elif not found:
                 self.tally.unknown += 1
+        self._unanswered.clear()  # Or they would count as memory that the client holds.
 
     async def judge(self, client: Client, emulator: EmulatorProcess) -> None:
         """What only the server knows, and the client's counters of odd things."""
