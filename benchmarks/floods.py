@@ -23,6 +23,7 @@ from uuid import uuid4
 import anyio
 import orjson
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
 
 from benchmarks.memory import resident
 from benchmarks.tasks import KEY
@@ -58,7 +59,9 @@ def _always(message: bytes) -> Callable[[list[str]], Iterator[bytes]]:
 
 
 _ERROR = {"code": "internalServerError", "message": "trouble"}
+PINGS = "pings"
 FLOODS: dict[str, Callable[[list[str]], Iterator[bytes]]] = {
+    PINGS: _always(bytes(125)),
     "tiny frames": _always(b"{}"),
     "errors without an address": _always(orjson.dumps({"errors": [_ERROR]})),
     "results nobody waits for": _strangers,
@@ -103,7 +106,12 @@ class _Server:
     async def _run(self, socket: ServerConnection) -> None:
         end = time.monotonic() + self._seconds
         for number, message in enumerate(FLOODS[self._flood](self._left)):
-            await socket.send(message, text=True)
+            if self._flood == PINGS:
+                # Not by ``socket.ping``, which would wait for each of the pongs.
+                socket.transport.write(Frame(Opcode.PING, message).serialize(mask=False))
+                await socket.drain()
+            else:
+                await socket.send(message, text=True)
             self._sent += len(message)
             if number % 64 == 0:
                 # A send with room does not wait, and the client's tasks are to be read too.
