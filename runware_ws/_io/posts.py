@@ -16,6 +16,7 @@ from runware_ws._io.http import http_carrier, http_url_of, sse_available
 from runware_ws._io.keys import KeySource
 from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import HttpPost
+from runware_ws._io.wakeups import caller_from_threads
 from runware_ws.classify import Loss, LossKind
 from runware_ws.config import Config
 
@@ -60,6 +61,7 @@ class PostRunner:
         self._apply = apply
         self._fetch_timeout = fetch_timeout
         self._verify = verify
+        self._soon = caller_from_threads()
         # ``None``: it was not begun yet.
         self._scopes: dict[int, anyio.CancelScope | None] = {}
 
@@ -81,7 +83,8 @@ class PostRunner:
         """Give a POST up."""
         scope = self._scopes.pop(dropped.number, None)
         if scope is not None:
-            scope.cancel()
+            # A scope is cancelled by a loop that runs, and this may be between two runs of it.
+            self._soon(scope.cancel)
 
     async def _run(
         self,
@@ -109,7 +112,7 @@ class PostRunner:
             fetched = await self._fetched()
             if self._verify is not None:
                 await self._verify()
-            if scope.cancel_called:
+            if number not in self._scopes:
                 # Given up when what was awaited had come already.
                 return
             if isinstance(fetched, PostEnding):

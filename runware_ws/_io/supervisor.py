@@ -71,7 +71,7 @@ class Supervisor:
         """Run ``func(*args)`` outside the caller's scopes.
 
         Its context is the caller's where that is a task, once the group is open. A plain callback
-        of the loop may call this as well.
+        of the loop may call this as well, and plain code between two runs of the loop.
         """
         if self.ended:
             raise RuntimeError(f"{self._name} has ended")

@@ -182,8 +182,11 @@ def caller_from_threads() -> Callable[[Callable[[], None]], None]:
 
 
 def inside_a_task() -> bool:
-    """Whether a task runs, and not a plain callback of the loop. Under trio all runs in tasks."""
-    return running_on_trio() or asyncio.current_task() is not None
+    """Whether a task runs, and not a plain callback of the loop, or plain code between two runs of
+    it. Under trio all runs in tasks."""
+    if running_on_trio():
+        return True
+    return _current_asyncio() is not None and asyncio.current_task() is not None
 
 
 def running_on_trio() -> bool:

@@ -19,6 +19,7 @@ from runware_ws import (
     ClientClosed,
     Config,
     ConfigurationError,
+    TaskStream,
     TextInference,
 )
 from runware_ws._core.effects import Tell
@@ -202,6 +203,40 @@ def test_the_cells_of_a_notebook() -> None:
         loop.run_until_complete(serving[0])
     assert asyncio.all_tasks(loop) == set()
     loop.close()
+
+
+def test_a_post_that_is_given_up_between_two_cells() -> None:
+    """No loop runs there; what has to be done in one is done when it runs again."""
+    begun: list[bytes] = []
+    ended: list[bytes] = []
+
+    async def post(payload: bytes, *_: Any) -> Any:
+        begun.append(payload)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(payload)
+
+    async def start(network: MemoryNetwork) -> tuple[Client, list[TaskStream]]:
+        client = await memory_client(network, post=post, max_posts=1).start()
+        streams = [client.stream(ask(text), carrier="sse") for text in ("first", "second")]
+        for stream in streams:
+            await stream.__aenter__()
+        await until(lambda: begun)
+        return client, streams
+
+    async def second_begun() -> None:
+        await until(lambda: ended and len(begun) == 2)
+
+    with asyncio.Runner() as runner:
+        client, streams = runner.run(start(MemoryNetwork()))
+        first = streams[0].handle
+        assert first is not None
+        assert first.cancel()
+        runner.run(asyncio.wait_for(second_begun(), 10))
+        assert ended == begun[:1]
+        runner.run(asyncio.wait_for(client.aclose(), 10))
+    assert ended == begun
 
 
 # The opener's own cancellations
