@@ -216,8 +216,8 @@ class Driver:
             self._wake_all()
         finally:
             self.stopped.set()
-            if self._journal is not None and crash is None and left_open:
-                # Nobody can close it any more.
+            if self._journal is not None and left_open:
+                # Nobody closes it, or looks after those who wait for it.
                 self._journal.stop()
         if crash is None and left_open:
             warnings.warn(

@@ -35,9 +35,9 @@ class WriterLink:
         self._make = make
         self._waiting: Waiting
         self._writer: JournalWriter
-        self._written: Wakeup
-        # Whether a task delivers what the writer says; otherwise a callback of the loop does.
-        self._delivering = False
+        # For each task that delivers what the writer says; without one, a callback of the loop
+        # does. There may be several: any number of tasks may close a client.
+        self._written: list[Wakeup] = []
 
     async def open(self, work: Callable[[], T]) -> T:
         """Start the thread, and call ``work`` in it. If this is cancelled, the thread ends.
@@ -46,7 +46,6 @@ class WriterLink:
             BaseException: what ``work`` raises.
         """
         self._waiting = Waiting.current()
-        self._written = Wakeup(self._waiting)
         on_news = partial(caller_from_threads(), self._on_news)
         self._writer = writer = self._make(self._store, on_news, on_change=self._on_change)
         waiter = self._waiting.waiter()
@@ -71,33 +70,36 @@ class WriterLink:
         return answers[0]
 
     def _on_news(self) -> None:
-        if self._delivering:
-            self._written.set()
-        else:
+        if not self._wake():
             self._writer.deliver()
+
+    def _wake(self) -> bool:
+        """Wake the tasks that deliver; whether there is one."""
+        for written in self._written:
+            written.set()
+        return bool(self._written)
 
     async def run(self) -> None:
         """Deliver what was written, as it is written."""
         await self._deliver(lambda: False)
 
     async def _deliver(self, over: Callable[[], bool]) -> None:
-        self._delivering = True
+        written = Wakeup(self._waiting)
+        self._written.append(written)
         try:
             while True:
                 self._writer.deliver()
                 self._on_turn()
                 if over():
                     return
-                await self._written.wait()
+                await written.wait()
         finally:
-            self._delivering = False
+            self._written.remove(written)
 
     def at_end_of_turn(self) -> None:
         """Call ``on_turn`` once all that is ready in the loop has run: what comes in one turn is
         written together."""
-        if self._delivering:
-            self._written.set()
-        else:
+        if not self._wake():
             self._on_turn()
 
     def put(self, job: Job[Any]) -> None:
@@ -135,6 +137,8 @@ class WriterLink:
     def stop(self) -> None:
         """Write what waits, and end, without waiting for it."""
         self._writer.stop()
+        # Who delivered may have been cancelled before it did.
+        self._writer.deliver()
 
     def watch(self, watching: bool) -> None:
         """Whether ``on_change`` is to be called."""

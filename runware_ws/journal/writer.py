@@ -7,11 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import anyio
 
+from runware_ws._io.wakeups import Waiting, caller_from_threads
 from runware_ws.errors import JournalError
 from runware_ws.journal.clock import elapsed
 from runware_ws.journal.store import Store, Transaction
@@ -96,7 +98,9 @@ class JournalWriter:
         self._idle: list[Job[Any]] = []
         self._news: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
-        self._stopping = self._ending = False
+        self._stopping = self._ending = self._ended = False
+        # What wakes those who wait for the end of the thread.
+        self._at_end: list[Callable[[], None]] = []
         self._hurry = threading.Event()
         self._unchanged = 0
         # Jobs whose end was not delivered yet.
@@ -168,8 +172,16 @@ class JournalWriter:
 
     async def join(self, timeout: float) -> None:
         """Wait for the end of the thread, at most so many seconds."""
+        # Not in another thread: there are no new ones when the interpreter ends (Python 3.12).
+        waiting, soon = Waiting.current(), caller_from_threads()
+        waiter = waiting.waiter()
+        self._at_end.append(partial(soon, partial(waiting.wake, waiter)))
         if self._thread is not None:
-            await anyio.to_thread.run_sync(self._thread.join, timeout)
+            if not self._ended:
+                with anyio.move_on_after(timeout):
+                    await waiter
+            if self._ended:
+                self._thread.join()
 
     # The thread
 
@@ -184,7 +196,12 @@ class JournalWriter:
         finally:
             self._over = over
             self._tell_all(self._left(), over)
-            self._store.close()
+            try:
+                self._store.close()
+            finally:
+                self._ended = True
+                for wake in self._at_end:
+                    wake()
 
     def _opened(self, opening: Callable[[], Any], done: Callable[..., None]) -> bool:
         answer: Any = None

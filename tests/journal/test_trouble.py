@@ -463,6 +463,43 @@ async def test_a_store_with_a_bug_ends_the_client_and_leaves_nobody_waiting() ->
                 await client.run(ask("after"))
 
 
+@pytest.mark.parametrize("inside", [False, True])
+@bounded
+async def test_closing_at_once_in_many_tasks_waits_for_what_is_written_only(
+    inside: bool,
+) -> None:
+    async with Emulator() as emulator:
+        client = await keyed_client(emulator, MemoryJournal().store(), close_timeout=60).start()
+        handle = await client.submit(ask())
+        await handle.wait()
+        begin = anyio.current_time()
+        async with anyio.create_task_group() as group:
+            if inside:
+                cast("Any", client)._supervisor.start_soon(client.aclose, name="inside")
+                await until(lambda: client.stats().state == "closed")
+            for _ in range(3):
+                group.start_soon(client.aclose)
+        assert anyio.current_time() - begin < 5
+
+
+@bounded
+async def test_a_crash_does_not_wait_for_a_journal_that_is_away() -> None:
+    inner = MemoryJournal().store()
+    async with Emulator() as emulator:
+        gate = Gate(emulator)
+        async with keyed_client(emulator, inner, close_timeout=0.5, timeout=60) as client:
+            handle = await client.submit(ask("running"))
+            await until(lambda: gate.running)
+            inner.trouble = AWAY
+            gate.open()
+            await until(lambda: client.stats().answered)
+            assert not handle.done
+            cast("Any", client)._supervisor.start_soon(crash, name="a bug")
+            with anyio.fail_after(5):
+                await handle.wait()
+            assert isinstance(handle.error, JournalError)
+
+
 async def crash() -> None:
     raise ZeroDivisionError("a bug")
 
