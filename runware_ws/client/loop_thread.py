@@ -68,6 +68,7 @@ class LoopThread:
         self._host: threading.Thread
         self._soon: Callable[[Callable[[], None]], None]
         self._once = threading.Lock()
+        self._through = False
         self._opened: Future[BlockingPortal] = Future()
         self._begun: Future[BlockingPortal] = Future()
 
@@ -77,7 +78,7 @@ class LoopThread:
             # In a context of its own, for it outlives its caller.
             run = Context().run
             thread = threading.Thread(
-                target=run, args=(anyio.run, self._run), name="runware_ws", daemon=True
+                target=run, args=(self._live,), name="runware_ws", daemon=True
             )
             # If this is interrupted, Python may let the thread run, or not: then another is made.
             thread.start()
@@ -135,6 +136,15 @@ class LoopThread:
                 portal.start_task_soon(portal.stop, in_haste)
             self._host.join()
 
+    def _live(self) -> None:
+        try:
+            anyio.run(self._run)
+        except RuntimeError:
+            # With the last step asyncio starts a thread that waits for the loop's own threads.
+            # Where the interpreter ends there are no new ones (Python 3.12), and those have ended.
+            if not self._through:
+                raise
+
     async def _run(self) -> None:
         if not self._once.acquire(blocking=False):
             return
@@ -154,3 +164,4 @@ class LoopThread:
             else:
                 self._begun.set_result(portal)
                 await portal.sleep_until_stopped()
+        self._through = True

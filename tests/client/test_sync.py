@@ -237,6 +237,20 @@ def test_a_program_that_forgets_to_close(served: Served) -> None:
     assert until(lambda: not served.emulator.live_sockets)
 
 
+def test_an_interpreter_that_ends_starts_no_thread(served: Served, tmp_path: Path) -> None:
+    """Python 3.12 and later; a client that is closed then says nothing of it."""
+    text = """
+import atexit, threading
+def refuse(self):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+client = SyncClient(client._client._url, api_key="KEY", proxy=None, journal="PLACE")
+print(client.run(TextInference.prompt("x")).finish_reason)
+atexit.register(setattr, threading.Thread, "start", refuse)
+"""
+    text = text.replace("KEY", KEY).replace("PLACE", str(tmp_path / "journal"))
+    assert program(text, served) == "stop\n"
+
+
 def test_a_first_call_that_is_interrupted_while_the_thread_starts(served: Served) -> None:
     """A signal's handler raises in the first wait, wherever that is: the next call works."""
     text = """
