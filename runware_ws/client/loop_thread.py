@@ -66,7 +66,8 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         # The thread that runs it, which holds the lock for ever.
         self._host: threading.Thread
-        self._soon: Callable[[Callable[[], None]], None]
+        # Calls a function in the loop, and does not wait for it. Only once it has begun.
+        self.soon: Callable[[Callable[[], None]], None]
         self._once = threading.Lock()
         self._through = False
         self._opened: Future[BlockingPortal] = Future()
@@ -116,7 +117,7 @@ class LoopThread:
         except BaseException:
             # Not by cancelling the future: the loop may be about to set its result.
             call.given_up = True
-            self._soon(call.leave)
+            self.soon(call.leave)
             raise
 
     def stop(self) -> None:
@@ -151,7 +152,7 @@ class LoopThread:
         self._host = threading.current_thread()
         if not self._opened.set_running_or_notify_cancel():
             return
-        self._soon = caller_from_threads()
+        self.soon = caller_from_threads()
         async with BlockingPortal() as portal:
             self._opened.set_result(portal)
             try:

@@ -240,8 +240,10 @@ class SyncClient:
             # Then all tasks have already ended.
             run.done.clear()
         except ConfigurationError:
-            # The garbage collector may run in any thread, even in the client's own.
-            run.leave()
+            # The garbage collector may run in any thread, even in the client's own, and there in
+            # the middle of anything.
+            if self._begun is not None:
+                self._begun.soon(run.leave)
 
     def stream(
         self,

@@ -485,6 +485,24 @@ def test_a_map_left_early(served: Served) -> None:
             assert_answers(until(partial(client.claim, task.task_uuid)), task)
 
 
+def test_a_map_that_is_collected_in_the_thread_of_its_client(served: Served) -> None:
+    """Nobody knows what the thread was doing: the map is left when that is through."""
+    gate = served.gate()
+    with served.client() as client:
+        mixed: list[Any] = [{"taskUUID": "bad"}, ask("one"), ask("two")]
+        held = [client.map(mixed)]
+        assert not next(held[0]).ok
+        until(lambda: gate.running == 2)
+
+        def collect() -> int:
+            held.clear()
+            return client.stats().pending
+
+        assert client.look(collect) == 2
+        until(lambda: client.stats().cancelled == 2)
+        served.open(gate)
+
+
 def test_a_source_that_raises(served: Served) -> None:
     def broken() -> Iterator[TextInference]:
         yield ask("0")
