@@ -65,13 +65,18 @@ class LoopThread:
         self._last = last
         self._thread: threading.Thread | None = None
         # The thread that runs it, which holds the lock for ever.
-        self._host: threading.Thread
+        self._host: threading.Thread | None = None
         # Calls a function in the loop, and does not wait for it. Only once it has begun.
         self.soon: Callable[[Callable[[], None]], None]
         self._once = threading.Lock()
         self._through = False
         self._opened: Future[BlockingPortal] = Future()
         self._begun: Future[BlockingPortal] = Future()
+
+    @property
+    def here(self) -> bool:
+        """Whether this is the thread itself."""
+        return threading.current_thread() is self._host
 
     def start(self) -> None:
         """Start the thread, unless it runs. Does not wait for ``first``."""
@@ -135,6 +140,7 @@ class LoopThread:
         finally:
             with suppress(RuntimeError):
                 portal.start_task_soon(portal.stop, in_haste)
+            assert self._host is not None  # it has opened
             self._host.join()
 
     def _live(self) -> None:

@@ -107,10 +107,15 @@ class SyncClient:
         """Close. Calls in other threads end with :class:`ClientClosed`. Idempotent.
 
         Takes no longer than ``Client.aclose``. If it is interrupted, it drops the socket.
+
+        Raises:
+            ConfigurationError: this is the client's own thread, which cannot wait for itself.
         """
         if self._pid not in (None, os.getpid()):
             # After a fork: the thread runs in the parent.
             return
+        if self._thread is not None and self._thread.here:
+            raise ConfigurationError("a SyncClient cannot be closed in its own thread")
         # Set first, so that nothing waits for the lock in the thread that is about to end.
         self._closed = True
         with self._lock:

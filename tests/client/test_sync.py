@@ -200,16 +200,17 @@ def test_the_key_function_cannot_wait_for_its_own_client(served: Served) -> None
     caught: list[Exception] = []
 
     def key() -> str:
-        try:
-            client.run(ask())
-        except Exception as exc:
-            caught.append(exc)
+        for wait in (partial(client.run, ask()), client.close):
+            try:
+                wait()
+            except Exception as exc:
+                caught.append(exc)
         return KEY
 
     client = served.client(api_key=key)
     with client:
         assert client.run(ask()).text
-    assert [type(exc) for exc in caught] == [ConfigurationError]
+    assert [type(exc) for exc in caught] == [ConfigurationError] * 2
 
 
 def program(text: str, served: Served) -> str:
