@@ -195,7 +195,8 @@ class _Bridge:
     # In the greenlets
 
     def call(self, job: _Job[T]) -> T:
-        """Run ``job`` with the client and wait. If the greenlet is killed, it is cancelled."""
+        """Run ``job`` with the client and wait. Whatever ends the wait before cancels it: the end
+        of the greenlet, a ``gevent.Timeout``."""
         self._ready.get()
         loop: Any = self._loop
         make: Any = AsyncResult
@@ -209,8 +210,10 @@ class _Bridge:
         try:
             answer: T = box.get()
             return answer
-        except gevent.GreenletExit:
-            loop.call_soon_threadsafe(lambda: running[0].cancel())
+        except BaseException:
+            with suppress(RuntimeError):  # the loop has ended by itself
+                # It is over already where this is its own error.
+                loop.call_soon_threadsafe(lambda: running[0].cancel())
             raise
 
     def close(self) -> None:

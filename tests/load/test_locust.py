@@ -98,3 +98,41 @@ async def test_a_master_and_two_workers_lose_nothing(tmp_path: Path, anyio_backe
     (tasks,) = (row for row in rows if row["method"] == "task")
     assert tasks["total_content_length"] > 100 * tasks["num_requests"]
     assert min(row["min_response_time"] for row in rows) > 15
+
+
+LIMITED = """
+import gevent
+from locust.env import Environment
+from runware_ws import TextInference
+from runware_ws.load import locust
+
+class Agent(locust.RunwareUser):
+    host, api_key = URL, KEY
+
+environment = Environment(user_classes=[Agent])
+user = Agent(environment)
+try:
+    with gevent.Timeout(1):
+        user.client.run(TextInference.prompt("why"))
+except gevent.Timeout:
+    (bridge,) = locust._bridges.values()
+    with gevent.Timeout(5):
+        while bridge._client.stats().pending:
+            gevent.sleep(0.01)
+    print(bridge._client.stats().cancelled)
+environment.events.quitting.fire(environment=environment)
+"""
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_limit_of_gevents_gives_the_task_up(anyio_backend: str) -> None:
+    async with EmulatorProcess(KEY, latency="30s") as emulator:
+        program = f"URL, KEY = {emulator.url!r}, {KEY!r}\n{LIMITED}"
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        with anyio.fail_after(60):
+            done = await anyio.run_process(
+                [sys.executable, "-c", program],
+                env={**os.environ, "PYTHONPATH": path},
+                check=False,
+            )
+    assert (done.stdout, done.returncode) == (b"1\n", 0), done.stderr.decode()
