@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import threading
 from collections.abc import Callable
@@ -83,12 +84,15 @@ class ScriptedEmulator(Scripted):
             self._thread = portal.call(threading.get_ident)
             self._portal = portal
             self._stack = stack.pop_all()
+        # The end of the interpreter would wait for ever for a thread that it has stopped.
+        atexit.register(self.stop)
         return self
 
     def stop(self) -> None:
         """Stop listening, without :meth:`verify`. Idempotent."""
         stack, self._stack, self._portal = self._stack, None, None
         if stack is not None:
+            atexit.unregister(self.stop)
             stack.close()
 
     def __enter__(self) -> Self:

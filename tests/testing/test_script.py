@@ -292,3 +292,11 @@ def test_pytest_is_not_needed() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_forgets_to_stop_it_ends() -> None:
+    text = "from runware_ws.testing import ScriptedEmulator\nemulator = ScriptedEmulator().start()"
+    root = Path(runware_ws.__file__).parents[1]
+    command = [sys.executable, "-W", "error", "-c", text]
+    done = subprocess.run(command, capture_output=True, timeout=20, cwd=root, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
