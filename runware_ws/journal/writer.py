@@ -311,18 +311,19 @@ class JournalWriter:
         self._report(one_more)
         return [first], [second]
 
-    def _report(self, news: Callable[[], None]) -> None:
-        self._news.append(news)
+    def _report(self, *news: Callable[[], None]) -> None:
+        self._news.extend(news)
         self._on_news()
 
     def _tell(self, batch: list[Job[Any]], answers: list[Any], error: BaseException | None) -> None:
-        def tell() -> None:
-            for job, answer in zip(batch, answers, strict=True):
-                self._open -= 1
-                if job.done is not None:
-                    job.done(answer, error)
+        # Each of its own: what one raises keeps nothing from the others.
+        pairs = zip(batch, answers, strict=True)
+        self._report(*(partial(self._told, job, answer, error) for job, answer in pairs))
 
-        self._report(tell)
+    def _told(self, job: Job[Any], answer: Any, error: BaseException | None) -> None:
+        self._open -= 1
+        if job.done is not None:
+            job.done(answer, error)
 
     def _tell_all(self, batch: list[Job[Any]], error: BaseException) -> None:
         if batch:

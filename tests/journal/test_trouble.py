@@ -25,6 +25,7 @@ from runware_ws.client.recovered import Recovered
 from runware_ws.emulator import Emulator, expected_text
 from runware_ws.journal import delivered, keeper
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Store, Transaction
+from runware_ws.journal.writer import Job, JournalWriter
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, assert_answers, bounded, until
 from tests.journal.support import begun, keyed_client
@@ -498,6 +499,29 @@ async def test_a_crash_does_not_wait_for_a_journal_that_is_away() -> None:
             with anyio.fail_after(5):
                 await handle.wait()
             assert isinstance(handle.error, JournalError)
+
+
+async def test_a_bug_of_one_who_is_told_keeps_nothing_from_the_others() -> None:
+    store = MemoryJournal().store()
+    told: list[object] = []
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    def heard(*answer: object) -> None:
+        told.append(answer)
+
+    writer = JournalWriter(store, lambda: None, on_change=lambda: None)
+    for done in (broken, heard):
+        writer.put(Job(lambda _: 1, done))
+    writer.start(lambda: store.open("target", 0.0), lambda *_: None)
+    writer.stop()
+    await writer.join(10)
+    with pytest.raises(ZeroDivisionError):
+        writer.deliver()
+    writer.deliver()
+    assert told == [(1, None)]
+    assert not writer.busy
 
 
 async def crash() -> None:
