@@ -162,6 +162,10 @@ def _bridge_of(user: RunwareUser) -> _Bridge:
         )
 
         def end(**_: Any) -> None:
+            if environment.runner is not None:
+                # Locust says that it quits before it stops its users, who have until
+                # ``--stop-timeout``.
+                environment.runner.stop()
             found = _bridges.pop(id(environment), None)
             if found is not None:
                 found.close()

@@ -147,7 +147,7 @@ async def test_a_process_ends_well(block: Block, tmp_path: Path) -> None:
 async def test_a_file_for_locust_asks(block: Block, tmp_path: Path) -> None:
     pytest.importorskip("ddsketch")
     (tmp_path / "agents.py").write_text(block.program, encoding="utf-8")
-    async with Emulator(api_key=KEY) as emulator:
+    async with Emulator(api_key=KEY, latency=0.3) as emulator:
         load = f"--headless --host {emulator.url} -u 2 -r 2 -t 10m --stop-timeout 30".split()
         with anyio.fail_after(TOO_LONG), (tmp_path / "told").open("wb") as told:
             async with await anyio.open_process(
@@ -157,7 +157,8 @@ async def test_a_file_for_locust_asks(block: Block, tmp_path: Path) -> None:
                 stdout=told,
                 stderr=told,
             ) as locust:
-                while not (emulator.stats.executions or locust.returncode):  # noqa: ASYNC110
+                # What runs when Locust is told to end is waited for.
+                while not (emulator.running or locust.returncode):  # noqa: ASYNC110
                     await anyio.sleep(0.02)
                 with suppress(ProcessLookupError):
                     locust.terminate()
