@@ -114,10 +114,14 @@ async def test_what_is_given_up_as_its_key_comes_is_not_posted(turns: int) -> No
 @bounded
 async def test_a_post_may_begin_in_a_plain_callback_of_the_loop() -> None:
     begun: list[bytes] = []
+    ended: list[bytes] = []
 
     async def post(payload: bytes, *_: Any) -> Any:
         begun.append(payload)
-        await anyio.sleep_forever()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(payload)
 
     async with (
         virtual.serving(KEY) as emulator,
@@ -130,6 +134,7 @@ async def test_a_post_may_begin_in_a_plain_callback_of_the_loop() -> None:
         virtual.call_soon(first.handle.cancel)
         await anyio.sleep(1)
         assert [b"first" in begun[0], b"second" in begun[-1]] == [True, True]
+        assert ended == begun[:1]
 
 
 def test_what_cannot_be_called_is_no_post() -> None:

@@ -221,7 +221,7 @@ EDGES = [
         "_io/posts.py",
         "            self._soon(scope.cancel)\n",
         "            pass\n",
-        "tests/client/test_every_await.py::test_a_verb_cancelled_at_each_suspension",
+        "tests/client/test_post.py::test_a_post_may_begin_in_a_plain_callback_of_the_loop",
     ),
     Mutant(
         "a POST that was given up as its key came is sent all the same",
@@ -317,7 +317,7 @@ EDGES = [
         _STREAMS,
         "            self._handle.give_up()\n",
         "            pass\n",
-        "tests/client/test_every_await.py::test_a_verb_cancelled_at_each_suspension",
+        "tests/client/test_post.py::test_a_post_may_begin_in_a_plain_callback_of_the_loop",
     ),
     Mutant(
         "a stream that was read keeps its answer for a claim",
