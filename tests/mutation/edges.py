@@ -317,7 +317,7 @@ EDGES = [
         _STREAMS,
         "            self._handle.give_up()\n",
         "            pass\n",
-        "tests/client/test_post.py::test_a_post_may_begin_in_a_plain_callback_of_the_loop",
+        "tests/client/test_every_await.py::test_a_verb_cancelled_at_each_suspension",
     ),
     Mutant(
         "a stream that was read keeps its answer for a claim",
