@@ -65,6 +65,22 @@ def client_of(emulator: Emulator, **options: Any) -> Client:
     return Client(emulator.url, api_key=key, **{**QUICK, **options})
 
 
+class EndlessPost:
+    """A ``post=`` that never ends by itself, and tells which payloads it began and ended with."""
+
+    def __init__(self) -> None:
+        self.begun: list[bytes] = []
+        self.ended: list[bytes] = []
+
+    async def __call__(self, payload: bytes, *_: Any) -> Any:
+        """Wait until it is given up."""
+        self.begun.append(payload)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.ended.append(payload)
+
+
 def ask(text: str = "hello", **fields: Any) -> TextInference:
     """A question."""
     return TextInference.prompt(text, **fields)

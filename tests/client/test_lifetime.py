@@ -34,6 +34,7 @@ from .support import (
     KEY,
     QUICK,
     EchoServer,
+    EndlessPost,
     answer,
     ask,
     bounded,
@@ -207,26 +208,18 @@ def test_the_cells_of_a_notebook() -> None:
 
 def test_a_post_that_is_given_up_between_two_cells() -> None:
     """No loop runs there; what has to be done in one is done when it runs again."""
-    begun: list[bytes] = []
-    ended: list[bytes] = []
-
-    async def post(payload: bytes, *_: Any) -> Any:
-        begun.append(payload)
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.append(payload)
+    post = EndlessPost()
 
     async def start(network: MemoryNetwork) -> tuple[Client, list[TaskStream]]:
         client = await memory_client(network, post=post, max_posts=1).start()
         streams = [client.stream(ask(text), carrier="sse") for text in ("first", "second")]
         for stream in streams:
             await stream.__aenter__()
-        await until(lambda: begun)
+        await until(lambda: post.begun)
         return client, streams
 
     async def second_begun() -> None:
-        await until(lambda: ended and len(begun) == 2)
+        await until(lambda: post.ended and len(post.begun) == 2)
 
     with asyncio.Runner() as runner:
         client, streams = runner.run(start(MemoryNetwork()))
@@ -234,9 +227,9 @@ def test_a_post_that_is_given_up_between_two_cells() -> None:
         assert first is not None
         assert first.cancel()
         runner.run(asyncio.wait_for(second_begun(), 10))
-        assert ended == begun[:1]
+        assert post.ended == post.begun[:1]
         runner.run(asyncio.wait_for(client.aclose(), 10))
-    assert ended == begun
+    assert post.ended == post.begun
 
 
 # The opener's own cancellations

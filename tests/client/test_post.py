@@ -22,7 +22,7 @@ from runware_ws import (
 from runware_ws.emulator import expected_text
 from tests import virtual
 
-from .support import KEY, ask, assert_answers, bounded, client_of
+from .support import KEY, EndlessPost, ask, assert_answers, bounded, client_of
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual.anyio_backend
@@ -113,16 +113,7 @@ async def test_what_is_given_up_as_its_key_comes_is_not_posted(turns: int) -> No
 
 @bounded
 async def test_a_post_may_begin_in_a_plain_callback_of_the_loop() -> None:
-    begun: list[bytes] = []
-    ended: list[bytes] = []
-
-    async def post(payload: bytes, *_: Any) -> Any:
-        begun.append(payload)
-        try:
-            await anyio.sleep_forever()
-        finally:
-            ended.append(payload)
-
+    post = EndlessPost()
     async with (
         virtual.serving(KEY) as emulator,
         client_of(emulator, post=post, max_posts=1) as client,
@@ -133,8 +124,8 @@ async def test_a_post_may_begin_in_a_plain_callback_of_the_loop() -> None:
         assert first.handle is not None
         virtual.call_soon(first.handle.cancel)
         await anyio.sleep(1)
-        assert [b"first" in begun[0], b"second" in begun[-1]] == [True, True]
-        assert ended == begun[:1]
+        assert [b"first" in post.begun[0], b"second" in post.begun[-1]] == [True, True]
+        assert post.ended == post.begun[:1]
 
 
 def test_what_cannot_be_called_is_no_post() -> None:
