@@ -225,6 +225,25 @@ async def test_a_socks_proxy_that_refuses_for_good(answers: tuple[bytes, ...], w
     assert PASSWORD not in str(caught.value)
 
 
+@bounded
+async def test_no_redirect_is_followed_through_a_socks_proxy() -> None:
+    granted = b"\x05\x00\x00\x01" + bytes(6)
+    redirect = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    proxy, seen = socks(b"\x05\x00", granted, redirect), 0
+
+    async def handle(stream: Any) -> None:
+        nonlocal seen
+        seen += 1
+        await proxy(stream)
+
+    async with listening(handle) as port:
+        way = f"socks5h://127.0.0.1:{port}"
+        async with quick("ws://far.test/v1", proxy=way, allow_insecure=True) as client:
+            with pytest.raises(ConnectionFailed, match="302"):
+                await client.ready()
+    assert seen == 1
+
+
 @pytest.mark.parametrize("code", [1, 3, 4, 5, 6])
 @bounded
 async def test_a_socks_proxy_that_may_recover(code: int) -> None:

@@ -207,9 +207,9 @@ def test_what_answers_questions_of_the_first_try_does_not_end_the_second(cut: st
         bench.reconnect()
     else:
         assert questions(bench)
-    for _ in range(4):
+    for code in (*["providerUnavailable"] * 3, "somethingNobodyKnows"):
         # They may have waited for us all that time, and name no type.
-        bench.refuse(again, "providerUnavailable")
+        bench.refuse(again, code)
         assert not again.ended
     bench.answer(again)
     assert again.state is TaskState.DONE
@@ -242,6 +242,8 @@ def test_a_verdict_that_polls_bring_is_heard_often_enough_before_the_deadline() 
         bench.step(0.5)
     failure = ended(record, TaskState.FAILED)
     assert isinstance(failure, TaskError)
+    # What is open may have been answered by it, and is not waited for until its timeout.
+    assert bench.now < begun + 35
 
 
 def test_one_that_the_server_runs_is_polled_as_if_it_had_just_begun() -> None:

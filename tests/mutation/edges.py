@@ -190,10 +190,10 @@ EDGES = [
     ),
     Mutant(
         "redirects are followed",
-        "_io/transport/on_asyncio.py",
-        "        return exc\n",
-        "        return super().process_redirect(exc)\n",
-        "tests/client/test_way.py::test_redirects_are_not_followed",
+        "_io/transport/common.py",
+        "                if head.status == 101:\n",
+        "                if head.status in (101, 302):\n",
+        "tests/client/test_proxies.py::test_no_redirect_is_followed_through_a_socks_proxy",
     ),
     Mutant(
         "events that wait have no limit in bytes",

@@ -84,7 +84,8 @@ class FrugalProtocol(ClientProtocol):
 
     A refused upgrade is known by the status and the Retry-After. The library wants HTTP/1.1 to the
     letter, and all of the body; where it finds anything else, or the body does not come, it does
-    not tell that this was a refusal.
+    not tell that this was a refusal. Where it would follow a redirect, it is not shown the address:
+    another origin must not get the key.
 
     Of the pings that wait only the latest is answered. The library puts one pong behind the other,
     also for a peer that takes none of them, and so lets the peer fill our memory. To answer only

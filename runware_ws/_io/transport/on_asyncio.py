@@ -118,13 +118,6 @@ class AsyncioConnection(ClientConnection):
         self.inbox.end()
 
 
-class _AsyncioConnect(connect):
-    """A dial that follows no redirect: another origin must not get the key."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 @asynccontextmanager
 async def dial_asyncio(
     url: str, options: dict[str, Any], proxy: Proxy | None
@@ -172,7 +165,7 @@ async def _opened(url: str, options: dict[str, Any], proxy: Proxy | None) -> Asy
         if sock is not None:
             options["sock"] = sock
         options["create_connection"] = create
-        connection = await _AsyncioConnect(url, **options)
+        connection = await connect(url, **options)
     except BaseException:
         # The number of a socket may be the next one's. So it must not be closed under a transport
         # that still polls it: one with TLS would, to wait for the peer's goodbye.

@@ -159,13 +159,6 @@ class TrioConnection(ClientConnection):
         self.inbox.end()
 
 
-class _TrioConnect(connect):
-    """A dial that follows no redirect: another origin must not get the key."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 @asynccontextmanager
 async def dial_trio(
     url: str, options: dict[str, Any], proxy: Proxy | None
@@ -180,7 +173,7 @@ async def dial_trio(
     try:
         async with (
             _way(url, options, proxy) as way,
-            _TrioConnect(url, create_connection=TrioConnection, **options, **way) as connection,
+            connect(url, create_connection=TrioConnection, **options, **way) as connection,
         ):
             opened = True
             transport = TrioTransport(cast("TrioConnection", connection))
