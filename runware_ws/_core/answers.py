@@ -126,7 +126,9 @@ class Answers:
             self._ends.end(record, DONE, now)
             return
         record.took_whole(item)
-        self._learn(record, _LIVE, now)
+        learned = record.learned
+        if learned is not None and record.sends == 1 and record.written_at >= self._out.jumped_at:
+            learned.observe(now - record.written_at)
         if record.watched:
             self._table.note(record)
         self._ends.answered(record, now)

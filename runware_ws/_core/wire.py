@@ -31,8 +31,6 @@ PING = b'{"taskType":"ping","ping":true}'
 
 _SAMPLE = 120
 _DEEP = 200
-_FLAT = 2 * _DEEP
-"""A text of so many bytes is not deep: each level takes two."""
 _SHORT = 2_000
 """A text of fewer bytes is written again in less time than its brackets are found."""
 _GC = 16
@@ -52,7 +50,7 @@ def decode(data: bytes) -> dict[str, Any]:
     try:
         frame: dict[str, Any] = orjson.loads(data)
         again = b""
-        if len(data) > _FLAT and (len(data) < _SHORT or _may_be_deep(data)):
+        if len(data) < _SHORT or _may_be_deep(data):
             again = orjson.dumps(frame)
         if again != data:
             # What is written again as it came, as most frames are, has lost no digit.

@@ -35,6 +35,7 @@ class RecordMaker:
 
     def __init__(self, config: Config) -> None:
         self._default = config.timeout
+        self._usual = FOREVER if config.timeout is None else config.timeout
         self._durations = Durations()
         self.journal: JournalKeeper | None = None
 
@@ -59,7 +60,8 @@ class RecordMaker:
         watched: bool = False,
     ) -> TaskRecord:
         """The record of a task whose answer is read as a whole."""
-        deadline = self._deadline(timeout, now)
+        # Nearly every task has the client's own limit, so that is added here.
+        deadline = now + self._usual if timeout is UNSET else self._deadline(timeout, now)
         told = None if metadata is None else checked_metadata(metadata)
         if key is None:
             valid, entry = validate_whole(task), None
@@ -92,7 +94,7 @@ class RecordMaker:
         return self._record(valid, self._deadline(UNSET, now), now, keyed)
 
     def _deadline(self, timeout: float | Unset | None, now: float) -> float:
-        limit = self._default if timeout is UNSET else self.limit(timeout)
+        limit = self.limit(timeout)
         return FOREVER if limit is None else now + limit
 
     def _record(

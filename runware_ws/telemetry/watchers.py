@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from runware_ws.events import Connected
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Watched", "Watcher", "Watchers"]
 
 _LOG = logging.getLogger("runware_ws")
-_DEBUG = logging.DEBUG
 
 
 class Watcher(Protocol):
@@ -60,7 +60,8 @@ class Watchers:
         self._all: tuple[Watcher, ...] = (self._log,)
         self._broken = False
         self.connections = 0
-        self._debugs = _LOG.isEnabledFor
+        # Whether anybody wants to hear of single tasks. Each task asks.
+        self.follows_tasks: Callable[[], bool] = partial(_LOG.isEnabledFor, logging.DEBUG)
 
     @property
     def added(self) -> tuple[Watcher, ...]:
@@ -71,10 +72,7 @@ class Watchers:
         """From now on tell this one too."""
         self._added.append(watcher)
         self._all = (self._log, *self._added)
-
-    def follows_tasks(self) -> bool:
-        """Whether anybody wants to hear of single tasks."""
-        return True if self._added else self._debugs(_DEBUG)
+        self.follows_tasks = lambda: True
 
     def event(self, event: Event) -> None:
         if isinstance(event, Connected):

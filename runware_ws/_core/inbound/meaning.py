@@ -115,6 +115,8 @@ def meaning(item: dict[str, Any]) -> Meaning:
         if item.get("text"):
             return RESULT
         return Meaning.RECEIPT if _is_bare(item) else RESULT
+    if status == "success":  # as a rule, and then no word has to be made of it
+        return RESULT
     word = _word(status)
     if word in FINISHED:
         return RESULT

@@ -64,6 +64,7 @@ class Carrier(Enum):
 SOCKET = Carrier.SOCKET
 """A module-level name for speed: see ``states``."""
 
+_ADMITTED = check_task(WAITING, QUEUED)
 _SENT = check_task(QUEUED, WRITTEN)
 _LIVE = RecoveredBy.LIVE
 _RECOVERING = TaskState.RECOVERING
@@ -223,7 +224,7 @@ class TaskRecord:
 
     def admit(self) -> None:
         """There is room for it in flight."""
-        self.state = check_task(self.state, QUEUED)
+        self.state = _ADMITTED if self.state is WAITING else check_task(self.state, QUEUED)
 
     def rebind(self, uuid: str, payload: bytes) -> None:
         """It was not sent yet, and goes on as an earlier use of its key was recorded."""
