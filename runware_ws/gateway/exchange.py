@@ -66,6 +66,8 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
+        self._body_timeout = 0.0
+        self._more_comes = True
         self._body_read = anyio.Event()
         self._is_gone: Callable[[], bool] | None = scope.get("state", {}).get(GONE)
 
@@ -114,6 +116,7 @@ class Exchange:
                 f"Content-Encoding: {shown(coding)} is not taken: send the body as it is",
             )
         if self._body is None:
+            self._body_timeout = timeout
             with anyio.move_on_after(timeout) as limit:
                 self._body = await self._read(most)
             if limit.cancelled_caught or self._body is None:
@@ -141,11 +144,12 @@ class Exchange:
                 self.gone = True
                 raise ClientGone
             part: bytes = message.get("body", b"")
+            self._more_comes = message.get("more_body", False)
             size += len(part)
             if size > most:
                 raise _too_large(most)
             parts.append(part)
-            if not message.get("more_body", False):
+            if not self._more_comes:
                 return b"".join(parts)
 
     async def json(self, most: int, timeout: float) -> dict[str, Any]:
@@ -236,26 +240,37 @@ class Exchange:
     # What goes
 
     async def send_json(
-        self, status: int, value: Any, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        value: Any,
+        headers: Mapping[str, str] | None = None,
+        *,
+        last: bool = True,
     ) -> None:
-        """Answer with JSON."""
-        await self.send_body(status, "application/json", encode_json(value), headers)
-
-    async def send_body(
-        self, status: int, kind: str, body: bytes, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Answer with a whole body."""
-        await self.begin(
-            status, {"content-type": kind, "content-length": str(len(body)), **(headers or {})}
-        )
-        await self.more(body, last=True)
+        """Answer with JSON. ``last``: the connection is free for what comes next."""
+        body = encode_json(value)
+        kind = {"content-type": "application/json", "content-length": str(len(body))}
+        await self.begin(status, {**kind, **(headers or {})})
+        await self.more(body, last=last)
 
     async def send_error(self, reply: ErrorReply) -> None:
         """Answer with an error."""
         headers = reply.headers()
         if reply.status in (408, 413):
             headers["connection"] = "close"  # What comes of the body is not waited for.
-        await self.send_json(reply.status, reply.envelope(self.request_id), headers)
+        last = reply.status != 413
+        await self.send_json(reply.status, reply.envelope(self.request_id), headers, last=last)
+        if not last:
+            await self._take_the_rest()
+            await self.more(b"", last=True)
+
+    async def _take_the_rest(self) -> None:
+        """Take what comes of a body that is refused. Many clients read when they have sent all, and
+        a connection that closes on what nobody has read loses the answer."""
+        with anyio.move_on_after(self._body_timeout):
+            while self._more_comes:
+                message = await self._receive()
+                self._more_comes = message.get("more_body", False)
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """The status and the headers."""

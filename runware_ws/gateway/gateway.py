@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from runware_ws.errors import KeyConflict
+from runware_ws.errors import InvalidTask, KeyConflict
 from runware_ws.gateway.attempts import Attempt, Attempts, RequestIdentity, requests_of
 from runware_ws.gateway.batch_record import lines_of
 from runware_ws.gateway.error_table import GatewayRefusal, another_request
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Asker", "Gateway"]
 
 _MOST_USES = 10_000
+_MOST_UNANSWERED = 100_000
 
 Start = Callable[["dict[str, Any]"], Awaitable[Work]]
 """Starts a task, given what ``Client.submit`` and ``Client.stream`` take beside it."""
@@ -55,6 +56,8 @@ class Gateway:
         self.turns = Turns(options.max_running, options.max_waiting)
         self.attempts = Attempts(options.retry_window, options.remembered, options.remembered_bytes)
         self._uses: OrderedDict[str, CallerUse] = OrderedDict()
+        # Whose tasks ended without an answer, and what they asked for, by taskUUID.
+        self._unanswered: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self.keep_tallies()
 
     def over(self, client: Client) -> Gateway:
@@ -146,15 +149,7 @@ class Gateway:
         Raises:
             GatewayRefusal: it is another, or it cannot be written down.
         """
-        wire = task if isinstance(task, Mapping) else task.to_wire()
-        # Where it is there, we may have put it there, as long as the caller has a budget.
-        asked = {name: value for name, value in wire.items() if name != PRICE}
-        try:
-            content = content_digest(encode_json(asked))
-        except (TypeError, ValueError):
-            raise GatewayRefusal(
-                400, "invalid_request_error", "the request is nested too deeply"
-            ) from None
+        content = _content_of(task if isinstance(task, Mapping) else task.to_wire())
         if attempt.content and attempt.content != content:
             raise another_request()
         attempt.content = content
@@ -269,8 +264,9 @@ class Gateway:
         """The task of an attempt whose answer is read as a whole. Raises as :meth:`work_of`."""
 
         async def start(more: dict[str, Any]) -> Work:
+            self._check_uuid(task, caller)
             handle = await self.client.submit(task, **more)
-            return PlainWork(handle, lambda work: self._ended(attempt, work, caller))
+            return PlainWork(handle, lambda work: self._ended(attempt, work, caller, task))
 
         return await self.work_of(attempt, caller, asker, start)
 
@@ -284,16 +280,41 @@ class Gateway:
         """The same, read as it is generated."""
 
         async def start(more: dict[str, Any]) -> Work:
+            self._check_uuid(task, caller)
             stream = self.client.stream(task, **more)
             # Entered and never left: leaving would give the task up, which its next reader wants.
             await stream.__aenter__()
             handle = stream.handle
             assert handle is not None
-            return StreamWork(stream, handle, lambda work: self._ended(attempt, work, caller))
+            return StreamWork(stream, handle, lambda work: self._ended(attempt, work, caller, task))
 
         return await self.work_of(attempt, caller, asker, start)
 
-    def _ended(self, attempt: Attempt, work: Work, caller: GatewayCaller) -> None:
+    def _check_uuid(self, task: TextInference | Mapping[str, Any], caller: GatewayCaller) -> None:
+        """See that a taskUUID of the caller's own is not that of another task. To the client it
+        would be the same one once more, and get the answer that comes late.
+
+        Raises:
+            InvalidTask: it is.
+        """
+        if not self._unanswered or not isinstance(task, Mapping):
+            return
+        uuid = str(task.get("taskUUID")).lower()
+        known = self._unanswered.get(uuid)
+        if known is not None and known != (caller.name, _content_of(task)):
+            raise InvalidTask(
+                f"taskUUID {uuid} was used before: give every task a new one",
+                problems=("taskUUID: used before",),
+                task_uuid=uuid,
+            )
+
+    def _ended(
+        self,
+        attempt: Attempt,
+        work: Work,
+        caller: GatewayCaller,
+        task: TextInference | Mapping[str, Any],
+    ) -> None:
         """A task ended (called by the client)."""
         self.turns.give()
         use = self.use_of(caller)
@@ -303,6 +324,11 @@ class Gateway:
         if result is not None and not self.joins:
             use.cost += result.cost or 0.0
             size = len(encode_json(result.raw))
+        # With a journal the key says which task it is, and not the taskUUID.
+        if work.error is not None and not self.joins and "taskUUID" in _own(task):
+            self._unanswered[work.uuid] = (caller.name, _content_of(_own(task)))
+            while len(self._unanswered) > _MOST_UNANSWERED:
+                self._unanswered.popitem(last=False)
         if isinstance(work.error, KeyConflict):
             attempt.content = b""  # What an earlier process was asked counts.
         if attempt.work is None:
@@ -324,6 +350,27 @@ class Visit:
 
     def __init__(self) -> None:
         self.answered = False
+
+
+def _own(task: TextInference | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A task in Runware's own shape, as it was given; of another shape nothing."""
+    return task if isinstance(task, Mapping) else {}
+
+
+def _content_of(task: Mapping[str, Any]) -> bytes:
+    """What a task asks for, as a digest.
+
+    Raises:
+        GatewayRefusal: it cannot be written down.
+    """
+    # Where it is there, we may have put it there, as long as the caller has a budget.
+    asked = {name: value for name, value in task.items() if name != PRICE}
+    try:
+        return content_digest(encode_json(asked))
+    except (TypeError, ValueError):
+        raise GatewayRefusal(
+            400, "invalid_request_error", "the request is nested too deeply"
+        ) from None
 
 
 def _tally_of(caller: str) -> str:

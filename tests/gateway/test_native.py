@@ -6,6 +6,7 @@ import json
 from typing import Any, cast
 from uuid import uuid4
 
+import anyio
 import pytest
 
 from runware_ws.emulator import expected_text
@@ -106,6 +107,30 @@ async def test_repeated_tasks_join() -> None:
             assert uuids[0] == uuids[1]
             assert len(uuids[0]) == 2
         assert executions(here) == 4
+
+
+@pytest.mark.parametrize("kind", ["sync", "stream"])
+@ample
+async def test_a_used_task_uuid_leads_to_no_answer_of_another_task(kind: str) -> None:
+    """Some copy it from an example. The first task's time is over; its answer may still come."""
+    uuid = str(uuid4())
+    mine, other = "What is mine?", "Why?"
+
+    def of(text: str) -> bytes:
+        return body(task(text, taskUUID=uuid.upper(), deliveryMethod=kind))
+
+    async with place(callers(timeout=1), emulator={"latency": "3s"}) as here:
+        late = await here.post(of(mine), "/v1", key="key-of-ann")
+        assert late.status_code == 504
+        for moment in (0, 5):
+            await anyio.sleep(moment)
+            for name, text in (("bob", other), ("bob", mine), ("ann", other)):
+                answer = await here.post(of(text), "/v1", key=f"key-of-{name}")
+                assert answer.status_code == 400, answer.text
+                assert "was used before" in answer.json()["errors"][0]["message"]
+        again = await here.post(body(task(mine, taskUUID=uuid)), "/v1", key="key-of-ann")
+        assert again.json()["data"][0]["text"] == expected_text(mine, uuid)
+        assert executions(here) == 1
 
 
 @ample

@@ -226,6 +226,24 @@ async def test_an_upgrade_that_is_not_taken_loses_no_body(httptools: bool) -> No
 
 
 @parsers
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+async def test_who_sends_too_much_and_then_reads_is_told(httptools: bool, chunked: bool) -> None:
+    """So the published clients do. A connection that closes on unread bytes loses its answer."""
+    body = json.dumps(request("w" * 12_000_000)).encode()
+
+    async def parts() -> AsyncGenerator[bytes]:
+        for first in range(0, len(body), 65_536):
+            yield body[first : first + 65_536]
+
+    async with served(httptools, 30, max_body_bytes=1_000_000) as port, http() as asks:
+        url = f"http://127.0.0.1:{port}/v1/messages"
+        for _ in range(3):
+            answer = await asks.post(url, content=parts() if chunked else body)
+            assert answer.status_code == 413
+            assert answer.json()["error"]["type"] == "request_too_large"
+
+
+@parsers
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1", "/v1/messages/batches"])
 async def test_who_left_before_a_request_was_read_has_asked_for_nothing(
     httptools: bool, path: str, tmp_path: Path
