@@ -9,12 +9,14 @@ import traceback
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import anyio
 from starlette.datastructures import Headers
 
 from runware_ws._checks import shown
+from runware_ws._urls import is_loopback
 from runware_ws.errors import RunwareError
 from runware_ws.gateway.attempts import RequestIdentity
 from runware_ws.gateway.error_table import ErrorReply, GatewayRefusal, reply_to
@@ -86,8 +88,16 @@ class Exchange:
         """Who asks.
 
         Raises:
-            GatewayRefusal: nobody that we know.
+            GatewayRefusal: nobody that we know; or a page of another site asks, where any key will
+                do. In a service of yours that is for the service to decide.
         """
+        ours = self._is_gone is not None
+        if ours and callers.anybody and any(map(_is_foreign, self.headers.getlist("origin"))):
+            raise GatewayRefusal(
+                *(403, "permission_error"),
+                "pages of other sites may not ask where any key is taken: start the gateway with "
+                "--callers FILE, which says who may",
+            )
         key = self.headers.get("x-api-key")
         if key is None:
             scheme, _, token = self.headers.get("authorization", "").partition(" ")
@@ -354,6 +364,16 @@ def note_bug(error: Exception) -> None:
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
     _LOG.error("the gateway failed at %s: %s", place, type(error).__name__)
+
+
+def _is_foreign(origin: str) -> bool:
+    """Whether a browser asks for a page that is not of this machine. It lets any page post here."""
+    try:
+        parts = urlsplit(origin)
+        host = parts.hostname or ""
+    except ValueError:
+        return True
+    return origin == "null" or (parts.scheme in ("http", "https") and not is_loopback(host))
 
 
 def _too_large(most: int) -> GatewayRefusal:

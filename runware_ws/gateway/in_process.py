@@ -6,6 +6,7 @@ application does. So streams would come at once at their end, and nobody could l
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -26,7 +27,8 @@ class InProcessTransport(httpx2.AsyncBaseTransport):
 
     It behaves as a server does: a part of an answer is sent once the part before it was taken; a
     request that is cancelled, or whose answer is not read to its end, is a client that went away,
-    and the application goes on. Closing it cancels what still runs.
+    and the application goes on. Closing it cancels what still runs. Of a request's timeouts the one
+    for reading holds, for its answer and for each further part.
     """
 
     def __init__(self, application: ASGIApp) -> None:
@@ -38,13 +40,14 @@ class InProcessTransport(httpx2.AsyncBaseTransport):
 
         Raises:
             httpx2.RemoteProtocolError: the application ended without a whole answer.
+            httpx2.ReadTimeout: nothing came for too long.
         """
         call = _InProcessCall(self._application, request, await request.aread())
         if self._supervisor is None or self._supervisor.ended:
             self._supervisor = Supervisor("runware_ws gateway in process", lambda _: None)
         self._supervisor.start_soon(call.run, name="runware_ws gateway request")
         try:
-            await call.begun.wait()
+            await call.wait_for(call.begun)
         except BaseException:
             call.leave()
             raise
@@ -100,6 +103,8 @@ class _InProcessCall:
         self._left = anyio.Event()
         self._news = anyio.Event()
         self._taken = anyio.Event()
+        limit = request.extensions.get("timeout", {}).get("read")
+        self._patience: float = math.inf if limit is None else limit
 
     async def run(self) -> None:
         try:
@@ -111,6 +116,14 @@ class _InProcessCall:
             self.begun.set()
             self._news.set()
 
+    async def wait_for(self, event: anyio.Event) -> None:
+        """Wait for the application, but only as long as the client wants to."""
+        try:
+            with anyio.fail_after(self._patience):
+                await event.wait()
+        except TimeoutError:
+            raise httpx2.ReadTimeout(f"nothing came for {self._patience:g} s") from None
+
     async def take(self) -> bytes | None:
         """The next part; ``None`` at the end."""
         while not self._parts:
@@ -119,7 +132,7 @@ class _InProcessCall:
             if self._over:
                 raise httpx2.RemoteProtocolError("the application ended within its answer")
             self._news = anyio.Event()
-            await self._news.wait()
+            await self.wait_for(self._news)
         part = self._parts.pop()
         self._taken.set()
         return part

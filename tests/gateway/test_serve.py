@@ -225,6 +225,31 @@ async def test_an_upgrade_that_is_not_taken_loses_no_body(httptools: bool) -> No
             assert answer.count(b'"type":"message"') == 2
 
 
+async def test_a_page_of_another_site_spends_nothing(tmp_path: Path) -> None:
+    """Any page may have its reader's browser post to 127.0.0.1, and needs no answer for that."""
+    foreign = ["http://evil.example:8080", "https://10.0.0.1", "null", "http://[", "HTTP://EVIL"]
+    own = ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:8", "app://chat", ""]
+    callers = tmp_path / "callers.toml"
+    callers.write_text(f'[callers.ann]\nkey = "{hash_of_key("any")}"\n')
+    form = {"content-type": "text/plain", "x-api-key": "any"}
+    for options, refused in ([], True), (["--callers", str(callers)], False):
+        async with GatewayProcess("--emulate", *options) as gateway, http() as asks:
+            for origin in foreign + own:
+                for path in ("/v1/messages", "/v1", "/v1/messages/batches"):
+                    answer = await asks.post(
+                        f"{gateway.url}{path}",
+                        content=json.dumps(request()),
+                        headers={"origin": origin, **form},
+                    )
+                    expected = 403 if refused and origin in foreign else 200
+                    if path != "/v1/messages" and expected == 200:
+                        expected = 400
+                    assert answer.status_code == expected, (origin, path, answer.text)
+                    if expected == 403:
+                        assert answer.json()["error"]["type"] == "permission_error"
+                        assert "--callers" in answer.json()["error"]["message"]
+
+
 @parsers
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 async def test_who_sends_too_much_and_then_reads_is_told(httptools: bool, chunked: bool) -> None:
