@@ -35,9 +35,10 @@ __all__ = ["NativeRoute"]
 
 _MOST_TASKS = 1_000
 _REFUSED = frozenset(
-    {"authentication", "ping", "getResponse", "getTaskDetails", "accountManagement"}
+    {"authentication", "ping", "getresponse", "gettaskdetails", "accountmanagement"}
 )
-"""About the connection, the account, or tasks that may be another caller's."""
+"""About the connection, the account, or tasks that may be another caller's. In small letters:
+nobody knows whether Runware minds."""
 
 
 class NativeRoute:
@@ -250,7 +251,7 @@ def _tasks(body: Any) -> Sequence[Mapping[str, Any]]:
 
 def _checked(task: Mapping[str, Any], delivery: str, caller: GatewayCaller) -> Mapping[str, Any]:
     kind = task.get("taskType")
-    if isinstance(kind, str) and kind in _REFUSED:
+    if isinstance(kind, str) and kind.strip().lower() in _REFUSED:
         raise InvalidTask(
             f"taskType: {kind} is not taken: this gateway waits for results itself, "
             "and its callers do not see each other's",

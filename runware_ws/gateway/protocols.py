@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         """What the mixins use of the protocol that they stand before."""
 
         app_state: Any
+        connections: set[Any]
         cycle: Any
         loop: Any
         transport: Any
@@ -63,6 +64,23 @@ class _Gathering:
         held, self._held = self._held, []
         if held and not self._transport.is_closing():  # Its client may have left within this turn.
             self._transport.write(b"".join(held))
+
+
+class _CountedConnections(_Uvicorns):
+    """Uvicorn's limit is one of requests, too. So many whose clients have left, and whose tasks go
+    on, would have it refuse everybody, who asks for its health among them."""
+
+    _most: int | None = None
+
+    @property
+    def limit_concurrency(self) -> int | None:
+        """From so many connections on a request is refused; ``None``: there are fewer."""
+        reached = self._most is not None and len(self.connections) >= self._most
+        return self._most if reached else None
+
+    @limit_concurrency.setter
+    def limit_concurrency(self, most: int | None) -> None:
+        self._most = most
 
 
 class _TimedHead(_Uvicorns):
@@ -135,7 +153,7 @@ class _BoundedHead(_Uvicorns):
         super().on_message_complete()
 
 
-class _H11(_TimedHead, H11Protocol):
+class _H11(_CountedConnections, _TimedHead, H11Protocol):
     """In Python: h11 has a bound of its own."""
 
 
@@ -147,7 +165,7 @@ def http_protocol(*, httptools: bool | None = None) -> type[Any]:
 
     from runware_ws.gateway.offers import NoOffers
 
-    class _HttpTools(_TimedHead, _BoundedHead, NoOffers, HttpToolsProtocol):
+    class _HttpTools(_CountedConnections, _TimedHead, _BoundedHead, NoOffers, HttpToolsProtocol):
         """In C."""
 
     return _HttpTools

@@ -170,6 +170,8 @@ async def test_a_task_that_is_nested_too_deeply_is_refused() -> None:
         (body(*[{}] * 1_001), "at most 1000 tasks"),
         (b'[{"taskType": "getTaskDetails", "taskUUID": "x"}]', "is not taken"),
         (b'[{"taskType": "authentication", "apiKey": "x"}]', "is not taken"),
+        (b'[{"taskType": " getResponse", "taskUUID": "x"}]', "is not taken"),
+        (b'[{"taskType": "AccountManagement"}]', "is not taken"),
         (b'[{"taskType": ["getTaskDetails"]}]', "taskType: must be a non-empty string"),
     ],
 )

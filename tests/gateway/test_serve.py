@@ -471,6 +471,23 @@ async def test_as_many_connections_as_were_allowed() -> None:
         assert [answer[9:12] for answer in answers] == [b"200", b"200", b"503"]
 
 
+async def test_who_has_left_takes_up_no_connection() -> None:
+    """Its task goes on, and its request with it. In an outage those may be many."""
+    body = json.dumps(request()).encode()
+    head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with (
+        EmulatorProcess(KEY, latency="300s") as emulator,
+        GatewayProcess("--url", emulator.url, "--max-connections", "2") as gateway,
+        http() as asks,
+    ):
+        for number in range(1, 6):
+            async with await anyio.connect_tcp("127.0.0.1", gateway.port) as stream:
+                await stream.send(head + body)
+                await accepted(emulator, number)
+        answer = await asks.get(f"{gateway.url}/health/live")
+        assert answer.status_code == 200
+
+
 async def test_batches_over_the_built_in_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
