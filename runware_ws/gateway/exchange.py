@@ -47,6 +47,9 @@ _PATIENCE = 600.0
 _LONGEST_HEADER = 1_000
 _MOST_RETRIES = 1_000_000
 
+_UNREAD = 30.0
+"""Seconds to take the rest of a body that was refused."""
+
 GONE = "runware_ws.gone"
 """In the state of a request, if its server is ours: tells whether its connection is closed."""
 
@@ -68,7 +71,6 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
-        self._body_timeout = 0.0
         self._more_comes = True
         self._body_read = anyio.Event()
         self._is_gone: Callable[[], bool] | None = scope.get("state", {}).get(GONE)
@@ -126,7 +128,6 @@ class Exchange:
                 f"Content-Encoding: {shown(coding)} is not taken: send the body as it is",
             )
         if self._body is None:
-            self._body_timeout = timeout
             with anyio.move_on_after(timeout) as limit:
                 self._body = await self._read(most)
             if limit.cancelled_caught or self._body is None:
@@ -268,7 +269,7 @@ class Exchange:
         headers = reply.headers()
         if reply.status in (408, 413):
             headers["connection"] = "close"  # What comes of the body is not waited for.
-        last = reply.status != 413
+        last = reply.status == 408 or self.gone or not self._more_comes
         await self.send_json(reply.status, reply.envelope(self.request_id), headers, last=last)
         if not last:
             await self._take_the_rest()
@@ -277,7 +278,7 @@ class Exchange:
     async def _take_the_rest(self) -> None:
         """Take what comes of a body that is refused. Many clients read when they have sent all, and
         a connection that closes on what nobody has read loses the answer."""
-        with anyio.move_on_after(self._body_timeout):
+        with anyio.move_on_after(_UNREAD):
             while self._more_comes:
                 message = await self._receive()
                 self._more_comes = message.get("more_body", False)
