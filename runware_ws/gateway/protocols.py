@@ -16,6 +16,9 @@ HEAD_TIMEOUT = 10.0
 
 HEAD_BYTES = 64 * 1024
 
+LEFT = 4
+"""So many times the connections that may be open, requests may run, their clients gone or not."""
+
 if TYPE_CHECKING:
 
     class _Uvicorns:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
         connections: set[Any]
         cycle: Any
         loop: Any
+        tasks: set[Any]
         transport: Any
 
         def connection_made(self, transport: Any) -> None: ...
@@ -68,15 +72,18 @@ class _Gathering:
 
 class _CountedConnections(_Uvicorns):
     """Uvicorn's limit is one of requests, too. So many whose clients have left, and whose tasks go
-    on, would have it refuse everybody, who asks for its health among them."""
+    on, would have it refuse everybody, who asks for its health among them. Of those more are kept.
+    """
 
     _most: int | None = None
 
     @property
     def limit_concurrency(self) -> int | None:
-        """From so many connections on a request is refused; ``None``: there are fewer."""
-        reached = self._most is not None and len(self.connections) >= self._most
-        return self._most if reached else None
+        """The limit if it is reached, so that a request is refused; otherwise ``None``."""
+        most = self._most
+        if most is None or (len(self.connections) < most and len(self.tasks) < LEFT * most):
+            return None
+        return most
 
     @limit_concurrency.setter
     def limit_concurrency(self, most: int | None) -> None:
