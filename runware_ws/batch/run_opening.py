@@ -18,7 +18,7 @@ from runware_ws.batch.run_tries import LineTry
 from runware_ws.batch.writing import (
     PriorAnswers,
     Writer,
-    check_output,
+    is_begun,
     open_output,
     source_name,
 )
@@ -214,8 +214,7 @@ def _source_of(options: BatchOptions) -> str:
 
 def _looked_at(name: str, options: BatchOptions) -> PriorAnswers:
     try:
-        if name == "-" or not os.path.exists(name):
-            check_output(name, shape=options.shape)
+        if not is_begun(name, shape=options.shape):
             return PriorAnswers()
         writer = open_output(name, source=_source_of(options), shape=options.shape)
         try:

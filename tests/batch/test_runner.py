@@ -158,6 +158,19 @@ async def test_a_dry_run_sends_and_makes_nothing(tmp_path: Path) -> None:
         assert b.executed == 2
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+async def test_a_dry_run_sees_what_a_kill_left_of_a_table(name: str, tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(5))
+        await b.run(limit=2)
+        b.output.rename(tmp_path / f"{name}.rows")
+        there = names(tmp_path)
+        report = await b.run(output=tmp_path / name, dry_run=True)
+        assert "3 to send, 2 done before" in report.forecast[0]
+        assert names(tmp_path) == there
+        assert (await b.run(output=tmp_path / name)).before == 2
+
+
 async def test_questions_about_other_tasks_need_no_key(tmp_path: Path) -> None:
     uuid = "7f3d7a52-3a0f-4d59-9f0e-0d6a3f1b2c4d"
     async with bench(tmp_path) as b:

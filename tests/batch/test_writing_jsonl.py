@@ -6,17 +6,27 @@ import io
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runware_ws import InvalidTask, Result, RunwareError, TaskCancelled, TaskError, TaskTimeout
-from runware_ws.batch.writing import BATCH, open_output, source_name
+from runware_ws.batch.writing import BATCH, OURS, Shape, open_output, source_name
 from runware_ws.batch.writing.jsontext import dumps, loads
 from runware_ws.cli.exits import Stop
 from runware_ws.models import ErrorFamily
-from tests.batch.conftest import definite, entry, opened, passing, result, rows, write
+from tests.batch.conftest import (
+    definite,
+    disk_of,
+    entry,
+    opened,
+    passing,
+    result,
+    rows,
+    write,
+)
 
 
 def write_lines(out: Path, count: int, **options: Any) -> None:
@@ -126,6 +136,51 @@ def test_sorting_gives_lines_without_an_id_their_number(tmp_path: Path) -> None:
     assert [each["runware"]["line"] for each in rows(out)] == [1, 3]
 
 
+def test_an_id_of_the_users_own_stays_whatever_it_looks_like(tmp_path: Path) -> None:
+    """People number their lines so. A renumbered one would be the answer to another line."""
+    out = tmp_path / "out"
+    with opened(out, shape=BATCH, sort=True) as writer:
+        writer.known()
+        writer.write(entry(1, id=("custom_id", "line-1")))
+        writer.write(entry(2, id=("custom_id", "line-2")))
+        writer.finish([(11, 1), (22, 2)])
+    with opened(out, shape=BATCH, sort=True) as writer:
+        writer.known()
+        writer.write(entry(3, id=("custom_id", "line-0")))
+        writer.finish([(33, 1), (11, 2), (22, 3)])
+    assert [each["custom_id"] for each in rows(out)] == ["line-0", "line-1", "line-2"]
+    assert [each["runware"]["line"] for each in rows(out)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", [OURS, BATCH])
+def test_sorting_tells_new_numbers_where_nothing_else_is_new(shape: Shape, tmp_path: Path) -> None:
+    """A blank line was put before them: they stand in order, and have other numbers."""
+    out = tmp_path / "out"
+    with opened(out, shape=shape, sort=True) as writer:
+        writer.known()
+        writer.write(entry(1, id=None))
+        writer.write(entry(2, id=None))
+        writer.finish([(11, 1), (22, 2)])
+    with opened(out, shape=shape, sort=True) as writer:
+        writer.known()
+        writer.finish([(11, 2), (22, 3)])
+    assert [each.get("runware", each)["line"] for each in rows(out)] == [2, 3]
+    if shape == BATCH:
+        assert [each["custom_id"] for each in rows(out)] == ["line-2", "line-3"]
+
+
+def test_sorting_leaves_one_line_for_each_key_where_nothing_else_is_new(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with opened(out) as writer:
+        writer.known()
+        writer.write(entry(1, passing()))
+        writer.write(entry(1))  # killed before it could finish
+    with opened(out, sort=True) as writer:
+        writer.known()
+        writer.finish([(11, 1)])
+    assert [each["result"]["text"] for each in rows(out)] == ["text 1"]
+
+
 @pytest.mark.parametrize("name", ["o.json", "o.jsonl.gz", "o.xlsx", "o.txt"])
 def test_an_unknown_suffix(name: str, tmp_path: Path) -> None:
     with pytest.raises(Stop) as caught:
@@ -180,6 +235,29 @@ def test_standard_output_in_order(capfdbinary: pytest.CaptureFixture[bytes]) -> 
         writer.finish([(11, 1), (22, 2), (33, 3)])
     lines = capfdbinary.readouterr().out.splitlines()
     assert [json.loads(line)["line"] for line in lines] == [1, 2, 3]
+
+
+def test_a_stream_in_order_needs_room_for_a_copy(
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with opened("-", sort=True) as writer:
+        writer.write(entry(2))
+        with (
+            disk_of(2_000),
+            pytest.raises(Stop, match="of --sort: cannot be written: File too large"),
+        ):
+            writer.write(entry(1, result("x" * 4_000)))
+        writer.write(entry(3))
+        writer.finish([(11, 1), (22, 2), (33, 3)])
+    lines = capfdbinary.readouterr().out.splitlines()
+    assert [json.loads(line)["line"] for line in lines] == [2, 3]
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        for out in ("-", "/dev/null"):
+            with pytest.raises(Stop, match="of --sort: cannot be written: No such file"):
+                open_output(out, source="runware", sort=True)
 
 
 def test_a_closed_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from runware_ws.batch.writing.entries import (
     result_entry,
     source_name,
 )
-from runware_ws.batch.writing.opening import FORMATS, check_output, open_output
+from runware_ws.batch.writing.opening import FORMATS, is_begun, open_output
 
 __all__ = [
     "BATCH",
@@ -29,8 +29,8 @@ __all__ = [
     "PriorError",
     "Shape",
     "Writer",
-    "check_output",
     "error_entry",
+    "is_begun",
     "open_output",
     "result_entry",
     "source_name",

@@ -38,6 +38,7 @@ __all__ = [
     "OURS",
     "ROW",
     "RUNWARE",
+    "UNNAMED",
     "AnswerEntry",
     "Shape",
     "cost_of",
@@ -57,6 +58,9 @@ ROW: Literal["row"] = "row"
 
 RUNWARE = "runware"
 EMULATOR = "emulator"
+
+UNNAMED = "unnamed"
+"""Marks a record of the batch shape whose ``custom_id`` is the line's number, for want of an id."""
 
 _INTEGERS = 1 << 63
 """No table has larger ones."""
@@ -253,6 +257,8 @@ def _batch_record(entry: AnswerEntry, source: str) -> dict[str, Any]:
         beside["cost"] = _items_cost(error.get("items"))
         beside["error"] = error
     custom_id = f"line-{entry.line}" if entry.id is None else str(entry.id[1])
+    if entry.id is None:
+        beside[UNNAMED] = True
     return {"custom_id": custom_id, "result": outcome, "runware": beside}
 
 

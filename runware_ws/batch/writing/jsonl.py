@@ -21,7 +21,15 @@ from runware_ws.batch.writing.base import (
     read_record,
     unwritable,
 )
-from runware_ws.batch.writing.entries import BATCH, OURS, ROW, AnswerEntry, Shape, record_of
+from runware_ws.batch.writing.entries import (
+    BATCH,
+    OURS,
+    ROW,
+    UNNAMED,
+    AnswerEntry,
+    Shape,
+    record_of,
+)
 from runware_ws.batch.writing.files import (
     Lock,
     lines_of,
@@ -199,8 +207,6 @@ class JsonlWriter:
         kept, lost = self._winners()
         if wanted is not None:
             places = [kept[key] for key in wanted if key in kept]
-            if not lost and not self._written and places == sorted(places):
-                return
             at = {place: key for key, place in kept.items()}
             placed = set(places)
             places += [place for place in sorted(at) if place not in placed]
@@ -208,6 +214,8 @@ class JsonlWriter:
         else:
             places, numbers = sorted(kept.values()), {}
         with self._lines.path.open("rb") as old:
+            if not (lost or self._doubled) and _are_in_order(old, places, numbers):
+                return
             self._stale.add(_line_at(old, place) for place in sorted(lost))
             with replacing(self._lines.path) as new:
                 for place in places:
@@ -250,6 +258,14 @@ def _line_at(file: IO[bytes], place: int) -> bytes:
     return text if text.endswith(b"\n") else text + b"\n"
 
 
+def _are_in_order(file: IO[bytes], places: list[int], numbers: dict[int, int]) -> bool:
+    """Whether all lines stand as they should, under their numbers."""
+    if places != sorted(places):
+        return False
+    lines = ((_line_at(file, place), numbers.get(place)) for place in places)
+    return all(numbered(text, number) is text for text, number in lines)
+
+
 def numbered(text: bytes, number: int | None) -> bytes:
     """A line under the number that it has now; ``None``: as it stands."""
     if number is None or text.startswith(b'{"line":%d,' % number):
@@ -258,11 +274,13 @@ def numbered(text: bytes, number: int | None) -> bytes:
     beside = record["runware"] if "custom_id" in record and "runware" in record else record
     if beside.get("line") == number:
         return text
-    was = f"line-{beside.get('line')}"
     beside["line"] = number
-    if record is not beside and record["custom_id"] == was:
+    if beside.get(UNNAMED):
         record["custom_id"] = f"line-{number}"
     return dumps(record) + b"\n"
+
+
+_COPY = "the temporary file of --sort"
 
 
 class StreamWriter:
@@ -289,7 +307,11 @@ class StreamWriter:
         elif sys.stdout is None:
             raise Stop(ExitCode.USAGE, f"{name}: is closed: give -o FILE")
         if sort:
-            self._waiting = tempfile.TemporaryFile()  # noqa: SIM115
+            try:
+                self._waiting = tempfile.TemporaryFile()  # noqa: SIM115
+            except OSError as exc:
+                self.close()
+                raise unwritable(_COPY, exc) from None
 
     def known(self) -> PriorAnswers:
         """Nothing."""
@@ -309,16 +331,17 @@ class StreamWriter:
             self._written += 1
             return
         try:
-            self._places[entry.key] = self._waiting.seek(0, os.SEEK_END)
-            self._waiting.write(data)
+            # Past the buffer, which would tell only in the end that there is no room.
+            place = os.lseek(self._waiting.fileno(), 0, os.SEEK_END)
+            write_whole(self._waiting.fileno(), data)
         except OSError as exc:
-            raise unwritable("the temporary file of --sort", exc) from None
+            raise unwritable(_COPY, exc) from None
+        self._places[entry.key] = place
 
     def finish(self, order: Order | None = None) -> None:
         """Hand on what waits for its turn."""
         if self._waiting is None:
             return
-        self._waiting.flush()
         keys = dict.fromkeys(key for key, _ in order or ())
         for key in (*keys, *(key for key in self._places if key not in keys)):
             if key in self._places:

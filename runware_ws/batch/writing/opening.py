@@ -8,14 +8,14 @@ from pathlib import Path
 
 from runware_ws.batch.writing.base import Writer, unwritable
 from runware_ws.batch.writing.entries import BATCH, OURS, Shape
-from runware_ws.batch.writing.files import Lock
+from runware_ws.batch.writing.files import Lock, beside
 from runware_ws.batch.writing.jsonl import JsonlWriter, StreamWriter
 from runware_ws.batch.writing.parquet import ParquetTable
 from runware_ws.batch.writing.sqlite import SqliteWriter
 from runware_ws.batch.writing.tables import CsvTable, TableWriter
 from runware_ws.cli.exits import ExitCode, Stop
 
-__all__ = ["FORMATS", "check_output", "open_output"]
+__all__ = ["FORMATS", "is_begun", "open_output"]
 
 FORMATS: dict[str, str] = {
     "": "jsonl",
@@ -28,6 +28,8 @@ FORMATS: dict[str, str] = {
     ".db": "sqlite",
 }
 """The format of each suffix of an output. No suffix: JSON lines."""
+
+_TABLES = ("csv", "parquet")
 
 
 def open_output(
@@ -58,14 +60,20 @@ def open_output(
         raise unwritable(name, exc) from None
 
 
-def check_output(name: str | os.PathLike[str], *, shape: Shape = OURS) -> None:
-    """Refuse what no output can be, and make nothing.
+def is_begun(name: str | os.PathLike[str], *, shape: Shape = OURS) -> bool:
+    """Whether an output can be read: it is there, or what a run that was killed left of its table.
+    Makes nothing.
 
     Raises:
         Stop: an unknown suffix, or a shape that this format does not have.
     """
-    if os.fspath(name) != "-":
-        _found(os.fspath(name), shape)
+    name = os.fspath(name)
+    if name == "-":
+        return False
+    path, stream, kind = _found(name, shape)
+    if stream:
+        return False
+    return path.exists() or (kind in _TABLES and beside(path, ".rows").exists())
 
 
 def _found(name: str, shape: Shape) -> tuple[Path, bool, str]:
