@@ -172,6 +172,7 @@ def open_batch(
         journal = _journal_of(name, writer, options, note)
         batch = OpenedBatch(source, facts, writer, prior, journal, lambda: None, note)
         _match(batch, options, note)
+        _check_own_journal(batch, name, options)
         batch.close = stack.pop_all().close
         return batch
 
@@ -250,8 +251,12 @@ def _journal_of(
         raise ConfigurationError("job names the work in a shared journal: give a journal as well")
     if path is None:
         return None
-    own = path.with_name(path.name + ".journal")
+    own = _own_journal(name)
     return JournalSite(own, _OWN, target, own, not own.exists())
+
+
+def _own_journal(name: str) -> Path:
+    return Path(os.path.realpath(name) + ".journal")
 
 
 def _as_text(name: str) -> str:
@@ -303,3 +308,22 @@ def _match(batch: OpenedBatch, options: BatchOptions, note: Callable[[str], None
         prior.begun = {tries[key] for key in batch.journal.begun(tries)}
     kept = done - stale - prior.begun
     batch.before, batch.errors_before = len(kept), len(kept - prior.results)
+
+
+def _check_own_journal(batch: OpenedBatch, name: str, options: BatchOptions) -> None:
+    """Refuse a journal while the output's own has lines in hand: they would be paid for again."""
+    site, prior, own = batch.journal, batch.prior, _own_journal(name)
+    if site is None or site.own is not None or not batch.writer.can_resume or not own.exists():
+        return
+    left = (
+        LineTry(line, LineCost(0, 0), prior.errors.get(line.key))
+        for line in batch.source.lines(batch.facts)
+        if not prior.done(line.key, retry_errors=options.retry_errors)
+    )
+    keys = [work.key(_OWN) for work in left if work.keyed]
+    begun = JournalSite(own, _OWN, site.target, own).begun(keys)
+    if begun:
+        raise ConfigurationError(
+            f"journal: {own} has {len(begun)} of these lines in hand: bring them home without this "
+            "option first, or remove that file to pay for them again"
+        )

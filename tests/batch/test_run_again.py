@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runware_ws import ConfigurationError
 from runware_ws.batch import run_batch
 from runware_ws.batch.reading import Facts, Line
 from runware_ws.batch.run_opening import OpenedBatch
@@ -100,6 +101,29 @@ async def test_a_line_in_doubt_that_comes_back_is_asked_for(tmp_path: Path) -> N
         report = await b.run()
         assert (report.complete, report.found, b.executed) == (True, 1, 2)
     assert names(tmp_path) == ["in", "out"]
+
+
+async def test_another_journal_is_refused_while_the_outputs_own_has_lines_in_hand(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(3), "hold 1", "hold 2")
+        await b.cut_off(lambda: b.held == 2 and b.output.read_bytes().count(b"\n") == 3)
+        b.hold.set()
+        shared = tmp_path / "shared.db"
+        with pytest.raises(
+            ConfigurationError, match=r"out\.journal has 2 .* in hand.*without"
+        ) as told:
+            await b.run(journal=shared)
+        assert told.value.message.startswith("journal: ")
+        # What is not in this input is in nobody's way.
+        whole = b.input.read_text()
+        write_prompts(b.input, *range(3), "other")
+        assert (await b.run(journal=shared)).done == 1
+        b.input.write_text(whole)
+        assert (await b.run()).complete
+        assert (await b.run(journal=shared)).complete
+        assert b.executed == 6
 
 
 async def test_what_another_server_has_in_hand_is_not_forgotten(tmp_path: Path) -> None:
