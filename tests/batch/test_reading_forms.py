@@ -189,6 +189,17 @@ def test_rows_that_do_not_fit_their_header() -> None:
     assert [line.id for line in lines] == [None, ("id", "2"), None, ("id", "3")]
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_tables_behind_each_other_ask_no_header(mark: str) -> None:
+    """``cat a.csv b.csv``: the names of the columns are no prompt to pay for."""
+    table = f"{mark}id, prompt\n{{}},a\n"
+    lines = read_all((table.format(1) + table.format(2)).encode(), "in.csv")
+    assert [line.problem for line in lines] == [None, "is the header once more", None]
+    assert [line.id for line in lines if line.task] == [("id", "1"), ("id", "2")]
+    # A table of one column may have this prompt.
+    assert all(line.task for line in read_all(b"prompt\nprompt\n", "in.csv"))
+
+
 def test_a_column_of_another_name() -> None:
     lines = read_all(b"q;id\na;1\nb;2\n", "in.csv", prompt_column="q")
     assert prompts(lines) == ["a", "b"]

@@ -14,7 +14,7 @@ import pytest
 from runware_ws import TaskError
 from runware_ws.batch.writing import COLUMNS, open_output
 from runware_ws.cli.exits import Stop
-from tests.batch.conftest import disk_of, entry, opened, passing, result, rows, write
+from tests.batch.conftest import definite, disk_of, entry, opened, passing, result, rows, write
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.sqlite"])
@@ -182,3 +182,15 @@ def test_a_kill_right_after_the_table_was_written_counts_nothing_twice(tmp_path:
     assert (prior.results, prior.cost) == ({11, 22}, pytest.approx(0.002))
     assert [row["text"] for row in rows(out)] == ["text 1", "text 2"]
     assert not list(tmp_path.glob("*.stale"))
+
+
+@pytest.mark.parametrize("word", ["TRUE", "True"])
+def test_a_table_that_a_spreadsheet_saved_says_the_same(word: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    write(out, entry(1, passing()), entry(2, definite()), entry(3))
+    text = out.read_text().replace(",true,", f",{word},").replace(",false,", ",FALSE,")
+    out.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    with opened(out) as writer:
+        prior = writer.known()
+    assert prior.results == {33}
+    assert {key: error.retryable for key, error in prior.errors.items()} == {11: True, 22: False}

@@ -132,10 +132,17 @@ def _csv_objects(
         if any(cells[len(columns) :]):
             found = f"has {len(cells)} cells, and the header {len(columns)}"
             yield number, "!" + json.dumps(found)
+        elif len(columns) > 1 and _is_header(columns, cells):
+            yield number, "!" + json.dumps("is the header once more")
         elif any(cells):
             # An empty cell is a null.
             row = {key: cell for key, cell in zip(columns, cells, strict=False) if cell}
             yield number, json.dumps(row)
+
+
+def _is_header(columns: list[str], cells: list[str]) -> bool:
+    """Whether a row is the header of a table that was put behind another one."""
+    return [cell.strip().removeprefix("\ufeff") for cell in cells] == columns
 
 
 # Parquet

@@ -283,7 +283,7 @@ def _typed(cells: list[str], place: str) -> Row:
             if cell == "":
                 row[column] = None
             elif kind is bool:
-                row[column] = cell == "true"
+                row[column] = cell.lower() == "true"  # Spreadsheets write it in their own way.
             else:
                 row[column] = kind(cell)
     except ValueError:
