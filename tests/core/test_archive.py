@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runware_ws._core.states import TaskState
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import OutcomeUnknown, TaskError
 from tests.core.bench import OTHER_SESSION, Bench, ended, error, item
@@ -121,3 +122,105 @@ def test_where_nobody_has_the_answer_the_end_is_unknown() -> None:
         if until_archive_is_asked(bench, record):
             bench.say(archived([record], record, errors=[refusal]))
     assert isinstance(ended(record, TaskState.UNKNOWN), OutcomeUnknown)
+
+
+PIECES: list[dict[str, Any]] = [{"delta": {"text": "a"}}, {"delta": {"text": "b"}}]
+"""The first pieces of a stream, as they were sent."""
+
+
+SPENT: dict[str, Any] = {"usage": {"totalTokens": 3}}
+ENDINGS: dict[str, tuple[list[dict[str, Any]], str, int | None]] = {
+    "empty": ([{"delta": {}, "finishReason": "stop"}], "ab", None),
+    "null": ([{"delta": None, "finishReason": "stop"}], "ab", None),
+    "bare": ([{"finishReason": "stop"}], "ab", None),
+    "part": ([{"text": "c", "finishReason": "stop"}], "abc", None),
+    "whole": ([{"text": "abc", "finishReason": "stop"}], "abc", None),
+    "spent-before": ([SPENT, {"finishReason": "stop"}], "ab", 3),
+    "spent-behind": ([{"finishReason": "stop"}, SPENT], "ab", 3),
+}
+"""How a stream may end: with these pieces, as this text, at this price."""
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("listed", [False, True])
+def test_pieces_of_a_stream_are_its_whole_however_the_last_one_looks(
+    listed: bool, ending: str
+) -> None:
+    rest, text, spent = ENDINGS[ending]
+    bench = Bench()
+    deltas = Deltas()
+    record = bench.begin_in_doubt(OTHER_SESSION, deltas=deltas)
+    bench.written()
+    about = {"taskType": record.task_type, "taskUUID": record.uuid}
+    pieces = [{**about, **piece} for piece in PIECES + rest]
+    bench.say(answer(record, pieces if listed else {"data": pieces}))
+    ended(record, TaskState.DONE)
+    (whole,) = record.items
+    assert whole["text"] == text
+    assert whole["finishReason"] == "stop"
+    assert whole.get("usage", {}).get("totalTokens") == spent
+    assert [piece["delta"] for piece in deltas.pending] == [{"text": text}]
+
+
+def test_pieces_of_a_stream_without_the_last_one_are_no_result() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, deltas=Deltas())
+    bench.written()
+    about = {"taskType": record.task_type, "taskUUID": record.uuid}
+    bench.say(answer(record, [{**about, **piece} for piece in [*PIECES, SPENT]]))
+    assert not record.ended
+
+
+def answer(record: TaskRecord, response: Any) -> dict[str, Any]:
+    """The answer about a task that was sent alone."""
+    about = {"taskType": "getTaskDetails", "taskUUID": record.uuid}
+    return {"data": [{**about, "request": [{"taskUUID": record.uuid}], "response": response}]}
+
+
+FAILURE = {"code": "contentPolicyViolation", "message": "not this one"}
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        {"status": "error", "error": FAILURE},
+        {"status": "error", "errors": [FAILURE]},
+        {"error": FAILURE},
+        {"status": "error", **FAILURE},
+    ],
+    ids=["error", "errors", "without-status", "flat"],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_failed_item_in_the_archive_fails_with_its_own_words(
+    listed: bool, failed: dict[str, Any]
+) -> None:
+    """An item with its error in it is documented for polls; the archive keeps what was sent."""
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    bench.written()
+    entry = {"taskType": record.task_type, "taskUUID": record.uuid, **failed}
+    bench.say(answer(record, [entry] if listed else {"data": [entry]}))
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert (failure.code, failure.message) == (FAILURE["code"], FAILURE["message"])
+    assert not failure.retryable
+
+
+def test_a_receipt_in_an_item_of_the_archive_is_one() -> None:
+    bench = Bench()
+    record = resent(bench, timeout=60)
+    until_archive_is_asked(bench, record)
+    refusal = {"code": "conflictTaskUUID", "message": "used before"}
+    entry = {"taskType": record.task_type, "taskUUID": record.uuid, "status": "error"}
+    bench.say(answer(record, {"data": [{**entry, "error": refusal}]}))
+    assert not record.ended, "an executed task must not fail of its own copy's refusal"
+
+
+def test_several_frames_in_the_archive_are_read_as_they_were_sent() -> None:
+    """A task with several results may have been answered by several messages."""
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, expected=2)
+    bench.written()
+    bench.say(answer(record, [{"data": [item(record, text)]} for text in ("one", "two")]))
+    ended(record, TaskState.DONE)
+    assert [each["text"] for each in record.items] == ["one", "two"]

@@ -196,47 +196,72 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
     """The results and the errors in an answer to ``getTaskDetails``; and whether a task runs.
 
     The answer's ``response`` is an object (documented). Its contents are not
-    documented, so a frame, a list of items and a single item are all accepted.
+    documented, so a frame, a list of items or of frames, and a single item are all accepted.
     """
-    response = item.get("response")
+    entries, errors = _opened(item.get("response"))
+    meanings = [meaning(entry) for entry in entries]
+    # "Exactly as sent" (documented) may be piece by piece.
+    streams = {
+        owner_of(entry): Deltas()
+        for entry, means in zip(entries, meanings, strict=True)
+        if means is Meaning.DELTA
+    }
     results: list[dict[str, Any]] = []
-    errors: list[dict[str, Any]] = []
-    candidates: list[Any] = []
-    streams: dict[str | None, Deltas] = {}
     runs = False
-    if isinstance(response, dict):
-        body = cast("dict[str, Any]", response)
-        data = body.get("data")
-        found = body.get("errors") or body.get("error")
-        # In the old style the facts are next to ``"error": true``.
-        told = cast("list[Any]", found) if isinstance(found, list) else [found]
-        told = [{**body, "error": None} if error is True else error for error in told]
-        errors += [error for error in told if isinstance(error, dict)]
-        if isinstance(data, list):
-            candidates = cast("list[Any]", data)
-        elif isinstance(data, dict):
-            candidates = [data]
-        elif not found and "data" not in body:
-            candidates = [body]
-    elif isinstance(response, list):
-        candidates = cast("list[Any]", response)
-    for candidate in candidates:
-        if not isinstance(candidate, dict):
-            continue
-        entry = cast("dict[str, Any]", candidate)
-        means = meaning(entry)
-        if means is Meaning.RESULT:
-            results.append(entry)
-        elif means is Meaning.ERROR:
-            errors.append(entry)
+    for entry, means in zip(entries, meanings, strict=True):
+        deltas = streams.get(owner_of(entry))
+        if means is Meaning.ERROR:
+            errors += _errors_in(entry) or [entry]
         elif means is Meaning.PROGRESS:
             runs = True
-        elif means is Meaning.DELTA:
-            # "Exactly as sent" (documented) may be piece by piece.
-            streams.setdefault(owner_of(entry), Deltas()).add(entry, 0.0)
+        elif deltas is not None and means is not Meaning.ARCHIVE:
+            if means is not Meaning.RESULT or deltas.is_piece(entry, INCIDENTAL):
+                deltas.add(entry, 0.0)
+            else:
+                # The last piece may have no delta, as it may on the wire.
+                deltas.complete(entry, 0.0)
+        elif means is Meaning.RESULT:
+            results.append(entry)
     for deltas in streams.values():
         if deltas.finished:
             results.append(deltas.whole())
         else:
             runs = True
     return results, errors, runs
+
+
+def _opened(response: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The items of a response, and the errors that stand beside them."""
+    entries: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    listed = isinstance(response, list)
+    for body in _objects(response):
+        if listed and ("data" not in body or owner_of(body) is not None):
+            entries.append(body)  # an item, and no frame
+            continue
+        data = body.get("data")
+        found = _errors_in(body)
+        errors += found
+        entries += _objects(data)
+        if not found and "data" not in body:
+            entries.append(body)
+    return entries, errors
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; a single one stands for itself."""
+    values = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return [each for each in values if isinstance(each, dict)]
+
+
+def _errors_in(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The errors that a frame or an item holds; one without an address has that of ``body``."""
+    found = body.get("errors") or body.get("error")
+    told = cast("list[Any]", found) if isinstance(found, list) else [found]
+    # In the old style the facts are next to ``"error": true``.
+    errors = [{**body, "error": None} if error is True else error for error in told]
+    address = {name: body[name] for name in ("taskType", "taskUUID") if body.get(name)}
+    return [
+        {**error, **{name: at for name, at in address.items() if not error.get(name)}}
+        for error in _objects(errors)
+    ]
