@@ -149,6 +149,9 @@ class Answers:
         if record.ended:
             self._more(record, items, now)
             return
+        if self._is_piece_of_left(record, items[0]):
+            self._overhear(self._table.left.records[record.uuid], items[0], now)
+            return
         # A poll tells a status (documented), and results of an ``async`` task are not pushed.
         # A pushed one may tell a status too: it may be a copy, or the last part of a stream.
         ladder = record.ladder
@@ -301,6 +304,15 @@ class Answers:
         else:
             self._table.left_grew(record, item)
 
+    def _is_piece_of_left(self, record: TaskRecord, item: dict[str, Any]) -> bool:
+        """Whether an item for the caller's question is a piece of a stream that was given up."""
+        left = self._table.left.get(record.uuid)
+        if left is None or left.posted or left.generation != self._connection.generation:
+            return False
+        # A poll tells a status (documented), and the archive's answer has its type.
+        untold = item.get("status") is None and item.get("taskType") != record.task_type
+        return "delta" in item or untold
+
     def keep_left(self, record: TaskRecord, now: float) -> None:
         """A stream that was given up is complete: its whole answer can be claimed."""
         assert record.deltas is not None
@@ -347,6 +359,9 @@ class Answers:
 
     def _delta(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The next delta of a stream."""
+        if self._is_piece_of_left(record, item):
+            self._overhear(self._table.left.records[record.uuid], item, now)
+            return
         self._progress(record)
         self._recovery.still_running(record, now)
         posted = record.posted

@@ -18,6 +18,7 @@ __all__ = [
     "MalformedFrameError",
     "authentication",
     "decode",
+    "delivery_of",
     "frame_size",
     "join",
     "question",
@@ -92,6 +93,11 @@ def frame_size(payload: bytes) -> int:
 def with_delivery(payload: bytes, method: str) -> bytes:
     """The same task object with another ``deliveryMethod``."""
     return encode_json({**load_json(payload), "deliveryMethod": method})
+
+
+def delivery_of(payload: bytes) -> Any:
+    """The ``deliveryMethod`` of a task object; ``None`` if it says none."""
+    return load_json(payload).get("deliveryMethod")
 
 
 def weight(item: dict[str, Any], most: int) -> int:

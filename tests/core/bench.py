@@ -30,7 +30,14 @@ def uuid_of(number: int) -> str:
 class Bench:
     """One core, its clock, and everything it wanted done."""
 
-    def __init__(self, *, delay: float = 0.25, fixed_key: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        delay: float = 0.25,
+        fixed_key: bool = True,
+        journaled: bool = False,
+        **options: Any,
+    ) -> None:
         self.now = 1000.0
         self.delays: list[int] = []
 
@@ -40,7 +47,9 @@ class Bench:
 
         # Tests of other things need no pings between; test_liveness.py has the real limits.
         idle: dict[str, Any] = {"busy_ping_after": 10.0, "busy_ping_timeout": 9.0}
-        self.core = SessionCore(Config(**(idle | options)), draw=draw, fixed_key=fixed_key)
+        self.core = SessionCore(
+            Config(**(idle | options)), draw=draw, fixed_key=fixed_key, journaled=journaled
+        )
         self.durations = Durations()
         self.effects: list[Effect] = []
         self.numbers = 0

@@ -11,8 +11,8 @@ from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.deltas import MOST_PENDING, Deltas
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import StreamInterrupted
-from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, item
-from tests.core.questions import questions
+from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, item, uuid_of
+from tests.core.questions import QUESTIONS, deny, questions, unsent
 
 
 def stream(bench: Bench, **options: Any) -> tuple[TaskRecord, Deltas]:
@@ -158,6 +158,55 @@ def test_a_second_try_does_not_take_the_first_ones_last_part_for_the_whole() -> 
     assert (record.ended, handed_on(deltas)) == (False, [])
     bench.archive(record, item(record, "ab", finishReason="stop"))
     assert handed_on(deltas) == ["ab"]
+
+
+LAST: list[dict[str, Any]] = [
+    {"delta": {"text": "c"}, "finishReason": "stop"},
+    {"delta": {"text": "c"}, "finishReason": "stop", "status": "success"},
+    {"text": "c", "finishReason": "stop"},
+    {"delta": {}, "finishReason": "stop"},
+    {"finishReason": "stop"},
+]
+"""The last piece of a stream, in forms that it may have."""
+
+FORMS = ["delta", "status", "fields", "empty", "bare"]
+
+
+def until_asked(bench: Bench, record: TaskRecord) -> None:
+    """Polls know nothing, until the archive is asked."""
+    while (question := unsent(bench, 10)[0]["taskType"]) != "getTaskDetails":
+        deny(bench, record, question)
+
+
+@pytest.mark.parametrize("last", LAST, ids=FORMS)
+@pytest.mark.parametrize("life", ["in this process", "adopted", "by its key"])
+def test_the_last_piece_of_a_first_try_is_no_answer_to_a_second_that_wants_the_whole(
+    life: str, last: dict[str, Any]
+) -> None:
+    bench = Bench(journaled=life != "in this process")
+    bench.begin()
+    if life == "in this process":
+        first, _ = stream(bench, timeout=5)
+        piece(bench, first, "ab")
+        bench.step(6)
+        bench.numbers -= 1
+        record = bench.task()
+    else:
+        adopted = life == "adopted"
+        record = bench.task(delivery="stream" if adopted else "async")
+        if not adopted:
+            body = {"taskType": record.task_type, "taskUUID": uuid_of(99)}
+            payload = orjson.dumps({**body, "deliveryMethod": "stream"})
+            bench.core.rebind(record, uuid_of(99), payload)
+        bench.core.entered(record, bench.now, known=True)
+        bench.take()
+    bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid, **last}]})
+    assert not record.ended
+    until_asked(bench, record)
+    about = {"taskType": "getTaskDetails", "taskUUID": record.uuid}
+    bench.say({"data": [{**about, "response": item(record, "abc", finishReason="stop")}]})
+    ended(record, TaskState.DONE)
+    assert [each["text"] for each in record.items] == ["abc"]
 
 
 def test_pieces_for_a_task_that_is_no_stream_are_a_sign_of_life() -> None:
@@ -327,3 +376,38 @@ def test_a_whole_that_is_not_believed_is_not_asked_for_again_and_again() -> None
         if not due:
             bench.step(0.25)
     assert asked > 1
+
+
+def given_up_and_asked_about(bench: Bench, kind: str) -> tuple[TaskRecord, TaskRecord]:
+    """A stream that was given up behind its first piece, and the caller's question about it."""
+    bench.begin()
+    record, _ = stream(bench)
+    piece(bench, record, "a")
+    bench.core.cancel(record, bench.now)
+    payload = orjson.dumps({"taskType": kind, "taskUUID": record.uuid})
+    question = TaskRecord(record.uuid, kind, payload, deadline=bench.now + 60, now=bench.now)
+    bench.core.submit(question)
+    assert bench.written() == [orjson.loads(payload)]
+    return record, question
+
+
+@pytest.mark.parametrize("kind", QUESTIONS)
+@pytest.mark.parametrize("last", LAST[:3], ids=FORMS[:3])
+def test_a_piece_of_a_stream_that_was_given_up_answers_no_question_about_it(
+    kind: str, last: dict[str, Any]
+) -> None:
+    bench = Bench()
+    record, question = given_up_and_asked_about(bench, kind)
+    piece(bench, record, "b")
+    bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid, **last}]})
+    assert not question.ended
+    claimed = bench.core.claim(record.uuid)
+    assert claimed is not None, "the question takes nothing from the stream"
+    assert claimed[0]["text"] == "abc"
+    answer = {"taskType": record.task_type, "taskUUID": record.uuid, "text": "abc"}
+    if kind == "getResponse":
+        bench.say({"data": [{**answer, "status": "success"}]})
+    else:
+        about = {"taskType": kind, "taskUUID": record.uuid}
+        bench.say({"data": [{**about, "response": {"data": [answer]}}]})
+    ended(question, TaskState.DONE)

@@ -86,7 +86,9 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
         # An acknowledgement may have any fields; a result has output, or a final status.
         return Meaning.RECEIPT
     if record.task_type in READ_ONLY and means is not Meaning.ERROR and not about:
-        return RESULT
+        # A piece of the stream that the caller asks about is no answer. A poll tells a status.
+        piece = "delta" in item and item.get("status") is None
+        return Meaning.DELTA if piece and record.task_type in ABOUT_OTHERS else RESULT
     return means
 
 

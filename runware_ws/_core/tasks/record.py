@@ -21,12 +21,12 @@ from runware_ws._core.states import (
     TaskState,
     check_task,
 )
+from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.ladder import UNTOUCHED, Identity, Ladder, QuestionType, Word
 from runware_ws.errors import RunwareError, Submitted
 from runware_ws.models.results import RecoveredBy
 
 if TYPE_CHECKING:
-    from runware_ws._core.tasks.deltas import Deltas
     from runware_ws._core.tasks.durations import LearnedDuration
 
 __all__ = ["FOREVER", "LAST_CALL", "SOURCE_RANK", "Carrier", "TaskRecord"]
@@ -231,10 +231,19 @@ class TaskRecord:
         self.uuid = uuid
         self.payload = payload
         self.size = len(payload)
+        if payload and wire.delivery_of(payload) == "stream":
+            self.delivery = "stream"
+            if self.ladder.reused:
+                self._hear_pieces()
 
-    def second_try(self, generation: int) -> None:
-        """Its taskUUID was given up before, last written on socket ``generation``."""
+    def second_try(self, generation: int, *, stream: bool = False) -> None:
+        """Its taskUUID was given up before, last written on socket ``generation``.
+
+        ``stream``: the first try was one.
+        """
         self.own_ladder().reused = True
+        if stream or self.delivery == "stream":
+            self._hear_pieces()
         # The first try may have asked, often; the answers would come now.
         self.ladder.outstanding = ANY_NUMBER
         self.generation = generation
@@ -243,6 +252,12 @@ class TaskRecord:
         """A second try was admitted: the server is asked about it before it is sent."""
         self._move(_RECOVERING)
         self.want_whole()
+
+    def _hear_pieces(self) -> None:
+        """Pieces of the first try may come. The last one is not the whole, which is wanted."""
+        if self.deltas is None:
+            self.deltas = Deltas()
+            self.deltas.suspended = True
 
     def end(self, state: TaskState, now: float, error: RunwareError | None) -> None:
         """It ends, once. Its request is no longer needed.

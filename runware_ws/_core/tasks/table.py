@@ -115,8 +115,12 @@ class TaskTable:
             self.given_up.knows(uuid) or uuid in self.left.records or uuid in self.claims.kept
         ):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
-            record.second_try(self.given_up.take(uuid))
+            stream = self.given_up.was_stream(uuid)
+            record.second_try(self.given_up.take(uuid), stream=stream)
             self.forget_left(uuid)
+        elif uuid in self.left.records:
+            # Pieces of that stream may come for it: so it does not take the shortest way.
+            record.own_ladder()
         self.tasks[uuid] = record
 
     def knows(self, uuid: str) -> bool:
