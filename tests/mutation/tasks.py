@@ -20,8 +20,8 @@ TASKS = [
     Mutant(
         "a second try forgets on which socket the first was written",
         f"{_TASKS}/table.py",
-        "record.second_try(self.given_up.take(uuid))",
-        "record.second_try(0 * self.given_up.take(uuid))",
+        "record.second_try(self.given_up.take(uuid), stream=stream)",
+        "record.second_try(0 * self.given_up.take(uuid), stream=stream)",
         "tests/core/test_second_tries.py::test_one_that_the_server_runs_ends_as_a_timeout",
     ),
     Mutant(
@@ -368,6 +368,22 @@ TASKS = [
         "",
         "tests/core/test_fine_rules_of_sockets.py::"
         "test_a_stream_that_is_given_up_behind_a_cut_is_not_read_on",
+    ),
+    Mutant(
+        "a second try takes the last piece of the first for the whole",
+        f"{_TASKS}/record.py",
+        "            deltas.suspended = True\n",
+        "            self.deltas = None\n",
+        "tests/core/test_streams.py::"
+        "test_the_last_piece_of_a_first_try_is_no_answer_to_a_second_that_wants_the_whole",
+    ),
+    Mutant(
+        "what a key was bound to is not known to be a stream",
+        f"{_TASKS}/record.py",
+        '            self.delivery = "stream"\n',
+        "",
+        "tests/core/test_streams.py::"
+        "test_the_last_piece_of_a_first_try_is_no_answer_to_a_second_that_wants_the_whole",
     ),
     Mutant(
         "a copy of a stream is a stream again",

@@ -256,8 +256,8 @@ class TaskRecord:
     def _hear_pieces(self) -> None:
         """Pieces of the first try may come. The last one is not the whole, which is wanted."""
         if self.deltas is None:
-            self.deltas = Deltas()
-            self.deltas.suspended = True
+            self.deltas = deltas = Deltas()
+            deltas.suspended = True
 
     def end(self, state: TaskState, now: float, error: RunwareError | None) -> None:
         """It ends, once. Its request is no longer needed.
