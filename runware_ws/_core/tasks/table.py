@@ -118,7 +118,7 @@ class TaskTable:
             stream = self.given_up.was_stream(uuid)
             record.second_try(self.given_up.take(uuid), stream=stream)
             self.forget_left(uuid)
-        elif uuid in self.left.records:
+        elif not own and uuid in self.left.records:
             # Pieces of that stream may come for it: so it does not take the shortest way.
             record.own_ladder()
         self.tasks[uuid] = record
