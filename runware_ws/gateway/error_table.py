@@ -95,6 +95,9 @@ FAMILIES: Mapping[ErrorFamily, Row] = {
 }
 """Of a ``TaskError``, which is the server's verdict."""
 
+_LONGEST_WAIT = 86_400.0
+"""Nobody is told to wait longer than a day, whatever a rate or Runware says."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
@@ -124,7 +127,8 @@ class ErrorReply:
         headers = {"x-should-retry": "true" if self.should_retry else "false"}
         if self.retry_after is not None:
             # Rounded up: who comes at that moment must not come too early.
-            thousandths = math.ceil(max(self.retry_after, 0.0) * 1000 - 1e-6)
+            seconds = min(max(self.retry_after, 0.0), _LONGEST_WAIT)
+            thousandths = math.ceil(seconds * 1000 - 1e-6)
             headers["retry-after"] = f"{thousandths / 1000:.3f}".rstrip("0").rstrip(".")
         return headers
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import anthropic
@@ -115,6 +117,8 @@ def test_a_refusal_of_the_gateway_itself() -> None:
         GatewayRefusal(429, "rate_limit_error", "slow down", retry_after=1.5), joins=True
     )
     assert reply.headers() == {"x-should-retry": "false", "retry-after": "1.5"}
+    # What a rate of almost nothing comes to.
+    assert replace(reply, retry_after=math.inf).headers()["retry-after"] == "86400"
 
 
 @ample
