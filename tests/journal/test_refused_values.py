@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -20,16 +21,27 @@ pytestmark = pytest.mark.anyio
 
 
 class Picky(MemoryStore):
-    """A database that does not take some values. ``of``: of what."""
+    """A database that does not take some values. ``of``: of what.
+
+    ``tries``: transactions with a new entry. Others, of results, are as many as the moment has it.
+    ``free``: it works only while this is set.
+    """
 
     of = "payload"
     tries = 0
 
+    def __init__(self, journal: MemoryJournal) -> None:
+        super().__init__(journal)
+        self.free = threading.Event()
+        self.free.set()
+
     @contextmanager
     def transaction(self) -> Generator[Any]:
+        self.free.wait()
         with super().transaction() as transaction:
+            before = len(self._journal.rows)
             yield transaction
-            self.tries += 1
+            self.tries += len(self._journal.rows) > before
             for entry in self._journal.rows.values():
                 if b"poison" in (getattr(entry, self.of) or b""):
                     raise JournalError("memory: it does not take a value", about_data=True)
@@ -42,7 +54,9 @@ async def test_a_value_that_is_refused_is_its_own_callers_trouble_alone() -> Non
     prompts = [f"{number} poison" if number in (3, 41) else str(number) for number in range(100)]
     async with Emulator() as emulator:
         async with keyed_client(emulator, store) as client:
+            store.free.clear()
             handles = [begun(client, ask(prompt)) for prompt in prompts]
+            store.free.set()
             for prompt, handle in zip(prompts, handles, strict=True):
                 if "poison" not in prompt:
                     assert (await handle).text == expected_text(prompt, handle.uuid, 0)
