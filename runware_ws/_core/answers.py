@@ -126,6 +126,7 @@ class Answers:
             self._ends.end(record, DONE, now)
             return
         record.took_whole(item)
+        # What `_learn` does, without two calls that every task would make.
         learned = record.learned
         if learned is not None and record.sends == 1 and record.written_at >= self._out.jumped_at:
             learned.observe(now - record.written_at)
@@ -359,7 +360,7 @@ class Answers:
 
     def _delta(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """The next delta of a stream."""
-        if self._is_piece_of_left(record, item):
+        if record.deltas is None and self._is_piece_of_left(record, item):
             self._overhear(self._table.left.records[record.uuid], item, now)
             return
         self._progress(record)

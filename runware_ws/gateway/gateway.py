@@ -297,11 +297,10 @@ class Gateway:
         Raises:
             InvalidTask: it is.
         """
-        if not self._unanswered or not isinstance(task, Mapping):
-            return
-        uuid = str(task.get("taskUUID")).lower()
+        own = _own(task)
+        uuid = str(own.get("taskUUID")).lower()
         known = self._unanswered.get(uuid)
-        if known is not None and known != (caller.name, _content_of(task)):
+        if known is not None and known != (caller.name, _content_of(own)):
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: give every task a new one",
                 problems=("taskUUID: used before",),
@@ -325,8 +324,9 @@ class Gateway:
             use.cost += result.cost or 0.0
             size = len(encode_json(result.raw))
         # With a journal the key says which task it is, and not the taskUUID.
-        if work.error is not None and not self.joins and "taskUUID" in _own(task):
-            self._unanswered[work.uuid] = (caller.name, _content_of(_own(task)))
+        own = _own(task)
+        if work.error is not None and not self.joins and "taskUUID" in own:
+            self._unanswered[work.uuid] = (caller.name, _content_of(own))
             while len(self._unanswered) > _MOST_UNANSWERED:
                 self._unanswered.popitem(last=False)
         if isinstance(work.error, KeyConflict):
