@@ -14,6 +14,7 @@ from typing import Any
 
 from runware_ws import Result, RunwareError, TaskError
 from runware_ws.batch.writing import AnswerEntry, Writer, open_output
+from runware_ws.batch.writing.base import Order
 
 FORMATS = ("out", "out.jsonl", "out.csv", "out.parquet", "out.sqlite")
 
@@ -55,13 +56,13 @@ def opened(path: Path | str, **options: Any) -> Generator[Writer]:
         writer.close()
 
 
-def write(out: Path, *entries: AnswerEntry, **options: Any) -> None:
-    """One whole run."""
+def write(out: Path, *entries: AnswerEntry, order: Order | None = None, **options: Any) -> None:
+    """One whole run, which ends with this ``order`` of the input."""
     with opened(out, **options) as writer:
         writer.known()
         for each in entries:
             writer.write(each)
-        writer.finish()
+        writer.finish(order)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -127,11 +127,9 @@ def test_another_shape_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_sorting_gives_lines_without_an_id_their_number(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with opened(out, shape=BATCH, sort=True) as writer:
-        writer.known()
-        writer.write(entry(2, id=None))
-        writer.write(entry(1, id=None))
-        writer.finish([(11, 1), (22, 3)])
+    write(
+        out, entry(2, id=None), entry(1, id=None), order=[(11, 1), (22, 3)], shape=BATCH, sort=True
+    )
     assert [each["custom_id"] for each in rows(out)] == ["line-1", "line-3"]
     assert [each["runware"]["line"] for each in rows(out)] == [1, 3]
 
@@ -139,15 +137,21 @@ def test_sorting_gives_lines_without_an_id_their_number(tmp_path: Path) -> None:
 def test_an_id_of_the_users_own_stays_whatever_it_looks_like(tmp_path: Path) -> None:
     """People number their lines so. A renumbered one would be the answer to another line."""
     out = tmp_path / "out"
-    with opened(out, shape=BATCH, sort=True) as writer:
-        writer.known()
-        writer.write(entry(1, id=("custom_id", "line-1")))
-        writer.write(entry(2, id=("custom_id", "line-2")))
-        writer.finish([(11, 1), (22, 2)])
-    with opened(out, shape=BATCH, sort=True) as writer:
-        writer.known()
-        writer.write(entry(3, id=("custom_id", "line-0")))
-        writer.finish([(33, 1), (11, 2), (22, 3)])
+    write(
+        out,
+        entry(1, id=("custom_id", "line-1")),
+        entry(2, id=("custom_id", "line-2")),
+        order=[(11, 1), (22, 2)],
+        shape=BATCH,
+        sort=True,
+    )
+    write(
+        out,
+        entry(3, id=("custom_id", "line-0")),
+        order=[(33, 1), (11, 2), (22, 3)],
+        shape=BATCH,
+        sort=True,
+    )
     assert [each["custom_id"] for each in rows(out)] == ["line-0", "line-1", "line-2"]
     assert [each["runware"]["line"] for each in rows(out)] == [1, 2, 3]
 
@@ -156,14 +160,10 @@ def test_an_id_of_the_users_own_stays_whatever_it_looks_like(tmp_path: Path) -> 
 def test_sorting_tells_new_numbers_where_nothing_else_is_new(shape: Shape, tmp_path: Path) -> None:
     """A blank line was put before them: they stand in order, and have other numbers."""
     out = tmp_path / "out"
-    with opened(out, shape=shape, sort=True) as writer:
-        writer.known()
-        writer.write(entry(1, id=None))
-        writer.write(entry(2, id=None))
-        writer.finish([(11, 1), (22, 2)])
-    with opened(out, shape=shape, sort=True) as writer:
-        writer.known()
-        writer.finish([(11, 2), (22, 3)])
+    write(
+        out, entry(1, id=None), entry(2, id=None), order=[(11, 1), (22, 2)], shape=shape, sort=True
+    )
+    write(out, order=[(11, 2), (22, 3)], shape=shape, sort=True)
     assert [each.get("runware", each)["line"] for each in rows(out)] == [2, 3]
     if shape == BATCH:
         assert [each["custom_id"] for each in rows(out)] == ["line-2", "line-3"]
@@ -175,9 +175,7 @@ def test_sorting_leaves_one_line_for_each_key_where_nothing_else_is_new(tmp_path
         writer.known()
         writer.write(entry(1, passing()))
         writer.write(entry(1))  # killed before it could finish
-    with opened(out, sort=True) as writer:
-        writer.known()
-        writer.finish([(11, 1)])
+    write(out, order=[(11, 1)], sort=True)
     assert [each["result"]["text"] for each in rows(out)] == ["text 1"]
 
 
