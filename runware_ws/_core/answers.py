@@ -224,8 +224,16 @@ class Answers:
             return
         if source is _LIVE:
             learned.observe(now - record.written_at)
-        elif source is RecoveredBy.POLL and not record.ladder.disturbed:
-            learned.done(record.ladder.asked_at - record.written_at, record.ladder.polls)
+            return
+        ladder = record.ladder
+        if record.delivery != "async" or ladder.disturbed:
+            return
+        age = ladder.asked_at - record.written_at
+        if source is RecoveredBy.POLL:
+            learned.done(age, ladder.polls)
+        elif source is RecoveredBy.ARCHIVE:
+            # Where polls fail, nothing else tells how long these tasks take.
+            learned.took(age)
 
     def _is_the_whole(
         self,

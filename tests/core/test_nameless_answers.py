@@ -9,7 +9,7 @@ import pytest
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from tests.core.bench import OTHER_SESSION, Bench
-from tests.core.questions import QUESTIONS, asked
+from tests.core.questions import QUESTIONS, asked, questions
 
 
 class Nameless:
@@ -87,3 +87,24 @@ def test_where_answers_name_nobody_the_kinds_are_asked_one_after_the_other() -> 
     assert max(record.ended_at for record in records) - begun < 35
     # Only before the first such answer came.
     assert server.mixed < 6
+
+
+@pytest.mark.parametrize("first", ["the empty one", "the named one"])
+def test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_ones(
+    first: str,
+) -> None:
+    bench = Bench()
+    bench.begin()
+    known, unknown = bench.written_task(timeout=300), bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    while not (due := questions(bench)):
+        bench.step(0.25)
+    assert [each["taskUUID"] for each in due] == [known.uuid, unknown.uuid]
+    running = {**due[0], "response": {"status": "processing"}}
+    told = [{"data": []}, {"data": [running]}]
+    for message in told if first == "the empty one" else reversed(told):
+        bench.say(message)
+    bench.step(1)
+    again = [each["taskUUID"] for each in questions(bench)]
+    assert unknown.uuid in again, "it is asked about at once, and not when the grace is over"

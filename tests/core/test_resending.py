@@ -12,7 +12,7 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.events import TaskResent
 from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, Bench, ended, item
-from tests.core.questions import QUESTIONS, asked
+from tests.core.questions import QUESTIONS, asked, questions, say_about, say_kept
 
 
 def learn(bench: Bench, seconds: float, times: int = 10) -> None:
@@ -75,6 +75,39 @@ def test_one_slow_task_among_quick_ones_is_remembered() -> None:
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     assert bench.resent(record) > 7
+
+
+def test_polled_tasks_are_learned_from_the_archive_where_every_poll_fails() -> None:
+    bench = Bench()
+    bench.begin()
+
+    def play(record: TaskRecord, known: bool) -> None:
+        end = bench.now + 60
+        while not record.ended and bench.now < end:
+            bench.step(0.1)
+            for question in questions(bench):
+                if question["taskType"] == "getResponse":
+                    say_about(bench, question, "internalServerError", "question")
+                elif question["taskType"] != "getTaskDetails":
+                    return
+                elif known:
+                    say_kept(bench, record, question, data=[item(record)])
+                else:
+                    say_about(bench, question, "taskNotFound", "question")
+
+    for _ in range(5):
+        record = bench.written_task(delivery="async", timeout=300)
+        bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid}]})
+        play(record, known=True)
+        ended(record, TaskState.DONE)
+    usual = record.ended_at - record.written_at
+    lost = bench.written_task(delivery="async", timeout=300)
+    begun = bench.now
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    play(lost, known=False)
+    assert lost.sends == 2
+    assert bench.now - begun < 5 + usual, "and not 20 s, as where nothing is learned"
 
 
 def test_it_can_be_told_not_to_wait() -> None:

@@ -183,12 +183,11 @@ class OpenQuestions:
         by name soon.
         """
         self._nameless = True
-        kinds = {kind for kind in QuestionType if self._of_kind[kind]}
-        kinds = {kind for kind in kinds if not self.silent(kind)} or kinds
+        records = self._answerable()
+        kinds = {record.ladder.question for record in records}
         if len(kinds) == 1:
             # Unless it was given up: what comes may be late, and the other's.
-            self._heard |= {kind for kind in kinds if not self._given_up[kind]}
-        records = [record for record in self.open.values() if record.ladder.question in kinds]
+            self._heard |= {kind for kind in kinds if kind and not self._given_up[kind]}
         frames = dict.fromkeys(record.ladder.asked_in for record in records)
         frame = next((each for each in frames if each not in self._emptied), next(iter(frames), 0))
         self._emptied = {
@@ -199,6 +198,22 @@ class OpenQuestions:
         self._emptied[frame] = self._emptied.get(frame, 0) + 1
         mates = [record for record in records if record.ladder.asked_in == frame]
         return mates, self._emptied[frame] >= len(mates)
+
+    def emptied_since(self, record: TaskRecord) -> list[TaskRecord]:
+        """A question was closed: those of its frame that are left, if by now each of them has had
+        an empty answer; otherwise none."""
+        frame = record.ladder.asked_in
+        empty = self._emptied.get(frame, 0)
+        if not empty:
+            return []
+        mates = [mate for mate in self._answerable() if mate.ladder.asked_in == frame]
+        return mates if empty >= len(mates) else []
+
+    def _answerable(self) -> list[TaskRecord]:
+        """The open questions, in order, but for those of a kind that gets no answer."""
+        open_kinds = [kind for kind in QuestionType if self._of_kind[kind]]
+        kinds = [kind for kind in open_kinds if not self.silent(kind)] or open_kinds
+        return [record for record in self.open.values() if record.ladder.question in kinds]
 
     def had_empty_answer(self, record: TaskRecord) -> bool:
         """Whether the frame in which a task was asked about got an empty answer."""

@@ -364,6 +364,8 @@ class Recovery:
         if not self.questions.close(record):
             return False
         self.questions.took(now - record.ladder.asked_at)
+        for mate in self.questions.emptied_since(record):
+            self._ask_at(mate, now)
         if self.questions.due:
             self._out.wake = True
         return True

@@ -42,9 +42,10 @@ class LearnedDuration:
         """A task whose answer was pushed to us took this long."""
         known = self.duration
         self.duration = seconds if known is None else known + BLEND * (seconds - known)
-        self._took(seconds)
+        self.took(seconds)
 
-    def _took(self, seconds: float) -> None:
+    def took(self, seconds: float) -> None:
+        """A task took no longer than this."""
         self.seen += 1
         more = seconds - self.longest
         self.longest += more if more > 0 else FORGET * more
@@ -65,7 +66,7 @@ class LearnedDuration:
 
     def done(self, age: float, polls: int) -> None:
         """Poll number ``polls`` (counted from 1) found a task of this age done."""
-        self._took(age)
+        self.took(age)
         known = self.poll_at
         if polls <= 1:
             factor = GENTLE if self.bracketed else BOLD
