@@ -14,9 +14,9 @@ from runware_ws.batch.run_opening import JournalSite, OpenedBatch
 from runware_ws.batch.run_tries import LineTry
 from runware_ws.batch.writing import PriorError
 from runware_ws.errors import InvalidTask
-from runware_ws.journal.keys import content_digest
 from runware_ws.journal.store import NewEntry
 from runware_ws.models import validate_task
+from runware_ws.models.content import content_digest
 
 __all__ = ["seed_journal"]
 

@@ -11,10 +11,11 @@ from runware_ws.client.handle import ResultOrError, error_of, outcome_of
 from runware_ws.client.tasks import Task
 from runware_ws.errors import ConfigurationError, InvalidTask, JournalError, RunwareError
 from runware_ws.journal.keeper import JournalKeeper
-from runware_ws.journal.keys import Keyed, checked_key, content_digest
+from runware_ws.journal.keys import Keyed, checked_key
 from runware_ws.journal.left import Left
 from runware_ws.journal.outcomes import items_in, task_in
 from runware_ws.models import RecoveredBy, Result, TextInference, ValidatedTask
+from runware_ws.models.content import content_digest
 
 __all__ = ["Recovered", "as_recovered", "keyed_of", "polled"]
 

@@ -17,8 +17,8 @@ from runware_ws.gateway.batch_record import lines_of
 from runware_ws.gateway.error_table import GatewayRefusal, another_request
 from runware_ws.gateway.turns import CallerUse, Turns
 from runware_ws.gateway.works import PlainWork, StreamWork, Work
-from runware_ws.journal.keys import PRICE, content_digest
 from runware_ws.journal.store import EntryState
+from runware_ws.models.content import PRICE, content_digest
 from runware_ws.models.jsonable import encode_json
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Gateway:
         self.attempts = Attempts(options.retry_window, options.remembered, options.remembered_bytes)
         self._uses: OrderedDict[str, CallerUse] = OrderedDict()
         # Whose tasks ended without an answer, and what they asked for, by taskUUID.
-        self._unanswered: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._unanswered: OrderedDict[str, str] = OrderedDict()
         self.keep_tallies()
 
     def over(self, client: Client) -> Gateway:
@@ -291,16 +291,14 @@ class Gateway:
         return await self.work_of(attempt, caller, asker, start)
 
     def _check_uuid(self, task: TextInference | Mapping[str, Any], caller: GatewayCaller) -> None:
-        """See that a taskUUID of the caller's own is not that of another task. To the client it
-        would be the same one once more, and get the answer that comes late.
+        """See that a taskUUID of the caller's own is not that of another caller's task. To the
+        client it would be the same one once more, and get the answer that comes late.
 
         Raises:
             InvalidTask: it is.
         """
-        own = _own(task)
-        uuid = str(own.get("taskUUID")).lower()
-        known = self._unanswered.get(uuid)
-        if known is not None and known != (caller.name, _content_of(own)):
+        uuid = str(_own(task).get("taskUUID")).lower()
+        if self._unanswered.get(uuid, caller.name) != caller.name:
             raise InvalidTask(
                 f"taskUUID {uuid} was used before: give every task a new one",
                 problems=("taskUUID: used before",),
@@ -324,9 +322,8 @@ class Gateway:
             use.cost += result.cost or 0.0
             size = len(encode_json(result.raw))
         # With a journal the key says which task it is, and not the taskUUID.
-        own = _own(task)
-        if work.error is not None and not self.joins and "taskUUID" in own:
-            self._unanswered[work.uuid] = (caller.name, _content_of(own))
+        if work.error is not None and not self.joins and "taskUUID" in _own(task):
+            self._unanswered[work.uuid] = caller.name
             while len(self._unanswered) > _MOST_UNANSWERED:
                 self._unanswered.popitem(last=False)
         if isinstance(work.error, KeyConflict):

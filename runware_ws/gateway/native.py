@@ -19,8 +19,8 @@ from runware_ws.gateway.error_table import (
 )
 from runware_ws.gateway.exchange import Exchange, answering
 from runware_ws.gateway.streaming import StreamFeed, send_stream
-from runware_ws.journal.keys import NOT_CONTENT
 from runware_ws.journal.notes import Note
+from runware_ws.models.content import NOT_CONTENT
 from runware_ws.models.jsonable import encode_json, is_array, is_object
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from runware_ws._core.tasks.record import TaskRecord
-from runware_ws.journal.keys import Keyed, is_same_content, under_uuid
+from runware_ws.journal.keys import Keyed, under_uuid
 from runware_ws.journal.outcomes import is_attempt_over
 from runware_ws.journal.store import (
     BatchTransaction,
@@ -24,6 +24,7 @@ from runware_ws.journal.store import (
     Transaction,
 )
 from runware_ws.journal.tallies import Share, add_shares
+from runware_ws.models.content import is_same_content
 
 __all__ = [
     "Beginning",

@@ -48,7 +48,7 @@ from runware_ws.journal.holding import (
     never_sent,
     uuid_used,
 )
-from runware_ws.journal.keys import Keyed, is_same_content, under_uuid
+from runware_ws.journal.keys import Keyed, under_uuid
 from runware_ws.journal.left import Left, Leftovers
 from runware_ws.journal.link import WriterLink
 from runware_ws.journal.lookup import KeyLookup
@@ -65,6 +65,7 @@ from runware_ws.journal.single_flight import SingleFlight
 from runware_ws.journal.store import Adoption, Collided, Entry, EntryState, Store, Transaction
 from runware_ws.journal.tallies import Tallies
 from runware_ws.journal.writer import Job, JournalWriter, in_halves
+from runware_ws.models.content import is_same_content
 
 if TYPE_CHECKING:
     from runware_ws.config import Config

@@ -15,9 +15,9 @@ from typing import TypeVar
 from uuid import uuid4
 
 from runware_ws.journal.holding import as_journal_error
-from runware_ws.journal.keys import content_digest
 from runware_ws.journal.link import WriterLink
 from runware_ws.journal.store import EntryState, HoldTransaction, NewEntry, Transaction
+from runware_ws.models.content import content_digest
 
 __all__ = ["Note", "Notes"]
 

@@ -15,10 +15,10 @@ from typing import Any
 from uuid import uuid4
 
 from runware_ws.journal.holding import as_journal_error
-from runware_ws.journal.keys import content_digest
 from runware_ws.journal.link import WriterLink
 from runware_ws.journal.store import Entry, EntryState, NewEntry, Transaction
 from runware_ws.models import ResultItem
+from runware_ws.models.content import content_digest
 
 __all__ = ["Share", "Tallies", "add_shares"]
 

@@ -102,7 +102,7 @@ def test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_o
         bench.step(0.25)
     assert [each["taskUUID"] for each in due] == [known.uuid, unknown.uuid]
     running = {**due[0], "response": {"status": "processing"}}
-    told = [{"data": []}, {"data": [running]}]
+    told: list[dict[str, Any]] = [{"data": []}, {"data": [running]}]
     for message in told if first == "the empty one" else reversed(told):
         bench.say(message)
     bench.step(1)

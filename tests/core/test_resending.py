@@ -95,12 +95,13 @@ def test_polled_tasks_are_learned_from_the_archive_where_every_poll_fails() -> N
                 else:
                     say_about(bench, question, "taskNotFound", "question")
 
+    usual = 0.0
     for _ in range(5):
         record = bench.written_task(delivery="async", timeout=300)
         bench.say({"data": [{"taskType": record.task_type, "taskUUID": record.uuid}]})
         play(record, known=True)
         ended(record, TaskState.DONE)
-    usual = record.ended_at - record.written_at
+        usual = record.ended_at - record.written_at
     lost = bench.written_task(delivery="async", timeout=300)
     begun = bench.now
     bench.cut()

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.tombstones import LOT
 from runware_ws.errors import InvalidTask, OutcomeUnknown, Submitted, TaskError, TaskTimeout
 from runware_ws.models.results import RecoveredBy
 
-from .bench import SESSION, Bench, ended, error, item
+from .bench import SESSION, Bench, ended, error, item, uuid_of
 from .questions import questions
 
 
@@ -139,6 +141,43 @@ def test_more_than_are_wanted_are_cut() -> None:
     for place in range(3):
         bench.answer(record, f"{place}", resultIndex=place)
     assert [each["text"] for each in _again(bench, expected=2).items] == ["0", "1"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("answered", [False, True], ids=["open", "its answer waits"])
+def test_another_task_under_the_same_taskuuid_is_refused(*, answered: bool, packed: bool) -> None:
+    bench, record = _given_up()
+    if packed:
+        for _ in range(LOT):
+            bench.core.cancel(bench.written_task(), bench.now)
+    if answered:
+        bench.answer(record)
+    bench.numbers = 0
+    with pytest.raises(InvalidTask, match="used before for another task"):
+        bench.task(size=5)
+    assert questions(bench) == []
+    again = _again(bench)
+    assert again.ended is answered
+    bench.step(3)
+    assert [each["taskUUID"] for each in questions(bench)] == [record.uuid] * (not answered)
+
+
+def test_the_same_task_spelled_otherwise_is_its_second_try() -> None:
+    bench = Bench()
+    bench.begin()
+
+    def task(body: dict[str, Any]) -> TaskRecord:
+        payload = orjson.dumps({"taskType": "textInference", "taskUUID": uuid_of(1), **body})
+        record = TaskRecord(uuid_of(1), "textInference", payload, deadline=bench.now + 9)
+        bench.core.submit(record)
+        bench.written()
+        return record
+
+    first = task({"temperature": 1, "topK": 5, "deliveryMethod": "sync", "includeCost": True})
+    bench.core.cancel(first, bench.now)
+    again = task({"topK": 5, "temperature": 1.0})
+    bench.answer(again)
+    ended(again, TaskState.DONE)
 
 
 @pytest.mark.parametrize("streamed", [True, False], ids=["a stream", "whole"])

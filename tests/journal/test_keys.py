@@ -27,10 +27,10 @@ from runware_ws import (
 )
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.emulator import Emulator, Request, expected_text
-from runware_ws.journal.keys import content_digest
 from runware_ws.journal.outcomes import outcome_to_record
 from runware_ws.journal.store import EntryState
 from runware_ws.models import validate_task
+from runware_ws.models.content import content_digest
 from runware_ws.testing import ScriptedEmulator
 from tests.client.support import Gate, ask, assert_answers, bounded, client_of, until
 from tests.journal.support import Ledger, begun, keyed_client, rows

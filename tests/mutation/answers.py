@@ -90,10 +90,26 @@ ANSWERS = [
     Mutant(
         "an empty answer may be that of a kind which gets none",
         _QUESTIONS,
-        "kinds = {kind for kind in kinds if not self.silent(kind)} or kinds",
-        "",
+        "kinds = [kind for kind in open_kinds if not self.silent(kind)] or open_kinds",
+        "kinds = open_kinds",
         "tests/core/test_nameless_answers.py::"
         "test_answers_that_name_nobody_are_not_those_of_a_kind_that_gets_none",
+    ),
+    Mutant(
+        "named answers do not tell whom the empty ones are about",
+        _QUESTIONS,
+        "return mates if empty >= len(mates) else []",
+        "return []",
+        "tests/core/test_nameless_answers.py::"
+        "test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_ones",
+    ),
+    Mutant(
+        "the archive teaches nothing about tasks whose polls fail",
+        "_core/answers.py",
+        "            learned.took(age)\n",
+        "            pass\n",
+        "tests/core/test_resending.py::"
+        "test_polled_tasks_are_learned_from_the_archive_where_every_poll_fails",
     ),
     Mutant(
         "both kinds are asked together where their answers cannot be told apart",

@@ -32,6 +32,7 @@ from runware_ws.errors import (
     TaskTimeout,
 )
 from runware_ws.events import LateResult, UnknownTask
+from runware_ws.models.content import content_mark
 from runware_ws.models.results import RecoveredBy
 
 __all__ = ["TaskTable", "timed_out"]
@@ -45,6 +46,9 @@ LONGEST_UUID = 128
 
 _PASSING = (HttpRefused, JournalError, KeyConflict)
 """What HTTP or the journal refused for now may be tried again under its own taskUUID."""
+
+_MARKS = 1 << 32
+"""Of a task that was given up, its socket and the mark of its content are kept as one number."""
 
 
 class TaskTable:
@@ -69,7 +73,7 @@ class TaskTable:
         self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
         # Separate, so that many answers do not push out the ones that may be tried again.
         self.answered = Tombstones()
-        self.given_up = Tombstones(limit=1 << 21, generations=True)
+        self.given_up = Tombstones(limit=1 << 21, details=True)
         # The newest socket on which a task was written that was given up: its answer may come.
         self.given_up_on = 0
 
@@ -115,8 +119,15 @@ class TaskTable:
             self.given_up.knows(uuid) or uuid in self.left.records or uuid in self.claims.kept
         ):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
-            stream = self.given_up.was_stream(uuid)
-            record.second_try(self.given_up.take(uuid), stream=stream)
+            generation, mark = divmod(self.given_up.detail(uuid), _MARKS)
+            if mark and mark != content_mark(record.payload):
+                raise InvalidTask(
+                    f"taskUUID {uuid} was used before for another task: give every task a new one",
+                    problems=("taskUUID: used before for another task",),
+                    task_uuid=uuid,
+                )
+            record.second_try(generation, stream=self.given_up.was_stream(uuid))
+            self.given_up.drop(uuid)
             self.forget_left(uuid)
         elif not own and uuid in self.left.records:
             # Pieces of that stream may come for it: so it does not take the shortest way.
@@ -137,9 +148,10 @@ class TaskTable:
         """How this task ended counts for nothing: its taskUUID may be tried again."""
         if not self.answered.knows(record.uuid):
             return
-        self.answered.take(record.uuid)
+        self.answered.drop(record.uuid)
         stream = record.deltas is not None
-        if self.given_up.add(record.uuid, TaskState.UNKNOWN, now, record.generation, stream=stream):
+        detail = record.generation * _MARKS
+        if self.given_up.add(record.uuid, TaskState.UNKNOWN, now, detail, stream):
             self._out.rearm = True
 
     def entered(self, record: TaskRecord) -> None:
@@ -270,6 +282,7 @@ class TaskTable:
                 self._listen_on(record)
             elif over_http:
                 self.posts.drop(record)
+        payload = record.payload
         record.end(state, now, error)
         if before is QUEUED and not over_http and self.second_tries.pop(uuid, None) is None:
             self._stale += 1
@@ -283,14 +296,17 @@ class TaskTable:
         if record.wake_at != FOREVER:
             self.deadlines.forget()
         answered = state is DONE or (state is FAILED and not isinstance(error, _PASSING))
-        if (
-            record.task_type not in ABOUT_OTHERS
-            and (answered or record.sends or record.ladder.reused)
-            and (self.answered if answered else self.given_up).add(
-                uuid, state, now, record.generation, record.deltas is not None
-            )
+        if record.task_type not in ABOUT_OTHERS and (
+            answered or record.sends or record.ladder.reused
         ):
-            self._out.rearm = True
+            stream = record.deltas is not None
+            if answered:
+                changed = self.answered.add(uuid, state, now, 0, stream)
+            else:
+                detail = record.generation * _MARKS + content_mark(payload)
+                changed = self.given_up.add(uuid, state, now, detail, stream)
+            if changed:
+                self._out.rearm = True
         if not answered and record.pushed:
             self.given_up_on = max(self.given_up_on, record.generation)
         if self.waiting:
