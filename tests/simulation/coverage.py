@@ -203,6 +203,7 @@ MUST_HAPPEN = (
     "action: ghost",
     "action: retry",
     "second try",
+    "another task refused",
     "drain during a reconnect",
     "close with a dead peer",
     "event: LateResult",

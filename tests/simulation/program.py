@@ -13,7 +13,7 @@ from runware_ws import Client, Result
 from runware_ws._core.states import TaskState
 from runware_ws._io.driver import Driver
 from runware_ws.errors import ClientClosed, HttpRefused, InvalidTask, RunwareError
-from tests.simulation.invariants import EPSILON, Watch
+from tests.simulation.invariants import EPSILON, Sent, Watch
 from tests.simulation.judge import Judge
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.scenario import Action, Scenario
@@ -26,6 +26,9 @@ ANSWERED = (TaskState.DONE, TaskState.FAILED)
 
 REMEMBERED = 170.0
 """So long after its end a taskUUID is refused for sure."""
+
+COMPARED = 60_000
+"""Tasks of fewer bytes are told from others under the same taskUUID."""
 
 
 @dataclass
@@ -155,6 +158,8 @@ class Tasks:
         now = program.loop.now
         if before is not None and before.ends and now > before.ended_at + REMEMBERED:
             return
+        if before is not None and plan.size < COMPARED:
+            await self._other(plan, before)
         error: RunwareError | None = None
         result: Result | None = None
         try:
@@ -174,6 +179,21 @@ class Tasks:
         if state is not None and (state < TaskState.DONE or over):
             watch.fail(f"I5: {short(plan.uuid)} was {state.name}, and was taken in again")
         program.over(plan, result, error)
+
+    async def _other(self, plan: Plan, before: Sent) -> None:
+        """Another task under the same taskUUID, which must not be answered by the first one."""
+        if before.ends and not (before.written or before.posted):
+            # It was never sent, so it left no trace.
+            return
+        program = self._program
+        try:
+            await self._client.submit({**program.task(plan), "padding": "of another"}, timeout=1.0)
+        except InvalidTask:
+            program.story.count("another task refused")
+        except RunwareError:
+            return
+        else:
+            program.watch.fail(f"I3: another task was taken in under {short(plan.uuid)}")
 
     async def _whole(self, plan: Plan, timeout: float, carrier: str) -> Result:
         task = self._program.task(plan)
