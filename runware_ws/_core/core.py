@@ -178,6 +178,7 @@ class SessionCore:
             "held": len(recovery.held),
             "claims": len(table.claims),
             "tombstones": len(table.answered) + len(table.given_up),
+            "requests": len(table.requests),
         }
 
     def take(self) -> Todo | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, cast
 
-__all__ = ["NOT_CONTENT", "PRICE", "content_digest", "content_mark", "is_same_content"]
+__all__ = ["NOT_CONTENT", "PRICE", "content_digest", "is_same_content", "is_same_task"]
 
 _EXACT = 1 << 53
 """Below it each integer is a float of its own."""
@@ -21,8 +21,8 @@ PRICE = "includeCost"
 
 _PRICES: tuple[dict[str, bool], ...] = ({}, {PRICE: True}, {PRICE: False})
 
-LONGEST_MARKED = 1 << 16
-"""Bytes of a task that gets a mark: a thousand that end at once must not stall the loop."""
+_TOLD_BESIDE = (PRICE, "includeUsage")
+"""Nor are the tokens. ``messages.create`` asks for them."""
 
 
 def content_digest(payload: bytes) -> bytes:
@@ -30,16 +30,16 @@ def content_digest(payload: bytes) -> bytes:
     return _digest(_content(payload))
 
 
-def content_mark(payload: bytes) -> int:
-    """A digest of 32 bits that leaves the price out, too; 0 for a task that is too long for one.
+def is_same_task(first: bytes, second: bytes) -> bool:
+    """Whether two tasks ask for the same, whatever is to be told beside it: price, tokens."""
+    return first == second or _asked_for(first) == _asked_for(second)
 
-    Two contents have the same once in 4 * 10^9 times.
-    """
-    if not 0 < len(payload) <= LONGEST_MARKED:
-        return 0
+
+def _asked_for(payload: bytes) -> str:
     content = _content(payload)
-    content.pop(PRICE, None)
-    return int.from_bytes(_digest(content)[:4], "big")
+    for name in _TOLD_BESIDE:
+        content.pop(name, None)
+    return _ENCODER.encode(content)
 
 
 def is_same_content(recorded: bytes, digest: bytes, payload: bytes) -> bool:

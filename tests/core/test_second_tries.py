@@ -162,6 +162,56 @@ def test_another_task_under_the_same_taskuuid_is_refused(*, answered: bool, pack
     assert [each["taskUUID"] for each in questions(bench)] == [record.uuid] * (not answered)
 
 
+@pytest.mark.parametrize("flows", [False, True], ids=["its answer waits", "it still flows"])
+def test_another_task_is_refused_as_long_as_an_answer_of_the_first_may_be_had(flows: bool) -> None:
+    bench = Bench()
+    deltas = Deltas() if flows else None
+    record = bench.begin_written(deltas=deltas, delivery="stream" if flows else "sync")
+    bench.core.cancel(record, bench.now)
+    if not flows:
+        bench.answer(record)
+    other = bench.written_task()
+    bench.core.cancel(other, bench.now)
+    for _ in range(40):
+        bench.step(10)
+        if flows:
+            bench.say({"data": [{"taskUUID": record.uuid, "delta": {"text": "a"}}]})
+    sizes = bench.core.sizes()
+    assert (sizes["tombstones"], sizes["requests"]) == (0, 1)
+    bench.numbers = 0
+    with pytest.raises(InvalidTask, match="used before for another task"):
+        bench.task(size=5)
+    _again(bench)
+    assert bench.core.sizes()["requests"] == 0
+    # The other one has been forgotten.
+    assert bench.task(size=5).uuid == other.uuid
+
+
+def test_large_tasks_are_compared_too() -> None:
+    bench = Bench()
+    bench.begin()
+    bench.core.cancel(bench.written_task(size=200_000), bench.now)
+    bench.numbers = 0
+    with pytest.raises(InvalidTask, match="used before for another task"):
+        bench.task(size=200_001)
+
+
+def test_of_very_many_given_up_at_once_the_last_are_compared() -> None:
+    bench = Bench()
+    bench.begin()
+    records = [bench.written_task(size=(1 << 20) - number) for number in range(20)]
+    for record in records:
+        bench.core.cancel(record, bench.now)
+    assert bench.core.sizes()["requests"] == 15
+    bench.numbers = 5
+    with pytest.raises(InvalidTask, match="used before for another task"):
+        bench.task()
+    bench.numbers = 4
+    assert not bench.task().ended
+    bench.core.close(bench.now)
+    assert bench.core.sizes()["requests"] == 0
+
+
 def test_the_same_task_spelled_otherwise_is_its_second_try() -> None:
     bench = Bench()
     bench.begin()
@@ -175,7 +225,7 @@ def test_the_same_task_spelled_otherwise_is_its_second_try() -> None:
 
     first = task({"temperature": 1, "topK": 5, "deliveryMethod": "sync", "includeCost": True})
     bench.core.cancel(first, bench.now)
-    again = task({"topK": 5, "temperature": 1.0})
+    again = task({"topK": 5, "temperature": 1.0, "includeUsage": True})
     bench.answer(again)
     ended(again, TaskState.DONE)
 

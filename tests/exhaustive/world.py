@@ -494,6 +494,7 @@ class World:
         # The plans of tasks that ended are dropped when they come up.
         self.core.next_deadline()
         sizes = self.core.sizes()
-        left = {k: v for k, v in sizes.items() if v and k not in ("tombstones", "claims")}
+        kept = ("tombstones", "claims", "requests")
+        left = {k: v for k, v in sizes.items() if v and k not in kept}
         if left and self.core.state is READY:
             raise Broken(f"left behind: {left}")

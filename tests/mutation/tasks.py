@@ -20,16 +20,39 @@ TASKS = [
     Mutant(
         "a second try forgets on which socket the first was written",
         f"{_TASKS}/table.py",
-        "record.second_try(generation, stream=",
-        "record.second_try(0 * generation, stream=",
+        "record.second_try(self.given_up.detail(uuid), stream=",
+        "record.second_try(0 * self.given_up.detail(uuid), stream=",
         "tests/core/test_second_tries.py::test_one_that_the_server_runs_ends_as_a_timeout",
     ),
     Mutant(
         "another task under a taskUUID that was given up counts as its second try",
         f"{_TASKS}/table.py",
-        "if mark and mark != content_mark(record.payload):",
-        "if mark and mark != content_mark(record.payload) and False:",
+        "if first is not None and not is_same_task(first, record.payload):",
+        "if first is not None and False:",
         "tests/core/test_second_tries.py::test_another_task_under_the_same_taskuuid_is_refused",
+    ),
+    Mutant(
+        "what a task asked for is forgotten though its answer waits for a claim",
+        f"{_TASKS}/table.py",
+        "lambda uuid: uuid in self.claims.kept or uuid in self.left.records",
+        "lambda uuid: uuid in self.left.records",
+        "tests/core/test_second_tries.py::"
+        "test_another_task_is_refused_as_long_as_an_answer_of_the_first_may_be_had",
+    ),
+    Mutant(
+        "what a task asked for is forgotten though its stream still flows",
+        f"{_TASKS}/table.py",
+        "lambda uuid: uuid in self.claims.kept or uuid in self.left.records",
+        "lambda uuid: uuid in self.claims.kept",
+        "tests/core/test_second_tries.py::"
+        "test_another_task_is_refused_as_long_as_an_answer_of_the_first_may_be_had",
+    ),
+    Mutant(
+        "what tasks asked for is kept without a limit",
+        f"{_TASKS}/requests.py",
+        "while self.size > self._limit_bytes:",
+        "while False:",
+        "tests/core/test_second_tries.py::test_of_very_many_given_up_at_once_the_last_are_compared",
     ),
     Mutant(
         "equal ids of the output are not looked at",

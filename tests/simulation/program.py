@@ -27,9 +27,6 @@ ANSWERED = (TaskState.DONE, TaskState.FAILED)
 REMEMBERED = 170.0
 """So long after its end a taskUUID is refused for sure."""
 
-COMPARED = 60_000
-"""Tasks of fewer bytes are told from others under the same taskUUID."""
-
 
 @dataclass
 class Program:
@@ -158,7 +155,7 @@ class Tasks:
         now = program.loop.now
         if before is not None and before.ends and now > before.ended_at + REMEMBERED:
             return
-        if before is not None and plan.size < COMPARED:
+        if before is not None:
             await self._other(plan, before)
         error: RunwareError | None = None
         result: Result | None = None

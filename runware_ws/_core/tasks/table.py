@@ -19,6 +19,7 @@ from runware_ws._core.tasks.ladder import ABOUT_OTHERS
 from runware_ws._core.tasks.left import LeftStreams
 from runware_ws._core.tasks.posts import Posts
 from runware_ws._core.tasks.record import SOCKET, SOURCE_RANK, TaskRecord
+from runware_ws._core.tasks.requests import Requests
 from runware_ws._core.tasks.schedule import Schedule
 from runware_ws._core.tasks.tombstones import Tombstones
 from runware_ws.errors import (
@@ -32,7 +33,7 @@ from runware_ws.errors import (
     TaskTimeout,
 )
 from runware_ws.events import LateResult, UnknownTask
-from runware_ws.models.content import content_mark
+from runware_ws.models.content import is_same_task
 from runware_ws.models.results import RecoveredBy
 
 __all__ = ["TaskTable", "timed_out"]
@@ -46,9 +47,6 @@ LONGEST_UUID = 128
 
 _PASSING = (HttpRefused, JournalError, KeyConflict)
 """What HTTP or the journal refused for now may be tried again under its own taskUUID."""
-
-_MARKS = 1 << 32
-"""Of a task that was given up, its socket and the mark of its content are kept as one number."""
 
 
 class TaskTable:
@@ -74,6 +72,7 @@ class TaskTable:
         # Separate, so that many answers do not push out the ones that may be tried again.
         self.answered = Tombstones()
         self.given_up = Tombstones(limit=1 << 21, details=True)
+        self.requests = Requests()
         # The newest socket on which a task was written that was given up: its answer may come.
         self.given_up_on = 0
 
@@ -119,15 +118,17 @@ class TaskTable:
             self.given_up.knows(uuid) or uuid in self.left.records or uuid in self.claims.kept
         ):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
-            generation, mark = divmod(self.given_up.detail(uuid), _MARKS)
-            if mark and mark != content_mark(record.payload):
+            first = self.requests.get(uuid)
+            if first is not None and not is_same_task(first, record.payload):
                 raise InvalidTask(
                     f"taskUUID {uuid} was used before for another task: give every task a new one",
                     problems=("taskUUID: used before for another task",),
                     task_uuid=uuid,
                 )
-            record.second_try(generation, stream=self.given_up.was_stream(uuid))
+            stream = self.given_up.was_stream(uuid)
+            record.second_try(self.given_up.detail(uuid), stream=stream)
             self.given_up.drop(uuid)
+            self.requests.drop(uuid)
             self.forget_left(uuid)
         elif not own and uuid in self.left.records:
             # Pieces of that stream may come for it: so it does not take the shortest way.
@@ -150,8 +151,7 @@ class TaskTable:
             return
         self.answered.drop(record.uuid)
         stream = record.deltas is not None
-        detail = record.generation * _MARKS
-        if self.given_up.add(record.uuid, TaskState.UNKNOWN, now, detail, stream):
+        if self.given_up.add(record.uuid, TaskState.UNKNOWN, now, record.generation, stream):
             self._out.rearm = True
 
     def entered(self, record: TaskRecord) -> None:
@@ -303,8 +303,9 @@ class TaskTable:
             if answered:
                 changed = self.answered.add(uuid, state, now, 0, stream)
             else:
-                detail = record.generation * _MARKS + content_mark(payload)
-                changed = self.given_up.add(uuid, state, now, detail, stream)
+                changed = self.given_up.add(uuid, state, now, record.generation, stream)
+                if state is not TaskState.CLOSED:
+                    self.requests.add(uuid, payload)
             if changed:
                 self._out.rearm = True
         if not answered and record.pushed:
@@ -340,6 +341,7 @@ class TaskTable:
         """The client ends."""
         for record in self.left.clear():
             self._give_post_up(record)
+        self.requests.keep_only(lambda _: False)
 
     def _drop_stale(self) -> None:
         """Keep the head of the queue live, and the dead entries a minority."""
@@ -387,7 +389,13 @@ class TaskTable:
         for record in self.posts.on_deadline(now):
             self.forget_left(record.uuid)
         self.answered.expire(now)
-        self.given_up.expire(now)
+        if now >= self.given_up.next_expiry():
+            self.given_up.expire(now)
+            if not self.given_up:
+                # What may still come, or waits for a claim, would be the answer of a second try.
+                self.requests.keep_only(
+                    lambda uuid: uuid in self.claims.kept or uuid in self.left.records
+                )
         passed: list[TaskRecord] = []
         near: list[TaskRecord] = []
         for record in self.deadlines.due(now):
