@@ -24,7 +24,7 @@ from runware_ws.journal.store import (
     Transaction,
 )
 from runware_ws.journal.tallies import Share, add_shares
-from runware_ws.models.content import is_same_content
+from runware_ws.models.content import is_same_content, is_same_task
 
 __all__ = [
     "Beginning",
@@ -222,7 +222,7 @@ def bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
         if taken is None:
             return Begun(_opened(other), ours=True, known=False)
         entry = taken
-    if not is_same_content(entry.digest, new.digest, new.payload):
+    if not _is_same(entry, new):
         return Begun(entry)
     if is_attempt_over(entry):
         other = renewed(new)
@@ -235,6 +235,13 @@ def bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:
     if entry.state is EntryState.OPEN:
         return Begun(entry, transaction.adopt(entry.uuid, entry.owner))
     return Begun(entry)
+
+
+def _is_same(entry: Entry, new: NewEntry) -> bool:
+    """Whether this entry is of the same task. Without a key, it is known while it is open."""
+    if new.key is None and entry.payload is not None:
+        return is_same_task(entry.payload, new.payload)
+    return is_same_content(entry.digest, new.digest, new.payload)
 
 
 def _opened(new: NewEntry) -> Entry:

@@ -489,6 +489,7 @@ class JournalKeeper:
 
     def _leave(self, record: TaskRecord) -> None:
         """A task that ended here is nobody's any more, or that of one who waited for its end."""
+        record.forget_request()
         ours = record.uuid in self._entries
         self._entries.discard(record.uuid)
         entry = self._left.running.pop(record, None)

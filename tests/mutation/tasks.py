@@ -48,6 +48,22 @@ TASKS = [
         "test_another_task_is_refused_as_long_as_an_answer_of_the_first_may_be_had",
     ),
     Mutant(
+        "what a task asked for is forgotten before its end is recorded",
+        f"{_TASKS}/table.py",
+        "if not (answered and self._out.journaled):",
+        "if True:",
+        "tests/journal/test_second_tries.py::"
+        "test_a_result_that_was_not_recorded_is_no_answer_to_another_task",
+    ),
+    Mutant(
+        "an open task without a key is anybody's",
+        "journal/binding.py",
+        "    if new.key is None and entry.payload is not None:\n",
+        "    if False:\n",
+        "tests/journal/test_second_tries.py::"
+        "test_an_open_task_without_a_key_is_not_taken_over_by_another",
+    ),
+    Mutant(
         "what tasks asked for is kept without a limit",
         f"{_TASKS}/requests.py",
         "while self.size > self._limit_bytes:",

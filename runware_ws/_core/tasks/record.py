@@ -260,7 +260,7 @@ class TaskRecord:
             deltas.suspended = True
 
     def end(self, state: TaskState, now: float, error: RunwareError | None) -> None:
-        """It ends, once. Its request is no longer needed.
+        """It ends, once.
 
         Raises:
             IllegalTransition: it had already ended (a bug).
@@ -268,6 +268,9 @@ class TaskRecord:
         self.state = check_task(self.state, state)
         self.ended_at = now
         self.error = error
+
+    def forget_request(self) -> None:
+        """It ended, and its request is no longer needed."""
         self.payload = b""
 
     # What was sent

@@ -45,8 +45,9 @@ LONGEST_UUID = 128
 """A text longer than this many characters is no taskUUID of anybody's."""
 
 
-_PASSING = (HttpRefused, JournalError, KeyConflict)
-"""What HTTP or the journal refused for now may be tried again under its own taskUUID."""
+_PASSING = (HttpRefused, InvalidTask, JournalError, KeyConflict)
+"""What HTTP or the journal refused for now, or as another task, may be tried again under its own
+taskUUID."""
 
 
 class TaskTable:
@@ -153,6 +154,8 @@ class TaskTable:
         stream = record.deltas is not None
         if self.given_up.add(record.uuid, TaskState.UNKNOWN, now, record.generation, stream):
             self._out.rearm = True
+        if record.payload:
+            self.requests.add(record.uuid, record.payload)
 
     def entered(self, record: TaskRecord) -> None:
         """The journal has the task: it may be sent."""
@@ -282,7 +285,6 @@ class TaskTable:
                 self._listen_on(record)
             elif over_http:
                 self.posts.drop(record)
-        payload = record.payload
         record.end(state, now, error)
         if before is QUEUED and not over_http and self.second_tries.pop(uuid, None) is None:
             self._stale += 1
@@ -305,9 +307,12 @@ class TaskTable:
             else:
                 changed = self.given_up.add(uuid, state, now, record.generation, stream)
                 if state is not TaskState.CLOSED:
-                    self.requests.add(uuid, payload)
+                    self.requests.add(uuid, record.payload)
             if changed:
                 self._out.rearm = True
+        if not (answered and self._out.journaled):
+            # Else its end is recorded first, and where that fails it may be tried again.
+            record.forget_request()
         if not answered and record.pushed:
             self.given_up_on = max(self.given_up_on, record.generation)
         if self.waiting:
