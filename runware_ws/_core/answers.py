@@ -209,7 +209,8 @@ class Answers:
             if record.task_type in READ_ONLY:
                 self._more(record, items[len(fresh) :], now)
             return
-        self._recovery.still_running(record, now)
+        asked = source in (RecoveredBy.POLL, RecoveredBy.ARCHIVE)
+        self._recovery.still_running(record, now, answered=asked)
         if not fresh and source is RecoveredBy.POLL:
             record.miss()
         record.acknowledge()
@@ -228,12 +229,12 @@ class Answers:
         ladder = record.ladder
         if record.delivery != "async" or ladder.disturbed:
             return
-        age = ladder.asked_at - record.written_at
         if source is RecoveredBy.POLL:
-            learned.done(age, ladder.polls)
+            learned.done(ladder.asked_at - record.written_at, ladder.polls)
         elif source is RecoveredBy.ARCHIVE:
-            # Where polls fail, nothing else tells how long these tasks take.
-            learned.took(age)
+            # Where polls fail, nothing else tells how long these tasks take. What is listed beside
+            # another task may never have been asked about, or long ago.
+            learned.took(now - record.written_at)
 
     def _is_the_whole(
         self,
@@ -356,7 +357,7 @@ class Answers:
             record.progressed()
             if record.ladder.question is QuestionType.POLL:
                 self._recovery.told_by_poll(record)
-            self._recovery.still_running(record, now)
+            self._recovery.still_running(record, now, answered=record.ladder.told)
         else:
             self._recovery.arrived(record, now)
         record.acknowledge()
@@ -425,7 +426,7 @@ class Answers:
             if item.get("request") or told or listed or failed or runs:
                 record.take_back(QuestionType.ARCHIVE)
                 record.progressed()
-                self._recovery.still_running(record, now)
+                self._recovery.still_running(record, now, answered=True)
             else:
                 # It names the task, but has nothing about it.
                 self._recovery.denied(record, now, QuestionType.ARCHIVE)

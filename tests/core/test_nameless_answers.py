@@ -8,7 +8,7 @@ import pytest
 
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import TaskRecord
-from tests.core.bench import OTHER_SESSION, Bench
+from tests.core.bench import OTHER_SESSION, Bench, item
 from tests.core.questions import QUESTIONS, asked, questions
 
 
@@ -108,3 +108,35 @@ def test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_o
     bench.step(1)
     again = [each["taskUUID"] for each in questions(bench)]
     assert unknown.uuid in again, "it is asked about at once, and not when the grace is over"
+
+
+@pytest.mark.parametrize("first", ["the end", "the empty one"])
+@pytest.mark.parametrize("how", ["cancelled", "answered by itself", "asked for"])
+def test_an_empty_answer_may_be_about_a_task_that_ended_without_one(how: str, first: str) -> None:
+    bench = Bench()
+    bench.begin()
+    other, record = bench.written_task(timeout=300), bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    while not (due := questions(bench)):
+        bench.step(0.25)
+
+    def end() -> None:
+        if how == "cancelled":
+            bench.core.cancel(other, bench.now)
+        elif how == "answered by itself":
+            bench.answer(other)
+        else:
+            bench.say({"data": [{**due[0], "response": {"data": [item(other)]}}]})
+
+    if first == "the end":
+        end()
+    bench.say({"data": []})
+    if first == "the empty one":
+        end()
+    bench.step(1.5)
+    again = [each["taskUUID"] for each in questions(bench)]
+    assert again == [record.uuid] * (how == "asked for")
+    bench.step(3)
+    questions(bench)
+    assert record.ladder.asks >= 2, "no answer came by name"

@@ -111,6 +111,27 @@ def test_polled_tasks_are_learned_from_the_archive_where_every_poll_fails() -> N
     assert bench.now - begun < 5 + usual, "and not 20 s, as where nothing is learned"
 
 
+def test_a_task_that_the_archive_lists_beside_another_teaches_nothing_too_short() -> None:
+    bench = Bench(poll_first=2.0)
+    bench.begin()
+    for _ in range(6):
+        asked_about, beside = (bench.task(delivery="async", timeout=300) for _ in range(2))
+        bench.written()
+        known = {"taskType": asked_about.task_type, "taskUUID": asked_about.uuid}
+        bench.say({"data": [known]})
+        while not asked_about.ended:
+            bench.step(0.1)
+            for question in questions(bench):
+                if question["taskType"] == "getResponse":
+                    say_about(bench, question, "internalServerError", "question")
+                else:
+                    say_kept(bench, asked_about, question, data=[item(asked_about), item(beside)])
+        ended(beside, TaskState.DONE)
+        assert beside.ladder.asks == 0
+    assert beside.learned is not None
+    assert beside.learned.usual(20.0) > 2.0
+
+
 def test_it_can_be_told_not_to_wait() -> None:
     bench = Bench(resend_early=True)
     record = bench.begin_in_doubt(OTHER_SESSION)

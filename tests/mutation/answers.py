@@ -98,15 +98,39 @@ ANSWERS = [
     Mutant(
         "named answers do not tell whom the empty ones are about",
         _QUESTIONS,
-        "return mates if empty >= len(mates) else []",
+        "return mates if self._is_about_all(frame, len(mates)) else []",
         "return []",
         "tests/core/test_nameless_answers.py::"
         "test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_ones",
     ),
     Mutant(
+        "a task that the archive lists beside another took as long as since it was asked about",
+        "_core/answers.py",
+        "learned.took(now - record.written_at)",
+        "learned.took(ladder.asked_at - record.written_at)",
+        "tests/core/test_resending.py::"
+        "test_a_task_that_the_archive_lists_beside_another_teaches_nothing_too_short",
+    ),
+    Mutant(
+        "an empty answer is not about a task that ended meanwhile",
+        _QUESTIONS,
+        "if not answered:",
+        "if False:",
+        "tests/core/test_nameless_answers.py::"
+        "test_an_empty_answer_may_be_about_a_task_that_ended_without_one",
+    ),
+    Mutant(
+        "a result that was asked for leaves its question unanswered",
+        "_core/recovery/recovery.py",
+        "answered=record.recovered_by in _ASKED",
+        "answered=False",
+        "tests/core/test_nameless_answers.py::"
+        "test_an_empty_answer_may_be_about_a_task_that_ended_without_one",
+    ),
+    Mutant(
         "the archive teaches nothing about tasks whose polls fail",
         "_core/answers.py",
-        "            learned.took(age)\n",
+        "            learned.took(now - record.written_at)\n",
         "            pass\n",
         "tests/core/test_resending.py::"
         "test_polled_tasks_are_learned_from_the_archive_where_every_poll_fails",
@@ -334,16 +358,16 @@ ANSWERS = [
     Mutant(
         "a task that ends leaves its question open",
         _RECOVERY,
-        "        if ladder is not UNTOUCHED:\n            self._close_question(record, now)\n",
-        "        if ladder is not UNTOUCHED:\n",
+        "            self._close_question(record, now, answered=record.recovered_by in _ASKED)\n",
+        "",
         "tests/core/test_fine_rules.py::test_a_task_that_ends_leaves_its_question_to_nobody",
     ),
     Mutant(
         "what is about to be resent is resent though the server shows it",
         _RECOVERY,
-        "        unplanned = self._close_question(record, now)\n"
+        "        unplanned = self._close_question(record, now, answered=answered)\n"
         "        if self.resending.pop(record.uuid, None) is not None:\n",
-        "        unplanned = self._close_question(record, now)\n"
+        "        unplanned = self._close_question(record, now, answered=answered)\n"
         "        if self.resending.get(record.uuid) is not None:\n",
         "tests/core/test_fine_rules_of_sockets.py::"
         "test_what_is_about_to_be_sent_again_is_not_if_the_server_shows_it",

@@ -28,9 +28,11 @@ class OpenQuestions:
         # In the order in which they were asked; and how many of each kind.
         self.open: dict[str, TaskRecord] = {}
         self._of_kind: Counter[QuestionType] = Counter()
-        # Frames of questions are numbered; how many empty answers those of the open ones got.
+        # Frames of questions are numbered; how many empty answers those of the open ones got, and
+        # how many of their questions were closed whose answer may still come, and be such a one.
         self._frames = 0
         self._emptied: dict[int, int] = {}
+        self._unanswered: dict[int, int] = {}
         # How often each kind was given up on this socket, and when; which kinds it answers.
         self._given_up: Counter[QuestionType] = Counter()
         self._given_up_at: dict[QuestionType, float] = {}
@@ -106,13 +108,22 @@ class OpenQuestions:
             return now >= self._rests_until[kind]
         return self._of_kind[kind] < self.window // 2
 
-    def close(self, record: TaskRecord) -> bool:
-        """The question about a task is no longer open; False if none was."""
+    def close(self, record: TaskRecord, *, answered: bool = False) -> bool:
+        """The question about a task is no longer open; False if none was.
+
+        Not ``answered``: the task ended otherwise, or something was pushed.
+        """
         kind = record.closed()
         if kind is None:
             return False
         del self.open[record.uuid]
         self._of_kind[kind] -= 1
+        frame = record.ladder.asked_in
+        if not answered:
+            self._unanswered[frame] = self._unanswered.get(frame, 0) + 1
+        if len(self._unanswered) > 2 * len(self.open):
+            frames = {each.ladder.asked_in for each in self.open.values()}
+            self._unanswered = {n: c for n, c in self._unanswered.items() if n in frames}
         return True
 
     def took(self, seconds: float) -> None:
@@ -163,6 +174,7 @@ class OpenQuestions:
         self._of_kind.clear()
         self.due.clear()
         self._emptied.clear()
+        self._unanswered.clear()
         self._given_up.clear()
         self._given_up_at.clear()
         self._heard.clear()
@@ -197,17 +209,21 @@ class OpenQuestions:
             return [], False
         self._emptied[frame] = self._emptied.get(frame, 0) + 1
         mates = [record for record in records if record.ladder.asked_in == frame]
-        return mates, self._emptied[frame] >= len(mates)
+        return mates, self._is_about_all(frame, len(mates))
 
     def emptied_since(self, record: TaskRecord) -> list[TaskRecord]:
         """A question was closed: those of its frame that are left, if by now each of them has had
         an empty answer; otherwise none."""
         frame = record.ladder.asked_in
-        empty = self._emptied.get(frame, 0)
-        if not empty:
+        if not self._emptied.get(frame):
             return []
         mates = [mate for mate in self._answerable() if mate.ladder.asked_in == frame]
-        return mates if empty >= len(mates) else []
+        return mates if self._is_about_all(frame, len(mates)) else []
+
+    def _is_about_all(self, frame: int, mates: int) -> bool:
+        """Whether so many open questions of a frame had an empty answer each, whichever others may
+        be about those that were closed without one."""
+        return self._emptied.get(frame, 0) >= mates + self._unanswered.get(frame, 0)
 
     def _answerable(self) -> list[TaskRecord]:
         """The open questions, in order, but for those of a kind that gets no answer."""

@@ -55,6 +55,7 @@ EMPTY_GRACE = 2.0
 """An empty answer names nobody. What else its frame asked is taken as answered by it, too, when
 nothing more has come for this long."""
 MOST_PATIENCE = 2
+_ASKED = (RecoveredBy.POLL, RecoveredBy.ARCHIVE)
 
 
 class Recovery:
@@ -359,9 +360,9 @@ class Recovery:
 
     # Answers
 
-    def _close_question(self, record: TaskRecord, now: float) -> bool:
-        """Close the question about a task; False if none was open."""
-        if not self.questions.close(record):
+    def _close_question(self, record: TaskRecord, now: float, *, answered: bool = True) -> bool:
+        """Close the question about a task, by its answer or not; False if none was open."""
+        if not self.questions.close(record, answered=answered):
             return False
         self.questions.took(now - record.ladder.asked_at)
         for mate in self.questions.emptied_since(record):
@@ -385,7 +386,7 @@ class Recovery:
         ladder = record.ladder
         # A task that is asked about, resent or planned has a ladder of its own.
         if ladder is not UNTOUCHED:
-            self._close_question(record, now)
+            self._close_question(record, now, answered=record.recovered_by in _ASKED)
             if ladder.next_at != FOREVER:
                 record.plan(FOREVER)
                 self.schedule.forget()
@@ -409,9 +410,12 @@ class Recovery:
         record.confirm()
         record.progressed()
 
-    def still_running(self, record: TaskRecord, now: float) -> None:
-        """The server proved that it has the task: a receipt, a note, some of the results."""
-        unplanned = self._close_question(record, now)
+    def still_running(self, record: TaskRecord, now: float, *, answered: bool = False) -> None:
+        """The server proved that it has the task: a receipt, a note, some of the results.
+
+        ``answered``: in answer to the open question.
+        """
+        unplanned = self._close_question(record, now, answered=answered)
         if self.resending.pop(record.uuid, None) is not None:
             unplanned = True
         record.confirm()
