@@ -128,8 +128,7 @@ def test_a_task_that_the_archive_lists_beside_another_teaches_nothing_too_short(
                     say_kept(bench, asked_about, question, data=[item(asked_about), item(beside)])
         ended(beside, TaskState.DONE)
         assert beside.ladder.asks == 0
-    assert beside.learned is not None
-    assert beside.learned.usual(20.0) > 2.0
+    assert bench.durations.of("async").usual(20.0) > 2.0
 
 
 def test_it_can_be_told_not_to_wait() -> None:
