@@ -162,6 +162,23 @@ def test_pieces_of_a_stream_are_its_whole_however_the_last_one_looks(
     assert [piece["delta"] for piece in deltas.pending] == [{"text": text}]
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_whole_beside_its_pieces_is_the_whole(first: bool, ending: str) -> None:
+    rest, text, _ = ENDINGS[ending]
+    bench = Bench()
+    deltas = Deltas()
+    record = bench.begin_in_doubt(OTHER_SESSION, deltas=deltas)
+    bench.written()
+    about = {"taskType": record.task_type, "taskUUID": record.uuid}
+    whole = item(record, text, finishReason="stop")
+    pieces = [{**about, **piece} for piece in PIECES + rest]
+    bench.say(answer(record, {"data": [whole, *pieces] if first else [*pieces, whole]}))
+    ended(record, TaskState.DONE)
+    assert [each["text"] for each in record.items] == [text]
+    assert [piece["delta"] for piece in deltas.pending] == [{"text": text}]
+
+
 def test_pieces_of_a_stream_without_the_last_one_are_no_result() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, deltas=Deltas())

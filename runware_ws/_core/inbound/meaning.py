@@ -201,16 +201,12 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
     documented, so a frame, a list of items or of frames, and a single item are all accepted.
     """
     entries, errors = _opened(item.get("response"))
-    meanings = [meaning(entry) for entry in entries]
+    judged = [(entry, meaning(entry)) for entry in entries]
     # "Exactly as sent" (documented) may be piece by piece.
-    streams = {
-        owner_of(entry): Deltas()
-        for entry, means in zip(entries, meanings, strict=True)
-        if means is Meaning.DELTA
-    }
+    streams = {owner_of(entry): Deltas() for entry, means in judged if means is Meaning.DELTA}
     results: list[dict[str, Any]] = []
     runs = False
-    for entry, means in zip(entries, meanings, strict=True):
+    for entry, means in _wholes_last(judged) if streams else judged:
         deltas = streams.get(owner_of(entry))
         if means is Meaning.ERROR:
             errors += _errors_in(entry) or [entry]
@@ -230,6 +226,22 @@ def archived(item: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str,
         else:
             runs = True
     return results, errors, runs
+
+
+def _wholes_last(
+    judged: list[tuple[dict[str, Any], Meaning]],
+) -> list[tuple[dict[str, Any], Meaning]]:
+    """A result in front of a stream's pieces is not the last of them: it stands behind them now."""
+    begun: set[str | None] = set()
+    pieces: list[tuple[dict[str, Any], Meaning]] = []
+    wholes: list[tuple[dict[str, Any], Meaning]] = []
+    for entry, means in judged:
+        owner = owner_of(entry)
+        if means is Meaning.DELTA:
+            begun.add(owner)
+        early = means is Meaning.RESULT and owner not in begun
+        (wholes if early else pieces).append((entry, means))
+    return pieces + wholes
 
 
 def _opened(response: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
