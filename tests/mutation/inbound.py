@@ -286,6 +286,19 @@ INBOUND = [
         "test_an_archive_that_keeps_the_pieces_has_the_whole_once_the_last_is_there",
     ),
     Mutant(
+        "the last piece that the archive keeps is the whole",
+        "_core/inbound/meaning.py",
+        "        elif deltas is not None and means is not Meaning.ARCHIVE:\n",
+        "        elif deltas is not None and means not in (Meaning.ARCHIVE, Meaning.RESULT):\n",
+    ),
+    Mutant(
+        "a whole in front of the pieces that the archive keeps is one of them",
+        "_core/inbound/meaning.py",
+        "return pieces + wholes",
+        "return judged",
+        "tests/core/test_archive.py::test_a_whole_beside_its_pieces_is_the_whole",
+    ),
+    Mutant(
         "an error in a piece is not read",
         "_core/inbound/meaning.py",
         "return Meaning.ERROR if failed else Meaning.DELTA",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from tests.simulation.scenario import RETRIES
 from tests.simulation.small import SMALL
+from tests.simulation.traits import PIECES
 
 __all__ = ["MUST_HAPPEN", "missing", "table"]
 
@@ -65,6 +67,13 @@ MUST_HAPPEN = (
     # Streams.
     "end: stream by live",
     "end: stream by archive",
+    *(f"archive lists pieces: {form}" for form in PIECES),
+    "archive lists pieces of a running stream",
+    *(f"action: retry-stream {ways}" for ways in RETRIES),
+    "tried again amid a stream by run",
+    "tried again amid a stream by socket",
+    "tried again amid a stream by auto",
+    "a run is tried again as a stream",
     "end: StreamInterrupted, submitted yes",
     "deltas after a cut: on",
     "deltas after a cut: restart",

@@ -22,6 +22,7 @@ from runware_ws.classify import Loss
 from runware_ws.config import Config
 from runware_ws.errors import RunwareError, StreamInterrupted, TaskCancelled
 from tests.simulation.memory import kept
+from tests.simulation.questions import listed
 from tests.simulation.server import Server
 from tests.simulation.story import Story, short
 from tests.simulation.traits import Plan
@@ -284,11 +285,9 @@ class Watch:
                 sent.conflicts += 1
         for item in frame.get("data", ()):
             self._note_item(item, touched)
-            response = item.get("response")
-            if isinstance(response, dict):
-                held = cast("dict[str, Any]", response)
-                for inner in held.get("data", [held] if "cost" in held else []):
-                    self._note_item(inner, touched)
+            for inner in listed(item.get("response")):
+                self._note_item(inner, touched)
+                self._note_piece(item, inner)
         for uuid in touched:
             sent, plan = self.tasks[uuid], self.plans[uuid]
             complete = len(sent.given) == plan.number and not plan.twins
@@ -299,6 +298,14 @@ class Watch:
                 sent.record.ended or not complete,
                 f"I4: all items of {short(uuid)} were handed to the client, and it has not ended",
             )
+
+    def _note_piece(self, answer: dict[str, Any], piece: dict[str, Any]) -> None:
+        """I4: where the archive has the last piece of a stream, it has all of them."""
+        uuid = str(piece.get("taskUUID") or answer["taskUUID"]).lower()
+        sent = self.tasks.get(uuid)
+        if sent is not None and self.plans[uuid].stream is not None and "finishReason" in piece:
+            over = sent.record.ended or sent.record.posted
+            self.check(over, f"I4: the archive told all of {short(uuid)}, and it has not ended")
 
     def _note_item(self, item: dict[str, Any], touched: set[str]) -> None:
         uuid = str(item.get("taskUUID")).lower()

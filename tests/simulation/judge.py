@@ -163,8 +163,10 @@ class Judge:
         # Where the archive lists whole arrays, one large result hides the others from it.
         work = self.server.works.get(plan.uuid)
         listed = work.array if work is not None and self.server.traits.archive_array else []
-        # What the archive says of a task holds its request as well.
-        return any(each.padding or each.size for each in (plan, *(each.plan for each in listed)))
+        plans = (plan, *(each.plan for each in listed))
+        # What the archive says of a task holds its request as well, or many pieces.
+        pieces = self.server.traits.archive_pieces
+        return any(each.padding or each.size or (pieces and each.stream) for each in plans)
 
     def _verdict(
         self, sent: Sent, plan: Plan, result: Result | None, error: RunwareError | None
@@ -326,11 +328,21 @@ class Judge:
         if listed and clear and traits.tells("getResponse"):
             ways.append(work.finished_at)
         kept = work.refused and traits.archive_keeps == "for-good"
-        if traits.archive and not kept and traits.tells("getTaskDetails"):
+        untold = kept or self._has_odd_pieces(work)
+        if traits.archive and not untold and traits.tells("getTaskDetails"):
             ways.append(work.finished_at + traits.archive_delay)
         if ways and work.error is not None and plan.code in MAY_REFUSE and len(sent.written) > 1:
             return max(min(ways), sent.written[-1] + self._usual(sent))
         return min(ways, default=None)
+
+    def _has_odd_pieces(self, work: Work) -> bool:
+        """Whether the archive's pieces of a stream are too many, or tell that it still runs."""
+        traits, stream = self.server.traits, work.plan.stream
+        if stream is None or not (work.streamed and traits.archive_pieces):
+            return False
+        small = traits.limit_out is not None or self.config.max_frame_bytes < SMALL
+        whole = work.error is not None or traits.archive_pieces in ("behind", "before")
+        return small or (stream.last == "unmarked" and not whole)
 
     def _usual(self, sent: Sent) -> float:
         """How long it takes to tell the end of a task from the refusal of its last copy.

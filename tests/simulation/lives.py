@@ -21,8 +21,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -31,11 +30,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 import anyio
-import tenacity
 
-from runware_ws import Client, Config
-from runware_ws._io.transport.base import Transport
-from runware_ws.client.recovered import Recovered
 from runware_ws.errors import (
     Fenced,
     JournalError,
@@ -46,20 +41,20 @@ from runware_ws.errors import (
     TaskError,
 )
 from runware_ws.journal import binding, keeper
+from runware_ws.journal.outcomes import items_in
 from runware_ws.journal.store import EntryState
 from runware_ws.testing.stores import MemoryJournal
+from tests.simulation.life import KEY, URL, Life
 from tests.simulation.loop import BusyLoop, Deadlock, VirtualLoop, run
-from tests.simulation.model_writer import Killed, ModelWriter
 from tests.simulation.server import Server
 from tests.simulation.story import START, Story, short
+from tests.simulation.streams import draw_stream
 from tests.simulation.traits import Plan, draw_traits
 from tests.simulation.weather import Weather
 from tests.simulation.wire import Socket, Wire
 
 __all__ = ["Lives", "play_lives"]
 
-URL = "wss://model.invalid/v1"
-KEY = "Kq7xVw2ZpT9mLs4RdY8bNc3HgJ6fAe5U"
 CALM = 20.0
 """Until then processes die, in seconds; the last life comes behind it."""
 
@@ -68,191 +63,6 @@ ENOUGH = 3_000.0
 
 AWAY = JournalError("model: away", temporary=True)
 BROKEN = JournalError("model: broken")
-
-
-class Life:
-    """One process, from its start to its death or its end."""
-
-    def __init__(self, lives: Lives, slot: int, number: int, *, last: bool) -> None:
-        self.lives = lives
-        self.loop = lives.loop
-        self.name = f"{slot}.{number}"
-        self.rng = Random(f"{lives.seed} {self.name}")
-        self.last = last
-        self.dead = False
-        self.store = lives.journal.store()
-        self.fenced = False
-        self.wire = lives.wire()
-        self._scope = anyio.CancelScope()
-        # It is killed when so many of these have come.
-        self._points: dict[str, int] = {}
-        if not last and self.rng.random() < 0.7:
-            kind = self.rng.choice(("before a send", "after a send", "before a commit", "commit"))
-            self._points[kind] = self.rng.randint(1, 12)
-
-    @property
-    def trouble(self) -> JournalError | None:
-        """Why nothing can be committed at this moment."""
-        return self.lives.trouble
-
-    # Death
-
-    def point(self, kind: str) -> None:
-        """Here it may be killed.
-
-        Raises:
-            Killed: it is.
-        """
-        if self.dead:
-            raise Killed
-        left = self._points.get(kind)
-        if left is not None:
-            self._points[kind] = left - 1
-            if left == 1:
-                self.kill(kind)
-                raise Killed
-
-    def committed(self, kind: str) -> None:
-        """It has committed."""
-        self.lives.look()
-        with suppress(Killed):
-            self.point(kind)
-
-    def kill(self, why: str) -> None:
-        """SIGKILL."""
-        if self.dead:
-            return
-        self.lives.story.tell("killed", f"{self.name} {why}")
-        self.lives.story.count(f"killed: {why}")
-        self.dead = True
-        self.store.die()
-        for socket in self.wire.sockets:
-            socket.leave()
-        self.loop.call_soon(self._scope.cancel)
-
-    @asynccontextmanager
-    async def dial(self, url: str, config: Config) -> AsyncGenerator[Transport]:
-        async with self.wire.dial(url, config) as transport:
-            inner = cast("Socket", transport)
-            send = inner.send
-
-            async def spied(data: bytes) -> None:
-                try:
-                    self.point("before a send")
-                    self.lives.sending(self, data)
-                    await send(data)
-                    self.point("after a send")
-                except Killed:
-                    await anyio.sleep_forever()
-
-            cast("Any", inner).send = spied
-            yield cast("Transport", inner)
-
-    # Life
-
-    async def live(self) -> None:
-        """Work until killed, or until all is done."""
-        lives = self.lives
-        lives.story.tell("starts", self.name)
-        if not self.last:
-            lives.loop.call_later(self.rng.random() ** 2 * 15, self.kill, "at any time")
-        with self._scope:
-            config = Config(
-                backoff=tenacity.wait_fixed(0.1 + self.rng.random()),
-                timeout=None if self.last else self.rng.choice((5.0, 30.0, None)),
-                max_in_flight=self.rng.choice((1, 3, 1000)),
-            )
-            client = Client(
-                URL, api_key=KEY, config=config, dial=self.dial, journal=cast("Any", self.store)
-            )
-
-            def make(*args: Any, **more: Any) -> ModelWriter:
-                return ModelWriter(self, *args, **more)
-
-            cast("Any", client)._journal._link._make = make
-            async with AsyncExitStack() as stack:
-                try:
-                    await stack.enter_async_context(client)
-                    await self._work(client)
-                finally:
-                    lives.ended(self)
-        lives.story.tell("ends", self.name)
-
-    async def _work(self, client: Client) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._recover, client)
-            names = [name for name in self.lives.names if self.last or self.rng.random() < 0.6]
-            for name in names:
-                for _ in range(self.rng.choice((1, 1, 2))):
-                    group.start_soon(self._ask, client, name)
-            if not self.last:
-                for number in range(self.rng.randint(0, 3)):
-                    group.start_soon(self._once, client, f"once {self.name} {number}")
-
-    async def _recover(self, client: Client) -> None:
-        while True:
-            async for left in client.recovered():
-                if self.dead:
-                    return
-                self._told_left(left)
-            if self.last and client.stats().pending == 0:
-                return
-            await anyio.sleep(1.0)
-
-    def _told_left(self, left: Recovered) -> None:
-        if left.error is not None:
-            self.lives.told_error(self, left.key, left.error)
-        else:
-            result = left.unwrap()
-            self.lives.told(self, left.key, left.task_uuid, [each.raw for each in result.items])
-
-    async def _ask(self, client: Client, name: str) -> None:
-        """Ask for a key; in the last life until it is answered."""
-        await anyio.sleep(0.0 if self.last else self.rng.random() * 8)
-        for _ in range(60):
-            error = await self._run(client, name, key=name)
-            if error is None or not self.last:
-                return
-            if isinstance(error, TaskError) and not error.safe_to_resend:
-                return
-            await anyio.sleep(1.0)
-        self.lives.fail(f"the key {name} was not answered in the last life")
-
-    async def _once(self, client: Client, name: str) -> None:
-        await anyio.sleep(self.rng.random() * 8)
-        await self._run(client, name, key=None)
-
-    async def _run(self, client: Client, name: str, *, key: str | None) -> RunwareError | None:
-        lives = self.lives
-        task = {
-            "taskType": "textInference",
-            "taskUUID": lives.uuid(),
-            "model": "model:1@1",
-            "name": name,
-        }
-        begin = lives.loop.now
-        try:
-            if self.last or self.rng.random() < 0.8:
-                result = await client.run(task, key=key)
-            else:
-                handle = await client.submit(task, key=key)
-                with anyio.move_on_after(self.rng.random() * 6):
-                    await handle
-                handle.cancel()
-                result = await handle
-        except RunwareError as exc:
-            if not self.dead:
-                lives.told_error(self, key, exc)
-                self._check_time(client, begin, exc)
-            return exc
-        if not self.dead:
-            lives.told(self, key, result.task_uuid, [each.raw for each in result.items])
-        return None
-
-    def _check_time(self, client: Client, begin: float, exc: RunwareError) -> None:
-        limit = cast("Any", client)._config.timeout
-        if limit is not None and self.loop.now - begin > limit + 2.6:
-            self.lives.fail(f"{exc!r} came {self.loop.now - begin:.1f} s after its task")
 
 
 class _Plans(dict[str, Plan]):
@@ -264,7 +74,7 @@ class _Plans(dict[str, Plan]):
 
     def __missing__(self, uuid: str) -> Plan:
         rng = Random(f"{self._lives.seed} {len(self)}")
-        self[uuid] = plan = Plan(
+        plan = Plan(
             uuid,
             register=rng.choice((0.0, 0.0, 0.3)),
             takes=(rng.choice((0.0, 0.5, 3.0, 20.0)) * rng.random(),),
@@ -273,6 +83,13 @@ class _Plans(dict[str, Plan]):
             loses=rng.random() < 0.1,
             doubles=rng.random() < 0.1,
         )
+        if self._lives.streams(self._lives.name_of(uuid)):
+            rng = Random(f"{self._lives.seed} {len(self)} stream")
+            stream = draw_stream(rng, uuid, rng.choice((3.0, 20.0)))
+            # One without an end is never whole in some archives.
+            last = "marked" if stream.last == "unmarked" else stream.last
+            plan = replace(plan, stream=replace(stream, last=last, objects=False))
+        self[uuid] = plan
         return plan
 
 
@@ -306,9 +123,9 @@ class Lives:
             reads_rest=0.0,
         )
         wire = self.wire()
-        plans = _Plans(self)
+        self._plans = _Plans(self)
         self.server = Server(
-            loop, rng, wire, self.weather, traits, self.story, plans, lambda key: key == KEY
+            loop, rng, wire, self.weather, traits, self.story, self._plans, lambda key: key == KEY
         )
         self._alive: list[Life] = []
         # The name of each taskUUID, as it was sent; what was recorded; and what was told of it.
@@ -318,6 +135,15 @@ class Lives:
         self._told_uuids: set[str] = set()
         self._verdicts: dict[str, TaskError] = {}
         self._never: dict[str, str] = {}
+        self._cut_off: set[str] = set()
+
+    def name_of(self, uuid: str) -> str:
+        """What a taskUUID that was sent is asked for as."""
+        return self._names[uuid]
+
+    def streams(self, name: str) -> bool:
+        """Whether the answer is a stream for those who want one."""
+        return Random(f"{self.seed} streams {name}").random() < 0.5
 
     def uuid(self) -> str:
         """A taskUUID."""
@@ -369,14 +195,32 @@ class Lives:
             if entry.state is not EntryState.OPEN:
                 self._recorded.add(uuid)
 
-    def told(self, life: Life, key: str | None, uuid: str, items: list[dict[str, Any]]) -> None:
-        """A caller was told a result."""
+    def cut_off(self, uuids: set[str]) -> None:
+        """A process is killed that has heard pieces of these streams."""
+        for uuid in uuids:
+            if self.server.works[uuid].finished_at is None:
+                self.story.count("killed amid a stream")
+                self._cut_off.add(uuid)
+
+    def _is_right(self, uuid: str, items: list[dict[str, Any]]) -> bool:
+        """Whether this is the answer of the server."""
+        stream = self._plans[uuid].stream
+        if stream is not None:
+            return len(items) == 1 and stream.is_whole(items[0])
+        return [item["text"] for item in items] == [f"{uuid}#0"]
+
+    def told(
+        self, life: Life, key: str | None, uuid: str, items: list[dict[str, Any]], way: str
+    ) -> None:
+        """A caller was told a result, by ``run``, by ``stream`` or as one that was recovered."""
         self.story.tell("told", f"{life.name} {key or 'once'}: {short(uuid)}")
         self.story.count("told a result")
         name = self._names.get(uuid, "")
         if uuid not in self._recorded:
             self.fail(f"{short(uuid)} was told, and was not recorded")
-        if [item["text"] for item in items] != [f"{uuid}#0"]:
+        if uuid in self._cut_off and uuid not in self._told_uuids:
+            self.story.count(f"a stream that a death cut is told by {way}")
+        if not self._is_right(uuid, items):
             self.fail(f"{short(uuid)} was told {items}")
         if key is not None and name != key:
             self.fail(f"{key} was told the answer to {name!r}")
@@ -482,6 +326,9 @@ class Lives:
                 for uuid in uuids:
                     if uuid not in self._told_uuids and not self._is_over(uuid):
                         self.fail(f"{name} was executed as {short(uuid)}, and never told")
+        for (_, uuid), entry in self.journal.rows.items():
+            if entry.state is EntryState.DONE and not self._is_right(uuid, items_in(entry)):
+                self.fail(f"{short(uuid)} was recorded as {items_in(entry)}")
         open_still = [entry for entry in self.journal.rows.values() if entry.key is None]
         if open_still:
             self.fail(f"left in the journal: {[short(entry.uuid) for entry in open_still]}")

@@ -157,6 +157,7 @@ class _Stage:
             "iterate": tasks.iterate,
             "reuse": tasks.reuse,
             "retry": tasks.retry,
+            "retry-stream": tasks.retry_stream,
             "stream": readers.stream,
             "stream-slow": readers.stream_slow,
             "stream-cancelled": readers.stream_cancelled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._core.states import ConnectionState, TaskState
 from tests.simulation.http import Exchange, Http
-from tests.simulation.invariants import Watch
+from tests.simulation.invariants import Sent, Watch
 from tests.simulation.story import short
 
 __all__ = ["PostWatch"]
@@ -25,6 +25,8 @@ class PostWatch:
         self._http = http
         self._reached: set[str] = set()
         self._begun: dict[str, list[float]] = {}
+        # Of which try the post is: the next one may begin before it is dropped.
+        self._tries: dict[str, Sent] = {}
         http.posts = self
 
     def begins(self, uuid: str) -> None:
@@ -37,6 +39,7 @@ class PostWatch:
         if sent is None:
             watch.fail(f"I1: {name} is posted, and the core does not know it")
             return
+        self._tries[uuid] = sent
         watch.check(not sent.record.ended, f"I1: {name} is posted after its end")
         watch.check(uuid not in self._reached, f"I5: {name} is posted again, and it had left")
         late = watch.draining_at is not None and sent.record.submitted_at > watch.draining_at
@@ -51,7 +54,7 @@ class PostWatch:
 
     def over(self, uuid: str) -> None:
         """The client left the post, answered or not."""
-        watch, sent = self._watch, self._watch.tasks.get(uuid)
+        watch, sent = self._watch, self._tries.get(uuid)
         if sent is None or not sent.record.ended:
             return
         # A stream that was given up is read to its end, for claims.
@@ -63,24 +66,25 @@ class PostWatch:
         )
 
     def _lives(self, exchange: Exchange) -> bool:
-        sent = self._watch.tasks.get(exchange.uuid)
+        sent = self._tries.get(exchange.uuid)
         return sent is not None and not sent.record.ended
 
     def leaves(self, uuid: str) -> None:
         """The first byte is on its way."""
         self._reached.add(uuid)
-        sent = self._watch.tasks.get(uuid)
+        sent = self._tries.get(uuid)
         if sent is not None:
             sent.posted.append(self._watch.wire.now)
 
     def ends(self, uuid: str, ending: PostEnding) -> None:
         """The client is told how it ended."""
-        sent = self._watch.tasks.get(uuid)
+        sent = self._tries.get(uuid)
         if sent is None or sent.record.ended:
             return
         if ending.loss is not None and ending.loss.status == 401:
             # Nothing ran: it is posted once more with a fresh key.
             self._reached.discard(uuid)
+            sent.posted.pop()
         if ending.how is Ending.CUT:
             sent.cuts.append(self._watch.wire.now)
         elif ending.how is Ending.DONE:

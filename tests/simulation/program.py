@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +42,15 @@ class Program:
     loop: VirtualLoop
     group: TaskGroup
 
-    def task(self, plan: Plan) -> dict[str, Any]:
-        """The task of a plan, as the program writes it."""
+    def task(self, plan: Plan, *, whole: bool = False) -> dict[str, Any]:
+        """The task of a plan, as the program writes it; ``whole``: a stream as no stream."""
         task: dict[str, Any] = {
             "taskType": "textInference",
             "taskUUID": plan.uuid,
             "model": "model:1@1",
             "numberResults": plan.number,
         }
-        if plan.delivery != "sync":
+        if plan.delivery != "sync" and not (whole and plan.delivery == "stream"):
             task["deliveryMethod"] = plan.delivery
         if plan.size:
             task["padding"] = "p" * plan.size
@@ -148,6 +149,39 @@ class Tasks:
         await anyio.sleep(action.number * 0.3)
         await self._again(plan, 60.0, action.what)
 
+    async def retry_stream(self, action: Action) -> None:
+        """A stream that is left or times out, and is tried again by another verb; or a run is.
+
+        ``what`` are the ways of the first try and of the second, ``number`` is behind how many
+        deltas the first is left: behind none it is waited for.
+        """
+        (plan,) = action.plans
+        first, then = action.what.split(", ")
+        if first == "run" or not action.number:
+            await self._again(plan, action.timeout or 1.0, first)
+        else:
+            await self._leave(plan, action, first)
+        await anyio.sleep(action.number * 0.1)
+        await self._again(plan, 60.0, then)
+
+    async def _leave(self, plan: Plan, action: Action, carrier: Any) -> None:
+        task = self._program.task(plan)
+        with suppress(RunwareError):
+            async with self._client.stream(task, carrier=carrier, timeout=60.0) as stream:
+                with anyio.move_on_after(action.timeout):
+                    for _ in range(action.number):
+                        await anext(stream, None)
+
+    def _count(self, plan: Plan, way: str) -> None:
+        """How far the first try is, as the second begins."""
+        work = self._program.judge.server.works.get(plan.uuid)
+        if work is None or plan.stream is None or work.finished_at is not None:
+            return
+        if work.streamed and work.made:
+            self._program.story.count(f"tried again amid a stream by {way}")
+        elif work.delivery == "sync" and way != "run":
+            self._program.story.count("a run is tried again as a stream")
+
     async def _again(self, plan: Plan, timeout: float, carrier: str) -> None:
         program, watch = self._program, self._program.watch
         before = watch.tasks.get(plan.uuid)
@@ -156,6 +190,7 @@ class Tasks:
         if before is not None and before.ends and now > before.ended_at + REMEMBERED:
             return
         if before is not None:
+            self._count(plan, carrier or "socket")
             await self._other(plan, before)
         error: RunwareError | None = None
         result: Result | None = None
@@ -184,7 +219,8 @@ class Tasks:
             return
         program = self._program
         try:
-            await self._client.submit({**program.task(plan), "padding": "of another"}, timeout=1.0)
+            other = {**program.task(plan, whole=True), "padding": "of another"}
+            await self._client.submit(other, timeout=1.0)
         except InvalidTask:
             program.story.count("another task refused")
         except RunwareError:
@@ -193,9 +229,14 @@ class Tasks:
             program.watch.fail(f"I3: another task was taken in under {short(plan.uuid)}")
 
     async def _whole(self, plan: Plan, timeout: float, carrier: str) -> Result:
-        task = self._program.task(plan)
-        if plan.stream is None:
+        if plan.stream is None or carrier == "run":
+            task = self._program.task(plan, whole=True)
             return await self._client.run(task, timeout=timeout)
+        task = self._program.task(plan)
         way: Any = carrier or "socket"
         async with self._client.stream(task, carrier=way, timeout=timeout) as stream:
-            return await stream.result()
+            result = await stream.result()
+            heard = "".join([delta.text or "" async for delta in stream])
+            if heard != plan.stream.text:
+                self._program.watch.fail(f"I16: {short(plan.uuid)} ended with {heard!r}")
+            return result

@@ -7,9 +7,9 @@ the task, though it carries the task's UUID.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from runware_ws.models.results import RecoveredBy
 from tests.simulation.loop import VirtualLoop
@@ -18,11 +18,21 @@ from tests.simulation.traits import Traits
 from tests.simulation.weather import Weather
 from tests.simulation.works import Work, error_frame
 
-__all__ = ["QUESTIONS", "Questions"]
+__all__ = ["QUESTIONS", "Questions", "listed"]
 
 QUESTIONS = ("getResponse", "getTaskDetails")
 
 Item = dict[str, Any]
+
+
+def listed(response: Any) -> list[Item]:
+    """The items in an archive's ``response``."""
+    if isinstance(response, list):
+        frames = cast("list[Item]", response)
+        return [item for frame in frames for item in frame.get("data", [frame])]
+    held: Item = response or {}
+    items: list[Item] = held.get("data", [held] if "cost" in held else [])
+    return items
 
 
 @dataclass(slots=True)
@@ -184,6 +194,9 @@ class Questions:
             if traits.details_bare:
                 del about["request"]
                 return _Answer(uuid, [{**about, "status": "processing"}])
+            if work.finished_at is None and work.made and self._in_pieces(work):
+                self._story.count("archive lists pieces of a running stream")
+                return _Answer(uuid, [{**about, "response": self._listing([work])}])
             status = {"status": "processing", "taskUUID": uuid}
             return _Answer(uuid, [{**about, "response": status}])
         if traits.archive_array and len(work.array) > 1:
@@ -194,13 +207,17 @@ class Questions:
             ]
             listed = [each for each in (*others, work) if each.finished_at is not None]
             return _Answer(uuid, [{**about, "response": self._listing(listed)}])
-        if work.error is None and len(work.items) == 1:
+        if work.error is None and len(work.items) == 1 and not self._in_pieces(work):
             return _Answer(uuid, [{**about, "response": self._kept(work)[0]}])
         return _Answer(uuid, [{**about, "response": self._listing([work])}])
 
-    def _listing(self, works: Iterable[Work]) -> Item:
+    def _listing(self, works: Collection[Work]) -> Item | list[Item]:
         items = [item for work in works for item in self._kept(work)]
         errors = [work.failure(anonymous=False) for work in works if work.error is not None]
+        form = self._traits.archive_pieces
+        if form in ("items", "frames") and any(map(self._in_pieces, works)):
+            listed = items if form == "items" else [{"data": [item]} for item in items]
+            return [*listed, {"errors": errors}] if errors else listed
         if not errors:
             return {"data": items}
         return {"errors": errors, "data": items} if items else {"errors": errors}
@@ -208,8 +225,21 @@ class Questions:
     def _kept(self, work: Work) -> list[Item]:
         """The items as the archive has them: with one field more than the live ones, or not."""
         work.ways.add(RecoveredBy.ARCHIVE)
+        items = self._pieces(work) if self._in_pieces(work) else work.items
         if not self._traits.archive_field:
-            return work.items
+            return items
         if work.plan.number > 1 and not work.plan.indexed:
             self._story.count("archive has a field more")
-        return [{**item, self._traits.archive_field: f"{work.received_at}"} for item in work.items]
+        return [{**item, self._traits.archive_field: f"{work.received_at}"} for item in items]
+
+    def _in_pieces(self, work: Work) -> bool:
+        return bool(self._traits.archive_pieces) and work.streamed
+
+    def _pieces(self, work: Work) -> list[Item]:
+        """What was streamed, as it was sent; a whole stands beside it in some archives."""
+        form = self._traits.archive_pieces
+        self._story.count(f"archive lists pieces: {form}")
+        pieces = work.pieces(upper=self._traits.upper)
+        if form == "before":
+            return [*work.items, *pieces]
+        return [*pieces, *work.items] if form == "behind" else pieces

@@ -15,7 +15,7 @@ from tests.simulation.small import draw_small
 from tests.simulation.streams import draw_stream
 from tests.simulation.traits import STRAYS, TROUBLE, Plan, Traits, draw_traits
 
-__all__ = ["CALM", "Action", "Fault", "Scenario", "draw"]
+__all__ = ["CALM", "RETRIES", "Action", "Fault", "Scenario", "draw"]
 
 CALM = 75.0
 """Seconds after the start: no fault is at work any more."""
@@ -351,6 +351,22 @@ def _more_faults(seed: int, without: Collection[str]) -> list[Fault]:
     return faults
 
 
+RETRIES = ("socket, run",) * 3 + ("sse, run", "run, socket", "socket, socket", "sse, auto")
+"""By which ways a stream is tried twice."""
+
+
+def _second_tries(seed: int) -> list[Action]:
+    rng = Random(f"{seed} second tries")
+    uuids, actions = _Uuids(rng), list[Action]()
+    while rng.random() < 0.4:
+        plan = _streamed(rng, uuids())
+        plan = replace(plan, stream=draw_stream(rng, plan.uuid, rng.choice((1.0, 10.0, LONGEST))))
+        soon, number = rng.choice((0.3, 1.0, 5.0, 20.0)), rng.randint(0, 3)
+        at, what = CALM * 0.8 * rng.random(), rng.choice(RETRIES)
+        actions.append(Action(at, "retry-stream", (plan,), soon, None, number, what))
+    return actions
+
+
 LISTENERS = {"eager": None, "slow": 2.0, "still": 40.0}
 """Readers of events, and how long they stand still, in seconds."""
 
@@ -405,6 +421,8 @@ def draw(seed: int, *, without: Collection[str] = ()) -> Scenario:
         and "max_frame_bytes" not in options
     )
     actions = sorted(_actions(rng, certain=certain, big=big), key=lambda action: action.at)
+    if "second tries" not in without:
+        actions = sorted(actions + _second_tries(seed), key=lambda action: action.at)
     if "events" not in without:
         actions = sorted(actions + _listeners(seed), key=lambda action: action.at)
     if "poison" not in without:

@@ -43,7 +43,7 @@ class Streaming:
 
     def begin(self, work: Work) -> None:
         """A stream is registered: its items are made from now on."""
-        if work.response is None and work.delivery == "stream" and _stream(work).pushes:
+        if work.response is None and work.streamed:
             self._streams.setdefault(work.session, []).append(work)
         self._plan(work, 0, self._loop.now)
 
@@ -72,7 +72,7 @@ class Streaming:
             work.finished_at = self._loop.now
         if work.finished_at is not None:
             self._story.tell("server", f"finished {short(plan.uuid)}: {work.error or 'whole'}")
-        if not stream.pushes or work.delivery != "stream":
+        if not work.streamed:
             if work.finished_at is not None:
                 self._answer(work)
         elif work.response is not None:
@@ -83,6 +83,8 @@ class Streaming:
     # One whole answer
 
     def _answer(self, work: Work) -> None:
+        if work.delivery == "async":
+            return
         if work.plan.loses:
             self._story.count("fault: result lost")
             if work.response is not None:
@@ -104,7 +106,7 @@ class Streaming:
 
     def _stream_push(self, work: Work, index: int) -> None:
         mode = self._traits.after_cut
-        frame = self._frame(work, index, work.plan.uuid)
+        frame = self._frame(work, index)
         if work.broken and mode in ("whole", "nothing"):
             if work.finished_at is not None and mode == "whole":
                 self._answer(work)
@@ -116,21 +118,16 @@ class Streaming:
         elif frame is not None:
             self._push(work, Push(frame, work))
 
-    def _frame(self, work: Work, index: int, uuid: str) -> dict[str, Any] | None:
+    def _frame(self, work: Work, index: int) -> dict[str, Any] | None:
         """The next message, ``None`` where the item waits for others."""
         if work.error is not None:
             frame = error_frame([work.error], self._traits.error_key)
             return {"data": work.held, **frame} if work.held else frame
-        work.held.append(self._item(work, index, uuid))
+        work.held.append(work.piece(index, upper=self._traits.upper))
         if work.plan.joined and work.finished_at is None and len(work.held) < TOGETHER:
             return None
         held, work.held = work.held, []
         return {"data": held}
-
-    def _item(self, work: Work, index: int, uuid: str) -> dict[str, Any]:
-        uuid = uuid.upper() if self._traits.upper else uuid
-        item = _stream(work).items()[index]
-        return {"taskType": work.task_type, "taskUUID": uuid, **item}
 
     # Cuts
 
@@ -169,8 +166,7 @@ class Streaming:
             work.broken = work.finished_at is None
             work.held.clear()
             again += [
-                Push({"data": [self._item(work, index, work.plan.uuid)]}, work)
-                for index in range(work.made - (work.error is not None))
+                Push({"data": [piece]}, work) for piece in work.pieces(upper=self._traits.upper)
             ]
             if work.error is not None:
                 again.append(Push(self._outcome(work), work))
@@ -191,7 +187,7 @@ class Streaming:
             response.say(foreign)
         if stream.nameless:
             self._story.count("http: an event of no task")
-        frame = self._frame(work, index, "" if stream.nameless else work.plan.uuid)
+        frame = self._frame(work, index)
         for event in self._events(frame, stream):
             response.say(event)
         if done:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.simulation.streams import StreamPlan
 
-__all__ = ["STRAYS", "TROUBLE", "Plan", "Traits", "draw_traits", "plainer"]
+__all__ = ["PIECES", "STRAYS", "TROUBLE", "Plan", "Traits", "draw_traits", "plainer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,10 @@ class Traits:
     """An error about a question names the question's type, or none."""
     archive_field: str = ""
     """One field more than a live result has."""
+    archive_pieces: str = ""
+    """How the archive lists what was streamed: as a whole, or as the pieces that were sent: in one
+    ``frame``, as a list of ``items`` or of ``frames``, with the whole ``behind`` or ``before``
+    them."""
     details_bare: bool = False
     """What it tells of a running task is a status, in place of request and response."""
     answers_shuffled: bool = False
@@ -155,6 +159,9 @@ TROUBLE = (
 STRAYS = ("insufficientCredits", "internalServerError", "rateLimitExceeded", "invalidRequest")
 """Codes of errors that name nobody."""
 
+PIECES = ("frame", "items", "frames", "behind", "before")
+"""How the archive lists a stream piece by piece."""
+
 CHOICES: dict[str, tuple[Any, ...]] = {
     "renames": ("",) * 6 + ("new", "none"),
     "reads_rest": (0.0, 0.0, 0.0, 1.0),
@@ -181,6 +188,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "before_auth": ("",) * 6 + ("notice", *STRAYS),
     "limit_out": (None,) * 14 + (4_000,),
     "archive_field": ("", "", "model", "createdAt"),
+    "archive_pieces": ("",) * 4 + PIECES,
 }
 """Traits that are drawn from streams of their own: one more of them changes no other draw."""
 

@@ -66,6 +66,25 @@ class Work:
             item["resultIndex"] = index
         return item
 
+    @property
+    def streamed(self) -> bool:
+        """Whether its answer goes out piece by piece."""
+        stream = self.plan.stream
+        return stream is not None and stream.pushes and self.delivery == "stream"
+
+    def pieces(self, *, upper: bool) -> list[dict[str, Any]]:
+        """What was streamed so far, as it was sent."""
+        return [self.piece(index, upper=upper) for index in range(self.made - bool(self.error))]
+
+    def piece(self, index: int, *, upper: bool) -> dict[str, Any]:
+        """Item number ``index`` of a stream, as it is sent."""
+        plan, stream = self.plan, self.plan.stream
+        assert stream is not None
+        uuid = plan.uuid.upper() if upper else plan.uuid
+        if self.response is not None and stream.nameless:
+            uuid = ""
+        return {"taskType": self.task_type, "taskUUID": uuid, **stream.items()[index]}
+
     def receipt(self, kind: str) -> dict[str, Any]:
         """The acknowledgement of an async task."""
         more: dict[str, dict[str, Any]] = {
