@@ -24,6 +24,7 @@ from uuid import uuid4
 import anyio
 
 from runware_ws._core.tasks.record import FOREVER, TaskRecord
+from runware_ws._core.wire import delivery_of
 from runware_ws._io.wakeups import Waiting, Wakeup
 from runware_ws.errors import ClientClosed, Fenced, InvalidTask, JournalError, RunwareError
 from runware_ws.journal.binding import (
@@ -343,6 +344,8 @@ class JournalKeeper:
         elif begun.ours:
             try:
                 payload = under_uuid(record.payload, record.uuid, entry.uuid)
+                if entry.payload and delivery_of(entry.payload) == "stream":
+                    payload = entry.payload  # Its pieces may still come.
                 core.rebind(record, entry.uuid, payload)
             except InvalidTask as exc:
                 core.refuse(record, exc, now)

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from runware_ws import RecoveredBy, TaskTimeout
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.emulator import Emulator, expected_text
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_view import SqliteView
@@ -55,6 +56,35 @@ async def test_another_process_asks_for_it_while_its_owner_lives(
         again = await one.run(ask("slow"), key="k")
         assert (again.raw, again.recovered_by) == (result.raw, RecoveredBy.JOURNAL)
         assert gate.seen == ["slow"]
+
+
+@bounded
+async def test_a_stream_that_is_run_by_its_key_is_known_to_be_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its pieces may still come, and the last of them is not the whole."""
+    records: list[TaskRecord] = []
+    rebind = TaskRecord.rebind
+
+    def spied(self: TaskRecord, uuid: str, payload: bytes) -> None:
+        rebind(self, uuid, payload)
+        records.append(self)
+
+    journal = MemoryJournal()
+    async with (
+        Emulator() as emulator,
+        keyed_client(emulator, journal.store()) as one,
+        keyed_client(emulator, journal.store()) as other,
+    ):
+        gate = Gate(emulator)
+        async with one.stream(ask("slow"), key="k", carrier="socket"):
+            await until(lambda: gate.running)
+        monkeypatch.setattr(TaskRecord, "rebind", spied)
+        handle = await other.submit(ask("slow"), key="k", timeout=None)
+        await until(lambda: bool(records))
+        assert records[0].deltas is not None
+        gate.open()
+        assert (await handle).text == expected_text("slow", handle.uuid, 0)
 
 
 @bounded

@@ -25,6 +25,27 @@ TASKS = [
         "tests/core/test_second_tries.py::test_one_that_the_server_runs_ends_as_a_timeout",
     ),
     Mutant(
+        "a second try of what was a stream is not told so",
+        f"{_TASKS}/table.py",
+        "record.second_try(self.given_up.detail(uuid), stream=stream)",
+        "record.second_try(self.given_up.detail(uuid))",
+    ),
+    Mutant(
+        "a stream that flows for longer than its taskUUID is remembered is none",
+        f"{_TASKS}/table.py",
+        "uuid in self.left.records or self.given_up.was_stream(uuid)",
+        "self.given_up.was_stream(uuid)",
+        "tests/core/test_streams.py::"
+        "test_the_last_piece_of_a_first_try_is_no_answer_to_a_second_that_wants_the_whole",
+    ),
+    Mutant(
+        "who asks by a key is not told that a stream has it",
+        "journal/keeper.py",
+        "                    payload = entry.payload  #",
+        "                    pass  #",
+        "tests/journal/test_given_up.py::test_a_stream_that_is_run_by_its_key_is_known_to_be_one",
+    ),
+    Mutant(
         "another task under a taskUUID that was given up counts as its second try",
         f"{_TASKS}/table.py",
         "if first is not None and not is_same_task(first, record.payload):",

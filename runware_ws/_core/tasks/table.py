@@ -126,7 +126,7 @@ class TaskTable:
                     problems=("taskUUID: used before for another task",),
                     task_uuid=uuid,
                 )
-            stream = self.given_up.was_stream(uuid)
+            stream = uuid in self.left.records or self.given_up.was_stream(uuid)
             record.second_try(self.given_up.detail(uuid), stream=stream)
             self.given_up.drop(uuid)
             self.requests.drop(uuid)
