@@ -153,12 +153,14 @@ class Answers:
         if self._is_piece_of_left(record, items[0]):
             self._overhear(self._table.left.records[record.uuid], items[0], now)
             return
-        # A poll tells a status (documented), and results of an ``async`` task are not pushed.
+        # A poll tells a status (documented), and results of an ``async`` task are not pushed, but
+        # for the pieces of a first try that was a stream.
         # A pushed one may tell a status too: it may be a copy, or the last part of a stream.
         ladder = record.ladder
         asked = self._recovery.ready and (ladder.question is QuestionType.POLL or ladder.told)
         tells_status = items[0].get("status") is not None
-        listing = asked and (record.delivery == "async" or tells_status)
+        polls_only = record.delivery == "async" and record.deltas is None
+        listing = asked and (polls_only or tells_status)
         if listing and ladder.outstanding > 1:
             # What a replay joined may be several answers, each with the same result.
             listing = not self._recovery.replay.may_bring(ladder.asked_at)
@@ -166,7 +168,7 @@ class Answers:
         # was asked since; and so may one of the first try.
         late = record.deltas is None and ladder.outstanding and tells_status
         polled = ladder.polls or ladder.reused
-        if listing or (polled and (late or record.delivery == "async")):
+        if listing or (polled and (late or polls_only)):
             self._recovery.told_by_poll(record)
             source = RecoveredBy.POLL
         elif record.posted:

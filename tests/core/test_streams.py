@@ -179,18 +179,20 @@ def until_asked(bench: Bench, record: TaskRecord) -> None:
 
 
 @pytest.mark.parametrize("last", LAST, ids=FORMS)
-@pytest.mark.parametrize("life", ["in this process", "forgotten", "adopted", "by its key"])
+@pytest.mark.parametrize(
+    "life", ["in this process", "to be polled", "forgotten", "adopted", "by its key"]
+)
 def test_the_last_piece_of_a_first_try_is_no_answer_to_a_second_that_wants_the_whole(
     life: str, last: dict[str, Any]
 ) -> None:
     bench = Bench(journaled=life in ("adopted", "by its key"))
     bench.begin()
-    if life == "in this process":
+    if life in ("in this process", "to be polled"):
         first, _ = stream(bench, timeout=5)
         piece(bench, first, "ab")
         bench.step(6)
         bench.numbers -= 1
-        record = bench.task()
+        record = bench.task(delivery="async" if life == "to be polled" else "sync")
     elif life == "forgotten":
         first, _ = stream(bench, timeout=900)
         bench.core.cancel(first, bench.now)

@@ -286,6 +286,12 @@ INBOUND = [
         "test_an_archive_that_keeps_the_pieces_has_the_whole_once_the_last_is_there",
     ),
     Mutant(
+        "the last piece of a first try answers the poll of a second",
+        "_core/answers.py",
+        'polls_only = record.delivery == "async" and record.deltas is None',
+        'polls_only = record.delivery == "async"',
+    ),
+    Mutant(
         "the last piece that the archive keeps is the whole",
         "_core/inbound/meaning.py",
         "        elif deltas is not None and means is not Meaning.ARCHIVE:\n",
