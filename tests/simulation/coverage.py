@@ -71,6 +71,7 @@ MUST_HAPPEN = (
     "archive lists pieces of a running stream",
     *(f"action: retry-stream {ways}" for ways in RETRIES),
     "tried again amid a stream by run",
+    "tried again amid a stream by poll",
     "tried again amid a stream by socket",
     "tried again amid a stream by auto",
     "a run is tried again as a stream",

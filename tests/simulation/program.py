@@ -28,6 +28,9 @@ ANSWERED = (TaskState.DONE, TaskState.FAILED)
 REMEMBERED = 170.0
 """So long after its end a taskUUID is refused for sure."""
 
+WHOLE = {"run": "sync", "poll": "async"}
+"""The ways in which a stream is asked for as a whole, and what they deliver."""
+
 
 @dataclass
 class Program:
@@ -42,16 +45,17 @@ class Program:
     loop: VirtualLoop
     group: TaskGroup
 
-    def task(self, plan: Plan, *, whole: bool = False) -> dict[str, Any]:
-        """The task of a plan, as the program writes it; ``whole``: a stream as no stream."""
+    def task(self, plan: Plan, delivery: str = "") -> dict[str, Any]:
+        """The task of a plan, as the program writes it, or with another ``delivery``."""
+        delivery = delivery or plan.delivery
         task: dict[str, Any] = {
             "taskType": "textInference",
             "taskUUID": plan.uuid,
             "model": "model:1@1",
             "numberResults": plan.number,
         }
-        if plan.delivery != "sync" and not (whole and plan.delivery == "stream"):
-            task["deliveryMethod"] = plan.delivery
+        if delivery != "sync":
+            task["deliveryMethod"] = delivery
         if plan.size:
             task["padding"] = "p" * plan.size
         return task
@@ -157,7 +161,7 @@ class Tasks:
         """
         (plan,) = action.plans
         first, then = action.what.split(", ")
-        if first == "run" or not action.number:
+        if first in WHOLE or not action.number:
             await self._again(plan, action.timeout or 1.0, first)
         else:
             await self._leave(plan, action, first)
@@ -179,7 +183,7 @@ class Tasks:
             return
         if work.streamed and work.made:
             self._program.story.count(f"tried again amid a stream by {way}")
-        elif work.delivery == "sync" and way != "run":
+        elif work.delivery != "stream" and way not in WHOLE:
             self._program.story.count("a run is tried again as a stream")
 
     async def _again(self, plan: Plan, timeout: float, carrier: str) -> None:
@@ -219,7 +223,8 @@ class Tasks:
             return
         program = self._program
         try:
-            other = {**program.task(plan, whole=True), "padding": "of another"}
+            delivery = "sync" if plan.stream is not None else ""
+            other = {**program.task(plan, delivery), "padding": "of another"}
             await self._client.submit(other, timeout=1.0)
         except InvalidTask:
             program.story.count("another task refused")
@@ -229,8 +234,8 @@ class Tasks:
             program.watch.fail(f"I3: another task was taken in under {short(plan.uuid)}")
 
     async def _whole(self, plan: Plan, timeout: float, carrier: str) -> Result:
-        if plan.stream is None or carrier == "run":
-            task = self._program.task(plan, whole=True)
+        if plan.stream is None or carrier in WHOLE:
+            task = self._program.task(plan, WHOLE.get(carrier, ""))
             return await self._client.run(task, timeout=timeout)
         task = self._program.task(plan)
         way: Any = carrier or "socket"

@@ -351,7 +351,13 @@ def _more_faults(seed: int, without: Collection[str]) -> list[Fault]:
     return faults
 
 
-RETRIES = ("socket, run",) * 3 + ("sse, run", "run, socket", "socket, socket", "sse, auto")
+RETRIES = ("socket, run", "socket, poll") * 2 + (
+    "sse, run",
+    "run, socket",
+    "poll, socket",
+    "socket, socket",
+    "sse, auto",
+)
 """By which ways a stream is tried twice."""
 
 
