@@ -24,7 +24,6 @@ from uuid import uuid4
 import anyio
 
 from runware_ws._core.tasks.record import FOREVER, TaskRecord
-from runware_ws._core.wire import delivery_of
 from runware_ws._io.wakeups import Waiting, Wakeup
 from runware_ws.errors import ClientClosed, Fenced, InvalidTask, JournalError, RunwareError
 from runware_ws.journal.binding import (
@@ -57,6 +56,7 @@ from runware_ws.journal.notes import Notes
 from runware_ws.journal.outcomes import (
     error_in,
     has_outcome,
+    is_stream,
     items_in,
     outcome_to_record,
     paid_items,
@@ -344,7 +344,7 @@ class JournalKeeper:
         elif begun.ours:
             try:
                 payload = under_uuid(record.payload, record.uuid, entry.uuid)
-                if entry.payload and delivery_of(entry.payload) == "stream":
+                if entry.payload and is_stream(entry):
                     payload = entry.payload  # Its pieces may still come.
                 core.rebind(record, entry.uuid, payload)
             except InvalidTask as exc:

@@ -16,6 +16,7 @@ __all__ = [
     "error_in",
     "has_outcome",
     "is_attempt_over",
+    "is_stream",
     "items_in",
     "outcome_to_record",
     "paid_items",
@@ -78,6 +79,12 @@ def _damaged(entry: Entry) -> JournalError:
 def task_in(entry: Entry) -> dict[str, Any] | None:
     """The task of an entry; ``None`` where it is kept no longer."""
     return cast("dict[str, Any]", load_json(entry.payload)) if entry.payload else None
+
+
+def is_stream(entry: Entry) -> bool:
+    """Whether the task of an entry was sent as a stream."""
+    task = task_in(entry)
+    return task is not None and task.get("deliveryMethod") == "stream"
 
 
 def items_in(entry: Entry) -> list[dict[str, Any]]:
