@@ -12,6 +12,7 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any, cast
 
+from runware_ws._core import wire
 from runware_ws._core.effects import (
     Admit,
     Effect,
@@ -234,7 +235,7 @@ def _recorded(
 
 def _rebind(mask: Mask, uuid: str, other: str, payload: bytes, outcome: str) -> dict[str, Any]:
     told = {"uuid": uuid, "other": other, "size": len(payload), "outcome": outcome}
-    return {**told, "task": mask.data(payload)}
+    return {**told, "delivery": wire.delivery_of(payload), "task": mask.data(payload)}
 
 
 def _next(_mask: Mask, now: float, frame: Any) -> dict[str, Any]:

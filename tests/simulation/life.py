@@ -45,11 +45,11 @@ class Life:
         if not last and self.rng.random() < 0.7:
             kind = self.rng.choice(("before a send", "after a send", "before a commit", "commit"))
             self._points[kind] = self.rng.randint(1, 12)
-        # Streams are drawn apart: the other draws are as they would be without.
-        self.streams = Random(f"{lives.seed} {self.name} streams")
+        # What is about streams is drawn apart: the other draws are as they would be without.
+        self._streams = Random(f"{lives.seed} {self.name} streams")
         self._heard: set[str] = set()
-        if not last and self.streams.random() < 0.4:
-            self._points["a delta"] = self.streams.randint(1, 6)
+        if not last and self._streams.random() < 0.4:
+            self._points["a delta"] = self._streams.randint(1, 6)
 
     @property
     def trouble(self) -> JournalError | None:
@@ -152,9 +152,9 @@ class Life:
                     group.start_soon(self._once, client, f"once {self.name} {number}")
 
     async def _recover(self, client: Client) -> None:
-        if self.streams.random() < 0.7:
+        if self._streams.random() < 0.7:
             # Who asks by a key may be first.
-            await anyio.sleep(10 * self.streams.random())
+            await anyio.sleep(10 * self._streams.random())
         while True:
             async for left in client.recovered():
                 if self.dead:
@@ -174,7 +174,7 @@ class Life:
 
     async def _ask(self, client: Client, name: str) -> None:
         """Ask for a key; in the last life until it is answered."""
-        soon = self.lives.streams(name) and self.streams.random() < 0.7
+        soon = self.lives.streams(name) and self._streams.random() < 0.7
         await anyio.sleep(0.0 if self.last else self.rng.random() * (1 if soon else 8))
         for _ in range(60):
             error = await self._run(client, name, key=name)
@@ -199,7 +199,7 @@ class Life:
         }
         begin = lives.loop.now
         way = "run"
-        if lives.streams(name) and self.streams.random() < 0.5:
+        if lives.streams(name) and self._streams.random() < 0.5:
             way = "stream"
         try:
             if way == "stream":
@@ -222,7 +222,7 @@ class Life:
         return None
 
     async def _stream(self, client: Client, task: dict[str, Any], key: str | None) -> Result:
-        leaves = not self.last and self.streams.random() < 0.2
+        leaves = not self.last and self._streams.random() < 0.2
         # Its end may be lost, which nobody notices before a deadline.
         more: dict[str, Any] = {"timeout": 60.0} if self.last else {}
         async with client.stream(task, key=key, **more) as stream:
@@ -235,6 +235,7 @@ class Life:
                     await anyio.sleep_forever()
                 if leaves and stream.handle is not None:
                     stream.handle.cancel()
+                    break
             result = await stream.result()
         self._heard.discard(result.task_uuid)
         return result

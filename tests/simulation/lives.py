@@ -5,7 +5,8 @@ server of the simulation, in virtual time. The store keeps what was committed an
 (``MemoryJournal``); the thread that writes is a model that commits at drawn times. A process is
 killed as it sends a frame, as it commits (before or after), or at any time: its sockets end, its
 transaction is undone, none of its code does anything any more. Another life follows. At last one
-life is let run until everything is done.
+life is let run until everything is done. Half of what is asked for can be read as a stream: some
+run it all the same, and some die, or leave, amid its pieces.
 
     python -m tests.simulation --lives                 many seeds
     python -m tests.simulation --lives --seed 17 --story

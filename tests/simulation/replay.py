@@ -171,7 +171,8 @@ class _Player:
 
     def _rebind(self, line: dict[str, Any]) -> None:
         record = self._records[line["uuid"]]
-        payload = _payload(record.task_type, line["other"], record.delivery, line["size"])
+        delivery = line["delivery"] or record.delivery
+        payload = _payload(record.task_type, line["other"], delivery, line["size"])
         rebind = _raised(lambda: self._core.rebind(record, line["other"], payload))
         self._compare("rebind", line["outcome"], rebind)
         self._records[record.uuid] = record
@@ -194,6 +195,9 @@ class _Player:
         self._records[record.uuid] = record
 
     def _cancel(self, line: dict[str, Any]) -> None:
+        if not line["done"]:
+            # It had ended, and its taskUUID may be that of another record by now.
+            return
         done = self._core.cancel(self._records[line["uuid"]], line["now"])
         self._compare("cancel", line["done"], done)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.journal.keeper import JournalKeeper
 from tests.simulation.lives import play_lives
 
@@ -28,6 +29,13 @@ HAPPENED = (
     "journal: model: away",
     "journal: model: broken",
     "replay",
+    # Streams.
+    "killed: a delta",
+    "killed amid a stream",
+    "a stream that a death cut is told by run",
+    "a stream that a death cut is told by stream",
+    "a stream that a death cut is told by recovered",
+    "archive lists pieces: frame",
 )
 HAPPENED_LATER = ("conflict",)
 """In the second lot."""
@@ -56,6 +64,16 @@ def test_what_is_told_before_it_is_recorded_is_noticed(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(JournalKeeper, "ended", ended)
     assert any("was not recorded" in " ".join(play_lives(seed).problems) for seed in range(5))
+
+
+def test_a_last_piece_that_is_taken_for_the_whole_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def deaf(_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(TaskRecord, "_hear_pieces", deaf)
+    assert any("finishReason" in " ".join(play_lives(seed).problems) for seed in range(20))
 
 
 def test_what_is_sent_before_it_is_entered_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
