@@ -331,8 +331,12 @@ class Judge:
         untold = kept or self._has_odd_pieces(work)
         if traits.archive and not untold and traits.tells("getTaskDetails"):
             ways.append(work.finished_at + traits.archive_delay)
-        if ways and work.error is not None and plan.code in MAY_REFUSE and len(sent.written) > 1:
-            return max(min(ways), sent.written[-1] + self._usual(sent))
+        copied = len(sent.written) > 1 or sent.tried_before
+        if ways and work.error is not None and plan.code in MAY_REFUSE and copied:
+            # For all that a second try knows, the first one has sent a copy.
+            begun = [sent.record.submitted_at] if sent.tried_before else []
+            last = max([*sent.written, *begun])
+            return max(min(ways), last + self._usual(sent, last))
         return min(ways, default=None)
 
     def _has_odd_pieces(self, work: Work) -> bool:
@@ -344,12 +348,12 @@ class Judge:
         whole = work.error is not None or traits.archive_pieces in ("behind", "before")
         return small or (stream.last == "unmarked" and not whole)
 
-    def _usual(self, sent: Sent) -> float:
+    def _usual(self, sent: Sent, last: float) -> float:
         """How long it takes to tell the end of a task from the refusal of its last copy.
 
         Until then a first copy may still run, and nobody can know: whatever the server says may
         have been said of the copy alone.
         """
         record, learned = sent.record, sent.record.learned
-        usual = min(self.config.usual_duration, SHARE * (record.deadline - sent.written[-1]))
+        usual = min(self.config.usual_duration, SHARE * (record.deadline - last))
         return VERDICT + (usual if learned is None else learned.usual(usual))
