@@ -6,8 +6,9 @@ from tests.mutation.answers import ANSWERS
 from tests.mutation.connection import CONNECTION
 from tests.mutation.edges import EDGES
 from tests.mutation.inbound import INBOUND
+from tests.mutation.recovery import RECOVERY
 from tests.mutation.tasks import TASKS
 
 __all__ = ["MUTANTS"]
 
-MUTANTS = [*TASKS, *ANSWERS, *INBOUND, *CONNECTION, *EDGES]
+MUTANTS = [*TASKS, *ANSWERS, *RECOVERY, *INBOUND, *CONNECTION, *EDGES]
