@@ -274,7 +274,8 @@ class Answers:
         return False
 
     def _stray(self, uuid: str, item: dict[str, Any], now: float) -> None:
-        if self._table.end_of(uuid) is not None:
+        known = self._table.end_of(uuid) is not None
+        if known:
             # A copy of an answer to us: this socket works.
             self._connection.progress()
         means = meaning(item)
@@ -284,6 +285,8 @@ class Answers:
         elif means is Meaning.RESULT and self._table.was_stream(uuid):
             # It may be only the last part, and there is no way left to tell.
             self._out.counters.strays += 1
+        elif means is Meaning.DELTA and not known:
+            self._table.saw_piece(uuid)
         elif means is Meaning.RESULT:
             self._table.stray(uuid, item, now)
         elif means is Meaning.ARCHIVE:

@@ -252,6 +252,23 @@ def _piece(record: TaskRecord, text: str) -> dict[str, Any]:
     return {"taskType": record.task_type, "taskUUID": record.uuid, "delta": {"text": text}}
 
 
+def test_one_that_is_asked_about_before_there_is_room_for_it_is_asked_about_once() -> None:
+    bench = Bench(max_in_flight=1)
+    bench.begin()
+    first = bench.written_task(delivery="stream", deltas=Deltas())
+    bench.core.cancel(first, bench.now)
+    other = bench.written_task()
+    again = _again(bench, timeout=60)
+    assert again.state is TaskState.WAITING
+    # The first try's last piece: the whole can be had.
+    bench.say({"data": [{**_piece(first, "lo"), "delta": {}, "finishReason": "stop"}]})
+    bench.say({"data": [item(first, "lo", finishReason="stop")]})
+    asked = questions(bench)
+    bench.answer(other)
+    asked += questions(bench)
+    assert [each["taskUUID"] for each in asked] == [again.uuid]
+
+
 def test_a_denial_that_answers_the_first_try_does_not_end_the_second() -> None:
     bench, _ = _given_up()
     again = _again(bench)

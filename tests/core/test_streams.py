@@ -222,6 +222,37 @@ def test_the_last_piece_of_a_first_try_is_no_answer_to_a_second_that_wants_the_w
     assert [each["text"] for each in record.items] == ["abc"]
 
 
+@pytest.mark.parametrize("last", LAST, ids=FORMS)
+@pytest.mark.parametrize("life", ["pieces came", "asked for as a stream", "by its key"])
+def test_the_last_piece_of_what_another_process_sent_is_not_kept_as_its_answer(
+    life: str, last: dict[str, Any]
+) -> None:
+    bench = Bench(journaled=life == "by its key")
+    bench.begin()
+    about = {"taskType": "textInference", "taskUUID": uuid_of(99)}
+    if life == "pieces came":
+        bench.say({"data": [{**about, "delta": {"text": "ab"}}]})
+    bench.say({"data": [{**about, **last}]})
+    if life == "by its key":
+        record = bench.task(delivery="async")
+        payload = orjson.dumps({**about, "deliveryMethod": "stream"})
+        bench.core.rebind(record, uuid_of(99), payload)
+        bench.core.entered(record, bench.now, known=True)
+        bench.take()
+    else:
+        assert life != "pieces came" or bench.core.claim(uuid_of(99)) is None
+        bench.numbers = 98
+        streamed = life == "asked for as a stream"
+        deltas = Deltas() if streamed else None
+        record = bench.task(delivery="stream" if streamed else "sync", deltas=deltas)
+    assert not record.ended
+    until_asked(bench, record)
+    whole = item(record, "abc", finishReason="stop")
+    bench.say({"data": [{**about, "taskType": "getTaskDetails", "response": whole}]})
+    ended(record, TaskState.DONE)
+    assert [each["text"] for each in record.items] == ["abc"]
+
+
 def test_pieces_for_a_task_that_is_no_stream_are_a_sign_of_life() -> None:
     bench = Bench()
     bench.begin()

@@ -11,6 +11,14 @@ _RESENDING, _QUESTIONS = "_core/recovery/resending.py", "_core/recovery/question
 
 RECOVERY = [
     Mutant(
+        "a task is asked about once more while a question about it is open",
+        _QUESTIONS,
+        "        if record.ladder.question is not None:\n            return\n",
+        "",
+        "tests/core/test_second_tries.py::"
+        "test_one_that_is_asked_about_before_there_is_room_for_it_is_asked_about_once",
+    ),
+    Mutant(
         "a freed question slot does not wake the writer",
         _RECOVERY,
         "        if self.questions.due:\n            self._out.wake = True\n        return True",

@@ -33,10 +33,26 @@ TASKS = [
     Mutant(
         "a stream that flows for longer than its taskUUID is remembered is none",
         f"{_TASKS}/table.py",
-        "uuid in self.left.records or self.given_up.was_stream(uuid)",
-        "self.given_up.was_stream(uuid)",
+        "stream = left or self.was_stream(uuid)",
+        "stream = self.was_stream(uuid)",
         "tests/core/test_streams.py::"
         "test_the_last_piece_of_a_first_try_is_no_answer_to_a_second_that_wants_the_whole",
+    ),
+    Mutant(
+        "a result for a stream that another process sent is its whole",
+        f"{_TASKS}/table.py",
+        "                self.claims.take(uuid)\n",
+        "                pass\n",
+        "tests/core/test_streams.py::"
+        "test_the_last_piece_of_what_another_process_sent_is_not_kept_as_its_answer",
+    ),
+    Mutant(
+        "pieces of a stream that another process sent are not noticed",
+        f"{_TASKS}/left.py",
+        "        self.foreign[uuid] = None\n",
+        "",
+        "tests/core/test_streams.py::"
+        "test_the_last_piece_of_what_another_process_sent_is_not_kept_as_its_answer",
     ),
     Mutant(
         "who asks by a key is not told that a stream has it",
@@ -262,8 +278,8 @@ TASKS = [
     Mutant(
         "a late result that waits for a claim is no first try",
         f"{_TASKS}/table.py",
-        "uuid in self.left.records or uuid in self.claims.kept\n        ):",
-        "uuid in self.left.records\n        ):",
+        "            or uuid in self.claims.kept\n            or uuid in self.left.foreign\n        ):",
+        "            or uuid in self.left.foreign\n        ):",
         "tests/core/test_second_tries.py::"
         "test_a_result_for_a_taskuuid_of_an_earlier_process_is_an_answer_too",
     ),

@@ -44,7 +44,12 @@ class OpenQuestions:
         self.round_trip = 0.0
 
     def add(self, record: TaskRecord, now: float) -> None:
-        """A question about this task is due; if its deadline is near, before all others."""
+        """A question about this task is due; if its deadline is near, before all others.
+
+        Not if one is open: it may be asked about before there is room for it, and then is adopted.
+        """
+        if record.ladder.question is not None:
+            return
         self.due[record.uuid] = record
         if record.is_last_call(now):
             self.due.move_to_end(record.uuid, last=False)

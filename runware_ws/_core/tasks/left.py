@@ -3,6 +3,8 @@
 The server cannot cancel (documented), so the answer is paid for anyway. A stream's answer is its
 deltas, so they are collected, and the whole can be claimed. A cut ends that: after it, only the
 archive has the answer.
+
+Of a stream that another process sent, pieces may come too, and the last one looks like an answer.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ __all__ = ["LeftStreams"]
 class LeftStreams:
     """The newest ``limit`` such streams, by taskUUID, in ``limit_bytes`` of memory.
 
-    ``size`` is what they take up, within a factor of two. ``records`` is changed here only.
+    ``size`` is what they take up, within a factor of two. ``foreign``: the newest ``limit`` of
+    those that were not sent by us. Both are changed here only.
     """
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
         self._limit_bytes = limit_bytes
         self.records: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.foreign: OrderedDict[str, None] = OrderedDict()
         self._weights: dict[str, int] = {}
         self.size = 0
 
@@ -53,12 +57,19 @@ class LeftStreams:
             evicted.append(oldest)
         return evicted
 
+    def saw_piece(self, uuid: str) -> None:
+        """A piece came of a stream that was not sent by us."""
+        self.foreign[uuid] = None
+        if len(self.foreign) > self._limit:
+            self.foreign.popitem(last=False)
+
     def get(self, uuid: str) -> TaskRecord | None:
         """The stream with this taskUUID; ``None`` if it is not being read."""
         return self.records.get(uuid)
 
     def forget(self, uuid: str) -> TaskRecord | None:
         """Stop reading it; return its record, or ``None`` if it was not being read."""
+        self.foreign.pop(uuid, None)
         self.size -= self._weights.pop(uuid, 0)
         return self.records.pop(uuid, None)
 
@@ -71,6 +82,7 @@ class LeftStreams:
         """Stop reading all of them; return their records."""
         records = list(self.records.values())
         self.records.clear()
+        self.foreign.clear()
         self._weights.clear()
         self.size = 0
         return records

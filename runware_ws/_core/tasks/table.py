@@ -115,8 +115,12 @@ class TaskTable:
                 problems=("taskUUID: used before",),
                 task_uuid=uuid,
             )
+        left = uuid in self.left.records
         if own and (
-            self.given_up.knows(uuid) or uuid in self.left.records or uuid in self.claims.kept
+            left
+            or self.given_up.knows(uuid)
+            or uuid in self.claims.kept
+            or uuid in self.left.foreign
         ):
             # The safe second try: the server may have the first one, so its conflict is a receipt.
             first = self.requests.get(uuid)
@@ -126,12 +130,15 @@ class TaskTable:
                     problems=("taskUUID: used before for another task",),
                     task_uuid=uuid,
                 )
-            stream = uuid in self.left.records or self.given_up.was_stream(uuid)
+            if record.delivery == "stream" and not (left or self.given_up.knows(uuid)):
+                # What came for it unasked may be its last piece only.
+                self.claims.take(uuid)
+            stream = left or self.was_stream(uuid)
             record.second_try(self.given_up.detail(uuid), stream=stream)
             self.given_up.drop(uuid)
             self.requests.drop(uuid)
             self.forget_left(uuid)
-        elif not own and uuid in self.left.records:
+        elif not own and left:
             # Pieces of that stream may come for it: so it does not take the shortest way.
             record.own_ladder()
         self.tasks[uuid] = record
@@ -143,6 +150,7 @@ class TaskTable:
             or self.answered.knows(uuid)
             or self.given_up.knows(uuid)
             or uuid in self.left.records
+            or uuid in self.left.foreign
             or uuid in self.claims.kept
         )
 
@@ -371,7 +379,16 @@ class TaskTable:
 
     def was_stream(self, uuid: str) -> bool:
         """Whether a remembered task was a stream."""
-        return self.answered.was_stream(uuid) or self.given_up.was_stream(uuid)
+        return (
+            self.answered.was_stream(uuid)
+            or self.given_up.was_stream(uuid)
+            or uuid in self.left.foreign
+        )
+
+    def saw_piece(self, uuid: str) -> None:
+        """A piece came of a stream that nobody here has sent."""
+        if len(uuid) <= LONGEST_UUID:
+            self.left.saw_piece(uuid)
 
     def stray(self, uuid: str, item: dict[str, Any], now: float) -> None:
         """An item came for a task that nobody waits for."""
