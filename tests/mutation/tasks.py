@@ -278,7 +278,8 @@ TASKS = [
     Mutant(
         "a late result that waits for a claim is no first try",
         f"{_TASKS}/table.py",
-        "            or uuid in self.claims.kept\n            or uuid in self.left.foreign\n        ):",
+        "            or uuid in self.claims.kept\n"
+        "            or uuid in self.left.foreign\n        ):",
         "            or uuid in self.left.foreign\n        ):",
         "tests/core/test_second_tries.py::"
         "test_a_result_for_a_taskuuid_of_an_earlier_process_is_an_answer_too",
