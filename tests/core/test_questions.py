@@ -11,7 +11,7 @@ from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import OutcomeUnknown, Submitted, TaskError
 from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, SESSION, Bench, ended, error, item
-from tests.core.questions import QUESTIONS, questions, say_about
+from tests.core.questions import QUESTIONS, deny, questions, say_about, unsent
 
 TROUBLE = [
     "archiveUnavailable",
@@ -441,6 +441,24 @@ def test_the_last_call_asks_the_other_way_though_the_one_says_that_the_task_runs
                 bench.say({"data": [item(record, status="success")]})
         bench.step(0.1)
     assert record.state is TaskState.DONE
+
+
+def test_the_last_call_begins_with_the_way_that_has_told_of_the_task() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=60)
+    while unsent(bench, 10)[0]["taskType"] != "getResponse":
+        deny(bench, record)
+    running = {"taskType": record.task_type, "taskUUID": record.uuid, "status": "processing"}
+    bench.say({"data": [running]})
+    while bench.now < record.deadline - 2.5:
+        bench.step(0.25)
+        for question in questions(bench):
+            if question["taskType"] == "getTaskDetails":
+                deny(bench, record)
+            else:
+                bench.say({"data": [running]})
+    bench.step(record.deadline - 2 - bench.now)
+    assert [each["taskType"] for each in questions(bench)] == ["getResponse"]
 
 
 def test_the_last_call_of_a_task_does_not_wait_for_questions_about_others() -> None:

@@ -293,10 +293,18 @@ RECOVERY = [
     Mutant(
         "in the last two seconds what says that the task runs is asked alone",
         _QUESTIONS,
-        "    if record.is_last_call(now):\n        # By the usual",
-        "    if False:\n        # By the usual",
+        "    if record.is_last_call(now):\n        if ladder.found",
+        "    if False:\n        if ladder.found",
         "tests/core/test_questions.py::"
         "test_the_last_call_asks_the_other_way_though_the_one_says_that_the_task_runs",
+    ),
+    Mutant(
+        "the last call begins with the archive though a poll has told of the task",
+        _QUESTIONS,
+        "        if ladder.found:\n            # A poll",
+        "        if False:\n            # A poll",
+        "tests/core/test_questions.py::"
+        "test_the_last_call_begins_with_the_way_that_has_told_of_the_task",
     ),
     Mutant(
         "the last call waits for the questions about others",

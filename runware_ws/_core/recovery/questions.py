@@ -253,6 +253,9 @@ def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:
             # But if it is not answered, the other may be.
             other = ladder.silences % 2 == 1 or ladder.misses % 3 == 2
     if record.is_last_call(now):
+        if ladder.found:
+            # A poll has told of the task, so it will tell its end; the archive may have none.
+            usual = QuestionType.POLL
         # By the usual way first; there is time for the other, too, whatever the one has told.
         other = record.is_last_call(ladder.asked_at) and ladder.last_question is usual
     return usual.other if other else usual
