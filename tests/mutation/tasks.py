@@ -366,6 +366,8 @@ TASKS = [
         f"{_TASKS}/tombstones.py",
         "        if found is None and self._segments:",
         "        if found is None and not self._segments:",
+        "tests/core/test_tombstones.py::"
+        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped",
     ),
     Mutant(
         "packed entries lose their details",
