@@ -43,7 +43,7 @@ def test_all_of_three_minutes_are_remembered_and_then_forgotten() -> None:
 
 
 def test_each_lives_for_at_least_keep_and_at_most_twice_that() -> None:
-    tombs = Tombstones(lot=16, details=True)
+    tombs = Tombstones(lot=16, generations=True)
     ends: dict[int, float] = {}
     now = 0.0
     # Now many at once, now a few, now nothing for a while.
@@ -87,8 +87,8 @@ def test_an_entry_takes_few_bytes() -> None:
     assert used < 6 * MIB
 
 
-def test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped() -> None:
-    tombs = Tombstones(lot=8, details=True)
+def test_a_packed_entry_tells_all_that_was_remembered_until_it_is_taken() -> None:
+    tombs = Tombstones(lot=8, generations=True)
     states = (TaskState.CANCELLED, TaskState.TIMED_OUT, TaskState.UNKNOWN, TaskState.FAILED)
     for number in range(100):
         stream = number % 3 == 0
@@ -97,10 +97,9 @@ def test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped() -> N
         uuid = uuid_of(number)
         assert tombs.get(uuid) is states[number % 4]
         assert tombs.was_stream(uuid) is (number % 3 == 0)
-        assert tombs.detail(uuid) == number - 50
-        tombs.drop(uuid)
+        assert tombs.take(uuid) == number - 50
         assert tombs.get(uuid) is None
-        assert tombs.detail(uuid) == 0
+        assert tombs.take(uuid) == 0
     tombs.add(uuid_of(3), DONE, 2.0, 7)
     assert tombs.get(uuid_of(3)) is DONE
-    assert tombs.detail(uuid_of(3)) == 7
+    assert tombs.take(uuid_of(3)) == 7

@@ -20,15 +20,15 @@ TASKS = [
     Mutant(
         "a second try forgets on which socket the first was written",
         f"{_TASKS}/table.py",
-        "record.second_try(self.given_up.detail(uuid), stream=",
-        "record.second_try(0 * self.given_up.detail(uuid), stream=",
+        "record.second_try(self.given_up.take(uuid), stream=",
+        "record.second_try(0 * self.given_up.take(uuid), stream=",
         "tests/core/test_second_tries.py::test_one_that_the_server_runs_ends_as_a_timeout",
     ),
     Mutant(
         "a second try of what was a stream is not told so",
         f"{_TASKS}/table.py",
-        "record.second_try(self.given_up.detail(uuid), stream=stream)",
-        "record.second_try(self.given_up.detail(uuid))",
+        "record.second_try(self.given_up.take(uuid), stream=stream)",
+        "record.second_try(self.given_up.take(uuid))",
     ),
     Mutant(
         "a stream that flows for longer than its taskUUID is remembered is none",
@@ -340,26 +340,26 @@ TASKS = [
     Mutant(
         "a task that was given up stays so though its second try was answered",
         f"{_TASKS}/tombstones.py",
-        "        self._young.pop(uuid, 0)\n",
-        "",
+        "        entry = self._young.pop(uuid, 0) or old\n",
+        "        entry = self._young.get(uuid, 0) or old\n",
         "tests/core/test_tombstones.py::"
-        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped",
+        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_taken",
     ),
     Mutant(
         "an entry of the older half is not taken out",
         f"{_TASKS}/tombstones.py",
-        "        self._old.pop(uuid, 0)\n",
-        "",
+        "        old = self._old.pop(uuid, 0)\n",
+        "        old = self._old.get(uuid, 0)\n",
         "tests/core/test_tombstones.py::"
-        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped",
+        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_taken",
     ),
     Mutant(
         "packed entries cannot be taken out",
         f"{_TASKS}/tombstones.py",
         "        self._slots[place] &= _PRINT\n",
-        "        pass\n",
+        "",
         "tests/core/test_tombstones.py::"
-        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped",
+        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_taken",
     ),
     Mutant(
         "packed entries are not found",
@@ -367,15 +367,15 @@ TASKS = [
         "        if found is None and self._segments:",
         "        if found is None and not self._segments:",
         "tests/core/test_tombstones.py::"
-        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped",
+        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_taken",
     ),
     Mutant(
-        "packed entries lose their details",
+        "packed entries lose their generations",
         f"{_TASKS}/tombstones.py",
-        "details[place] = entry >> _BITS",
-        "details[place] = 0",
+        "generations[place] = entry >> _BITS",
+        "generations[place] = 0",
         "tests/core/test_tombstones.py::"
-        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_dropped",
+        "test_a_packed_entry_tells_all_that_was_remembered_until_it_is_taken",
     ),
     Mutant(
         "packed entries are kept for ever",

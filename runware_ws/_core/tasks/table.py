@@ -72,7 +72,7 @@ class TaskTable:
         self.claims = Claims(self._options.claim_limit, self._options.claim_bytes)
         # Separate, so that many answers do not push out the ones that may be tried again.
         self.answered = Tombstones()
-        self.given_up = Tombstones(limit=1 << 21, details=True)
+        self.given_up = Tombstones(limit=1 << 21, generations=True)
         self.requests = Requests()
         # The newest socket on which a task was written that was given up: its answer may come.
         self.given_up_on = 0
@@ -134,8 +134,7 @@ class TaskTable:
                 # What came for it unasked may be its last piece only.
                 self.claims.take(uuid)
             stream = left or self.was_stream(uuid)
-            record.second_try(self.given_up.detail(uuid), stream=stream)
-            self.given_up.drop(uuid)
+            record.second_try(self.given_up.take(uuid), stream=stream)
             self.requests.drop(uuid)
             self.forget_left(uuid)
         elif not own and left:
@@ -158,7 +157,7 @@ class TaskTable:
         """How this task ended counts for nothing: its taskUUID may be tried again."""
         if not self.answered.knows(record.uuid):
             return
-        self.answered.drop(record.uuid)
+        self.answered.take(record.uuid)
         stream = record.deltas is not None
         if self.given_up.add(record.uuid, TaskState.UNKNOWN, now, record.generation, stream):
             self._out.rearm = True
@@ -309,15 +308,11 @@ class TaskTable:
         if record.task_type not in ABOUT_OTHERS and (
             answered or record.sends or record.ladder.reused
         ):
-            stream = record.deltas is not None
-            if answered:
-                changed = self.answered.add(uuid, state, now, 0, stream)
-            else:
-                changed = self.given_up.add(uuid, state, now, record.generation, stream)
-                if state is not TaskState.CLOSED:
-                    self.requests.add(uuid, record.payload)
-            if changed:
+            ends = self.answered if answered else self.given_up
+            if ends.add(uuid, state, now, record.generation, record.deltas is not None):
                 self._out.rearm = True
+            if not answered and state is not TaskState.CLOSED:
+                self.requests.add(uuid, record.payload)
         if not (answered and self._out.journaled):
             # Else its end is recorded first, and where that fails it may be tried again.
             record.forget_request()

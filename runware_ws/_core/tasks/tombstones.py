@@ -39,12 +39,12 @@ class _Segment:
     two do once in 10^17 pairs. Flags of zero mark an entry that was taken out.
     """
 
-    __slots__ = ("_details", "_mask", "_slots", "count", "newest", "since")
+    __slots__ = ("_generations", "_mask", "_slots", "count", "newest", "since")
 
-    def __init__(self, slots: int, since: float, *, details: bool) -> None:
+    def __init__(self, slots: int, since: float, *, generations: bool) -> None:
         self._mask = slots - 1
         self._slots = array("Q", [0]) * slots
-        self._details = array("q", [0]) * slots if details else None
+        self._generations = array("q", [0]) * slots if generations else None
         self.count = 0
         # When its oldest entry was made, at the earliest, and its newest, at the latest.
         self.since = self.newest = since
@@ -57,15 +57,15 @@ class _Segment:
         return len(self._slots) // 2 - self.count
 
     def add(self, entries: dict[str, int]) -> None:
-        slots, mask, details = self._slots, self._mask, self._details
+        slots, mask, generations = self._slots, self._mask, self._generations
         for uuid, entry in entries.items():
             number = hash(uuid)
             place = (number >> _BITS) & mask
             while slots[place]:
                 place = (place + 1) & mask
             slots[place] = (number & _PRINT) | (entry & _FLAGS)
-            if details is not None:
-                details[place] = entry >> _BITS
+            if generations is not None:
+                generations[place] = entry >> _BITS
         self.count += len(entries)
 
     def find(self, number: int) -> int:
@@ -81,12 +81,10 @@ class _Segment:
     def flags(self, place: int) -> int:
         return self._slots[place] & _FLAGS
 
-    def detail(self, place: int) -> int:
-        """What else was kept about the entry; 0 if nothing is."""
-        return self._details[place] if self._details is not None else 0
-
-    def drop(self, place: int) -> None:
+    def take(self, place: int) -> int:
+        """Take the entry out; return its generation, 0 if those are not kept."""
         self._slots[place] &= _PRINT
+        return self._generations[place] if self._generations is not None else 0
 
 
 class Tombstones:
@@ -94,7 +92,7 @@ class Tombstones:
 
     Entries are forgotten in bulk, not one by one: each lives for at least ``keep`` seconds and at
     most twice that. If more than about ``limit`` come in that time, the oldest go earlier.
-    ``details``: whether :meth:`detail` is needed, which doubles the memory of packed entries.
+    ``generations``: whether :meth:`take` is needed, which doubles the memory of packed entries.
     ``lot``: how many are packed at once; ``None``: ``LOT``.
     """
 
@@ -103,14 +101,14 @@ class Tombstones:
         limit: int = 1 << 22,
         keep: float = 180.0,
         *,
-        details: bool = False,
+        generations: bool = False,
         lot: int | None = None,
     ) -> None:
         self._slots = 2 * limit
         self._keep = keep
-        self._with_details = details
+        self._with_generations = generations
         self._lot = LOT if lot is None else lot
-        # How the task ended and what else is kept about it, packed into one number:
+        # How the task ended and the socket on which it was last written, packed into one number:
         # a pair would be one more object per entry for the garbage collector. The very first
         # entry counts as old at once, so that it does not live longer than the others.
         self._young: dict[str, int] = {}
@@ -126,14 +124,14 @@ class Tombstones:
         return len(self._young) + len(self._old) + packed
 
     def add(
-        self, uuid: str, end: TaskState, now: float, detail: int = 0, stream: bool = False
+        self, uuid: str, end: TaskState, now: float, generation: int, stream: bool = False
     ) -> bool:
-        """Remember how ``uuid`` ended, at ``now``. ``detail``: 64 bits, with a sign.
+        """Remember how ``uuid`` ended, at ``now``. ``generation``: where it was last written.
 
         True if :meth:`next_expiry` has changed.
         """
         young = self._young
-        young[uuid] = detail << _BITS | (_STREAM if stream else 0) | end
+        young[uuid] = generation << _BITS | (_STREAM if stream else 0) | end
         if self._turn_at == _NEVER:
             self._turn(now)
             return True
@@ -155,7 +153,7 @@ class Tombstones:
             slots = self._next_size(last)
             while segments and sum(map(len, segments)) + slots > self._slots:
                 segments.popleft()
-            last = _Segment(slots, self._since, details=self._with_details)
+            last = _Segment(slots, self._since, generations=self._with_generations)
             segments.append(last)
         last.add(self._young)
         last.newest = self._since = now
@@ -171,7 +169,7 @@ class Tombstones:
         return max(smallest, min(size, _LARGE, self._slots // 4))
 
     def _find(self, uuid: str) -> int:
-        """The entry of ``uuid``, perhaps without its detail; 0 if it is not remembered."""
+        """The entry of ``uuid``, perhaps without its generation; 0 if it is not remembered."""
         found = self._young.get(uuid) or self._old.get(uuid)
         if found is None and self._segments:
             return self._find_packed(uuid)
@@ -201,24 +199,17 @@ class Tombstones:
         """Whether ``uuid`` is remembered, and was a stream."""
         return bool(self._find(uuid) & _STREAM)
 
-    def detail(self, uuid: str) -> int:
-        """What else was kept about ``uuid``; 0 if it is not remembered."""
-        found = self._young.get(uuid) or self._old.get(uuid)
-        if found is not None:
-            return found >> _BITS
-        number = hash(uuid)
-        places = ((segment, segment.find(number)) for segment in self._segments)
-        return next((segment.detail(place) for segment, place in places if place >= 0), 0)
-
-    def drop(self, uuid: str) -> None:
-        """Forget one entry."""
-        self._old.pop(uuid, 0)
-        self._young.pop(uuid, 0)
+    def take(self, uuid: str) -> int:
+        """Drop one entry; return the socket on which it was last written, 0 if it is not known."""
+        generation = 0
         number = hash(uuid)
         for segment in self._segments:
             place = segment.find(number)
             if place >= 0:
-                segment.drop(place)
+                generation = segment.take(place)
+        old = self._old.pop(uuid, 0)
+        entry = self._young.pop(uuid, 0) or old
+        return entry >> _BITS if entry else generation
 
     def next_expiry(self) -> float:
         """When the oldest entries expire; infinite if there are none."""
