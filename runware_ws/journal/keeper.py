@@ -133,6 +133,9 @@ class JournalKeeper:
         self._awaited: dict[str, Entry] = {}
         # Whose end is not known, and who may be asked for by others from now on.
         self._given_up: list[str] = []
+        # While others' entries are taken over, some may be given up before we hear that they are
+        # ours: then we would answer for what we have just left. So giving up waits for that.
+        self._adopting = False
         # As it is recorded.
         self._session: str | None = None
         self._holding: Wakeup
@@ -208,17 +211,28 @@ class JournalKeeper:
         while True:
             await anyio.sleep(ADOPT_EVERY)
             self._delivered.forget(self._waiting.now())
-            adoption = await self._do(lambda tx: tx.adopt_all())
-            if adoption is not None and adoption.entries:
-                self.adopt(adoption.entries)
-                self._look_again()
-                self._apply()
+            await self._adopt_others()
             since_pruned += ADOPT_EVERY
             if since_pruned >= PRUNE_EVERY:
                 since_pruned = 0.0
                 work = partial(prune, keep=self._keep, max_bytes=self._max_bytes)
                 while await self._do(work):
                     pass
+
+    async def _adopt_others(self) -> None:
+        self._adopting = True
+        try:
+            adoption = await self._do(lambda tx: tx.adopt_all())
+        finally:
+            self._adopting = False
+        if adoption is not None and adoption.entries:
+            ours = {entry.uuid for entry in adoption.entries}
+            self._given_up = [uuid for uuid in self._given_up if uuid not in ours]
+            self.adopt(adoption.entries)
+            self._look_again()
+            self._apply()
+        if self._given_up:
+            self._link.at_end_of_turn()
 
     async def verify(self) -> None:
         """Return once the journal has confirmed lately that our tasks are ours."""
@@ -275,7 +289,7 @@ class JournalKeeper:
         self._entering.flush()
 
     def _hand_over(self) -> None:
-        if self._given_up:
+        if self._given_up and not self._adopting:
             uuids, self._given_up = self._given_up, []
             self._link.put(Job(partial(give_up, uuids)))
         self._entering.hand_over()

@@ -14,9 +14,10 @@ import pytest
 from runware_ws import RecoveredBy, TaskTimeout
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.emulator import Emulator, expected_text
+from runware_ws.journal.keeper import JournalKeeper
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_view import SqliteView
-from runware_ws.journal.store import Store
+from runware_ws.journal.store import Adoption, EntryState, Store
 from runware_ws.journal.viewing import OwnerState
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
 from tests.client.support import Gate, ask, bounded, until
@@ -172,6 +173,45 @@ async def test_who_waited_and_gives_up_while_it_gets_the_key_leaves_no_entry() -
         gate.open()
         await one.run(ask("another"), key="k")
         assert gate.seen == ["first", "another"]
+
+
+@bounded
+async def test_what_is_given_up_while_it_is_taken_over_is_still_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """We hear late that it was adopted, and answer for it then."""
+    taken_over, go_on = anyio.Event(), anyio.Event()
+    do = JournalKeeper._do
+
+    async def late(self: JournalKeeper, work: Callable[[Any], Any]) -> Any:
+        answer = await do(self, work)
+        if isinstance(answer, Adoption) and answer.entries:
+            taken_over.set()
+            await go_on.wait()
+        return answer
+
+    monkeypatch.setattr(JournalKeeper, "_do", late)
+    monkeypatch.setattr("runware_ws.journal.keeper.ADOPT_EVERY", 0.01)
+    journal = MemoryJournal()
+    store = journal.store()
+    async with Emulator() as emulator, keyed_client(emulator, store) as other:
+        gate = Gate(emulator)
+        async with keyed_client(emulator, journal.store()) as one:
+            await one.submit(ask("slow"), key="k")
+            await until(lambda: gate.running)
+        await taken_over.wait()
+        handle = await other.submit(ask("slow"), key="k")
+        handle.cancel()
+        await other.submit(ask("another"), key="l")
+        await until(lambda: gate.running == 2)
+        go_on.set()
+        await until(lambda: other.stats().pending == 2)
+        owners = {entry.owner for entry in journal.rows.values()}
+        assert owners == {store.owner}
+        gate.open()
+        await until(lambda: other.stats().pending == 0)
+        assert {entry.state for entry in journal.rows.values()} == {EntryState.DONE}
+        assert gate.seen == ["slow", "another"]
 
 
 @bounded
