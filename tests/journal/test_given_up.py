@@ -181,7 +181,7 @@ async def test_what_is_given_up_while_it_is_taken_over_is_still_ours(
 ) -> None:
     """We hear late that it was adopted, and answer for it then."""
     taken_over, go_on = anyio.Event(), anyio.Event()
-    do = JournalKeeper._do
+    do = JournalKeeper._do  # pyright: ignore[reportPrivateUsage]
 
     async def late(self: JournalKeeper, work: Callable[[Any], Any]) -> Any:
         answer = await do(self, work)
