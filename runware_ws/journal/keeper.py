@@ -133,9 +133,8 @@ class JournalKeeper:
         self._awaited: dict[str, Entry] = {}
         # Whose end is not known, and who may be asked for by others from now on.
         self._given_up: list[str] = []
-        # While others' entries are taken over, some may be given up before we hear that they are
-        # ours: then we would answer for what we have just left. So giving up waits for that.
-        self._adopting = False
+        # Since others' entries are being taken over: we may hear of these after we left them.
+        self._left_since: set[str] = set()
         # As it is recorded.
         self._session: str | None = None
         self._holding: Wakeup
@@ -220,19 +219,12 @@ class JournalKeeper:
                     pass
 
     async def _adopt_others(self) -> None:
-        self._adopting = True
-        try:
-            adoption = await self._do(lambda tx: tx.adopt_all())
-        finally:
-            self._adopting = False
+        self._left_since.clear()
+        adoption = await self._do(lambda tx: tx.adopt_all())
         if adoption is not None and adoption.entries:
-            ours = {entry.uuid for entry in adoption.entries}
-            self._given_up = [uuid for uuid in self._given_up if uuid not in ours]
-            self.adopt(adoption.entries)
+            self.adopt(each for each in adoption.entries if each.uuid not in self._left_since)
             self._look_again()
             self._apply()
-        if self._given_up:
-            self._link.at_end_of_turn()
 
     async def verify(self) -> None:
         """Return once the journal has confirmed lately that our tasks are ours."""
@@ -289,7 +281,7 @@ class JournalKeeper:
         self._entering.flush()
 
     def _hand_over(self) -> None:
-        if self._given_up and not self._adopting:
+        if self._given_up:
             uuids, self._given_up = self._given_up, []
             self._link.put(Job(partial(give_up, uuids)))
         self._entering.hand_over()
@@ -542,6 +534,7 @@ class JournalKeeper:
         closed = isinstance(record.error, ClientClosed)
         if not closed and not has_verdict(record) and not never_sent(record):
             self._given_up.append(record.uuid)
+            self._left_since.add(record.uuid)
             self._link.at_end_of_turn()
 
     def _hand_on(self, record: TaskRecord, joined: list[TaskRecord]) -> None:

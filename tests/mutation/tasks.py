@@ -55,12 +55,11 @@ TASKS = [
         "test_the_last_piece_of_what_another_process_sent_is_not_kept_as_its_answer",
     ),
     Mutant(
-        "what is given up while it is taken over is nobody's, and run",
+        "what was given up while it was taken over is run without being owned",
         "journal/keeper.py",
-        "        if self._given_up and not self._adopting:",
-        "        if self._given_up:",
-        "tests/journal/test_given_up.py::"
-        "test_what_is_given_up_while_it_is_taken_over_is_still_ours",
+        "            self._left_since.add(record.uuid)\n",
+        "",
+        "tests/journal/test_given_up.py::test_what_is_given_up_while_it_is_taken_over_is_not_run",
     ),
     Mutant(
         "who asks by a key is not told that a stream has it",
