@@ -205,6 +205,8 @@ async def test_what_is_given_up_while_it_is_taken_over_is_not_run(
         await other.submit(ask("another"), key="l")
         await until(lambda: gate.running == 2)
         go_on.set()
+        await anyio.wait_all_tasks_blocked()
+        assert other.stats().pending == 1
         gate.open()
         await until(lambda: other.stats().pending == 0)
         owners = {entry.key: entry.owner for entry in journal.rows.values()}

@@ -64,7 +64,7 @@ def test_a_bug_behind_a_large_constant_is_found_and_told(monkeypatch: pytest.Mon
         if problems:
             assert not play(draw(seed, without=("small",))).problems
             kind = kind_of(problems[0])
-            smallest, report = shrink(scenario, kind, budget=120)
+            smallest, report = shrink(scenario, kind, budget=300)
             assert [*smallest.small] == ["schedule._SLACK"]
             assert "schedule._SLACK = " in report.story.text()
             return
