@@ -32,7 +32,7 @@ from runware_ws._core.inbound.router import (
     Stray,
     Unreadable,
 )
-from runware_ws._core.recovery.recovery import Recovery
+from runware_ws._core.recovery.recovery import ASKED, Recovery
 from runware_ws._core.recovery.words import is_listed_verdict, is_receipt
 from runware_ws._core.states import DONE, FOREVER
 from runware_ws._core.task_errors import TaskErrors
@@ -48,7 +48,7 @@ from runware_ws.models.results import RecoveredBy
 __all__ = ["Answers"]
 
 _LIVE, _REPLAY = RecoveredBy.LIVE, RecoveredBy.REPLAY
-_WHOLE = (RecoveredBy.ARCHIVE, RecoveredBy.RESUBMIT, RecoveredBy.POLL)
+_WHOLE = (*ASKED, RecoveredBy.RESUBMIT)
 
 _Entries = dict[str, list[dict[str, Any]]]
 
@@ -211,8 +211,7 @@ class Answers:
             if record.task_type in READ_ONLY:
                 self._more(record, items[len(fresh) :], now)
             return
-        asked = source in (RecoveredBy.POLL, RecoveredBy.ARCHIVE)
-        self._recovery.still_running(record, now, answered=asked)
+        self._recovery.still_running(record, now, answered=source in ASKED)
         if not fresh and source is RecoveredBy.POLL:
             record.miss()
         record.acknowledge()

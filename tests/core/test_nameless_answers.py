@@ -89,17 +89,23 @@ def test_where_answers_name_nobody_the_kinds_are_asked_one_after_the_other() -> 
     assert server.mixed < 6
 
 
-@pytest.mark.parametrize("first", ["the empty one", "the named one"])
-def test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_ones(
-    first: str,
-) -> None:
+def _two_in_one_frame() -> tuple[Bench, list[TaskRecord], list[dict[str, Any]]]:
+    """Two tasks went through a cut, and are asked about: the bench, they, and the questions."""
     bench = Bench()
     bench.begin()
-    known, unknown = bench.written_task(timeout=300), bench.written_task(timeout=300)
+    records = [bench.written_task(timeout=300) for _ in range(2)]
     bench.cut()
     bench.reconnect(OTHER_SESSION)
     while not (due := questions(bench)):
         bench.step(0.25)
+    return bench, records, due
+
+
+@pytest.mark.parametrize("first", ["the empty one", "the named one"])
+def test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_ones(
+    first: str,
+) -> None:
+    bench, (known, unknown), due = _two_in_one_frame()
     assert [each["taskUUID"] for each in due] == [known.uuid, unknown.uuid]
     running = {**due[0], "response": {"status": "processing"}}
     told: list[dict[str, Any]] = [{"data": []}, {"data": [running]}]
@@ -113,13 +119,7 @@ def test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_o
 @pytest.mark.parametrize("first", ["the end", "the empty one"])
 @pytest.mark.parametrize("how", ["cancelled", "answered by itself", "asked for"])
 def test_an_empty_answer_may_be_about_a_task_that_ended_without_one(how: str, first: str) -> None:
-    bench = Bench()
-    bench.begin()
-    other, record = bench.written_task(timeout=300), bench.written_task(timeout=300)
-    bench.cut()
-    bench.reconnect(OTHER_SESSION)
-    while not (due := questions(bench)):
-        bench.step(0.25)
+    bench, (other, record), due = _two_in_one_frame()
 
     def end() -> None:
         if how == "cancelled":

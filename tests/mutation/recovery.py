@@ -113,7 +113,7 @@ RECOVERY = [
     Mutant(
         "a result that was asked for leaves its question unanswered",
         "_core/recovery/recovery.py",
-        "answered=record.recovered_by in _ASKED",
+        "answered=record.recovered_by in ASKED",
         "answered=False",
         "tests/core/test_nameless_answers.py::"
         "test_an_empty_answer_may_be_about_a_task_that_ended_without_one",
@@ -317,7 +317,7 @@ RECOVERY = [
     Mutant(
         "a task that ends leaves its question open",
         _RECOVERY,
-        "            self._close_question(record, now, answered=record.recovered_by in _ASKED)\n",
+        "            self._close_question(record, now, answered=record.recovered_by in ASKED)\n",
         "",
         "tests/core/test_fine_rules.py::test_a_task_that_ends_leaves_its_question_to_nobody",
     ),

@@ -46,7 +46,7 @@ from runware_ws.events import SessionLost, TaskResent
 from runware_ws.models.results import RecoveredBy
 from runware_ws.models.wire_errors import WireError
 
-__all__ = ["Recovery"]
+__all__ = ["ASKED", "Recovery"]
 
 FIRST_BACKOFF = 0.5
 _HEAR_AGAIN = VERDICT_AFTER / (VERDICT_TIMES - 1)
@@ -55,7 +55,8 @@ EMPTY_GRACE = 2.0
 """An empty answer names nobody. What else its frame asked is taken as answered by it, too, when
 nothing more has come for this long."""
 MOST_PATIENCE = 2
-_ASKED = (RecoveredBy.POLL, RecoveredBy.ARCHIVE)
+ASKED = (RecoveredBy.POLL, RecoveredBy.ARCHIVE)
+"""How what answers a question came."""
 
 
 class Recovery:
@@ -386,7 +387,7 @@ class Recovery:
         ladder = record.ladder
         # A task that is asked about, resent or planned has a ladder of its own.
         if ladder is not UNTOUCHED:
-            self._close_question(record, now, answered=record.recovered_by in _ASKED)
+            self._close_question(record, now, answered=record.recovered_by in ASKED)
             if ladder.next_at != FOREVER:
                 record.plan(FOREVER)
                 self.schedule.forget()
