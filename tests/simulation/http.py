@@ -50,6 +50,22 @@ class Posts(Protocol):
     def over(self, uuid: str) -> None: ...
 
 
+class _Unwatched:
+    """Nobody watches."""
+
+    def begins(self, uuid: str) -> None:
+        pass
+
+    def leaves(self, uuid: str) -> None:
+        pass
+
+    def ends(self, uuid: str, ending: PostEnding) -> None:
+        pass
+
+    def over(self, uuid: str) -> None:
+        pass
+
+
 class Exchange:
     """One post: the request on its way, and its answer."""
 
@@ -221,7 +237,7 @@ class Http:
         self.story = story
         self.server = server
         self.wire_latency = latency
-        self.posts: Posts
+        self.posts: Posts = _Unwatched()
         self.open: list[Exchange] = []
         self.refused: dict[str, set[int]] = {}
         self.traps = 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import tenacity
+from pydantic import SecretStr
 
 from runware_ws import Client, Config, Result
+from runware_ws._core.effects import PostEnding
 from runware_ws._io.transport.base import Transport
 from runware_ws.client.recovered import Recovered
 from runware_ws.errors import JournalError, RunwareError, TaskError
@@ -39,6 +41,8 @@ class Life:
         self.store = lives.journal.store()
         self.fenced = False
         self.wire = lives.wire()
+        rng = Random(f"{lives.seed} {self.name} posts")
+        self.http = lives.http(rng) if rng.random() < 0.5 else None
         self._scope = anyio.CancelScope()
         # It is killed when so many of these have come.
         self._points: dict[str, int] = {}
@@ -90,6 +94,8 @@ class Life:
         self.store.die()
         for socket in self.wire.sockets:
             socket.leave()
+        if self.http is not None:
+            self.http.cut_all()
         self.loop.call_soon(self._scope.cancel)
 
     @asynccontextmanager
@@ -110,6 +116,40 @@ class Life:
             cast("Any", inner).send = spied
             yield cast("Transport", inner)
 
+    async def post(
+        self,
+        payload: bytes,
+        key: SecretStr,
+        sending: Callable[[], bool],
+        take: Callable[[bytes], None],
+    ) -> PostEnding:
+        """As the seam has it."""
+
+        def spied() -> bool:
+            self.point("before a send")
+            if not sending():
+                return False
+            self.lives.sending(self, payload)
+            self.loop.call_soon(self._posted)
+            return True
+
+        def heard(data: bytes) -> None:
+            if not self.dead:
+                take(data)
+
+        assert self.http is not None
+        try:
+            ending = await self.http.post(payload, key, spied, heard)
+        except Killed:
+            ending = None
+        if ending is None or self.dead:
+            await anyio.sleep_forever()
+        return ending
+
+    def _posted(self) -> None:
+        with suppress(Killed):
+            self.point("after a send")
+
     # Life
 
     async def live(self) -> None:
@@ -125,7 +165,12 @@ class Life:
                 max_in_flight=self.rng.choice((1, 3, 1000)),
             )
             client = Client(
-                URL, api_key=KEY, config=config, dial=self.dial, journal=cast("Any", self.store)
+                URL,
+                api_key=KEY,
+                config=config,
+                dial=self.dial,
+                post=None if self.http is None else self.post,
+                journal=cast("Any", self.store),
             )
 
             def make(*args: Any, **more: Any) -> ModelWriter:
