@@ -10,7 +10,7 @@ from runware_ws._core.connection.culprits import PROOF
 from runware_ws._core.context import Context
 from runware_ws._core.ends import Ends
 from runware_ws._core.recovery.recovery import Recovery
-from runware_ws._core.states import DONE, FAILED, FOREVER, WRITTEN
+from runware_ws._core.states import FOREVER, WRITTEN
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.classify import Loss, LossKind, Verdict
@@ -89,7 +89,7 @@ class Blame:
         for uuid in self._culprits.biggest(self._connection.generation):
             record = table.tasks.get(uuid)
             if record is None:
-                if table.end_of(uuid) in (DONE, FAILED):
+                if table.answered.knows(uuid):
                     return True
             elif record.ladder.confirmed:
                 return True

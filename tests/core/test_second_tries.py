@@ -5,20 +5,33 @@ The first try is always given up after it was written.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
 
+from runware_ws._core.effects import Ending, PostEnding
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.tombstones import LOT
-from runware_ws.errors import InvalidTask, OutcomeUnknown, Submitted, TaskError, TaskTimeout
+from runware_ws.classify import Loss, LossKind
+from runware_ws.errors import (
+    ConfigurationError,
+    InvalidTask,
+    OutcomeUnknown,
+    ProtocolError,
+    StreamInterrupted,
+    Submitted,
+    TaskError,
+    TaskTimeout,
+)
 from runware_ws.models.results import RecoveredBy
 
 from .bench import SESSION, Bench, ended, error, item, uuid_of
-from .questions import questions
+from .http_bench import CUT, HttpBench
+from .questions import deny, questions, unsent
 
 
 def _given_up(**options: Any) -> tuple[Bench, TaskRecord]:
@@ -106,6 +119,61 @@ def test_a_result_for_a_taskuuid_of_an_earlier_process_is_an_answer_too() -> Non
     bench.core.submit(record)
     assert record.items == [item(stranger, "theirs")]
     assert bench.written() == []
+
+
+def _too_big() -> tuple[Bench, TaskRecord]:
+    """Each of its answers ends the socket, until it is known to be the one."""
+    bench = Bench()
+    record = bench.begin_written()
+    for _ in range(4):
+        bench.cut(loss=Loss(LossKind.INBOUND_TOO_BIG, detail="frame over the limit"))
+        bench.reconnect("another session")
+        bench.step(1)
+        questions(bench)
+    assert isinstance(record.error, ProtocolError)
+    return bench, record
+
+
+def _begins_otherwise() -> tuple[Bench, TaskRecord]:
+    """What had arrived of a stream is not the beginning of the answer that the archive has."""
+    bench = HttpBench()
+    bench.begin()
+    record = bench.sent()
+    bench.delta(record, "abc")
+    bench.end(record, CUT)
+    (question,) = questions(bench)
+    bench.say({"data": [{**question, "response": item(record, "xyz")}]})
+    assert isinstance(record.error, StreamInterrupted)
+    return bench, record
+
+
+def _cannot_be_posted() -> tuple[Bench, TaskRecord]:
+    """The way there is wrong, which may be put right."""
+    bench = HttpBench()
+    bench.begin()
+    record = bench.sent()
+    bench.end(record, PostEnding(Ending.REFUSED, Loss(LossKind.CANNOT_DIAL, detail="no proxy")))
+    assert isinstance(record.error, ConfigurationError)
+    return bench, record
+
+
+@pytest.mark.parametrize("fails", [_too_big, _begins_otherwise, _cannot_be_posted])
+def test_what_ended_without_a_verdict_of_the_server_may_be_asked_for_again(
+    fails: Callable[[], tuple[Bench, TaskRecord]],
+) -> None:
+    """It is asked about first, so it does not run twice."""
+    bench, record = fails()
+    assert record.state is TaskState.FAILED
+    again = _again(bench, delivery="async")
+    while not again.ended:
+        for question in unsent(bench, 10):
+            if question["taskType"] == "getTaskDetails":
+                bench.say({"data": [{**question, "response": item(record, "small")}]})
+            else:
+                deny(bench, record, question["taskType"])
+    assert [each["text"] for each in again.items] == ["small"]
+    with pytest.raises(InvalidTask, match="used before"):
+        _again(bench, delivery="async")
 
 
 def test_some_of_several_count_and_the_rest_is_asked_for() -> None:

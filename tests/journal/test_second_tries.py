@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from runware_ws import InvalidTask, JournalError, RecoveredBy, TextInference
-from runware_ws.emulator import Emulator, Request
+from runware_ws import (
+    InvalidTask,
+    JournalError,
+    ProtocolError,
+    RecoveredBy,
+    Submitted,
+    TextInference,
+)
+from runware_ws.emulator import Emulator, EmulatorOptions, Request
 from runware_ws.journal.binding import Begun, bind
 from runware_ws.journal.store import EntryState, NewEntry
 from runware_ws.testing.stores import MemoryJournal, MemoryStore
-from tests.client.support import bounded
+from tests.client.support import ask, bounded
 from tests.core.bench import uuid_of
 from tests.journal.support import keyed_client
 
@@ -100,3 +108,22 @@ async def test_what_the_journal_refused_leaves_no_trace() -> None:
         with store.transaction() as work:
             work.drop(uuid_of(1))
         assert (await client.run(task)).task_uuid == uuid_of(1)
+
+
+@bounded
+async def test_a_key_whose_task_failed_without_a_verdict_of_the_server_is_asked_for_again() -> None:
+    """Here its result was too big for a frame; then the server's limit is raised."""
+    async with (
+        Emulator(options=EmulatorOptions(max_sent_bytes=100_000)) as emulator,
+        keyed_client(emulator, MemoryJournal().store()) as client,
+    ):
+        emulator.faults.giant_result(200_000)
+        for _ in range(2):
+            with pytest.raises(ProtocolError, match="too big") as told:
+                await client.run(ask("much"), key="k")
+            assert told.value.submitted is not Submitted.NO
+        emulator.options = replace(emulator.options, max_sent_bytes=None)
+        result = await client.run(ask("much"), key="k")
+        assert len(result.text or "") >= 200_000
+        assert emulator.stats.executed_twice == []
+        assert emulator.stats.tasks_accepted == 1

@@ -251,4 +251,12 @@ ANSWERS = [
         "tests/core/test_shapes.py::"
         "test_async_an_acknowledgement_that_the_archive_keeps_is_no_result",
     ),
+    Mutant(
+        "what failed without a verdict of the server counts as answered",
+        "_core/tasks/table.py",
+        "(state is FAILED and isinstance(error, TaskError))",
+        "state is FAILED",
+        "tests/core/test_second_tries.py::"
+        "test_what_ended_without_a_verdict_of_the_server_may_be_asked_for_again",
+    ),
 ]

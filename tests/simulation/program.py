@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from runware_ws import Client, Result
 from runware_ws._core.states import TaskState
 from runware_ws._io.driver import Driver
-from runware_ws.errors import ClientClosed, HttpRefused, InvalidTask, RunwareError
+from runware_ws.errors import ClientClosed, InvalidTask, RunwareError, TaskError
 from tests.simulation.invariants import EPSILON, Sent, Watch
 from tests.simulation.judge import Judge
 from tests.simulation.loop import VirtualLoop
@@ -23,7 +23,6 @@ from tests.simulation.traits import Plan
 
 __all__ = ["Program", "Tasks"]
 
-ANSWERED = (TaskState.DONE, TaskState.FAILED)
 
 REMEMBERED = 170.0
 """So long after its end a taskUUID is refused for sure."""
@@ -208,9 +207,9 @@ class Tasks:
             error = exc
         if watch.tasks.get(plan.uuid) is before:
             return
-        # What HTTP refused for the moment may be tried again.
-        over = state in ANSWERED and not (
-            before is not None and isinstance(before.record.error, HttpRefused)
+        # What failed without the server's verdict on it may be tried again.
+        over = state is TaskState.DONE or (
+            before is not None and isinstance(before.record.error, TaskError)
         )
         if state is not None and (state < TaskState.DONE or over):
             watch.fail(f"I5: {short(plan.uuid)} was {state.name}, and was taken in again")

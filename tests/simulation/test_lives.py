@@ -33,11 +33,18 @@ HAPPENED = (
     "killed: a delta",
     "killed amid a stream",
     "a stream that a death cut is told by run",
-    "a stream that a death cut is told by stream",
     "a stream that a death cut is told by recovered",
     "archive lists pieces: frame",
+    # Posts.
+    "http: post done",
+    "http: post cut",
 )
-HAPPENED_LATER = ("conflict",)
+HAPPENED_LATER = (
+    "conflict",
+    "a stream that a death cut is told by stream",
+    "http: post refused",
+    "http: post unreached",
+)
 """In the second lot."""
 
 

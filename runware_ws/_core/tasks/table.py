@@ -23,13 +23,11 @@ from runware_ws._core.tasks.requests import Requests
 from runware_ws._core.tasks.schedule import Schedule
 from runware_ws._core.tasks.tombstones import Tombstones
 from runware_ws.errors import (
-    HttpRefused,
     InvalidTask,
-    JournalError,
-    KeyConflict,
     OutcomeUnknown,
     RunwareError,
     Submitted,
+    TaskError,
     TaskTimeout,
 )
 from runware_ws.events import LateResult, UnknownTask
@@ -43,11 +41,6 @@ _LIVE = RecoveredBy.LIVE
 
 LONGEST_UUID = 128
 """A text longer than this many characters is no taskUUID of anybody's."""
-
-
-_PASSING = (HttpRefused, InvalidTask, JournalError, KeyConflict)
-"""What HTTP or the journal refused for now, or as another task, may be tried again under its own
-taskUUID."""
 
 
 class TaskTable:
@@ -304,7 +297,8 @@ class TaskTable:
             counters.sources[0 if source is _LIVE else SOURCE_RANK[source]] += 1
         if record.wake_at != FOREVER:
             self.deadlines.forget()
-        answered = state is DONE or (state is FAILED and not isinstance(error, _PASSING))
+        # By its result or the server's verdict. What failed otherwise may be tried again.
+        answered = state is DONE or (state is FAILED and isinstance(error, TaskError))
         if record.task_type not in ABOUT_OTHERS and (
             answered or record.sends or record.ladder.reused
         ):
