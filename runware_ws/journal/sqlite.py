@@ -22,7 +22,16 @@ from runware_ws.journal.forks import on_fork
 from runware_ws.journal.owner_locks import OwnerLock, is_held, remove, require_locks, sweep
 from runware_ws.journal.sqlite_checkpoints import AUTOMATIC, Checkpoints, pragmas_of_sync
 from runware_ws.journal.sqlite_errors import explain, explain_os, why_not
-from runware_ws.journal.sqlite_schema import create_file, make_private, prepare
+from runware_ws.journal.sqlite_files import (
+    FileIds,
+    close_without_copy,
+    create_file,
+    ids_of,
+    make_private,
+    require_one_name,
+    which_is_lost,
+)
+from runware_ws.journal.sqlite_schema import prepare
 from runware_ws.journal.sqlite_transaction import SqliteTransaction
 
 __all__ = ["SqliteStore"]
@@ -72,7 +81,7 @@ class SqliteStore:
         self._db: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._lock: OwnerLock | None = None
-        self._file: tuple[int, int] = (0, 0)
+        self._files: FileIds = ()
         self.owner = 0
         """The number of this owner, once it is open."""
         self._target = 0
@@ -103,6 +112,7 @@ class SqliteStore:
             if self.path.exists() and not self.path.is_file():
                 raise JournalError(f"{self.path}: {why_not(self.path)}")
             create_file(self.path)
+            require_one_name(self.path)
         except OSError as exc:
             raise explain_os(exc, self.path) from exc
         self._db = db = sqlite3.connect(
@@ -122,8 +132,6 @@ class SqliteStore:
         db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         self._cursor = db.cursor()
         self._checkpoints.open()
-        found = os.stat(self.path)
-        self._file = (found.st_dev, found.st_ino)
 
     def _register(self, target: str, now: float) -> None:
         # The lock first: an owner that is known and whose lock is free counts as dead.
@@ -142,6 +150,7 @@ class SqliteStore:
         )
         self.owner = cast("sqlite3.Cursor", self._cursor).lastrowid or 0
         run("COMMIT")
+        self._files = ids_of(self.path)
 
     @contextmanager
     def transaction(self) -> Generator[SqliteTransaction]:
@@ -220,16 +229,11 @@ class SqliteStore:
         return self._cursor.execute(sql, values)
 
     def _check_place(self) -> None:
-        """Whether the open file is still the one that others find by its name."""
-        try:
-            found = os.stat(self.path)
-        except OSError:
-            found = None
-        gone = found is None or (found.st_dev, found.st_ino) != self._file
-        if gone and self._db is not None:
+        """Whether the open files are still those that others find by their names."""
+        if self._db is not None and (lost := which_is_lost(self.path, self._files)):
             raise JournalError(
-                f"{self.path}: the journal was removed or replaced while it was in use: "
-                "put it back, or end this client and make a new one"
+                f"{self.path}: the journal was removed or replaced while it was in use "
+                f"(its {lost}): put it back, or end this client and make a new one"
             )
 
     def _is_dead(self, owner: int) -> bool:
@@ -248,7 +252,11 @@ class SqliteStore:
         self._db = self._cursor = self._lock = None
         if db is not None:
             with contextlib.suppress(sqlite3.Error):
-                db.close()
+                if self._files and which_is_lost(self.path, self._files):
+                    close_without_copy(db)
+                else:
+                    db.close()
+        self._files = ()
         if lock is not None:
             lock.let_go()
 

@@ -1,24 +1,14 @@
-"""The tables of a journal in SQLite, and the file they are in: created, known again, refused."""
+"""The tables of a journal in SQLite: created, known again, refused."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 import sqlite3
 import time
 from pathlib import Path
 
 from runware_ws.errors import JournalError
 
-__all__ = [
-    "APPLICATION_ID",
-    "SCHEMA_VERSION",
-    "create_file",
-    "make_private",
-    "prepare",
-    "recognise",
-]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "prepare", "recognise"]
 
 APPLICATION_ID = 0x5257_4A4C
 """In the file's header, "RWJL": tells a journal from any other database."""
@@ -47,37 +37,6 @@ _SCHEMA = (
 
 _STEP = 0.02
 _BUSY = 5
-
-
-def create_file(path: Path) -> None:
-    """An empty file of ours alone, if there is none.
-
-    Raises:
-        OSError: it cannot be created.
-    """
-    if os.path.lexists(path):
-        return
-    # Not opened under its own name: closing a file frees all locks that this process has on it,
-    # so also those of another store here that opened it meanwhile.
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(new, path)
-    except OSError:  # A file system without hard links
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    finally:
-        new.unlink()
-    _sync_folder(path.parent)
-
-
-def make_private(path: Path) -> None:
-    """Take from others the right to read it: prompts and answers are in there. Others' files stay
-    as they are."""
-    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-        with contextlib.suppress(FileNotFoundError, PermissionError):
-            if name.stat().st_mode & 0o077:
-                name.chmod(0o600)
 
 
 def prepare(db: sqlite3.Connection, path: Path, patience: float) -> None:
@@ -142,13 +101,3 @@ def _is_empty(db: sqlite3.Connection, path: Path) -> bool:
             "or choose another path"
         )
     return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that the file's name outlives a loss of power."""
-    with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -337,6 +337,84 @@ def test_a_file_that_is_removed_or_replaced_under_it(path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("lost", [("-wal",), ("-shm",), ("-wal", "-shm")], ids="+".join)
+def test_a_log_that_is_removed_or_replaced_under_it(path: Path, lost: tuple[str, ...]) -> None:
+    store = opened(path)
+    begin(store, "a")
+    for part in lost:
+        Path(f"{path}{part}").rename(path.with_name(f"aside{part}"))
+    with pytest.raises(JournalError, match="removed or replaced") as told:
+        begin(store, "b")
+    assert f"agents.db{lost[0]}" in told.value.message
+    assert not told.value.temporary
+    for part in lost:
+        path.with_name(f"aside{part}").rename(f"{path}{part}")
+    begin(store, "b")
+    store.close()
+    assert set(uuids(path)) == {"a", "b"}
+
+
+def test_who_lost_its_log_copies_nothing_over_what_others_have_committed_since(path: Path) -> None:
+    store = opened(path)
+    begin(store, "a")
+    for part in ("-wal", "-shm"):
+        Path(f"{path}{part}").unlink()
+    other = (
+        "store = opened(Path(sys.argv[1]))\n"
+        "begin(store, *(f'b{number}' for number in range(300)))\n"
+        "store.close()"
+    )
+    run_python(other, path)
+    store.close()
+    assert len(uuids(path)) == 300
+
+
+def test_somebody_here_reads_the_file_and_another_process_takes_the_log_away(path: Path) -> None:
+    """Closing a file frees all locks that a process has on it: the next to leave believes to be
+    the last one."""
+    store = opened(path)
+    begin(store, "a")
+    path.read_bytes()
+    run_python("store = opened(Path(sys.argv[1]))\nstore.close()", path)
+    assert not Path(f"{path}-wal").exists()
+    with pytest.raises(JournalError, match="removed or replaced"):
+        begin(store, "b")
+    store.close()
+    assert uuids(path) == ["a"]
+
+
+def test_a_file_of_two_names_is_refused(path: Path) -> None:
+    store = opened(path)
+    begin(store, "a")
+    other = path.with_name("other.db")
+    other.hardlink_to(path)
+    for name in (path, other):
+        assert "hard links" in refusal(name).message
+    begin(store, "b")
+    store.close()
+    other.unlink()
+    assert uuids(path) == ["a", "b"]
+
+
+def test_who_died_while_it_created_the_file_is_no_second_name(path: Path) -> None:
+    begun = path.with_name(".agents.db.0123abcd")
+    begun.touch(0o600)
+    path.hardlink_to(begun)
+    store = opened(path)
+    begin(store, "a")
+    assert not begun.exists()
+    store.close()
+
+
+def uuids(path: Path) -> list[str]:
+    """All that are in the file, for one who comes anew."""
+    store = opened(path)
+    with store.transaction() as work:
+        found = [entry.uuid for entry in work.entries()]
+    store.close()
+    return found
+
+
 def test_a_transaction_that_is_over_does_nothing(path: Path) -> None:
     store = opened(path)
     with store.transaction() as work:
