@@ -21,11 +21,15 @@ from runware_ws.journal.viewing import Listed, OwnerState, View
 
 __all__ = ["fence_owner", "list_entries", "prune_entries", "show_entry"]
 
+_MOST = 1 << 31
+"""More rows than a database counts are no more than all."""
+
 _COLUMNS = ("STATE", "AGE", "TRY", "SIZE", "OWNER", "UUID", "KEY")
 
 
 def list_entries(journal: str, *, only_open: bool, limit: int, as_json: bool) -> int:
     """The newest entries: a table, or a JSON object on each line."""
+    limit = min(limit, _MOST)
     with _opened(journal) as view:
         found = view.newest(limit + 1, only_open=only_open)
     entries, more = found[:limit], len(found) > limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal, cast
 from urllib.parse import parse_qsl, unquote
 
@@ -16,6 +17,11 @@ __all__ = ["JournalPlace", "open_store", "open_view"]
 
 JournalPlace = str | os.PathLike[str] | Store
 """What can be given for ``journal=``."""
+
+# As SQLAlchemy (postgresql+psycopg://), SQLite (file:) and a slip of the pen write it: a file of
+# that name would not be meant, and a password may be in it.
+_URL = re.compile(r"[\w+.-]+://|(postgres(ql)?|sqlite3?|file):", re.IGNORECASE)
+_KEYWORDS = re.compile(r"\s*(host|hostaddr|port|dbname|user|password|passfile|service)\s*=")
 
 _FORMS = "a path, sqlite:PATH, postgresql://USER@HOST/DATABASE, or a Store"
 
@@ -65,8 +71,12 @@ def _name(journal: str | os.PathLike[str]) -> str:
     name = cast("object", os.fspath(journal))
     if not isinstance(name, str) or not name.strip():
         raise ConfigurationError(f"journal={shown(name)}: must be {_FORMS}")
-    scheme, colon, _ = name.partition("://")
-    if colon and not name.startswith("sqlite:") and not _is_postgres(name) and scheme.isalnum():
+    if _KEYWORDS.match(name):
+        raise ConfigurationError(
+            "journal: PostgreSQL's keywords are not understood: "
+            "write postgresql://USER@HOST:PORT/DATABASE (or ./NAME for a file of this name)"
+        )
+    if _URL.match(name) and not name.startswith("sqlite:") and not _is_postgres(name):
         raise ConfigurationError(f"journal={shown(name)}: there is no such store: write {_FORMS}")
     return name
 

@@ -33,13 +33,22 @@ def place_of(url: str) -> str:
     Raises:
         ConfigurationError: it is no URL of PostgreSQL's.
     """
+    refused = ConfigurationError(
+        "journal: this is not a URL of PostgreSQL's: write postgresql://USER@HOST:PORT/DATABASE, "
+        "with %-escapes in the parts (in a password %40 for @ and %2F for /)"
+    )
+    # libpq takes what follows such a character in a password for the host or the database, and
+    # errors name these; and it sees nothing behind a zero.
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    if authority.count("@") > 1 or "@" in path or "\0" in url:
+        raise refused
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.Error:
-        raise ConfigurationError(
-            "journal: this is not a URL of PostgreSQL's: "
-            "write postgresql://USER@HOST:PORT/DATABASE, with %-escapes in the parts"
-        ) from None
+    except (psycopg.Error, UnicodeError):
+        raise refused from None
+    ports = str(parts.get("port") or "").split(",")
+    if not all(each == "" or (each.isdecimal() and 0 < int(each) < 1 << 16) for each in ports):
+        raise refused
     user = f"{parts['user']}@" if parts.get("user") else ""
     port = f":{parts['port']}" if parts.get("port") else ""
     return (

@@ -14,7 +14,7 @@ from runware_ws.journal.postgres_errors import explain, place_of
 from runware_ws.journal.postgres_schema import LOCKS, recognise
 from runware_ws.journal.postgres_transaction import FIELDS, PostgresTransaction, Unsure, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, OwnerState, prune_targets
+from runware_ws.journal.viewing import Listed, OwnerState, can_be_recorded, is_number, prune_targets
 
 __all__ = ["PostgresView"]
 
@@ -70,6 +70,8 @@ class PostgresView:
         return listed
 
     def find(self, name: str) -> Sequence[tuple[str, Entry]]:
+        if not can_be_recorded(name):
+            return []
         rows = self._rows(
             f"SELECT t.name, {FIELDS} FROM runware_ws.targets t JOIN runware_ws.entries e "
             "ON e.target = t.id WHERE uuid = %s OR key = %s ORDER BY created",
@@ -82,6 +84,8 @@ class PostgresView:
         return prune_targets((target for (target,) in targets), self._transaction, before)
 
     def fence(self, owner: int) -> bool:
+        if not is_number(owner):
+            return False
         with self._transaction(0) as work:
             return work.fence(owner)
 

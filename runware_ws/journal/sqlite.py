@@ -14,7 +14,6 @@ import sqlite3
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from runware_ws.errors import ConfigurationError, Fenced, JournalError
@@ -29,6 +28,7 @@ from runware_ws.journal.sqlite_files import (
     ids_of,
     make_private,
     require_one_name,
+    resolved,
     which_is_lost,
 )
 from runware_ws.journal.sqlite_schema import prepare
@@ -68,11 +68,8 @@ class SqliteStore:
                 f"synchronous={synchronous!r}: must be FULL (outlives a loss of power) "
                 "or NORMAL (outlives the process)"
             )
-        name = os.fspath(path)
-        if not name or name == ":memory:" or "\0" in name or not _is_name(name):
-            raise ConfigurationError(f"journal={name!r}: must be the path of a file")
+        self.path = resolved(path)
         require_locks()
-        self.path = Path(os.path.realpath(name))
         self.guard = threading.RLock()
         self._locks = self.path.with_name(self.path.name + ".owners")
         self.synchronous: Literal["FULL", "NORMAL"] = synchronous
@@ -266,11 +263,3 @@ class SqliteStore:
             yield
         except (sqlite3.Error, UnicodeError, OverflowError) as exc:
             raise explain(exc, self.path, self._busy_timeout) from exc
-
-
-def _is_name(text: str) -> bool:
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-    return True

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from runware_ws.errors import JournalError
+from runware_ws.errors import ConfigurationError, JournalError
 
 __all__ = [
     "FileIds",
@@ -24,6 +24,7 @@ __all__ = [
     "ids_of",
     "make_private",
     "require_one_name",
+    "resolved",
     "which_is_lost",
 ]
 
@@ -31,6 +32,18 @@ FileIds = tuple[tuple[int, int] | None, ...]
 """What the kernel knows the database, its log and the log's index by."""
 
 _PARTS = ("", "-wal", "-shm")
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The path without links, so that two ways to a file are one name.
+
+    Raises:
+        ConfigurationError: it cannot be the path of a file.
+    """
+    name = os.fspath(path)
+    if not name or name == ":memory:" or "\0" in name or not _is_name(name):
+        raise ConfigurationError(f"journal={name!r}: must be the path of a file")
+    return Path(os.path.realpath(name))
 
 
 def ids_of(path: Path) -> FileIds:
@@ -115,6 +128,14 @@ def _id_of(name: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_name(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

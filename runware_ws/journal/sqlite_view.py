@@ -7,16 +7,16 @@ import os
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 from runware_ws.errors import JournalError
 from runware_ws.journal.owner_locks import is_held, require_locks
 from runware_ws.journal.sqlite_errors import explain, is_hidden, why_not
+from runware_ws.journal.sqlite_files import resolved
 from runware_ws.journal.sqlite_schema import recognise
 from runware_ws.journal.sqlite_transaction import FIELDS, SqliteTransaction, entry_of
 from runware_ws.journal.store import Entry, EntryState
-from runware_ws.journal.viewing import Listed, OwnerState, prune_targets
+from runware_ws.journal.viewing import Listed, OwnerState, can_be_recorded, is_number, prune_targets
 
 __all__ = ["SqliteView"]
 
@@ -38,8 +38,8 @@ class SqliteView:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = resolved(path)
         require_locks()
-        self._path = Path(os.path.realpath(os.fspath(path)))
         self._locks = self._path.with_name(self._path.name + ".owners")
         if not (os.path.exists(self._path) or is_hidden(self._path)) and os.path.isdir(
             self._path.parent
@@ -92,6 +92,8 @@ class SqliteView:
             )
 
     def find(self, name: str) -> Sequence[tuple[str, Entry]]:
+        if not can_be_recorded(name):
+            return []
         with self._explained():
             rows = self._db.execute(
                 f"SELECT t.name, {FIELDS} FROM targets t JOIN entries ON target = t.id "
@@ -106,6 +108,8 @@ class SqliteView:
             return prune_targets((target for (target,) in targets), self._transaction, before)
 
     def fence(self, owner: int) -> bool:
+        if not is_number(owner):
+            return False
         with self._explained(), self._transaction(0) as work:
             return work.fence(owner)
 

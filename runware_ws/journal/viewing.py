@@ -10,7 +10,7 @@ from typing import Protocol
 
 from runware_ws.journal.store import Entry, EntryState, Transaction
 
-__all__ = ["Listed", "OwnerState", "View", "prune_targets"]
+__all__ = ["Listed", "OwnerState", "View", "can_be_recorded", "is_number", "prune_targets"]
 
 _UNBOUNDED = 1 << 62  # bytes
 
@@ -43,6 +43,20 @@ class Listed:
     owner_state: OwnerState
     host: str | None
     pid: int | None
+
+
+def can_be_recorded(name: str) -> bool:
+    """Whether a key or a taskUUID can be this."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, or a byte that was no text
+        return False
+    return "\0" not in name
+
+
+def is_number(owner: int) -> bool:
+    """Whether the number of an owner can be this."""
+    return 0 < owner < 1 << 31
 
 
 def prune_targets(

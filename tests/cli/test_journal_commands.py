@@ -168,6 +168,17 @@ def test_fence(journal: str, opened: Callable[[str], Store]) -> None:
     assert f"no owner {owner}" in invoke("fence", journal, owner, code=1).stderr
 
 
+def test_what_no_journal_can_hold_is_not_there(
+    journal: str, opened: Callable[[str], Store]
+) -> None:
+    begin(opened(ONE), "a")
+    for name in ("\udcff", "a\0", "missing"):
+        assert "no entry" in invoke("show", journal, name, code=1).stderr
+    for owner in (0, 1 << 31, 1 << 63, 1 << 70):
+        assert f"no owner {owner}" in invoke("fence", journal, owner, code=1).stderr
+    assert [entry["uuid"] for entry in listed(journal, "--limit", str(1 << 70))] == ["a"]
+
+
 COMMANDS = [("ls",), ("show", "key"), ("prune",), ("fence", 1)]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runware_ws.errors import ConfigurationError
-from runware_ws.journal.opening import open_store
+from runware_ws.journal.opening import open_store, open_view
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.testing.stores import MemoryJournal
 
@@ -74,6 +75,10 @@ def test_postgres() -> None:
         ("a.db?synchronous=NORMAL", "write sqlite:PATH?synchronous=NORMAL"),
         ("mysql://h/db", "there is no such store"),
         ("redis://h", "there is no such store"),
+        ("sqlite+pysqlite:///a.db", "there is no such store"),
+        ("file:a.db?mode=rw", "there is no such store"),
+        ("SQLite:a.db", "there is no such store"),
+        ("sqlite:a%00b", "the path of a file"),
         ("postgresql://[", "postgresql://USER@HOST"),
     ],
 )
@@ -83,6 +88,40 @@ def test_what_names_no_journal(journal: object, cure: str) -> None:
     with pytest.raises(ConfigurationError, match="journal") as told:
         open_store(journal)  # type: ignore[arg-type]
     assert cure in told.value.message
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        "postgresql+psycopg://me:hidden@h/db",
+        "postgresql+asyncpg://me:hidden@h/db?ssl=hidden",
+        "postgres:me:hidden@h/db",
+        "PostgreSQL:/me:hidden@h/db",
+        "host=h user=me password=hidden dbname=db",
+        "  dbname = db password=hidden",
+        "postgresql://me:a/hidden@h/db",
+        "postgresql://me:a@hidden@h/db",
+        "postgresql://me:hidden/a@b@h/db",
+        "postgresql://me:hidden@h:port/db",
+        "postgresql://me:hidden@h:99999/db",
+        "postgresql://me:hidden@h\0/db",
+        "postgresql://me:hidden\udcff@h/db",
+    ],
+)
+@pytest.mark.parametrize("opening", [open_store, open_view])
+def test_a_password_in_what_is_misspelt_is_not_repeated(
+    journal: str, opening: Callable[[str], object]
+) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(ConfigurationError, match="write ") as told:
+        opening(journal)
+    assert "hidden" not in told.value.message
+
+
+def test_several_hosts_and_a_password_with_escapes() -> None:
+    pytest.importorskip("psycopg")
+    store = open_store("postgresql://me:hid%40%2Fden@a.test:5432,b.test/db?options=-c%20a%3D@")
+    assert store.place == "postgresql://me@a.test,b.test:5432,/db"
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
