@@ -54,6 +54,10 @@ _SETTINGS = (
     "SET tcp_keepalives_interval = 5",
     "SET tcp_keepalives_count = 3",
     "SET client_min_messages = 'warning'",
+    # A limit that the database has for its other users would end the same transaction each time it
+    # is tried again, or take an idle owner's lock from it. Older servers do not know them all.
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN "
+    "('statement_timeout', 'transaction_timeout', 'idle_session_timeout')",
 )
 
 _OTHERS_TOO = 15.0

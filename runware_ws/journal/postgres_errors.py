@@ -13,6 +13,7 @@ __all__ = ["explain", "place_of", "pooled"]
 _OF_THE_MOMENT = {
     "53100": "the database's disk is full: make room; `runware-ws journal prune` forgets results",
     "53300": "the database has no connection free: raise max_connections, or end some clients",
+    "57014": "a statement was cancelled: look who or what does it (see the server's log)",
     "55P03": "another transaction keeps the journal locked: end it (see pg_stat_activity)",
 }
 _LASTING = {
@@ -24,6 +25,8 @@ _LASTING = {
 _OF_DATA = ("22", "23", "44", "54", "P0")
 # A statement that was prepared on a connection is not there, or was there before.
 _OF_POOLERS = ("26000", "42P05")
+# While a connection is being made there are no codes.
+_NONE_FREE = ("too many clients", "connection slots are reserved", "too many connections for")
 _REFUSED = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
@@ -82,6 +85,8 @@ def explain(exc: psycopg.Error | UnicodeError, place: str, *, away: bool) -> Jou
         return _refused(exc, place)
     said = " ".join(str(exc).split())
     code = exc.sqlstate or ""
+    if away and any(each in said for each in _NONE_FREE):
+        code = "53300"
     if code[:2] in _OF_DATA:
         return _refused(exc, place)
     if code in _OF_POOLERS:

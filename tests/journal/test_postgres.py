@@ -137,6 +137,34 @@ def test_a_read_only_database(url: str) -> None:
     assert "read-only" in told.message
 
 
+def test_limits_that_the_database_has_for_others_are_not_its(url: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    opened(url).close()
+    run_sql(
+        url,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$;"
+        "CREATE TRIGGER slow BEFORE INSERT ON runware_ws.entries "
+        "FOR EACH ROW EXECUTE FUNCTION slow();"
+        f"ALTER DATABASE {name} SET statement_timeout = '50ms';"
+        f"ALTER DATABASE {name} SET idle_session_timeout = '50ms'",
+    )
+    store = opened(url)
+    begin(store, "a")
+    time.sleep(0.2)  # It is the server that counts.
+    other = opened(url)
+    assert adopted(other) == []
+    other.close()
+    store.close()
+
+
+def test_a_database_without_a_free_connection(url: str) -> None:
+    run_sql(url, "CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
+    told = refusal(url.replace("tester", "crowded"))
+    assert told.temporary
+    assert "no connection free" in told.message
+
+
 def test_it_is_opened_once(url: str) -> None:
     store = opened(url)
     with pytest.raises(JournalError, match="open already"):
