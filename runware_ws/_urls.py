@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any, Final, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -21,6 +22,7 @@ __all__ = [
     "default_url",
     "is_loopback",
     "proxy_url",
+    "recorded_url",
     "socket_url",
 ]
 
@@ -115,6 +117,12 @@ def check_http_url(url: Any, *, allow_insecure: bool) -> str:
         option="http_url",
         example=DEFAULT_HTTP_URL,
     )
+
+
+def recorded_url(url: str) -> str:
+    """What is recorded of a server's address: a query tells servers apart, but may be a secret."""
+    place, mark, query = url.partition("?")
+    return f"{place}?{sha256(query.encode()).hexdigest()[:16]}" if mark else url
 
 
 def socket_url(url: str | None, *, allow_insecure: bool) -> str:

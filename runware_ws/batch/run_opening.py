@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 
-from runware_ws._urls import default_url, socket_url
+from runware_ws._urls import default_url, recorded_url, socket_url
 from runware_ws.batch.money import Forecast, LineCost
 from runware_ws.batch.reading import Facts, Source
 from runware_ws.batch.run_options import BatchOptions
@@ -235,7 +235,7 @@ def _journal_of(
             note("the journal is left alone: the answers of the emulator are not real")
         return None
     path = Path(os.path.realpath(name)) if writer.can_resume else None
-    target = socket_url(options.url, allow_insecure=False)
+    target = recorded_url(socket_url(options.url, allow_insecure=False))
     if given is not None:
         store = open_store(given)
         if path is not None and isinstance(store, SqliteStore) and store.path == path:

@@ -33,7 +33,7 @@ from runware_ws._io.supervisor import Supervisor
 from runware_ws._io.transport.base import Dial, HttpPost
 from runware_ws._io.transport.websocket import check_way
 from runware_ws._io.transport.websocket import dial as websocket_dial
-from runware_ws._urls import socket_url
+from runware_ws._urls import recorded_url, socket_url
 from runware_ws.client.handle import TaskHandle, outcome_of
 from runware_ws.client.mapping import Drawn, MapRun, MapSources, Outcome, run_map
 from runware_ws.client.records import UNSET, RecordMaker, Unset
@@ -176,7 +176,7 @@ class Client:
         journal = self._journal
         adoption: Adoption | None = None
         if journal is not None:
-            adoption = await journal.open(self._url)
+            adoption = await journal.open(recorded_url(self._url))
             if self._left:
                 journal.stop()
                 raise ClientClosed("the client was closed while it started")

@@ -109,6 +109,11 @@ def why_not(path: Path) -> str:
             return "this is not a regular file: choose another path"
         if not there and os.access(folder, os.W_OK | os.X_OK):
             return "the journal cannot be created or has gone: choose another path"
+        if os.access(path, os.R_OK | os.W_OK) and os.access(folder, os.W_OK | os.X_OK):
+            return (
+                "the journal cannot be opened: look at the limit of open files (ulimit -n), "
+                "and whether its -wal and -shm may be written"
+            )
     return (
         "the journal cannot be written: "
         "give this user the right to write the file and its folder, or choose another path"

@@ -308,6 +308,23 @@ def test_a_process_without_files_takes_nobody_for_dead(path: Path) -> None:
     assert said.split() == ["0", "False"]
 
 
+def test_a_process_without_files_is_told_so(path: Path) -> None:
+    opened(path).close()
+    said = run_python(
+        """
+        import resource
+        path = Path(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) - 1,) * 2)
+        try:
+            opened(path)
+        except JournalError as error:
+            print(error)
+        """,
+        path,
+    ).stdout
+    assert "limit of open files" in said
+
+
 def test_somebody_keeps_it_locked(path: Path) -> None:
     store = opened(path, busy_timeout=0.05)
     other = sqlite3.connect(path, isolation_level=None)
