@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from runware_ws.batch.writing.entries import Bill
 from runware_ws.batch.writing.jsontext import dumps
 from runware_ws.cli.exits import ExitCode, Stop
 from runware_ws.errors import OutcomeUnknown, RunwareError, Submitted, TaskError
@@ -73,6 +74,10 @@ class Price:
     def of(self, input_tokens: float, output_tokens: float) -> float:
         """US dollars for so many tokens."""
         return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+    def of_bill(self, bill: Bill) -> float:
+        """US dollars for what is told in them, and for the tokens that have no price."""
+        return bill.dollars + self.of(bill.input_tokens, bill.output_tokens)
 
 
 class LineCost(NamedTuple):

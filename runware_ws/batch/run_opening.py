@@ -191,7 +191,7 @@ def forecast(
     with _open_input(os.fspath(input), options) as source:
         facts = source.check()
         prior = _looked_at(os.fspath(output), options)
-        told.spent = prior.cost
+        told.spent = options.prices.of_bill(prior.bill)
         for line in source.lines(facts):
             prior.recall(line.key)
             kind = "without a task" if line.task is None else str(line.task["taskType"])

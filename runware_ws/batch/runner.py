@@ -72,7 +72,7 @@ class BatchRunner:
             max_cost=options.max_cost,
             max_lines=options.limit,
             price=options.prices,
-            spent=batch.prior.cost,
+            spent=options.prices.of_bill(batch.prior.bill),
         )
         self._lines = self._unfinished()
         self._ahead: LineTry | None = None

@@ -142,6 +142,37 @@ async def test_limits(tmp_path: Path) -> None:
         assert report.left > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("out", {}),
+        ("out", {"shape": "anthropic-batch"}),
+        ("out.csv", {}),
+        ("out.parquet", {}),
+        ("out.sqlite", {}),
+    ],
+)
+async def test_what_the_server_tells_no_price_for_counts_in_later_runs_too(
+    name: str, more: dict[str, Any], tmp_path: Path
+) -> None:
+    async with bench(tmp_path) as b:
+        b.output = tmp_path / name
+        task = {"taskType": "textInference", "includeCost": False, "settings": {"maxTokens": 9}}
+        lines = ({"messages": [{"role": "user", "content": f"ask {n}"}], **task} for n in range(9))
+        b.input.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        usual = {"concurrency": 1, "price": (100.0, 500.0), **more}
+        first = await b.run(limit=3, **usual)
+        assert first.total_cost == first.cost > 0
+        second = await b.run(limit=3, **usual)
+        assert second.total_cost == pytest.approx(first.cost + second.cost)
+        told = (await b.run(dry_run=True, **usual)).forecast
+        assert told[-1] == f"this output has cost ${second.total_cost:.4f} in earlier runs"
+        third = await b.run(max_cost=second.total_cost, **usual)
+        assert (third.done, third.left) == (0, 3)
+        # Its tokens are what the output holds: what they cost is told anew.
+        assert (await b.run(**usual | {"price": (0.0, 0.0)})).total_cost == 0
+
+
 async def test_a_dry_run_sends_and_makes_nothing(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         write_prompts(b.input, *range(7))

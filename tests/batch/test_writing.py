@@ -58,7 +58,7 @@ def test_what_is_written_is_known_again(out: Path, tmp_path: Path) -> None:
         44: PriorError("OutcomeUnknown", None, True, unsure="e-3", task_uuid="e-3"),
         55: PriorError("InvalidTask", None, False, safe=True),
     }
-    assert prior.cost == pytest.approx(0.001)
+    assert prior.bill.dollars == pytest.approx(0.001)
     assert [prior.done(key) for key in (11, 22, 33, 44, 55, 66)] == [
         True,
         False,
@@ -129,7 +129,7 @@ def test_lines_that_are_gone_are_set_aside_and_still_cost(out: Path, tmp_path: P
     with opened(out) as writer:
         prior = writer.known()
     assert prior.results == {22, 33}
-    assert prior.cost == pytest.approx(0.003)
+    assert prior.bill.dollars == pytest.approx(0.003)
 
 
 def test_lines_that_are_there_again_come_back(out: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_lines_that_are_there_again_come_back(out: Path, tmp_path: Path) -> None
             writer.finish()
         assert (prior.results, set(prior.errors)) == ({11, 33}, {22})
         assert prior.errors[22].retry_of == "e-0"
-        assert prior.cost == pytest.approx(0.002)
+        assert prior.bill.dollars == pytest.approx(0.002)
     assert sorted(text_of(row) or "" for row in rows(out)) == ["", "text 1", "text 3"]
     assert listing(tmp_path) == [out.name]
 
@@ -163,7 +163,7 @@ def test_what_comes_back_outlives_a_kill_and_comes_from_the_same_place(out: Path
     with opened(out) as writer:
         prior = writer.known()
         assert (prior.results, prior.aside) == ({11, 22}, PriorAnswers())
-        assert prior.cost == pytest.approx(0.002)
+        assert prior.bill.dollars == pytest.approx(0.002)
         writer.set_aside({11})
         writer.finish()
     out.unlink()
@@ -201,7 +201,7 @@ def test_an_error_that_was_billed_still_costs_when_it_is_replaced(out: Path) -> 
     with opened(out) as writer:
         prior = writer.known()
     assert (prior.results, prior.errors) == ({11}, {})
-    assert prior.cost == pytest.approx(0.501)
+    assert prior.bill.dollars == pytest.approx(0.501)
 
 
 @pytest.mark.parametrize(("first", "second"), [("emulator", "runware"), ("ws://a/v1", "ws://b/v1")])

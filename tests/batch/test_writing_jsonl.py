@@ -97,7 +97,7 @@ def test_the_batch_shape(tmp_path: Path) -> None:
         prior = writer.known()
     assert prior.results == {11}
     assert {key for key in prior.errors if not prior.done(key)} == {22, 44, 55}
-    assert prior.cost == pytest.approx(0.001)
+    assert prior.bill.dollars == pytest.approx(0.001)
 
 
 def test_the_batch_shape_is_what_the_published_client_reads(tmp_path: Path) -> None:
@@ -327,4 +327,4 @@ def test_a_torn_line_of_the_side_file_spoils_no_other(tmp_path: Path) -> None:
         writer.set_aside({11})
         writer.finish()
     with opened(out) as writer:
-        assert writer.known().cost == pytest.approx(0.002)
+        assert writer.known().bill.dollars == pytest.approx(0.002)

@@ -179,7 +179,7 @@ def test_a_kill_right_after_the_table_was_written_counts_nothing_twice(tmp_path:
     with opened(out) as writer:
         prior = writer.known()
         writer.finish()
-    assert (prior.results, prior.cost) == ({11, 22}, pytest.approx(0.002))
+    assert (prior.results, prior.bill.dollars) == ({11, 22}, pytest.approx(0.002))
     assert [row["text"] for row in rows(out)] == ["text 1", "text 2"]
     assert not list(tmp_path.glob("*.stale"))
 

@@ -16,8 +16,9 @@ from runware_ws.batch.writing.entries import (
     ROW,
     RUNWARE,
     AnswerEntry,
+    Bill,
     Shape,
-    cost_of,
+    bill_of,
 )
 from runware_ws.batch.writing.files import GONE
 from runware_ws.batch.writing.jsontext import loads
@@ -75,7 +76,7 @@ class PriorError(NamedTuple):
 class PriorAnswers:
     """What an output held when it was opened, by line key.
 
-    ``cost``: US dollars of all runs of this output, also of lines that were set aside. ``torn``:
+    ``bill``: of all runs of this output, also of lines that were set aside. ``torn``:
     its last line was cut off, and was removed: that line is done again. ``begun``: lines that have
     a definite error here, and another try in the journal, whose end is not here yet. ``aside``:
     what was set aside.
@@ -84,7 +85,7 @@ class PriorAnswers:
     results: set[int] = field(default_factory=set[int])
     errors: dict[int, PriorError] = field(default_factory=dict[int, PriorError])
     begun: set[int] = field(default_factory=set[int])
-    cost: float = 0.0
+    bill: Bill = Bill()
     torn: bool = False
     aside: PriorAnswers | None = None
 
@@ -234,7 +235,7 @@ class Found(NamedTuple):
     shape: AnyShape
     source: object
     error: PriorError | None
-    cost: float
+    bill: Bill
 
 
 def read_record(record: object) -> Found | None:
@@ -245,7 +246,7 @@ def read_record(record: object) -> Found | None:
         key = key_of(record.get("key"))
         if key is None or not all(name in record for name in COLUMNS):
             return None
-        return Found(key, ROW, record["source"], row_error(record), cost_of(record))
+        return Found(key, ROW, record["source"], row_error(record), bill_of(record))
     beside = record.get("runware")
     if "custom_id" in record and is_object(beside):
         shape, error, result = BATCH, beside.get("error"), record.get("result")
@@ -258,7 +259,7 @@ def read_record(record: object) -> Found | None:
     if key is None or not (is_object(error) or is_object(result)):
         return None
     prior = prior_error(error) if is_object(error) else None
-    return Found(key, shape, beside.get("from"), prior, cost_of(record))
+    return Found(key, shape, beside.get("from"), prior, bill_of(record))
 
 
 def prior_error(error: dict[str, Any]) -> PriorError:

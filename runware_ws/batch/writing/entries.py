@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from runware_ws._urls import DEFAULT_URL
@@ -30,6 +30,7 @@ from runware_ws.messages.response import to_message
 from runware_ws.models.error_codes import ErrorFamily
 from runware_ws.models.jsonable import is_array, is_object
 from runware_ws.models.results import RecoveredBy, Result
+from runware_ws.models.usage import Usage
 
 __all__ = [
     "BATCH",
@@ -40,7 +41,9 @@ __all__ = [
     "RUNWARE",
     "UNNAMED",
     "AnswerEntry",
+    "Bill",
     "Shape",
+    "bill_of",
     "cost_of",
     "error_entry",
     "key_text",
@@ -214,6 +217,48 @@ def cost_of(record: dict[str, Any]) -> float:
     if is_object(result):
         return _amount(result.get("cost"))
     return _items_cost(error.get("items")) if is_object(error) else 0.0
+
+
+class Bill(NamedTuple):
+    """What answers cost: US dollars, and the tokens of those that tell no price. False: nothing."""
+
+    dollars: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    def plus(self, other: Bill) -> Bill:
+        """Both together."""
+        return Bill(
+            self.dollars + other.dollars,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+def bill_of(record: dict[str, Any]) -> Bill:
+    """What a record of either shape, or a row, cost. Only who runs knows what its tokens cost."""
+    told: object
+    if "source" in record:
+        told, usage = record.get("cost"), record
+    elif "custom_id" in record and is_object(beside := record.get("runware")):
+        told, usage = beside.get("cost"), _inner(record, "result", "message", "usage")
+    else:
+        result = _inner(record, "result")
+        told, usage = result.get("cost"), _inner(result, "usage")
+    if told is not None:
+        return Bill(cost_of(record))
+    tokens = Usage(usage)
+    return Bill(cost_of(record), tokens.input_tokens or 0, tokens.output_tokens or 0)
+
+
+def _inner(value: object, *way: str) -> dict[str, Any]:
+    """The object there, or an empty one."""
+    for name in way:
+        value = value.get(name) if is_object(value) else None
+    return value if is_object(value) else {}
 
 
 def _items_cost(items: object) -> float:

@@ -27,6 +27,7 @@ from runware_ws.batch.writing.entries import (
     ROW,
     UNNAMED,
     AnswerEntry,
+    Bill,
     Shape,
     record_of,
 )
@@ -161,9 +162,9 @@ class JsonlWriter:
         try:
             for each in self._lines.read():
                 self._doubled |= prior.note(each.found.key, each.found.error)
-                prior.cost += each.found.cost
+                prior.bill = prior.bill.plus(each.found.bill)
             prior.aside = self._stale.known()
-            prior.cost += prior.aside.cost
+            prior.bill = prior.bill.plus(prior.aside.bill)
         except OSError as exc:
             raise unwritable(self.name, exc) from None
         prior.torn = self._lines.torn
@@ -228,7 +229,7 @@ class JsonlWriter:
         """Where the line of each key stands; where those stand that go to ``OUT.stale``."""
         kept: dict[int, int] = {}
         results: set[int] = set()
-        costs: dict[int, float] = {}
+        bills: dict[int, Bill] = {}
         lost: list[int] = []
         for place, found in self._lines.read():
             if found.key in self._aside:
@@ -236,13 +237,13 @@ class JsonlWriter:
                 continue
             loser: int | None = None
             if found.error is not None and found.key in results:
-                loser, cost = place, found.cost
+                loser, bill = place, found.bill
             else:
-                loser, cost = kept.get(found.key), costs.get(found.key, 0.0)
-                kept[found.key], costs[found.key] = place, found.cost
+                loser, bill = kept.get(found.key), bills.get(found.key, Bill())
+                kept[found.key], bills[found.key] = place, found.bill
                 if found.error is None:
                     results.add(found.key)
-            if loser is not None and cost:
+            if loser is not None and bill:
                 lost.append(loser)  # What was paid for is never thrown away.
         return kept, lost
 

@@ -23,7 +23,7 @@ from runware_ws.batch.writing.entries import (
     OURS,
     ROW,
     AnswerEntry,
-    cost_of,
+    bill_of,
     key_text,
     record_of,
     row_of,
@@ -144,9 +144,9 @@ class SqliteWriter:
                     raise foreign(place)
                 check_source(place, row["source"], self._source)
                 prior.note(key, row_error(row))
-                prior.cost += cost_of(row)
+                prior.bill = prior.bill.plus(bill_of(row))
             prior.aside = self._stale.known()
-            prior.cost += prior.aside.cost
+            prior.bill = prior.bill.plus(prior.aside.bill)
         self._prior = prior
         return prior
 
@@ -179,7 +179,7 @@ class SqliteWriter:
 
     def _keep_paid(self, key: int) -> None:
         old = list(self._rows("WHERE key = ?", key_text(key)))
-        self._stale.add(dumps(row) + b"\n" for row in old if cost_of(row))
+        self._stale.add(dumps(row) + b"\n" for row in old if bill_of(row))
 
     def finish(self, order: Order | None = None) -> None:
         """Set aside what is stale; with ``sort``, put the rows in the order of the input."""

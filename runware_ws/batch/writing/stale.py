@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from runware_ws.batch.writing.base import AnyShape, Found, PriorAnswers, read_record
-from runware_ws.batch.writing.entries import cost_of
+from runware_ws.batch.writing.entries import Bill, bill_of
 from runware_ws.batch.writing.files import beside, lines_of, replacing, write_whole
 from runware_ws.batch.writing.jsontext import loads
 from runware_ws.models.jsonable import is_object
@@ -33,14 +33,14 @@ class Stale:
     def known(self) -> PriorAnswers:
         """What can go back, and the cost of all that stands here."""
         prior = PriorAnswers()
-        for _, found, cost in self._lines():
-            prior.cost += cost
+        for _, found, bill in self._lines():
+            prior.bill = prior.bill.plus(bill)
             if found is not None:
                 prior.note(found.key, found.error)
         return prior
 
-    def _lines(self) -> Iterator[tuple[bytes, Found | None, float]]:
-        """Each line, what it says if it can go back, and its cost. A line that stands here twice
+    def _lines(self) -> Iterator[tuple[bytes, Found | None, Bill]]:
+        """Each line, what it says if it can go back, and its bill. A line that stands here twice
         counts once."""
         seen: set[bytes] = set()
         for _, text in lines_of(self.path):
@@ -57,7 +57,7 @@ class Stale:
                 found.shape in self._shapes and found.source == self._source
             ):
                 found = None
-            yield text, found, cost_of(value) if is_object(value) else 0.0
+            yield text, found, bill_of(value) if is_object(value) else Bill()
 
     @contextmanager
     def taking(self, keys: Set[int]) -> Generator[list[bytes]]:

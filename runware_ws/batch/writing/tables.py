@@ -33,7 +33,7 @@ from runware_ws.batch.writing.entries import (
     OURS,
     ROW,
     AnswerEntry,
-    cost_of,
+    bill_of,
     record_of,
     row_of,
 )
@@ -96,14 +96,14 @@ class TableWriter:
                     raise foreign(f"{self.name}: row {number}")
                 check_source(f"{self.name}: row {number}", row["source"], self._source)
                 prior.note(key, row_error(row))
-                prior.cost += cost_of(row)
+                prior.bill = prior.bill.plus(bill_of(row))
             for each in self._lines.read():
                 # A kill right after the table was written leaves its rows here as well.
                 if each.found.key not in prior.results:
                     prior.note(each.found.key, each.found.error)
-                    prior.cost += each.found.cost
+                    prior.bill = prior.bill.plus(each.found.bill)
             prior.aside = self._stale.known()
-            prior.cost += prior.aside.cost
+            prior.bill = prior.bill.plus(prior.aside.bill)
         except OSError as exc:
             raise unwritable(self.name, exc) from None
         prior.torn = self._lines.torn
@@ -181,7 +181,7 @@ class TableWriter:
                     elif ours is None or row["error_type"] is None:
                         side.pop(key, None)
                         yield row
-                    elif cost_of(row):
+                    elif bill_of(row):
                         lost.append(dumps(row) + b"\n")
                 for key, ours in side.items():
                     file.seek(ours.place)
