@@ -311,9 +311,19 @@ def _match(batch: OpenedBatch, options: BatchOptions, note: Callable[[str], None
 
 
 def _check_own_journal(batch: OpenedBatch, name: str, options: BatchOptions) -> None:
-    """Refuse a journal while the output's own has lines in hand: they would be paid for again."""
+    """Refuse to pay again for lines that the output's own journal has in hand, which this run does
+    not see there: it has another journal, or another URL of the same server."""
     site, prior, own = batch.journal, batch.prior, _own_journal(name)
-    if site is None or site.own is not None or not batch.writer.can_resume or not own.exists():
+    if site is None or site.fresh or not batch.writer.can_resume or not own.exists():
+        return
+    with closing(SqliteView(own)) as view:
+        targets = {target for target, _ in view.all_keys()}
+    unseen = {
+        target
+        for target in targets
+        if source_name(target) == _source_of(options) and (site.own is None or target != site.target)
+    }
+    if not unseen:
         return
     left = (
         LineTry(line, LineCost(0, 0), prior.errors.get(line.key))
@@ -321,9 +331,13 @@ def _check_own_journal(batch: OpenedBatch, name: str, options: BatchOptions) -> 
         if not prior.done(line.key, retry_errors=options.retry_errors)
     )
     keys = [work.key(_OWN) for work in left if work.keyed]
-    begun = JournalSite(own, _OWN, site.target, own).begun(keys)
-    if begun:
-        raise ConfigurationError(
-            f"journal: {own} has {len(begun)} of these lines in hand: bring them home without this "
-            "option first, or remove that file to pay for them again"
-        )
+    begun = {key for each in unseen for key in JournalSite(own, _OWN, each, own).begun(keys)}
+    if not begun:
+        return
+    option, way = "journal", "without this option"
+    if site.own is not None:
+        option, way = "url", "with the URL of before, which is another one of the same server,"
+    raise ConfigurationError(
+        f"{option}: {own} has {len(begun)} of these lines in hand: bring them home {way} "
+        "first, or remove that file to pay for them again"
+    )

@@ -126,6 +126,25 @@ async def test_another_journal_is_refused_while_the_outputs_own_has_lines_in_han
         assert b.executed == 6
 
 
+@pytest.mark.parametrize("more", ["/", "?token=new"])
+async def test_another_url_of_the_same_server_is_refused_while_the_journal_has_lines_in_hand(
+    more: str, tmp_path: Path
+) -> None:
+    """An output takes the answers of both for those of one server; a journal tells them apart."""
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(3), "hold 1", "hold 2")
+        await b.cut_off(lambda: b.held == 2 and b.output.read_bytes().count(b"\n") == 3)
+        b.hold.set()
+        with pytest.raises(ConfigurationError, match=r"out\.journal has 2 .* in hand") as told:
+            await b.run(url=b.emulator.url + more)
+        assert told.value.message.startswith("url: ")
+        assert "token" not in told.value.message
+        assert (await b.run()).complete
+        assert (await b.run(url=b.emulator.url + more)).before == 5
+        assert b.executed == 5
+    assert names(tmp_path) == ["in", "out"]
+
+
 async def test_what_another_server_has_in_hand_is_not_forgotten(tmp_path: Path) -> None:
     async with bench(tmp_path) as b, Emulator(KEY) as other:
         write_prompts(b.input, "hold")
