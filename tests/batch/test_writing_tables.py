@@ -142,6 +142,62 @@ def test_rows_are_there_while_the_run_goes_on(tmp_path: Path) -> None:
         assert [row["text"] for row in rows(out)] == ["text 1"]
 
 
+def test_a_reader_in_between_does_not_fail_the_run(tmp_path: Path) -> None:
+    out = tmp_path / "out.sqlite"
+    with opened(out) as writer:
+        writer.known()
+        writer.write(entry(1))
+        reader = sqlite3.connect(out)
+        try:
+            assert reader.execute("SELECT count(*) FROM answers").fetchone() == (1,)
+            writer.write(entry(2))
+            writer.finish()
+            assert not (tmp_path / "out.sqlite-wal").stat().st_size  # All is in the file itself.
+            assert reader.execute("SELECT count(*) FROM answers").fetchone() == (2,)
+        finally:
+            reader.close()
+    write(out, entry(3))
+    assert (len(rows(out)), [each.name for each in tmp_path.iterdir()]) == (3, [out.name])
+
+
+def test_a_reader_that_holds_an_old_state_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runware_ws.batch.writing.sqlite.BUSY_TIMEOUT", 0.01)
+    out = tmp_path / "out.sqlite"
+    with opened(out) as writer:
+        writer.known()
+        writer.write(entry(1))
+        reader = sqlite3.connect(out, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM answers").fetchone()
+        writer.write(entry(2))
+        with pytest.raises(Stop, match="close the program that holds it"):
+            writer.finish()
+        reader.close()
+    write(out, entry(3))
+    assert (len(rows(out)), [each.name for each in tmp_path.iterdir()]) == (3, [out.name])
+
+
+def test_sorting_leaves_the_users_views_and_indexes_alone(tmp_path: Path) -> None:
+    out = tmp_path / "out.sqlite"
+    write(out, *(entry(number) for number in (3, 1, 5, 2, 4)))
+    db = sqlite3.connect(out)
+    db.execute("CREATE VIEW texts AS SELECT text FROM answers")
+    db.execute("CREATE INDEX by_model ON answers (model)")
+    db.close()
+    write(out, entry(6), order=[(n * 11, 7 - n) for n in (6, 4, 3, 2, 1)], sort=True)
+    assert [(row["text"], row["line"]) for row in rows(out)] == [
+        *((f"text {n}", 7 - n) for n in (6, 4, 3, 2, 1)),
+        ("text 5", 5),  # It is not in the input any more.
+    ]
+    db = sqlite3.connect(out)
+    assert db.execute("SELECT count(*) FROM texts").fetchone() == (6,)
+    assert db.execute("SELECT name FROM sqlite_master WHERE name = 'by_model'").fetchone()
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
 def test_without_pyarrow_the_cure_is_named(tmp_path: Path) -> None:
     program = """
 import sys

@@ -192,8 +192,16 @@ class SqliteWriter:
             self._aside.clear()
             if self._sort and order is not None:
                 self._put_in_order(order)
-            # One file is left, without the log beside it.
+            self._leave_one_file()
+
+    def _leave_one_file(self) -> None:
+        """All in the file itself, and no log beside it unless somebody else has it open."""
+        try:
             self._db.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.OperationalError:
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise
 
     def _put_in_order(self, order: Iterable[tuple[int, int]]) -> None:
         db = self._db
@@ -208,14 +216,20 @@ class SqliteWriter:
                 "UPDATE answers SET line = wanted.line FROM wanted "
                 "WHERE wanted.key = answers.key AND wanted.line <> answers.line"
             )
-            db.execute(f"CREATE TABLE sorted ({_TABLE})")
+            db.execute("CREATE TEMP TABLE places (old INTEGER PRIMARY KEY, new INTEGER)")
             db.execute(
-                f"INSERT INTO sorted SELECT {', '.join(f'answers.{n}' for n in COLUMNS)} "
-                "FROM answers LEFT JOIN wanted USING (key) "
-                "ORDER BY wanted.rowid IS NULL, wanted.rowid, answers.rowid"
+                "INSERT INTO places SELECT answers.rowid, row_number() OVER "
+                "(ORDER BY wanted.rowid IS NULL, wanted.rowid, answers.rowid) "
+                "FROM answers LEFT JOIN wanted USING (key)"
             )
-            db.execute("DROP TABLE answers")
-            db.execute("ALTER TABLE sorted RENAME TO answers")
+            # Not a new table: the user's views and indexes are of this one. First to places that
+            # nobody has.
+            db.execute(
+                "UPDATE answers SET rowid = -places.new FROM places "
+                "WHERE places.old = answers.rowid AND places.old <> places.new"
+            )
+            db.execute("UPDATE answers SET rowid = -rowid WHERE rowid < 0")
+            db.execute("DROP TABLE places")
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
