@@ -86,10 +86,10 @@ class JournalSite:
             return False
         begin = len(self.scope) + 1
         try:
-            with closing(SqliteView(self.own)) as view:
+            with closing(SqliteView(self.own)) as view, closing(view.all_keys()) as entries:
                 return any(
                     target != self.target or int(key[begin : begin + 32], 16) not in lines
-                    for target, key in view.all_keys()
+                    for target, key in entries
                 )
         except (JournalError, ValueError):
             return True  # Who cannot look in does not throw it away.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -83,7 +83,7 @@ class SqliteView:
             )
         return listed
 
-    def all_keys(self) -> Iterator[tuple[str, str]]:
+    def all_keys(self) -> Generator[tuple[str, str]]:
         """The targets and the keys of all entries that have a key."""
         with self._explained():
             yield from self._db.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -124,6 +125,19 @@ async def test_another_journal_is_refused_while_the_outputs_own_has_lines_in_han
         assert (await b.run()).complete
         assert (await b.run(journal=shared)).complete
         assert b.executed == 6
+
+
+async def test_a_journal_that_stays_is_left_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(3))
+        assert (await b.run(journal=tmp_path / "out.journal")).done == 3
+        assert (await b.run()).before == 3  # Other work's keys are in it.
+    assert (tmp_path / "out.journal").exists()
+    assert ignored == []
 
 
 @pytest.mark.parametrize("more", ["/", "?token=new"])
