@@ -164,7 +164,7 @@ def open_batch(
                 name, source=_source_of(options), shape=options.shape, sort=options.sort
             )
             stack.callback(writer.close)
-            prior = writer.known()
+            prior = writer.known(facts.task_uuids)
         except Stop as exc:
             raise OutputError(exc.message) from None
         if prior.torn:
@@ -316,13 +316,11 @@ def _check_own_journal(batch: OpenedBatch, name: str, options: BatchOptions) -> 
     site, prior, own = batch.journal, batch.prior, _own_journal(name)
     if site is None or site.fresh or not batch.writer.can_resume or not own.exists():
         return
-    with closing(SqliteView(own)) as view:
-        targets = {target for target, _ in view.all_keys()}
-    unseen = {
-        target
-        for target in targets
-        if source_name(target) == _source_of(options) and (site.own is None or target != site.target)
-    }
+    unseen = {each for each in _targets(own) if source_name(each) == _source_of(options)}
+    if site.own is None:
+        unseen.add(site.target)
+    else:
+        unseen.discard(site.target)
     if not unseen:
         return
     left = (
@@ -341,3 +339,12 @@ def _check_own_journal(batch: OpenedBatch, name: str, options: BatchOptions) -> 
         f"{option}: {own} has {len(begun)} of these lines in hand: bring them home {way} "
         "first, or remove that file to pay for them again"
     )
+
+
+def _targets(journal: Path) -> set[str]:
+    """The servers of which a journal has tasks; none if it was not yet made when its run died."""
+    try:
+        with closing(SqliteView(journal)) as view:
+            return {target for target, _ in view.all_keys()}
+    except JournalError:
+        return set()  # If it is broken, whoever opens it says so.

@@ -44,6 +44,9 @@ class LineTry:
     """The taskUUID of the failed attempt that this one tries again; ``None``: it is the first."""
     found: bool = False
     """Whether the last answer is that of a task that somebody else had sent, or an earlier run."""
+    renamed: bool = False
+    """Whether the taskUUID that the line has itself is that of other work, so that the server would
+    answer with that."""
     _used: bool = False
 
     def __post_init__(self) -> None:
@@ -71,7 +74,8 @@ class LineTry:
             return self.line.task
         own = self.line.task.get("taskUUID")
         # A verdict uses a taskUUID up.
-        self.uuid = str(uuid4()) if own is None or self._used else str(own)
+        gone = own is None or self._used or self.renamed
+        self.uuid = str(uuid4()) if gone else str(own)
         self._used = True
         return {**self.line.task, "taskUUID": self.uuid}
 

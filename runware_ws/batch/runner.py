@@ -235,7 +235,10 @@ class BatchRunner:
         for line in batch.source.lines(batch.facts):
             if not prior.done(line.key, retry_errors=self._options.retry_errors):
                 cost = LineCost(0, 0) if line.task is None else LineCost.of(line.task)
-                yield LineTry(line, cost, prior.errors.get(line.key))
+                work = LineTry(line, cost, prior.errors.get(line.key))
+                own = None if line.task is None else line.task.get("taskUUID")
+                work.renamed = isinstance(own, str) and prior.is_others(own, line.key)
+                yield work
 
     async def _wait(self, pause: float | None) -> None:
         """Until a line ended, or so many seconds passed."""

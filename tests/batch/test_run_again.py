@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -64,6 +65,36 @@ async def test_a_line_that_is_taken_out_while_it_is_in_flight_may_come_back(
         report = await b.run()
         assert (report.complete, report.found, b.executed) == (True, 1, 7)
     assert names(tmp_path) == ["in", "out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("out", "ours"), ("out", "anthropic-batch"), ("out.csv", "ours"), ("out.sqlite", "ours")],
+)
+async def test_a_changed_line_with_a_task_uuid_of_its_own_gets_an_answer_of_its_own(
+    name: str, shape: Literal["ours", "anthropic-batch"], tmp_path: Path
+) -> None:
+    """The server would answer the old taskUUID with what it was asked before."""
+    uuid = "7F3D7A52-3a0f-4d59-9f0e-0d6a3f1b2c4d"
+    async with bench(tmp_path) as b:
+        b.output = tmp_path / name
+
+        def write(prompt: str) -> None:
+            task = {"taskUUID": uuid, "messages": [{"role": "user", "content": prompt}]}
+            b.input.write_text(json.dumps(task) + '\n{"prompt": "ask other"}\n')
+
+        write("ask one")
+        assert (await b.run(shape=shape)).done == 2
+        assert uuid.lower() in b.output.read_bytes().decode("latin-1")
+        for prompt in ("ask two", "ask three"):  # The first answer is in OUT, then beside it.
+            write(prompt)
+            assert (await b.run(shape=shape, sort=True)).done == 1
+            assert f": {prompt}".encode() in b.output.read_bytes()
+        assert b.executed == 4
+        write("ask one")  # And this one is there again.
+        assert (await b.run(shape=shape, sort=True)).before == 2
+        assert b": ask one" in b.output.read_bytes()
+        assert b.executed == 4
 
 
 @pytest.mark.parametrize("name", ["out", "out.csv", "out.sqlite"])
@@ -125,6 +156,14 @@ async def test_another_journal_is_refused_while_the_outputs_own_has_lines_in_han
         assert (await b.run()).complete
         assert (await b.run(journal=shared)).complete
         assert b.executed == 6
+
+
+async def test_a_journal_that_was_not_made_when_its_run_died_is_made(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        write_prompts(b.input, *range(3))
+        (tmp_path / "out.journal").touch()
+        assert (await b.run()).complete
+    assert names(tmp_path) == ["in", "out"]
 
 
 async def test_a_journal_that_stays_is_left_in_silence(

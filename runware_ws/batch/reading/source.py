@@ -66,7 +66,8 @@ class Facts:
 
     ``last``: number of the last line. ``problems``: lines that no task can be made of.
     ``dropped``: how many lines had something left out, by its name; ``[]`` for any index.
-    ``repeated``: digests of content that stands there more than once.
+    ``repeated``: digests of content that stands there more than once. ``task_uuids``: those that
+    lines have themselves, in lower case.
     """
 
     count: int
@@ -74,6 +75,7 @@ class Facts:
     problems: int
     dropped: dict[str, int]
     repeated: frozenset[int]
+    task_uuids: frozenset[str] = frozenset()
 
 
 class Source:
@@ -196,6 +198,7 @@ class Source:
         digests = DigestCounts()
         self._seen = array("Q")
         dropped: Counter[str] = Counter()
+        uuids: set[str] = set()
         for number, text in self._numbered():
             try:
                 line, digest = self._read(number, text)
@@ -211,11 +214,14 @@ class Source:
             digests.add(digest)
             self._seen.append(digest & _LOW)
             problems += line.problem is not None
+            if line.task is not None and isinstance(own := line.task.get("taskUUID"), str):
+                uuids.add(own.lower())
             dropped.update({_INDEX.sub("[]", place) for place in line.dropped})
             count, last = count + 1, number
         if not count:
             raise InputError(f"{self.name}: is empty: {_EMPTY[self._entries]}")
-        return Facts(count, last, problems, dict(dropped), frozenset(digests.repeated))
+        repeated = frozenset(digests.repeated)
+        return Facts(count, last, problems, dict(dropped), repeated, frozenset(uuids))
 
     def lines(self, facts: Facts) -> Iterator[Line]:
         """The lines as the first pass saw them. One reader at a time.

@@ -19,6 +19,7 @@ from runware_ws.batch.writing.entries import (
     Bill,
     Shape,
     bill_of,
+    inner,
 )
 from runware_ws.batch.writing.files import GONE
 from runware_ws.batch.writing.jsontext import loads
@@ -79,15 +80,27 @@ class PriorAnswers:
     ``bill``: of all runs of this output, also of lines that were set aside. ``torn``:
     its last line was cut off, and was removed: that line is done again. ``begun``: lines that have
     a definite error here, and another try in the journal, whose end is not here yet. ``aside``:
-    what was set aside.
+    what was set aside. ``watched``: taskUUIDs; ``users``: the lines that have these here.
     """
 
     results: set[int] = field(default_factory=set[int])
     errors: dict[int, PriorError] = field(default_factory=dict[int, PriorError])
     begun: set[int] = field(default_factory=set[int])
-    bill: Bill = Bill()
+    bill: Bill = field(default_factory=Bill)
     torn: bool = False
     aside: PriorAnswers | None = None
+    watched: Set[str] = frozenset()
+    users: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+
+    def saw(self, uuid: object, key: int) -> None:
+        """An answer of this line is that of task ``uuid``."""
+        if isinstance(uuid, str) and uuid.lower() in self.watched:
+            self.users.setdefault(uuid.lower(), set()).add(key)
+
+    def is_others(self, uuid: str, key: int) -> bool:
+        """Whether this watched taskUUID has been used for another line."""
+        aside = self.aside is not None and self.aside.is_others(uuid, key)
+        return aside or bool(self.users.get(uuid.lower(), set()) - {key})
 
     def done(self, key: int, *, retry_errors: bool = False) -> bool:
         """Whether this line needs nothing. ``retry_errors``: definite errors are tried again."""
@@ -142,8 +155,9 @@ class Writer(Protocol):
         """Whether it can be read again: a file, no pipe."""
         ...
 
-    def known(self) -> PriorAnswers:
-        """What earlier runs wrote; a torn tail is mended.
+    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
+        """What earlier runs wrote; a torn tail is mended. ``watched``: taskUUIDs in lower case, of
+        which somebody wants to know the lines.
 
         Raises:
             Stop: it holds what this command did not write, or answers from elsewhere.
@@ -236,6 +250,7 @@ class Found(NamedTuple):
     source: object
     error: PriorError | None
     bill: Bill
+    task_uuid: object
 
 
 def read_record(record: object) -> Found | None:
@@ -246,7 +261,8 @@ def read_record(record: object) -> Found | None:
         key = key_of(record.get("key"))
         if key is None or not all(name in record for name in COLUMNS):
             return None
-        return Found(key, ROW, record["source"], row_error(record), bill_of(record))
+        error, bill = row_error(record), bill_of(record)
+        return Found(key, ROW, record["source"], error, bill, record["task_uuid"])
     beside = record.get("runware")
     if "custom_id" in record and is_object(beside):
         shape, error, result = BATCH, beside.get("error"), record.get("result")
@@ -259,7 +275,11 @@ def read_record(record: object) -> Found | None:
     if key is None or not (is_object(error) or is_object(result)):
         return None
     prior = prior_error(error) if is_object(error) else None
-    return Found(key, shape, beside.get("from"), prior, bill_of(record))
+    ended = error if is_object(error) else result
+    if shape == BATCH and prior is None:
+        ended = inner(record, "result", "message", "runware")
+    uuid = ended.get("task_uuid") if is_object(ended) else None
+    return Found(key, shape, beside.get("from"), prior, bill_of(record), uuid)
 
 
 def prior_error(error: dict[str, Any]) -> PriorError:

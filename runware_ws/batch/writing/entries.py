@@ -46,6 +46,7 @@ __all__ = [
     "bill_of",
     "cost_of",
     "error_entry",
+    "inner",
     "key_text",
     "record_of",
     "result_entry",
@@ -244,17 +245,17 @@ def bill_of(record: dict[str, Any]) -> Bill:
     if "source" in record:
         told, usage = record.get("cost"), record
     elif "custom_id" in record and is_object(beside := record.get("runware")):
-        told, usage = beside.get("cost"), _inner(record, "result", "message", "usage")
+        told, usage = beside.get("cost"), inner(record, "result", "message", "usage")
     else:
-        result = _inner(record, "result")
-        told, usage = result.get("cost"), _inner(result, "usage")
+        result = inner(record, "result")
+        told, usage = result.get("cost"), inner(result, "usage")
     if told is not None:
         return Bill(cost_of(record))
     tokens = Usage(usage)
     return Bill(cost_of(record), tokens.input_tokens or 0, tokens.output_tokens or 0)
 
 
-def _inner(value: object, *way: str) -> dict[str, Any]:
+def inner(value: object, *way: str) -> dict[str, Any]:
     """The object there, or an empty one."""
     for name in way:
         value = value.get(name) if is_object(value) else None

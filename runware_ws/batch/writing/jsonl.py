@@ -156,14 +156,15 @@ class JsonlWriter:
         self._doubled = False
         self._written = 0
 
-    def known(self) -> PriorAnswers:
+    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
         """What earlier runs wrote."""
-        prior = PriorAnswers()
+        prior = PriorAnswers(watched=watched)
         try:
             for each in self._lines.read():
                 self._doubled |= prior.note(each.found.key, each.found.error)
+                prior.saw(each.found.task_uuid, each.found.key)
                 prior.bill = prior.bill.plus(each.found.bill)
-            prior.aside = self._stale.known()
+            prior.aside = self._stale.known(watched)
             prior.bill = prior.bill.plus(prior.aside.bill)
         except OSError as exc:
             raise unwritable(self.name, exc) from None
@@ -314,7 +315,7 @@ class StreamWriter:
                 self.close()
                 raise unwritable(_COPY, exc) from None
 
-    def known(self) -> PriorAnswers:
+    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
         """Nothing."""
         return PriorAnswers()
 

@@ -133,9 +133,9 @@ class SqliteWriter:
                 row["error_retryable"] = bool(row["error_retryable"])
             yield row
 
-    def known(self) -> PriorAnswers:
+    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
         """What earlier runs wrote."""
-        prior = PriorAnswers()
+        prior = PriorAnswers(watched=watched)
         with self._said():
             for row in self._rows():
                 place = f"{self.name}: line {row['line']}"
@@ -144,8 +144,9 @@ class SqliteWriter:
                     raise foreign(place)
                 check_source(place, row["source"], self._source)
                 prior.note(key, row_error(row))
+                prior.saw(row["task_uuid"], key)
                 prior.bill = prior.bill.plus(bill_of(row))
-            prior.aside = self._stale.known()
+            prior.aside = self._stale.known(watched)
             prior.bill = prior.bill.plus(prior.aside.bill)
         self._prior = prior
         return prior

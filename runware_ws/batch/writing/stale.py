@@ -30,13 +30,14 @@ class Stale:
         self.path = beside(output, ".stale")
         self._shapes, self._source = shapes, source
 
-    def known(self) -> PriorAnswers:
+    def known(self, watched: Set[str]) -> PriorAnswers:
         """What can go back, and the cost of all that stands here."""
-        prior = PriorAnswers()
+        prior = PriorAnswers(watched=watched)
         for _, found, bill in self._lines():
             prior.bill = prior.bill.plus(bill)
             if found is not None:
                 prior.note(found.key, found.error)
+                prior.saw(found.task_uuid, found.key)
         return prior
 
     def _lines(self) -> Iterator[tuple[bytes, Found | None, Bill]]:
