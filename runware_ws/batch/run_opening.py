@@ -78,6 +78,21 @@ class JournalSite:
             found = [(key, transaction.find(key)) for key in keys]
         return [key for key, entry in found if entry is not None and not is_attempt_over(entry)]
 
+    def lines(self) -> set[int]:
+        """The lines that the output's own journal has tasks of. Blocks."""
+        if self.own is None or self.fresh:
+            return set()
+        begin = len(self.scope) + 1
+        try:
+            with closing(SqliteView(self.own)) as view, closing(view.all_keys()) as entries:
+                return {
+                    int(key[begin : begin + 32], 16)
+                    for target, key in entries
+                    if target == self.target and key.startswith(f"{self.scope}/")
+                }
+        except (JournalError, ValueError):
+            return set()  # If it is broken, whoever opens it says so.
+
     def holds_more(self, lines: Set[int]) -> bool:
         """Whether tasks of other lines, or of another server, are in the output's own journal: the
         lines were taken out of the input while they were in flight, or the URL was changed. They
@@ -111,6 +126,7 @@ class OpenedBatch:
 
     ``prior``: what the output holds of the lines of this input; ``before`` of them need nothing
     more, ``errors_before`` of these with an error. ``stale``: the keys of answers set aside.
+    ``first``: lines that an earlier run has paid for, or may have: no other is taken before them.
     ``journal`` is ``None`` where nothing is kept: for an output that cannot be read again, and with
     the emulator. ``note`` is called with what people should know.
     """
@@ -129,6 +145,7 @@ class OpenedBatch:
         self.journal = journal
         self.before = self.errors_before = 0
         self.stale: set[int] = set()
+        self.first: set[int] = set()
         self.close, self.note = close, note
 
     def order(self) -> Iterator[tuple[int, int]]:
@@ -173,6 +190,9 @@ def open_batch(
         batch = OpenedBatch(source, facts, writer, prior, journal, lambda: None, note)
         _match(batch, options, note)
         _check_own_journal(batch, name, options)
+        if options.max_cost is not None:
+            batch.first = {key for key, each in prior.errors.items() if each.unsure}
+            batch.first |= set() if journal is None else journal.lines()
         batch.close = stack.pop_all().close
         return batch
 

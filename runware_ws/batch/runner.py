@@ -17,6 +17,7 @@ from anyio.lowlevel import checkpoint
 from runware_ws.batch.money import Budget, LineCost
 from runware_ws.batch.pacing import Pacer, Retries, SameEnd, Setback, retry_after_of, setback_of
 from runware_ws.batch.progress import Meter, Standing
+from runware_ws.batch.reading import Line
 from runware_ws.batch.run_opening import OpenedBatch
 from runware_ws.batch.run_options import BatchOptions
 from runware_ws.batch.run_report import RunReport
@@ -232,13 +233,21 @@ class BatchRunner:
 
     def _unfinished(self) -> Iterator[LineTry]:
         batch, prior = self._batch, self._prior
-        for line in batch.source.lines(batch.facts):
-            if not prior.done(line.key, retry_errors=self._options.retry_errors):
-                cost = LineCost(0, 0) if line.task is None else LineCost.of(line.task)
-                work = LineTry(line, cost, prior.errors.get(line.key))
-                own = None if line.task is None else line.task.get("taskUUID")
-                work.renamed = isinstance(own, str) and prior.is_others(own, line.key)
-                yield work
+        # What other lines cost would count without those that are paid for already.
+        for is_first in (True, False) if batch.first else (False,):
+            for line in batch.source.lines(batch.facts):
+                if (line.key in batch.first) is not is_first:
+                    continue
+                if not prior.done(line.key, retry_errors=self._options.retry_errors):
+                    yield self._try_of(line)
+
+    def _try_of(self, line: Line) -> LineTry:
+        prior, task = self._prior, line.task
+        cost = LineCost(0, 0) if task is None else LineCost.of(task)
+        work = LineTry(line, cost, prior.errors.get(line.key))
+        own = None if task is None else task.get("taskUUID")
+        work.renamed = isinstance(own, str) and prior.is_others(own, line.key)
+        return work
 
     async def _wait(self, pause: float | None) -> None:
         """Until a line ended, or so many seconds passed."""

@@ -158,6 +158,32 @@ async def test_another_journal_is_refused_while_the_outputs_own_has_lines_in_han
         assert b.executed == 6
 
 
+async def test_what_a_run_had_in_flight_counts_before_other_lines(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        held = [f"hold {n}" for n in range(10)]
+        write_prompts(b.input, *held, max_tokens=10)
+        await b.cut_off(lambda: b.held == 10)
+        b.hold.set()
+        write_prompts(b.input, *range(10), *held, max_tokens=10)
+        report = await b.run(max_cost=0.0007, concurrency=1)
+        assert report.stopped is not None
+        assert b.executed * report.total_cost / report.done <= 0.0007  # Also what is not told yet.
+        assert report.found == 10
+
+
+async def test_what_may_have_been_paid_for_counts_before_other_lines(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        held = [f"hold {n}" for n in range(5)]
+        write_prompts(b.input, *held, max_tokens=10)
+        assert (await b.run(timeout=0.5)).errors == 5
+        b.hold.set()
+        write_prompts(b.input, *range(10), *held, max_tokens=10)
+        report = await b.run(max_cost=0.0004, concurrency=1)
+        assert report.stopped is not None
+        assert report.found == 5
+        assert b.executed * report.total_cost / report.done <= 0.0004
+
+
 async def test_a_journal_that_was_not_made_when_its_run_died_is_made(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         write_prompts(b.input, *range(3))
