@@ -171,6 +171,27 @@ def test_what_comes_back_outlives_a_kill_and_comes_from_the_same_place(out: Path
         assert not writer.known().recall(11)
 
 
+def test_what_a_kill_left_in_both_places_was_paid_for_once(out: Path) -> None:
+    write(out, entry(1), entry(2))
+    before = out.read_bytes()
+    with opened(out) as writer:
+        writer.known()
+        writer.set_aside({11})
+        writer.finish()
+    stale = out.with_name(out.name + ".stale")
+    aside = stale.read_bytes()
+    with opened(out) as writer:
+        writer.known()
+        writer.bring_back({11})
+        writer.finish()
+    stale.write_bytes(aside)  # As if the kill had come before it was removed there.
+    with opened(out) as writer:
+        assert writer.known().bill.dollars == pytest.approx(0.002)
+    out.write_bytes(before)  # Or before it was removed here.
+    with opened(out) as writer:
+        assert writer.known().bill.dollars == pytest.approx(0.002)
+
+
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_an_output_that_goes_while_it_is_written_is_no_success(
     how: str, out: Path, name: str, tmp_path: Path

@@ -80,7 +80,8 @@ class PriorAnswers:
     ``bill``: of all runs of this output, also of lines that were set aside. ``torn``:
     its last line was cut off, and was removed: that line is done again. ``begun``: lines that have
     a definite error here, and another try in the journal, whose end is not here yet. ``aside``:
-    what was set aside. ``watched``: taskUUIDs; ``users``: the lines that have these here.
+    what was set aside; ``tasks``: the lines and the taskUUIDs there. ``watched``: taskUUIDs of
+    which somebody wants to know the lines; ``users``: these lines.
     """
 
     results: set[int] = field(default_factory=set[int])
@@ -89,13 +90,19 @@ class PriorAnswers:
     bill: Bill = field(default_factory=Bill)
     torn: bool = False
     aside: PriorAnswers | None = None
+    tasks: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
     watched: Set[str] = frozenset()
     users: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
 
-    def saw(self, uuid: object, key: int) -> None:
-        """An answer of this line is that of task ``uuid``."""
+    def count(self, key: int, uuid: object, bill: Bill) -> None:
+        """Add what the answer of a line cost, which is that of task ``uuid``.
+
+        A kill while an answer was moved leaves it here and aside: it was paid for once.
+        """
         if isinstance(uuid, str) and uuid.lower() in self.watched:
             self.users.setdefault(uuid.lower(), set()).add(key)
+        if self.aside is None or (key, uuid) not in self.aside.tasks:
+            self.bill = self.bill.plus(bill)
 
     def is_others(self, uuid: str, key: int) -> bool:
         """Whether this watched taskUUID has been used for another line."""

@@ -160,11 +160,10 @@ class JsonlWriter:
         """What earlier runs wrote."""
         prior = PriorAnswers(watched=watched)
         try:
+            prior.aside = self._stale.known(watched)
             for each in self._lines.read():
                 self._doubled |= prior.note(each.found.key, each.found.error)
-                prior.saw(each.found.task_uuid, each.found.key)
-                prior.bill = prior.bill.plus(each.found.bill)
-            prior.aside = self._stale.known(watched)
+                prior.count(each.found.key, each.found.task_uuid, each.found.bill)
             prior.bill = prior.bill.plus(prior.aside.bill)
         except OSError as exc:
             raise unwritable(self.name, exc) from None

@@ -137,6 +137,7 @@ class SqliteWriter:
         """What earlier runs wrote."""
         prior = PriorAnswers(watched=watched)
         with self._said():
+            prior.aside = self._stale.known(watched)
             for row in self._rows():
                 place = f"{self.name}: line {row['line']}"
                 key = key_of(row["key"])
@@ -144,9 +145,7 @@ class SqliteWriter:
                     raise foreign(place)
                 check_source(place, row["source"], self._source)
                 prior.note(key, row_error(row))
-                prior.saw(row["task_uuid"], key)
-                prior.bill = prior.bill.plus(bill_of(row))
-            prior.aside = self._stale.known(watched)
+                prior.count(key, row["task_uuid"], bill_of(row))
             prior.bill = prior.bill.plus(prior.aside.bill)
         self._prior = prior
         return prior

@@ -34,10 +34,13 @@ class Stale:
         """What can go back, and the cost of all that stands here."""
         prior = PriorAnswers(watched=watched)
         for _, found, bill in self._lines():
-            prior.bill = prior.bill.plus(bill)
-            if found is not None:
-                prior.note(found.key, found.error)
-                prior.saw(found.task_uuid, found.key)
+            if found is None:
+                prior.bill = prior.bill.plus(bill)
+                continue
+            prior.note(found.key, found.error)
+            prior.count(found.key, found.task_uuid, bill)
+            if isinstance(found.task_uuid, str):
+                prior.tasks.add((found.key, found.task_uuid))
         return prior
 
     def _lines(self) -> Iterator[tuple[bytes, Found | None, Bill]]:

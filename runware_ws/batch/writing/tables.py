@@ -90,21 +90,19 @@ class TableWriter:
         """What the table holds, and what a run that was killed left beside it."""
         prior = PriorAnswers(watched=watched)
         try:
+            prior.aside = self._stale.known(watched)
             for number, row in enumerate(self._old_rows(), 1):
                 key = key_of(row["key"])
                 if key is None:
                     raise foreign(f"{self.name}: row {number}")
                 check_source(f"{self.name}: row {number}", row["source"], self._source)
                 prior.note(key, row_error(row))
-                prior.saw(row["task_uuid"], key)
-                prior.bill = prior.bill.plus(bill_of(row))
+                prior.count(key, row["task_uuid"], bill_of(row))
             for each in self._lines.read():
-                prior.saw(each.found.task_uuid, each.found.key)
                 # A kill right after the table was written leaves its rows here as well.
                 if each.found.key not in prior.results:
                     prior.note(each.found.key, each.found.error)
-                    prior.bill = prior.bill.plus(each.found.bill)
-            prior.aside = self._stale.known(watched)
+                    prior.count(each.found.key, each.found.task_uuid, each.found.bill)
             prior.bill = prior.bill.plus(prior.aside.bill)
         except OSError as exc:
             raise unwritable(self.name, exc) from None
