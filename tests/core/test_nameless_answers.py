@@ -140,3 +140,41 @@ def test_an_empty_answer_may_be_about_a_task_that_ended_without_one(how: str, fi
     bench.step(3)
     questions(bench)
     assert record.ladder.asks >= 2, "no answer came by name"
+
+
+def _play_joined(bench: Bench, records: list[TaskRecord], lost: int, running: bool) -> None:
+    """Each frame of questions gets one answer, which leaves out what is not known.
+
+    ``lost``: a bit for each of the first frames; its answer is lost. The archive alone has the
+    results, 120 s later; until then it tells that the tasks are ``running``, or nothing.
+    """
+    begun, number = bench.now, 0
+    by_uuid = {record.uuid: record for record in records}
+    while bench.core.pending and bench.now < begun + 280:
+        bench.step(0.1)
+        told: list[dict[str, Any]] = []
+        frame = asked(bench)
+        for kind, uuid in frame:
+            named = {"taskType": kind, "taskUUID": uuid}
+            if kind not in QUESTIONS:
+                bench.refuse(by_uuid[uuid], "conflictTaskUUID")
+            elif kind == "getTaskDetails" and bench.now > begun + 120:
+                told.append({**named, "response": item(by_uuid[uuid])})
+            elif kind == "getTaskDetails" and running:
+                told.append({**named, "status": "processing"})
+        if any(kind in QUESTIONS for kind, _ in frame):
+            if not lost >> number & 1:
+                bench.say({"data": told})
+            number += 1
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_kind_that_was_given_up_is_asked_again_whichever_answers_were_lost(
+    number: int, running: bool
+) -> None:
+    for lost in range(64):
+        bench = Bench()
+        records = _both_ways(bench, number)
+        _play_joined(bench, records, lost, running)
+        assert [record.state for record in records] == [TaskState.DONE] * number, lost

@@ -38,6 +38,8 @@ class OpenQuestions:
         self._given_up_at: dict[QuestionType, float] = {}
         self._rests_until: dict[QuestionType, float] = {}
         self._heard: set[QuestionType] = set()
+        # The first frame of a kind that was given up which got an empty answer all the same.
+        self._first_emptied: dict[QuestionType, int] = {}
         # Whether this server gives answers that name nobody.
         self._nameless = False
         # How long an answer takes; that to the authentication is a first guess.
@@ -183,6 +185,7 @@ class OpenQuestions:
         self._given_up.clear()
         self._given_up_at.clear()
         self._heard.clear()
+        self._first_emptied.clear()
 
     def sole(self) -> TaskRecord | None:
         """The one task asked about during the search for a culprit; otherwise ``None``."""
@@ -201,10 +204,6 @@ class OpenQuestions:
         """
         self._nameless = True
         records = self._answerable()
-        kinds = {record.ladder.question for record in records}
-        if len(kinds) == 1:
-            # Unless it was given up: what comes may be late, and the other's.
-            self._heard |= {kind for kind in kinds if kind and not self._given_up[kind]}
         frames = dict.fromkeys(record.ladder.asked_in for record in records)
         frame = next((each for each in frames if each not in self._emptied), next(iter(frames), 0))
         self._emptied = {
@@ -212,9 +211,19 @@ class OpenQuestions:
         }
         if not frame:
             return [], False
+        self._hear_empty({record.ladder.question for record in records}, frame)
         self._emptied[frame] = self._emptied.get(frame, 0) + 1
         mates = [record for record in records if record.ladder.asked_in == frame]
         return mates, self._is_about_all(frame, len(mates))
+
+    def _hear_empty(self, kinds: set[QuestionType | None], frame: int) -> None:
+        """Only questions of these kinds are open, and this frame of them got an empty answer."""
+        if len(kinds) > 1:
+            return
+        for kind in filter(None, kinds):
+            # If it was given up, what comes may be late, and the other's; but not twice.
+            if not self._given_up[kind] or self._first_emptied.setdefault(kind, frame) != frame:
+                self._heard.add(kind)
 
     def emptied_since(self, record: TaskRecord) -> list[TaskRecord]:
         """A question was closed: those of its frame that are left, if by now each of them has had
