@@ -86,3 +86,27 @@ async def test_a_stream_that_is_pruned_before_who_waits_for_it_looks() -> None:
         result = await second
         assert (result.task_uuid, result.text) == (whole.task_uuid, whole.text)
         assert gate.seen == ["slow"]
+
+
+@bounded
+async def test_who_joined_one_that_gave_up_waiting_asks_as_well() -> None:
+    journal = MemoryJournal()
+    frozen = Freezing(journal)
+    async with (
+        Emulator() as emulator,
+        keyed_client(emulator, journal.store()) as one,
+        keyed_client(emulator, frozen) as other,
+    ):
+        gate = Gate(emulator)
+        first = await one.submit(ask("slow"), key="k")
+        await until(lambda: gate.running)
+        second = await other.submit(ask("slow"), key="k")
+        third = await other.submit(ask("slow"), key="k")
+        frozen.running.clear()
+        gate.open()
+        await first
+        assert prune(journal.store(), emulator.url, time.time() + 1) == 1
+        second.cancel()
+        frozen.running.set()
+        assert (await third).text == expected_text("slow", first.uuid, 0)
+        assert gate.seen == ["slow"]
