@@ -44,7 +44,6 @@ __all__ = [
     "Bill",
     "Shape",
     "bill_of",
-    "cost_of",
     "error_entry",
     "inner",
     "key_text",
@@ -205,23 +204,11 @@ def record_of(entry: AnswerEntry, source: str, shape: Shape) -> dict[str, Any]:
     return record
 
 
-def cost_of(record: dict[str, Any]) -> float:
-    """The US dollars in a record of either shape, or in a row; 0 where no price is told.
-
-    A failed task's items that came before the error were billed too.
-    """
-    if "source" in record:
-        return _amount(record.get("cost"))
-    if "custom_id" in record and "runware" in record:
-        return _amount(record["runware"].get("cost")) if is_object(record["runware"]) else 0.0
-    result, error = record.get("result"), record.get("error")
-    if is_object(result):
-        return _amount(result.get("cost"))
-    return _items_cost(error.get("items")) if is_object(error) else 0.0
-
-
 class Bill(NamedTuple):
-    """What answers cost: US dollars, and the tokens of those that tell no price. False: nothing."""
+    """What answers cost: US dollars, and the tokens of those that tell no price. False: nothing.
+
+    Only who runs knows what tokens cost.
+    """
 
     dollars: float = 0.0
     input_tokens: int = 0
@@ -240,19 +227,25 @@ class Bill(NamedTuple):
 
 
 def bill_of(record: dict[str, Any]) -> Bill:
-    """What a record of either shape, or a row, cost. Only who runs knows what its tokens cost."""
+    """What a record of either shape, or a row, cost: the price that it tells, else its tokens.
+
+    A failed task's items that came before the error were billed too.
+    """
     told: object
+    usage: dict[str, Any] = {}
     if "source" in record:
         told, usage = record.get("cost"), record
-    elif "custom_id" in record and is_object(beside := record.get("runware")):
-        told, usage = beside.get("cost"), inner(record, "result", "message", "usage")
-    else:
-        result = inner(record, "result")
+    elif "custom_id" in record and "runware" in record:
+        told = inner(record, "runware").get("cost")
+        usage = inner(record, "result", "message", "usage")
+    elif is_object(result := record.get("result")):
         told, usage = result.get("cost"), inner(result, "usage")
+    else:
+        told = _items_cost(inner(record, "error").get("items"))
     if told is not None:
-        return Bill(cost_of(record))
+        return Bill(_amount(told))
     tokens = Usage(usage)
-    return Bill(cost_of(record), tokens.input_tokens or 0, tokens.output_tokens or 0)
+    return Bill(0.0, tokens.input_tokens or 0, tokens.output_tokens or 0)
 
 
 def inner(value: object, *way: str) -> dict[str, Any]:
@@ -345,7 +338,7 @@ def row_of(record: dict[str, Any]) -> dict[str, Any]:
         row |= _result_columns(result)
     elif is_object(error):
         row |= _error_columns(error)
-        row["cost"] = cost_of(record) or None
+        row["cost"] = _items_cost(error.get("items")) or None
     for name, value in row.items():
         if isinstance(value, str) and not value.isascii():
             # No table format takes a lone surrogate.
