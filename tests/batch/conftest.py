@@ -22,8 +22,9 @@ FORMATS = ("out", "out.jsonl", "out.csv", "out.parquet", "out.sqlite")
 def result(text: str = "hello", *, cost: float | None = 0.001, **more: Any) -> Result:
     """A result as the server sends it."""
     usage = {"inputTokens": 7, "outputTokens": 3}
-    raw = {"taskUUID": "u-" + text[:20], "text": text, "finishReason": "stop", "usage": usage}
-    return Result("u-" + text[:20], [raw | ({} if cost is None else {"cost": cost}) | more])
+    uuid = more.get("taskUUID", "u-" + text[:20])
+    raw = {"taskUUID": uuid, "text": text, "finishReason": "stop", "usage": usage}
+    return Result(uuid, [raw | ({} if cost is None else {"cost": cost}) | more])
 
 
 def entry(number: int, answer: Result | RunwareError | None = None, **more: Any) -> AnswerEntry:

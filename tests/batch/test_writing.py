@@ -192,6 +192,24 @@ def test_what_a_kill_left_in_both_places_was_paid_for_once(out: Path) -> None:
         assert writer.known().bill.dollars == pytest.approx(0.002)
 
 
+def test_what_is_found_of_a_task_that_a_kill_left_in_doubt_in_both_places_costs(out: Path) -> None:
+    """What is in doubt has cost nothing yet."""
+    write(out, entry(1), entry(2, OutcomeUnknown("who knows", task_uuid="u-2")))
+    with opened(out) as writer:
+        writer.known()
+        writer.set_aside({22})
+        writer.finish()
+    stale = out.with_name(out.name + ".stale")
+    aside = stale.read_bytes()
+    with opened(out) as writer:
+        writer.known()
+        writer.bring_back({22})
+        stale.write_bytes(aside)  # As if the kill had come before it was removed there.
+    write(out, entry(2, result("found", taskUUID="u-2")))
+    with opened(out) as writer:
+        assert writer.known().bill.dollars == pytest.approx(0.002)
+
+
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_an_output_that_goes_while_it_is_written_is_no_success(
     how: str, out: Path, name: str, tmp_path: Path

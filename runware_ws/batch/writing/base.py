@@ -80,8 +80,9 @@ class PriorAnswers:
     ``bill``: of all runs of this output, also of lines that were set aside. ``torn``:
     its last line was cut off, and was removed: that line is done again. ``begun``: lines that have
     a definite error here, and another try in the journal, whose end is not here yet. ``aside``:
-    what was set aside; ``tasks``: the lines and the taskUUIDs there. ``watched``: taskUUIDs of
-    which somebody wants to know the lines; ``users``: these lines.
+    what was set aside; ``paid``: the lines and the taskUUIDs of what was paid for there.
+    ``watched``: taskUUIDs of which somebody wants to know the lines; ``users``: these lines,
+    ``None`` for several.
     """
 
     results: set[int] = field(default_factory=set[int])
@@ -90,24 +91,25 @@ class PriorAnswers:
     bill: Bill = field(default_factory=Bill)
     torn: bool = False
     aside: PriorAnswers | None = None
-    tasks: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
+    paid: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
     watched: Set[str] = frozenset()
-    users: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
+    users: dict[str, int | None] = field(default_factory=dict[str, int | None])
 
     def count(self, key: int, uuid: object, bill: Bill) -> None:
         """Add what the answer of a line cost, which is that of task ``uuid``.
 
         A kill while an answer was moved leaves it here and aside: it was paid for once.
         """
-        if isinstance(uuid, str) and uuid.lower() in self.watched:
-            self.users.setdefault(uuid.lower(), set()).add(key)
-        if self.aside is None or (key, uuid) not in self.aside.tasks:
+        name = uuid.lower() if isinstance(uuid, str) else ""
+        if name in self.watched and self.users.setdefault(name, key) != key:
+            self.users[name] = None
+        if self.aside is None or (key, uuid) not in self.aside.paid:
             self.bill = self.bill.plus(bill)
 
     def is_others(self, uuid: str, key: int) -> bool:
         """Whether this watched taskUUID has been used for another line."""
         aside = self.aside is not None and self.aside.is_others(uuid, key)
-        return aside or bool(self.users.get(uuid.lower(), set()) - {key})
+        return aside or self.users.get(uuid.lower(), key) != key
 
     def done(self, key: int, *, retry_errors: bool = False) -> bool:
         """Whether this line needs nothing. ``retry_errors``: definite errors are tried again."""

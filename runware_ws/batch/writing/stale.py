@@ -39,8 +39,8 @@ class Stale:
                 continue
             prior.note(found.key, found.error)
             prior.count(found.key, found.task_uuid, bill)
-            if isinstance(found.task_uuid, str):
-                prior.tasks.add((found.key, found.task_uuid))
+            if bill and isinstance(found.task_uuid, str):
+                prior.paid.add((found.key, found.task_uuid))
         return prior
 
     def _lines(self) -> Iterator[tuple[bytes, Found | None, Bill]]:
