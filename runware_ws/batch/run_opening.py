@@ -28,12 +28,15 @@ from runware_ws.journal.opening import JournalPlace, open_store
 from runware_ws.journal.outcomes import is_attempt_over
 from runware_ws.journal.sqlite import SqliteStore
 from runware_ws.journal.sqlite_view import SqliteView
-from runware_ws.journal.store import Transaction
+from runware_ws.journal.store import HeadTransaction, Transaction
 
 __all__ = ["JournalSite", "OpenedBatch", "open_batch"]
 
 _OWN = "run"
 """The scope of a journal that belongs to one output: it may be moved together with it."""
+
+_ALL = 1 << 31
+"""More entries than a journal has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +82,33 @@ class JournalSite:
         return [key for key, entry in found if entry is not None and not is_attempt_over(entry)]
 
     def lines(self) -> set[int]:
-        """The lines that the output's own journal has tasks of. Blocks."""
-        if self.own is None or self.fresh:
+        """The lines that have tasks here; a store of somebody's own may be unable to tell. Blocks.
+
+        Raises:
+            JournalError: the journal cannot be used.
+        """
+        if self.fresh:
             return set()
-        begin = len(self.scope) + 1
+        if self.own is not None:
+            try:
+                with closing(_entries_of(self.own)) as entries:
+                    keys = [key for target, key in entries if target == self.target]
+            except JournalError:
+                return set()  # If it is broken, whoever opens it says so.
+        else:
+            with self.transaction() as work:
+                if not isinstance(work, HeadTransaction):
+                    return set()
+                keys = [head.key for head in work.heads(f"{self.scope}/", _ALL)]
+        return {line for key in keys if (line := self._line_of(key)) is not None}
+
+    def _line_of(self, key: str) -> int | None:
+        """The line that a key is of; ``None``: it is other work's."""
+        scope, _, name = key[: len(self.scope) + 33].rpartition("/")
         try:
-            with closing(SqliteView(self.own)) as view, closing(view.all_keys()) as entries:
-                return {
-                    int(key[begin : begin + 32], 16)
-                    for target, key in entries
-                    if target == self.target and key.startswith(f"{self.scope}/")
-                }
-        except (JournalError, ValueError):
-            return set()  # If it is broken, whoever opens it says so.
+            return int(name, 16) if scope == self.scope else None
+        except ValueError:
+            return None
 
     def holds_more(self, lines: Set[int]) -> bool:
         """Whether tasks of other lines, or of another server, are in the output's own journal: the
@@ -99,14 +116,13 @@ class JournalSite:
         are paid for, and may be asked for again."""
         if self.own is None or not self.own.exists():
             return False
-        begin = len(self.scope) + 1
         try:
-            with closing(SqliteView(self.own)) as view, closing(view.all_keys()) as entries:
+            with closing(_entries_of(self.own)) as entries:
                 return any(
-                    target != self.target or int(key[begin : begin + 32], 16) not in lines
+                    target != self.target or self._line_of(key) not in lines
                     for target, key in entries
                 )
-        except (JournalError, ValueError):
+        except JournalError:
             return True  # Who cannot look in does not throw it away.
 
     def remove(self) -> None:
@@ -364,7 +380,17 @@ def _check_own_journal(batch: OpenedBatch, name: str, options: BatchOptions) -> 
 def _targets(journal: Path) -> set[str]:
     """The servers of which a journal has tasks; none if it was not yet made when its run died."""
     try:
-        with closing(SqliteView(journal)) as view:
-            return {target for target, _ in view.all_keys()}
+        with closing(_entries_of(journal)) as entries:
+            return {target for target, _ in entries}
     except JournalError:
         return set()  # If it is broken, whoever opens it says so.
+
+
+def _entries_of(journal: Path) -> Generator[tuple[str, str]]:
+    """The servers and the keys of what a journal has.
+
+    Raises:
+        JournalError: the journal cannot be used.
+    """
+    with closing(SqliteView(journal)) as view:
+        yield from view.all_keys()
