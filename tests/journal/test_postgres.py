@@ -143,15 +143,16 @@ def test_limits_that_the_database_has_for_others_are_not_its(url: str) -> None:
     run_sql(
         url,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$;"
+        "$$ BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END $$;"
         "CREATE TRIGGER slow BEFORE INSERT ON runware_ws.entries "
         "FOR EACH ROW EXECUTE FUNCTION slow();"
-        f"ALTER DATABASE {name} SET statement_timeout = '50ms';"
-        f"ALTER DATABASE {name} SET idle_session_timeout = '50ms'",
+        # Long enough for a client that is just connecting, also on a busy machine.
+        f"ALTER DATABASE {name} SET statement_timeout = '500ms';"
+        f"ALTER DATABASE {name} SET idle_session_timeout = '500ms'",
     )
     store = opened(url)
     begin(store, "a")
-    time.sleep(0.2)  # It is the server that counts.
+    time.sleep(0.7)  # It is the server that counts.
     other = opened(url)
     assert adopted(other) == []
     other.close()
