@@ -22,7 +22,7 @@ from runware_ws.journal.viewing import Listed, OwnerState, View
 __all__ = ["fence_owner", "list_entries", "prune_entries", "show_entry"]
 
 _MOST = 1 << 31
-"""More rows than a database counts are no more than all."""
+"""No journal has more entries, and a larger number may not fit the database."""
 
 _COLUMNS = ("STATE", "AGE", "TRY", "SIZE", "OWNER", "UUID", "KEY")
 

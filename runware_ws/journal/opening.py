@@ -21,7 +21,11 @@ JournalPlace = str | os.PathLike[str] | Store
 # As SQLAlchemy (postgresql+psycopg://), SQLite (file:) and a slip of the pen write it: a file of
 # that name would not be meant, and a password may be in it.
 _URL = re.compile(r"[\w+.-]+://|(postgres(ql)?|sqlite3?|file):", re.IGNORECASE)
-_KEYWORDS = re.compile(r"\s*(host|hostaddr|port|dbname|user|password|passfile|service)\s*=")
+# Any others may stand before one of these.
+_KEYWORDS = re.compile(
+    r"\s*(\w+\s*=\s*('[^']*'|[^\s']\S*)\s+)*"
+    r"(host|hostaddr|port|dbname|user|password|passfile|service)\s*="
+)
 
 _FORMS = "a path, sqlite:PATH, postgresql://USER@HOST/DATABASE, or a Store"
 

@@ -99,6 +99,8 @@ def test_what_names_no_journal(journal: object, cure: str) -> None:
         "PostgreSQL:/me:hidden@h/db",
         "host=h user=me password=hidden dbname=db",
         "  dbname = db password=hidden",
+        "sslmode=require password=hidden",
+        "application_name = 'my app' connect_timeout=3 user=me password=hidden",
         "postgresql://me:a/hidden@h/db",
         "postgresql://me:a@hidden@h/db",
         "postgresql://me:hidden/a@b@h/db",
