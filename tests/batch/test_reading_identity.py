@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from typing import Any
+from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runware_ws.batch.reading import Line
-from runware_ws.batch.reading.identity import DigestCounts
+from runware_ws.batch.reading.identity import DigestCounts, TaskUUIDs
 
 from .support import read_all, read_one
 
@@ -157,3 +158,13 @@ def test_the_table_of_digests_grows() -> None:
         assert counts.add(number * 0x9E3779B97F4A7C15 + 1) == 0
     for number in range(5000):
         assert counts.add(number * 0x9E3779B97F4A7C15 + 1) == 1
+
+
+def test_a_set_of_task_uuids_knows_them_in_any_case() -> None:
+    uuids = TaskUUIDs()
+    mine, others = ([str(uuid4()) for _ in range(5000)] for _ in range(2))
+    for uuid in mine:
+        uuids.add(uuid)
+    assert all(uuid in uuids and uuid.upper() in uuids for uuid in mine)
+    assert not any(uuid in uuids for uuid in others)
+    assert 7 not in uuids

@@ -15,7 +15,7 @@ import orjson
 
 from runware_ws.models.jsonable import encode_json, is_object
 
-__all__ = ["DigestCounts", "LineId", "LineKey", "content_digest", "line_key"]
+__all__ = ["DigestCounts", "LineId", "LineKey", "TaskUUIDs", "content_digest", "line_key"]
 
 LineId = tuple[str, str | int | float] | None
 """The name under which a line has its id, and the id."""
@@ -77,19 +77,28 @@ class DigestCounts:
 
     def add(self, digest: int) -> int:
         """Count a digest; returns how many times it came before."""
-        if self._put(digest & 0xFFFF_FFFF_FFFF_FFFF or 1):
+        if self._put(_low(digest)):
             return 0
         before = self.repeated[digest] = self.repeated.get(digest, 0) + 1
         return before
 
-    def _put(self, low: int) -> bool:
+    def knows(self, digest: int) -> bool:
+        """Whether a digest came."""
+        return self._slots[self._place(_low(digest))] != 0
+
+    def _place(self, low: int) -> int:
+        """Where it stands, or would stand."""
         slots = self._slots
         mask = len(slots) - 1
         at = low & mask
-        while slots[at]:
-            if slots[at] == low:
-                return False
+        while slots[at] and slots[at] != low:
             at = (at + 1) & mask
+        return at
+
+    def _put(self, low: int) -> bool:
+        slots, at = self._slots, self._place(low)
+        if slots[at]:
+            return False
         slots[at] = low
         self._used += 1
         if self._used * 3 > len(slots) * 2:
@@ -103,3 +112,26 @@ class DigestCounts:
         for low in old:
             if low:
                 self._put(low)
+
+
+class TaskUUIDs:
+    """A set of taskUUIDs, in upper or lower case, of about 20 bytes each.
+
+    Among ten million, one of 10 to the 12 others is taken to be in it, too.
+    """
+
+    def __init__(self) -> None:
+        self._digests = DigestCounts()
+
+    def add(self, uuid: str) -> None:
+        """Put one in."""
+        if uuid not in self:
+            self._digests.add(hash(uuid.lower()))
+
+    def __contains__(self, uuid: object) -> bool:
+        return isinstance(uuid, str) and self._digests.knows(hash(uuid.lower()))
+
+
+def _low(digest: int) -> int:
+    """What is kept of a digest; 0 is an empty slot."""
+    return digest & 0xFFFF_FFFF_FFFF_FFFF or 1

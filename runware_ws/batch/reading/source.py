@@ -19,6 +19,7 @@ from runware_ws.batch.reading.identity import (
     DigestCounts,
     LineId,
     LineKey,
+    TaskUUIDs,
     content_digest,
     line_key,
 )
@@ -67,7 +68,7 @@ class Facts:
     ``last``: number of the last line. ``problems``: lines that no task can be made of.
     ``dropped``: how many lines had something left out, by its name; ``[]`` for any index.
     ``repeated``: digests of content that stands there more than once. ``task_uuids``: those that
-    lines have themselves, in lower case.
+    lines have themselves.
     """
 
     count: int
@@ -75,7 +76,7 @@ class Facts:
     problems: int
     dropped: dict[str, int]
     repeated: frozenset[int]
-    task_uuids: frozenset[str] = frozenset()
+    task_uuids: TaskUUIDs = field(default_factory=TaskUUIDs)
 
 
 class Source:
@@ -198,7 +199,7 @@ class Source:
         digests = DigestCounts()
         self._seen = array("Q")
         dropped: Counter[str] = Counter()
-        uuids: set[str] = set()
+        uuids = TaskUUIDs()
         for number, text in self._numbered():
             try:
                 line, digest = self._read(number, text)
@@ -215,13 +216,13 @@ class Source:
             self._seen.append(digest & _LOW)
             problems += line.problem is not None
             if line.task is not None and isinstance(own := line.task.get("taskUUID"), str):
-                uuids.add(own.lower())
+                uuids.add(own)
             dropped.update({_INDEX.sub("[]", place) for place in line.dropped})
             count, last = count + 1, number
         if not count:
             raise InputError(f"{self.name}: is empty: {_EMPTY[self._entries]}")
         repeated = frozenset(digests.repeated)
-        return Facts(count, last, problems, dict(dropped), repeated, frozenset(uuids))
+        return Facts(count, last, problems, dict(dropped), repeated, uuids)
 
     def lines(self, facts: Facts) -> Iterator[Line]:
         """The lines as the first pass saw them. One reader at a time.

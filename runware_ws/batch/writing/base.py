@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Set
+from collections.abc import Container, Iterable, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -92,7 +92,7 @@ class PriorAnswers:
     torn: bool = False
     aside: PriorAnswers | None = None
     paid: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
-    watched: Set[str] = frozenset()
+    watched: Container[str] = frozenset()
     users: dict[str, int | None] = field(default_factory=dict[str, int | None])
 
     def count(self, key: int, uuid: object, bill: Bill) -> None:
@@ -164,8 +164,8 @@ class Writer(Protocol):
         """Whether it can be read again: a file, no pipe."""
         ...
 
-    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
-        """What earlier runs wrote; a torn tail is mended. ``watched``: taskUUIDs in lower case, of
+    def known(self, watched: Container[str] = frozenset()) -> PriorAnswers:
+        """What earlier runs wrote; a torn tail is mended. ``watched``: taskUUIDs of
         which somebody wants to know the lines.
 
         Raises:

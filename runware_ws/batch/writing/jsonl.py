@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Container, Iterator, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -156,7 +156,7 @@ class JsonlWriter:
         self._doubled = False
         self._written = 0
 
-    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
+    def known(self, watched: Container[str] = frozenset()) -> PriorAnswers:
         """What earlier runs wrote."""
         prior = PriorAnswers(watched=watched)
         try:
@@ -314,7 +314,7 @@ class StreamWriter:
                 self.close()
                 raise unwritable(_COPY, exc) from None
 
-    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
+    def known(self, watched: Container[str] = frozenset()) -> PriorAnswers:
         """Nothing."""
         return PriorAnswers()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Set
+from collections.abc import Container, Generator, Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -133,7 +133,7 @@ class SqliteWriter:
                 row["error_retryable"] = bool(row["error_retryable"])
             yield row
 
-    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
+    def known(self, watched: Container[str] = frozenset()) -> PriorAnswers:
         """What earlier runs wrote."""
         prior = PriorAnswers(watched=watched)
         with self._said():

@@ -6,7 +6,7 @@ If the line of one is in the input again, it goes back, so that nobody pays for 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence, Set
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -30,7 +30,7 @@ class Stale:
         self.path = beside(output, ".stale")
         self._shapes, self._source = shapes, source
 
-    def known(self, watched: Set[str]) -> PriorAnswers:
+    def known(self, watched: Container[str]) -> PriorAnswers:
         """What can go back, and the cost of all that stands here."""
         prior = PriorAnswers(watched=watched)
         for _, found, bill in self._lines():

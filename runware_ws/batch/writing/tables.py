@@ -13,7 +13,7 @@ import io
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Iterable, Iterator, Set
+from collections.abc import Container, Generator, Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -86,7 +86,7 @@ class TableWriter:
         self._aside: set[int] = set()
         self._written = 0
 
-    def known(self, watched: Set[str] = frozenset()) -> PriorAnswers:
+    def known(self, watched: Container[str] = frozenset()) -> PriorAnswers:
         """What the table holds, and what a run that was killed left beside it."""
         prior = PriorAnswers(watched=watched)
         try:
