@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.journal.keys import Keyed, under_uuid
-from runware_ws.journal.outcomes import is_attempt_over, is_stream
+from runware_ws.journal.outcomes import is_attempt_over
 from runware_ws.journal.store import (
     BatchTransaction,
     EndedEntry,
@@ -80,12 +80,8 @@ class Beginning:
         """One more. Its entry is made now, because a task forgets itself when it ends."""
         keyed: Keyed | None = record.entry
         key, digest = (None, b"") if keyed is None else (keyed.key, keyed.digest)
-        uuid, payload = record.uuid, record.payload
-        if keyed is not None and keyed.waited_for is not None:
-            uuid, stream = keyed.waited_for
-            payload = stream or under_uuid(payload, record.uuid, uuid)
         self.records.append(record)
-        self._new.append(NewEntry(uuid, key, digest, payload, time.time()))
+        self._new.append(NewEntry(record.uuid, key, digest, record.payload, time.time()))
 
     def leave_out(self, record: TaskRecord) -> bool:
         """Do not enter this task. False if it is too late."""
@@ -108,7 +104,7 @@ class Beginning:
         begun = [_LEFT_OUT] * len(records)
         found = _begin(transaction, [new[number] for number in some])
         for number, entry in zip(some, found, strict=True):
-            begun[number] = _begun(transaction, records[number], new[number], entry)
+            begun[number] = _AS_IT_IS if entry is None else bind(transaction, new[number], entry)
         return begun
 
     def undone(self, part: range) -> None:
@@ -213,29 +209,6 @@ def _begin(transaction: Transaction, new: Sequence[NewEntry]) -> Sequence[Entry 
     if len(new) > 1 and isinstance(transaction, BatchTransaction):
         return transaction.begin_many(new)
     return [transaction.begin(each) for each in new]
-
-
-def _begun(
-    transaction: Transaction, record: TaskRecord, new: NewEntry, found: Entry | None
-) -> Begun:
-    """What became of a task that was to be entered as ``new``; ``found``: what stood in its way."""
-    keyed: Keyed | None = record.entry
-    waited_for = None if keyed is None else keyed.waited_for
-    if found is None:
-        if waited_for is None or waited_for[0] != new.uuid:
-            return _AS_IT_IS
-        # What it waited for is gone: never sent, or its result was recorded and pruned before we
-        # looked. Who has waited asks the server first, here under the same taskUUID: so nothing
-        # runs twice.
-        return Begun(_opened(new), ours=True, known=False)
-    begun = bind(transaction, new, found)
-    entry = begun.entry
-    if keyed is None or entry is None or entry.state is not EntryState.OPEN or begun.ours:
-        return begun
-    if waited_for is None or waited_for[0] != entry.uuid:
-        # Somebody else runs it. A stream stays one: its pieces may still come.
-        keyed.waited_for = entry.uuid, entry.payload if is_stream(entry) else None
-    return begun
 
 
 def bind(transaction: Transaction, new: NewEntry, entry: Entry) -> Begun:

@@ -21,15 +21,10 @@ LONGEST_KEY = 500
 
 @dataclass(slots=True)
 class Keyed:
-    """The key of a task. ``digest`` is of the content that belongs to it.
-
-    ``waited_for``: the taskUUID under which another process was last seen to run it, and its JSON
-    there if it is a stream's.
-    """
+    """The key of a task. ``digest`` is of the content that belongs to it."""
 
     key: str
     digest: bytes
-    waited_for: tuple[str, bytes | None] | None = None
 
 
 def checked_key(key: object) -> str:

@@ -50,14 +50,9 @@ class SingleFlight:
 
     def end(self, key: str) -> list[TaskRecord]:
         """The first ended; returns those that still wait for it. The key is nobody's now."""
-        first = self.first(key)
         self._here.pop(key, None)
         self.elsewhere.pop(key, None)
-        joined = [each for each in self._joined.pop(key, ()) if not each.ended]
-        if first is not None:
-            for record in joined:  # They have waited for what the first did.
-                record.entry.waited_for = first.entry.waited_for
-        return joined
+        return [each for each in self._joined.pop(key, ()) if not each.ended]
 
     def leave(self, key: str, record: TaskRecord) -> None:
         """One that waited ended."""

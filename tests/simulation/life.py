@@ -174,7 +174,7 @@ class Life:
             if self.last and not lives.tells_all:
                 # Nobody hears before a deadline of what the server cannot say. Nor is anybody to
                 # wait for room behind that.
-                config = replace(config, timeout=200.0, max_in_flight=1000)
+                config = replace(config, timeout=900.0, max_in_flight=1000)
             client = Client(
                 URL,
                 api_key=KEY,
