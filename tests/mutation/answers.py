@@ -259,4 +259,12 @@ ANSWERS = [
         "tests/core/test_second_tries.py::"
         "test_what_ended_without_a_verdict_of_the_server_may_be_asked_for_again",
     ),
+    Mutant(
+        "an empty answer never shows that a kind which was given up is answered",
+        "_core/recovery/questions.py",
+        " or self._first_emptied.setdefault(kind, frame) != frame",
+        "",
+        "tests/core/test_nameless_answers.py::"
+        "test_a_kind_that_was_given_up_is_asked_again_whichever_answers_were_lost",
+    ),
 ]
