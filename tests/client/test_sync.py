@@ -71,7 +71,7 @@ def served() -> Generator[Served]:
 
 def until(condition: Callable[[], Any]) -> Any:
     """Wait for something that happens in another thread."""
-    for _ in range(4_000):
+    for _ in range(20_000):  # On a busy machine, too.
         if found := condition():
             return found
         time.sleep(0.002)
@@ -80,11 +80,13 @@ def until(condition: Callable[[], Any]) -> Any:
 
 @contextmanager
 def beside(func: Callable[[], object]) -> Generator[None]:
-    """Run ``func`` in another thread; the block ends when it has."""
+    """Run ``func`` in another thread; the block ends when it has. If both fail, it is the cause."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(func)
-        yield
-        future.result(10)
+        try:
+            yield
+        finally:
+            future.result(10)
 
 
 # Life
