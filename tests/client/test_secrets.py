@@ -36,7 +36,7 @@ from runware_ws.testing.network import MemoryNetwork
 from tests.streams.servers import listening
 
 from .raw import Peer, quick, serving
-from .support import KEY, NOWHERE, ask, bounded, client_of, rest, until
+from .support import KEY, NOWHERE, ample, ask, bounded, client_of, rest, until
 
 pytestmark = pytest.mark.anyio
 
@@ -304,7 +304,7 @@ async def test_no_frame_shows_the_key_while_the_socket_takes_nothing() -> None:
 
 
 @pytest.mark.slow
-@bounded
+@ample
 async def test_no_frame_shows_the_key_while_a_post_waits() -> None:
     """The server reads nothing, so the request, with the key in its head, waits in the frames."""
 
