@@ -92,7 +92,7 @@ class PriorAnswers:
     torn: bool = False
     aside: PriorAnswers | None = None
     paid: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
-    watched: Container[str] = frozenset()
+    watched: Container[str] = frozenset[str]()
     users: dict[str, int | None] = field(default_factory=dict[str, int | None])
 
     def count(self, key: int, uuid: object, bill: Bill) -> None:
