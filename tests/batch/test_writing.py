@@ -171,15 +171,20 @@ def test_what_comes_back_outlives_a_kill_and_comes_from_the_same_place(out: Path
         assert not writer.known().recall(11)
 
 
+def put_aside(out: Path, key: int) -> tuple[Path, bytes]:
+    """Set one answer aside; where it is then, and what is there."""
+    with opened(out) as writer:
+        writer.known()
+        writer.set_aside({key})
+        writer.finish()
+    stale = out.with_name(out.name + ".stale")
+    return stale, stale.read_bytes()
+
+
 def test_what_a_kill_left_in_both_places_was_paid_for_once(out: Path) -> None:
     write(out, entry(1), entry(2))
     before = out.read_bytes()
-    with opened(out) as writer:
-        writer.known()
-        writer.set_aside({11})
-        writer.finish()
-    stale = out.with_name(out.name + ".stale")
-    aside = stale.read_bytes()
+    stale, aside = put_aside(out, 11)
     with opened(out) as writer:
         writer.known()
         writer.bring_back({11})
@@ -195,12 +200,7 @@ def test_what_a_kill_left_in_both_places_was_paid_for_once(out: Path) -> None:
 def test_what_is_found_of_a_task_that_a_kill_left_in_doubt_in_both_places_costs(out: Path) -> None:
     """What is in doubt has cost nothing yet."""
     write(out, entry(1), entry(2, OutcomeUnknown("who knows", task_uuid="u-2")))
-    with opened(out) as writer:
-        writer.known()
-        writer.set_aside({22})
-        writer.finish()
-    stale = out.with_name(out.name + ".stale")
-    aside = stale.read_bytes()
+    stale, aside = put_aside(out, 22)
     with opened(out) as writer:
         writer.known()
         writer.bring_back({22})
