@@ -38,8 +38,6 @@ class OpenQuestions:
         self._given_up_at: dict[QuestionType, float] = {}
         self._rests_until: dict[QuestionType, float] = {}
         self._heard: set[QuestionType] = set()
-        # The first frame of a kind that was given up which got an empty answer all the same.
-        self._first_emptied: dict[QuestionType, int] = {}
         # Whether this server gives answers that name nobody.
         self._nameless = False
         # How long an answer takes; that to the authentication is a first guess.
@@ -185,7 +183,6 @@ class OpenQuestions:
         self._given_up.clear()
         self._given_up_at.clear()
         self._heard.clear()
-        self._first_emptied.clear()
 
     def sole(self) -> TaskRecord | None:
         """The one task asked about during the search for a culprit; otherwise ``None``."""
@@ -211,19 +208,12 @@ class OpenQuestions:
         }
         if not frame:
             return [], False
-        self._hear_empty({record.ladder.question for record in records}, frame)
+        kinds = {record.ladder.question for record in records} - {None}
+        if len(kinds) == 1:
+            self._heard |= kinds
         self._emptied[frame] = self._emptied.get(frame, 0) + 1
         mates = [record for record in records if record.ladder.asked_in == frame]
         return mates, self._is_about_all(frame, len(mates))
-
-    def _hear_empty(self, kinds: set[QuestionType | None], frame: int) -> None:
-        """Only questions of these kinds are open, and this frame of them got an empty answer."""
-        if len(kinds) > 1:
-            return
-        for kind in filter(None, kinds):
-            # If it was given up, what comes may be late, and the other's; but not twice.
-            if not self._given_up[kind] or self._first_emptied.setdefault(kind, frame) != frame:
-                self._heard.add(kind)
 
     def emptied_since(self, record: TaskRecord) -> list[TaskRecord]:
         """A question was closed: those of its frame that are left, if by now each of them has had
