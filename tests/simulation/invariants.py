@@ -15,7 +15,7 @@ import orjson
 from runware_ws import events
 from runware_ws._core.effects import Effect, Emit, Frame, Resolve, Todo
 from runware_ws._core.states import ConnectionState, TaskState
-from runware_ws._core.tasks.record import TaskRecord
+from runware_ws._core.tasks.record import FOREVER, TaskRecord
 from runware_ws._io import feed
 from runware_ws._io.driver import Driver
 from runware_ws.classify import Loss
@@ -46,6 +46,7 @@ class Sent:
     """What the watch saw of one task.
 
     Over HTTP: when it was ``posted``, when that was cut, and whether it was ``answered`` in order.
+    ``first_asked``: when the first question about it was written.
     """
 
     record: TaskRecord
@@ -55,6 +56,7 @@ class Sent:
     written: list[float] = field(default_factory=list[float])
     posted: list[float] = field(default_factory=list[float])
     cuts: list[float] = field(default_factory=list[float])
+    first_asked: float = FOREVER
     answered: bool = False
     tried_before: bool = False
     conflicts: int = 0
@@ -356,9 +358,11 @@ class Watch:
             if resent and self.wire.weather.lag_resend:
                 self.wire.delay_this()
         elif b'"ping"' not in frame.data:
-            what = (
-                f"asks {[(t['taskType'], short(t['taskUUID'])) for t in orjson.loads(frame.data)]}"
-            )
+            asked = [(t["taskType"], t["taskUUID"]) for t in orjson.loads(frame.data)]
+            for _, uuid in asked:
+                sent = self.tasks[uuid]
+                sent.first_asked = min(sent.first_asked, now)
+            what = f"asks {[(kind, short(uuid)) for kind, uuid in asked]}"
         else:
             self._ping(now)
         self._last_out = now

@@ -302,9 +302,6 @@ class Judge:
         asked = sent.written or sent.cuts
         if since is None or self.watch.ready_since is None or not asked:
             return False
-        if sent.tried_before and not record.ladder.asks and _room(self.config) < LITTLE_ROOM:
-            # A second try that waited for room to its end was never asked for.
-            return False
         if self.server.traits.question_mute and self.config.question_window < 4:
             # What is never answered keeps the others waiting, one after the other.
             return False
@@ -312,6 +309,9 @@ class Judge:
             # The socket is half-open since before the calm: how soon that is found is I10.
             return False
         calm = max(since, self.calm_at, self.watch.ready_since, record.submitted_at, *sent.cuts)
+        if sent.tried_before and _room(self.config) < LITTLE_ROOM:
+            # It is asked about once there is room for it; some wait for that to their end.
+            calm = max(calm, sent.first_asked)
         return sent.ended_at - calm >= ladder(self.scenario, self.config)
 
     def _held_since(self, sent: Sent, plan: Plan) -> float | None:
