@@ -359,9 +359,14 @@ class Answers:
         if means is Meaning.PROGRESS:
             record.take_back()
             record.progressed()
-            if record.ladder.question is QuestionType.POLL:
+            archived = is_answer_about(record, item) and item["taskType"] == QuestionType.ARCHIVE
+            if archived:
+                # It tells no more than that the task runs.
+                record.answered()
+                self._recovery.questions.heard(QuestionType.ARCHIVE)
+            elif record.ladder.question is QuestionType.POLL:
                 self._recovery.told_by_poll(record)
-            self._recovery.still_running(record, now, answered=record.ladder.told)
+            self._recovery.still_running(record, now, answered=archived or record.ladder.told)
         else:
             self._recovery.arrived(record, now)
         record.acknowledge()

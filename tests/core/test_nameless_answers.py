@@ -178,3 +178,54 @@ def test_a_kind_that_was_given_up_is_asked_again_whichever_answers_were_lost(
         records = _both_ways(bench, number)
         _play_joined(bench, records, lost, running)
         assert [record.state for record in records] == [TaskState.DONE] * number, lost
+
+
+def test_polls_are_not_held_up_by_answers_that_leave_out_what_runs() -> None:
+    bench = Bench()
+    bench.begin()
+    records = [bench.written_task(timeout=300, delivery="async") for _ in range(40)]
+    over = {record.uuid: bench.now + 1.0 + number for number, record in enumerate(records)}
+    bench.say(
+        {"data": [{"taskType": "textInference", "taskUUID": record.uuid} for record in records]}
+    )
+    while bench.core.pending:
+        bench.step(0.05)
+        told: list[dict[str, Any]] = []
+        frame = asked(bench)
+        for kind, uuid in frame:
+            result = {"taskType": "textInference", "taskUUID": uuid, "text": "yes"}
+            if bench.now < over[uuid]:
+                continue
+            if kind == "getResponse":
+                told.append({**result, "status": "success"})
+            else:
+                response = {"data": [result]}
+                told.append({"taskType": kind, "taskUUID": uuid, "response": response})
+        if frame:
+            bench.say({"data": told})
+    assert all(record.state is TaskState.DONE for record in records)
+    late = sorted(record.ended_at - over[record.uuid] for record in records)
+    assert late[20] < 10, "as a rule, what an answer leaves out is asked for again soon"
+    assert late[-1] < 20
+
+
+def test_what_the_answer_to_several_leaves_out_is_asked_about_again_soon() -> None:
+    bench = Bench(resend_early=True)
+    bench.begin()
+    known = [bench.written_task(timeout=300) for _ in range(2)]
+    lost = bench.written_task(timeout=300)
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    begun, frame = bench.now, asked(bench)
+    while ("textInference", lost.uuid) not in frame:
+        told = [
+            {"taskType": kind, "taskUUID": uuid, "status": "processing"}
+            for kind, uuid in frame
+            if uuid != lost.uuid
+        ]
+        if frame:
+            bench.say({"data": told})
+        bench.step(0.05)
+        frame = asked(bench)
+    assert all(record.ladder.confirmed for record in known)
+    assert bench.now - begun < 6, "half of the time for which an unanswered question is waited for"

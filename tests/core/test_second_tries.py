@@ -1,6 +1,6 @@
 """A second try under the same taskUUID: what came for the first is its answer, and its end is true.
 
-The first try is always given up after it was written.
+The first try is given up after it was written.
 """
 
 from __future__ import annotations
@@ -44,6 +44,20 @@ def _given_up(**options: Any) -> tuple[Bench, TaskRecord]:
 def _again(bench: Bench, **options: Any) -> TaskRecord:
     bench.numbers = 0
     return bench.task(**options)
+
+
+def test_a_first_try_in_a_frame_that_never_touched_the_socket_left_no_trace() -> None:
+    bench = Bench()
+    bench.begin()
+    record = bench.task()
+    frame = bench.core.next_frame(bench.now)
+    assert frame is not None
+    bench.core.cancel(record, bench.now)
+    bench.core.not_written(bench.core.generation, frame)
+    again = _again(bench, size=10)
+    assert [task["taskType"] for task in bench.written()] == ["textInference"]
+    bench.answer(again)
+    assert again.recovered_by is RecoveredBy.LIVE
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["admitted", "waiting for room"])

@@ -220,7 +220,7 @@ RECOVERY = [
     Mutant(
         "an empty answer is always about the oldest question",
         _QUESTIONS,
-        "(each for each in frames if each not in self._emptied), next(iter(frames), 0)",
+        "(each for each in frames if not self._emptied.get(each)), next(iter(frames), 0)",
         "iter(frames), 0",
         "tests/core/test_questions.py::"
         "test_an_empty_answer_counts_for_a_task_that_was_never_confirmed",

@@ -232,10 +232,18 @@ TASKS = [
     Mutant(
         "a frame that was not sent counts as sent",
         f"{_TASKS}/table.py",
-        "if not record.ended and record.unwrote():",
-        "if record.ended and record.unwrote():",
+        "elif record.unwrote():",
+        "elif record.ended and record.unwrote():",
         "tests/core/test_life.py::"
         "test_a_frame_that_never_touched_the_socket_is_written_again_in_order",
+    ),
+    Mutant(
+        "a task given up in a frame that was not sent counts as sent",
+        f"{_TASKS}/table.py",
+        "self.given_up.take(record.uuid)",
+        "pass",
+        "tests/core/test_second_tries.py::"
+        "test_a_first_try_in_a_frame_that_never_touched_the_socket_left_no_trace",
     ),
     Mutant(
         "frames taken back change the order",

@@ -28,8 +28,9 @@ class OpenQuestions:
         # In the order in which they were asked; and how many of each kind.
         self.open: dict[str, TaskRecord] = {}
         self._of_kind: Counter[QuestionType] = Counter()
-        # Frames of questions are numbered; how many empty answers those of the open ones got, and
-        # how many of their questions were closed whose answer may still come, and be such a one.
+        # Frames of questions are numbered; how many empty answers those of the open ones got (0:
+        # others), and how many of their questions were closed whose answer may still come, and be
+        # such a one.
         self._frames = 0
         self._emptied: dict[int, int] = {}
         self._unanswered: dict[int, int] = {}
@@ -38,8 +39,11 @@ class OpenQuestions:
         self._given_up_at: dict[QuestionType, float] = {}
         self._rests_until: dict[QuestionType, float] = {}
         self._heard: set[QuestionType] = set()
-        # Whether this server gives answers that name nobody.
-        self._nameless = False
+        # Whether this server gives answers that name nobody; and such to several questions, where
+        # what it does not know may be left out.
+        self._nameless = self._joined = False
+        # The frame that was answered last by name, and the message that did so.
+        self._told_last = (0, 0)
         # How long an answer takes; that to the authentication is a first guess.
         self.round_trip = 0.0
 
@@ -126,9 +130,11 @@ class OpenQuestions:
         frame = record.ladder.asked_in
         if not answered:
             self._unanswered[frame] = self._unanswered.get(frame, 0) + 1
-        if len(self._unanswered) > 2 * len(self.open):
-            frames = {each.ladder.asked_in for each in self.open.values()}
-            self._unanswered = {n: c for n, c in self._unanswered.items() if n in frames}
+        for noted in (self._emptied, self._unanswered):
+            if len(noted) > 2 * len(self.open):
+                frames = {each.ladder.asked_in for each in self.open.values()}
+                for number in noted.keys() - frames:
+                    del noted[number]
         return True
 
     def took(self, seconds: float) -> None:
@@ -202,10 +208,9 @@ class OpenQuestions:
         self._nameless = True
         records = self._answerable()
         frames = dict.fromkeys(record.ladder.asked_in for record in records)
-        frame = next((each for each in frames if each not in self._emptied), next(iter(frames), 0))
-        self._emptied = {
-            number: self._emptied[number] for number in frames if number in self._emptied
-        }
+        frame = next(
+            (each for each in frames if not self._emptied.get(each)), next(iter(frames), 0)
+        )
         if not frame:
             return [], False
         kinds = {record.ladder.question for record in records} - {None}
@@ -214,6 +219,19 @@ class OpenQuestions:
         self._emptied[frame] = self._emptied.get(frame, 0) + 1
         mates = [record for record in records if record.ladder.asked_in == frame]
         return mates, self._is_about_all(frame, len(mates))
+
+    def answered(self, record: TaskRecord, message: int) -> list[TaskRecord]:
+        """A question was answered by message number ``message``: those of its frame that are open,
+        and that this server may have left out. They are told once."""
+        frame, told = record.ladder.asked_in, self._told_last
+        self._told_last = (frame, message)
+        self._joined = self._joined or told == self._told_last
+        if not (self._nameless or self._joined) or frame in self._emptied:
+            return []
+        mates = [mate for mate in self._answerable() if mate.ladder.asked_in == frame]
+        if mates:
+            self._emptied[frame] = 0
+        return mates
 
     def emptied_since(self, record: TaskRecord) -> list[TaskRecord]:
         """A question was closed: those of its frame that are left, if by now each of them has had
@@ -235,8 +253,8 @@ class OpenQuestions:
         kinds = [kind for kind in open_kinds if not self.silent(kind)] or open_kinds
         return [record for record in self.open.values() if record.ladder.question in kinds]
 
-    def had_empty_answer(self, record: TaskRecord) -> bool:
-        """Whether the frame in which a task was asked about got an empty answer."""
+    def left_out(self, record: TaskRecord) -> bool:
+        """Whether the frame in which a task was asked about got answers that may leave it out."""
         return record.ladder.asked_in in self._emptied
 
 

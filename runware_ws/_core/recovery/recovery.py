@@ -52,8 +52,8 @@ FIRST_BACKOFF = 0.5
 _HEAR_AGAIN = VERDICT_AFTER / (VERDICT_TIMES - 1)
 ACK_GRACE = 5.0
 EMPTY_GRACE = 2.0
-"""An empty answer names nobody. What else its frame asked is taken as answered by it, too, when
-nothing more has come for this long."""
+"""An empty answer names nobody, and others may leave out what is not known. What else their frame
+asked is taken as answered by them, too, when nothing more has come for this long."""
 MOST_PATIENCE = 2
 ASKED = (RecoveredBy.POLL, RecoveredBy.ARCHIVE)
 """How what answers a question came."""
@@ -366,6 +366,9 @@ class Recovery:
         if not self.questions.close(record, answered=answered):
             return False
         self.questions.took(now - record.ladder.asked_at)
+        if answered:
+            for mate in self.questions.answered(record, self._out.counters.frames_in):
+                self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
         for mate in self.questions.emptied_since(record):
             self._ask_at(mate, now)
         if self.questions.due:
@@ -519,14 +522,14 @@ class Recovery:
         return bool(records)
 
     def _denied_by_nobody(self, record: TaskRecord, now: float) -> None:
-        """An empty answer may be about this task."""
+        """An answer that does not name it may be about this task."""
         self.denied(record, now, sure=record.ladder.outstanding <= 1)
 
     def _silence(self, record: TaskRecord, now: float) -> None:
         """A question was not answered in time."""
         question = record.ladder.question
         assert question is not None
-        if self.questions.had_empty_answer(record):
+        if self.questions.left_out(record):
             self._denied_by_nobody(record, now)
             return
         if now >= record.ladder.asked_at + self._options.question_timeout:

@@ -258,7 +258,12 @@ class TaskTable:
     def not_written(self, frame: Frame) -> None:
         """Take a frame back: the socket was closed before its first byte."""
         for record in reversed(frame.records):
-            if not record.ended and record.unwrote():
+            if record.ended:
+                if record.sends == 1 and not record.ladder.reused:
+                    # It was given up meanwhile, and has left no trace.
+                    self.given_up.take(record.uuid)
+                    self.requests.drop(record.uuid)
+            elif record.unwrote():
                 self.queue.appendleft(record)
                 self._out.tell(record, TaskStep.NOT_WRITTEN, record.written_at)
 
