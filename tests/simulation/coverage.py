@@ -108,6 +108,7 @@ MUST_HAPPEN = (
     "claimed",
     # Questions.
     "empty answer",
+    "questions answered in parts",
     "a running task looks unknown",
     "question always fails",
     "question never answered",

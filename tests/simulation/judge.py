@@ -95,7 +95,8 @@ def settled_by(scenario: Scenario, config: Config) -> float:
 def ladder(scenario: Scenario, config: Config) -> float:
     """I4: in calm weather this is enough to get an answer that the server holds."""
     rounds = ceil(len(scenario.plans) / config.question_window)
-    return REPLAY + 2 * LAST_CALL + (rounds + 2) * 4 * scenario.latency + 0.5
+    answer = 4 * scenario.latency + scenario.traits.answers_late
+    return REPLAY + 2 * LAST_CALL + (rounds + 2) * answer + 0.5
 
 
 @dataclass(slots=True)

@@ -146,6 +146,16 @@ class Server:
             self._wire.happened("question", socket)
         if self.traits.answers_shuffled:
             self._rng.shuffle(questions)
+        late = self.traits.answers_late
+        now = (len(questions) + 1) // 2 if late else len(questions)
+        self._answer(socket, questions[:now])
+        if questions[now:]:
+            self._story.count("questions answered in parts")
+            self._loop.call_later(late, self._answer, socket, questions[now:])
+
+    def _answer(self, socket: Socket, questions: list[dict[str, Any]]) -> None:
+        if socket not in self.ends:
+            return
         for frame in self.questions.frames(questions):
             self._say(socket, frame, Push(frame) if self.traits.answers_buffered else None)
 

@@ -114,6 +114,8 @@ class Traits:
     """What it tells of a running task is a status, in place of request and response."""
     answers_shuffled: bool = False
     """The questions of one message are answered in any order."""
+    answers_late: float = 0.0
+    """The second half of the questions of one message is answered so many seconds later."""
     answers_buffered: bool = False
     """An answer to a question that did not arrive is replayed, as results are."""
     copies_busy: str = ""
@@ -179,6 +181,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "details_bare": (False, True),
     "answers_shuffled": (False, True),
     "answers_buffered": (False, False, True),
+    "answers_late": (0.0, 0.0, 0.0, 3.0),
     "copies_busy": ("",) * 3 + ("rateLimitExceeded",),
     "refusal_closes": (False, False, True),
     "receipt": ("bare", "cost", "message", "queue", "status", "all"),

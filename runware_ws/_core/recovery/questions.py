@@ -213,7 +213,7 @@ class OpenQuestions:
         )
         if not frame:
             return [], False
-        kinds = {record.ladder.question for record in records} - {None}
+        kinds = {kind for record in records if (kind := record.ladder.question) is not None}
         if len(kinds) == 1:
             self._heard |= kinds
         self._emptied[frame] = self._emptied.get(frame, 0) + 1
