@@ -73,8 +73,9 @@ class Executed:
 class Ended:
     """What the caller of one task was told: results or an ``error``.
 
-    ``outputs`` are as those of :class:`Executed`. ``left``: bytes of the request left the
-    client. ``copies``: how often it was sent; ``None`` where that is not known.
+    ``outputs`` are as those of :class:`Executed`; beside an error, the results that came before
+    it. ``left``: bytes of the request left the client, in this try or an earlier one. ``copies``:
+    how often it was sent. Either is ``None`` where that is not known.
     """
 
     task_uuid: str
@@ -97,6 +98,8 @@ def verdict(executed: Executed, ended: Ended) -> list[Finding]:
 
 
 _Found = tuple[Breach, str]
+
+_PUSHED = frozenset({RecoveredBy.LIVE, RecoveredBy.REPLAY})
 
 
 def _runs(executed: Executed) -> Iterable[_Found]:
@@ -124,12 +127,13 @@ def _result(executed: Executed, ended: Ended) -> Iterable[_Found]:
     way, copies = ended.recovered_by, ended.copies
     if way is None:
         return
-    if way is RecoveredBy.RESUBMIT:
-        if copies is not None and copies < 2:
-            yield Breach.DISHONEST_RECOVERED_BY, "says resubmit, and was sent once"
+    if way is RecoveredBy.RESUBMIT and copies is not None and copies < 2:
+        yield Breach.DISHONEST_RECOVERED_BY, "says resubmit, and was sent once"
         return
+    # What answers a copy is pushed, live or after another cut.
+    means = _PUSHED if way is RecoveredBy.RESUBMIT else {way}
     ways = executed.ways
-    if ways is None or way in ways:
+    if ways is None or not means.isdisjoint(ways):
         return
     if way is RecoveredBy.REPLAY and copies is not None and copies > 1 and RecoveredBy.LIVE in ways:
         # Which of several copies is answered over the socket that carried the last, nobody can
@@ -156,5 +160,7 @@ def _submitted(executed: Executed, ended: Ended, error: RunwareError) -> Iterabl
         yield Breach.DISHONEST_SUBMITTED, "says submitted=yes, and it never arrived"
     if error.submitted is Submitted.NO and (executed.received or ended.left):
         yield Breach.DISHONEST_SUBMITTED, "says submitted=no, and it was sent"
+    if error.submitted is Submitted.MAYBE and ended.left is False and not executed.received:
+        yield Breach.DISHONEST_SUBMITTED, "says submitted=maybe, and nothing of it was sent"
     if error.task_uuid != ended.task_uuid:
         yield Breach.DISHONEST_SUBMITTED, f"its error names {error.task_uuid}"

@@ -99,6 +99,11 @@ def ladder(scenario: Scenario, config: Config) -> float:
     return REPLAY + 2 * LAST_CALL + (rounds + 2) * answer + 0.5
 
 
+def _items_of(error: RunwareError | None) -> list[dict[str, Any]]:
+    """The results that came before a task failed."""
+    return [dict(item) for item in error.items] if isinstance(error, TaskError) else []
+
+
 @dataclass(slots=True)
 class Judge:
     """Looks at ends with the eyes of the server, which knows what was true."""
@@ -193,11 +198,12 @@ class Judge:
             executed = replace(executed, runs=work.runs, outputs=made, ways={*work.ways, *kept})
         ended = Ended(
             uuid,
-            outputs=() if result is None else self._outputs(plan, result.raw),
+            outputs=self._outputs(plan, result.raw if result is not None else _items_of(error)),
             error=error,
             recovered_by=None if result is None else result.recovered_by,
-            # What is refused at the door was written, and is known not to run.
-            left=bool(sent.written or (sent.posted and not statuses)),
+            # What is refused at the door was written, and is known not to run: then nothing tells
+            # whether more of it left.
+            left=True if sent.written else None if statuses else bool(sent.posted),
             copies=len(sent.written) + len(sent.posted),
         )
         for finding in verdict(executed, ended):
