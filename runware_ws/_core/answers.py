@@ -467,7 +467,6 @@ class Answers:
     ) -> None:
         """What the archive has of one task."""
         if results:
-            record.confirm()
             self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
         told = {"taskUUID": record.uuid, "errors": errors}
         for error in self._router.errors_of(told)[:1] if errors else ():

@@ -130,7 +130,7 @@ class Posting:
     def _unreached(self, record: TaskRecord, ending: PostEnding, now: float) -> None:
         """Not one byte was sent: the task goes back to its queue, and all POSTs wait a while."""
         posts, loss = self._posts, ending.loss
-        if not posts.shut_now:
+        if not posts.shut_now:  # Of several that fail together the first one decides.
             delay = self._draw(posts.unreached(str(loss) if loss is not None else "not sent"))
             if loss is not None and loss.retry_after is not None:
                 delay += min(loss.retry_after, self._out.options.retry_after_cap)

@@ -62,8 +62,8 @@ CONNECTION = [
     Mutant(
         "a far server is as near as any",
         _LIVENESS,
-        "wait = max(options.busy_ping_timeout, ROUND_TRIPS * self.round_trip)",
-        "wait = options.busy_ping_timeout",
+        "return max(self._options.busy_ping_timeout, ROUND_TRIPS * self.round_trip)",
+        "return self._options.busy_ping_timeout",
         "tests/core/test_fine_rules.py::test_a_far_server_has_three_round_trips",
     ),
     Mutant(

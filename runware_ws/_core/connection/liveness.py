@@ -194,9 +194,7 @@ class Liveness:
 
     def _patience(self) -> float:
         """How long a ping may take while tasks wait."""
-        options = self._options
-        wait = max(options.busy_ping_timeout, ROUND_TRIPS * self.round_trip)
-        return min(wait, options.ping_timeout)
+        return max(self._options.busy_ping_timeout, ROUND_TRIPS * self.round_trip)
 
     def _judge_at(self) -> float:
         if self._look_until is not None:

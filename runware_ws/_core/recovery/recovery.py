@@ -203,7 +203,7 @@ class Recovery:
             return
         for record in self._table.tasks.values():
             alike = kind in (None, record.task_type)
-            if alike and record.state >= WRITTEN and record.pushed and not record.posted:
+            if alike and record.state >= WRITTEN and record.pushed:
                 self.ask_soon(record, now)
 
     def ask_now(self, record: TaskRecord, now: float) -> None:

@@ -90,10 +90,9 @@ class Posts:
         return self._failures
 
     def shut(self, until: float) -> None:
-        """Post nothing before ``until``. If several POSTs fail together, the first one decides."""
-        if self._opens_at == FOREVER:
-            self._opens_at = until
-            self._out.rearm = True
+        """Post nothing before ``until``."""
+        self._opens_at = until
+        self._out.rearm = True
 
     @property
     def shut_now(self) -> bool:
