@@ -302,7 +302,11 @@ def test_an_answered_suspect_lets_the_next_one_go() -> None:
     bench = Bench(resend_early=True)
     records = {record.uuid: record for record in suspects(bench)}
     (first,) = sent(bench)
-    bench.say({"data": [item(records[first])]})
+    answer = orjson.dumps({"data": [item(records[first])]})
+    bench.core.receive(bench.core.generation, answer, bench.now)
+    todo = bench.core.take()
+    assert todo is not None
+    assert todo.writable
     assert len(sent(bench)) == 1
 
 
