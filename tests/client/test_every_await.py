@@ -8,6 +8,7 @@ verb comes to its end. Nobody else is harmed, nothing is left, and what was paid
 from __future__ import annotations
 
 import asyncio
+import inspect
 import types
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -160,6 +161,17 @@ async def messages(stage: Stage) -> None:
             pass
 
 
+async def a_whole_message(stage: Stage) -> None:
+    await stage.client.messages.create(
+        messages=[{"role": "user", "content": "hello"}], max_tokens=100, task_uuid=stage.uuid
+    )
+
+
+async def the_whole_of_a_stream(stage: Stage) -> None:
+    async with stage.client.stream(stage.task, carrier="auto") as stream:
+        stage.results.append(await stream.result())
+
+
 async def mapped(stage: Stage) -> None:
     tasks = [stage.task, *(ask(str(number)) for number in range(3))]
     stage.asked += tasks
@@ -214,7 +226,8 @@ ENDING: tuple[Verb, ...] = (drain, aclose)
 
 VERBS: tuple[Verb, ...] = (
     *(run, submit, submit_and_wait, iterate, mapped, mapped_from_an_async_source),
-    *(stream_over_the_socket, stream_over_http, messages, ready, events, *ENDING),
+    *(stream_over_the_socket, stream_over_http, the_whole_of_a_stream),
+    *(messages, a_whole_message, ready, events, *ENDING),
 )
 
 
@@ -388,3 +401,15 @@ async def test_a_verb_cancelled_at_each_suspension(verb: Verb, cuts: bool) -> No
                 pytest.fail(f"it does not come to its end in {MOST} suspensions")
             # A submit that has room, and a drain or an end in calm, have little to wait for.
             assert reached or delay or verb is submit
+
+
+def test_no_verb_of_a_client_is_forgotten() -> None:
+    verbs = {
+        name
+        for name, verb in vars(Client).items()
+        if not name.startswith("_")
+        and (inspect.iscoroutinefunction(verb) or inspect.isasyncgenfunction(verb))
+    }
+    here = {each.__name__ for each in (run, submit, ready, drain, aclose)}
+    # Both need a journal, whose thread has a clock of its own: see ``tests/journal``.
+    assert verbs == here | {"start", "recovered"}
