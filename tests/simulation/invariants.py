@@ -46,7 +46,8 @@ class Sent:
     """What the watch saw of one task.
 
     Over HTTP: when it was ``posted``, when that was cut, and whether it was ``answered`` in order.
-    ``first_asked``: when the first question about it was written.
+    ``first_asked``: when the first question about it was written. ``taken_back``: that nothing was
+    written was known only after its end.
     """
 
     record: TaskRecord
@@ -59,6 +60,7 @@ class Sent:
     first_asked: float = FOREVER
     answered: bool = False
     tried_before: bool = False
+    taken_back: bool = False
     conflicts: int = 0
     given: set[str] = field(default_factory=set[str])
 
@@ -228,7 +230,9 @@ class Watch:
         def on_not_written(generation: int, frame: Frame) -> None:
             if generation == core.generation:
                 for record in frame.records:
-                    self.tasks[record.uuid].written.pop()
+                    sent = self.tasks[record.uuid]
+                    sent.written.pop()
+                    sent.taken_back |= record.ended
             not_written(generation, frame)
 
         patched: Any = core

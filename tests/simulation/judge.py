@@ -203,7 +203,11 @@ class Judge:
             recovered_by=None if result is None else result.recovered_by,
             # What is refused at the door was written, and is known not to run: then nothing tells
             # whether more of it left.
-            left=True if sent.written else None if statuses else bool(sent.posted),
+            left=True
+            if sent.written
+            else None
+            if statuses or sent.taken_back
+            else bool(sent.posted),
             copies=len(sent.written) + len(sent.posted),
         )
         for finding in verdict(executed, ended):
