@@ -196,18 +196,15 @@ class Judge:
                 # What a poll tells late looks like the last part of a stream, which is pushed.
                 kept.add(RecoveredBy.LIVE)
             executed = replace(executed, runs=work.runs, outputs=made, ways={*work.ways, *kept})
+        # What is refused at the door was written, and is known not to run: then nothing tells
+        # whether more of it left.
+        left = None if statuses or sent.taken_back else bool(sent.posted)
         ended = Ended(
             uuid,
             outputs=self._outputs(plan, result.raw if result is not None else _items_of(error)),
             error=error,
             recovered_by=None if result is None else result.recovered_by,
-            # What is refused at the door was written, and is known not to run: then nothing tells
-            # whether more of it left.
-            left=True
-            if sent.written
-            else None
-            if statuses or sent.taken_back
-            else bool(sent.posted),
+            left=True if sent.written else left,
             copies=len(sent.written) + len(sent.posted),
         )
         for finding in verdict(executed, ended):
