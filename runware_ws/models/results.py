@@ -8,7 +8,7 @@ arrives stays in ``raw``, and a known field of a wrong type reads as ``None``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any, Self
@@ -18,7 +18,7 @@ from runware_ws.models.timing import UNTIMED, Moments, Timing
 from runware_ws.models.tool_calls import ToolCall, parse_tool_calls
 from runware_ws.models.usage import Usage
 
-__all__ = ["RecoveredBy", "Result", "ResultItem", "in_order"]
+__all__ = ["RecoveredBy", "Result", "ResultItem", "in_order", "result_index"]
 
 
 class RecoveredBy(StrEnum):
@@ -52,9 +52,19 @@ def _number(value: Any) -> float | None:
     return None
 
 
+def result_index(item: Mapping[str, Any]) -> int | None:
+    """The number of a result. One copy may tell it as text, and another as a number."""
+    index = item.get("resultIndex")
+    if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 10:
+        return int(index)
+    if isinstance(index, float) and index.is_integer():
+        return int(index)
+    return _int(index)
+
+
 def in_order(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Raw results in the order of their ``resultIndex``; as they came if one of them has none."""
-    indices = [_int(item.get("resultIndex")) for item in items]
+    indices = [result_index(item) for item in items]
     known = [index for index in indices if index is not None]
     if len(known) < len(items) or known == sorted(known):
         return items
@@ -115,8 +125,8 @@ class ResultItem:
 
     @property
     def result_index(self) -> int | None:
-        """The number of this item among the task's results."""
-        return _int(self.raw.get("resultIndex"))
+        """The number of this item among the task's results, also where the server writes text."""
+        return result_index(self.raw)
 
     @property
     def status(self) -> str | None:

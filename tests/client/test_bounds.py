@@ -162,7 +162,7 @@ async def test_results_come_in_the_order_of_their_index() -> None:
         socket = await network.accept()
         await socket.authenticate("5d7c1a52-7a0c-4c39-9d3d-3d9b6f0c2a11")
 
-        async def told(*places: int | None) -> tuple[Result, list[str]]:
+        async def told(*places: float | str | None) -> tuple[Result, list[str]]:
             handle = await client.submit(ask(number_results=3))
             arrived: list[str] = []
             async with anyio.create_task_group() as group:
@@ -184,5 +184,8 @@ async def test_results_come_in_the_order_of_their_index() -> None:
         assert [item.result_index for item in result.items] == [0, 1, 2]
         assert result.text == "1"
         assert arrived == ["0", "1", "2"]
+        result, _ = await told("10", 0.0, "9")
+        assert [item.text for item in result.items] == ["1", "2", "0"]
+        assert [item.result_index for item in result.items] == [0, 9, 10]
         result, arrived = await told(2, None, 1)
         assert [item.text for item in result.items] == arrived == ["0", "1", "2"]

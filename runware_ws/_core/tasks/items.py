@@ -7,6 +7,7 @@ from typing import Any
 
 from runware_ws._core.tasks.ladder import Identity
 from runware_ws._core.tasks.record import TaskRecord
+from runware_ws.models.results import result_index
 
 __all__ = ["ACKNOWLEDGING", "ENVELOPE", "INCIDENTAL", "are_copies", "fresh_items", "has_output"]
 
@@ -58,16 +59,6 @@ def _is_output(names: Collection[str]) -> bool:
     )
 
 
-def _index(item: dict[str, Any]) -> int | None:
-    """The number of a result. It may be written as text in one copy, and as a number in another."""
-    index = item.get("resultIndex")
-    if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 10:
-        return int(index)
-    if isinstance(index, float) and index.is_integer():
-        return int(index)
-    return index if isinstance(index, int) and not isinstance(index, bool) else None
-
-
 def _identity(item: dict[str, Any]) -> Identity:
     """What tells this item from the others of its task: index, ids of its output, output."""
     ids = sorted(
@@ -75,7 +66,7 @@ def _identity(item: dict[str, Any]) -> Identity:
         for key, value in item.items()
         if key.endswith("UUID") and key != "taskUUID" and isinstance(value, str)
     )
-    return _index(item), tuple(ids), {k: v for k, v in item.items() if k not in _ABOUT_IT}
+    return result_index(item), tuple(ids), {k: v for k, v in item.items() if k not in _ABOUT_IT}
 
 
 def _same(one: Identity, other: Identity) -> bool:
