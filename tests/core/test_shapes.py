@@ -117,6 +117,20 @@ def test_a_note_in_other_words_is_no_result(status: str) -> None:
     assert record.items[0]["text"] == "yes"
 
 
+@pytest.mark.parametrize("fields", [{}, {"queuePosition": 3}])
+@pytest.mark.parametrize("status", [202, 1.0, True, {"code": 1}, []])
+def test_a_receipt_with_a_status_that_is_no_word_is_no_result(
+    status: Any, fields: dict[str, Any]
+) -> None:
+    bench = Bench()
+    record = bench.begin_written()
+    bench.say({"data": [_about(record, status=status, **fields)]})
+    assert not record.ended
+    bench.answer(record, status=200)
+    assert record.state is TaskState.DONE
+    assert record.items[0]["text"] == "yes"
+
+
 def test_async_a_success_in_capitals_without_output_is_the_end() -> None:
     bench = Bench()
     record = bench.begin_written(delivery="async")

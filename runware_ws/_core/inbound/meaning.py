@@ -18,6 +18,7 @@ __all__ = [
     "archived",
     "is_about_authentication",
     "is_answer_about",
+    "is_empty",
     "meaning",
     "meaning_for",
     "owner_of",
@@ -80,10 +81,8 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     if (
         means is RESULT
         and (record.delivery == "async" or about)
-        and _word(item.get("status")) not in FINISHED
-        and not has_output(item)
+        and is_empty(item)
     ):
-        # An acknowledgement may have any fields; a result has output, or a final status.
         return Meaning.RECEIPT
     if record.task_type in READ_ONLY and means is not Meaning.ERROR and not about:
         # A piece of the stream that the caller asks about is no answer. A poll tells a status.
@@ -99,8 +98,13 @@ def is_answer_about(record: TaskRecord, item: dict[str, Any]) -> bool:
 
 
 def meaning(item: dict[str, Any]) -> Meaning:
-    """Judge one item that names a task. A field that is null is as one that is not there."""
+    """Judge one item that names a task. A field that is null is as one that is not there.
+
+    So is a status that is no text: nobody knows the numbers of a server.
+    """
     status = item.get("status")
+    if status is not None and status.__class__ is not str:
+        status = None
     if item.get("taskType") == _ARCHIVE and (
         item.get("response") is not None or not _speaks(item, status)
     ):
@@ -129,7 +133,15 @@ def meaning(item: dict[str, Any]) -> Meaning:
     if tells_error(item):
         return Meaning.ERROR
     # It says how far the task is, unless there is an answer beside it.
-    return RESULT if not isinstance(status, str) or has_output(item) else Meaning.PROGRESS
+    return RESULT if has_output(item) else Meaning.PROGRESS
+
+
+def is_empty(item: dict[str, Any]) -> bool:
+    """Whether an item is no more than an acknowledgement, or the empty answer to a question.
+
+    Those may have any fields; a result has output, or a final status.
+    """
+    return _word(item.get("status")) not in FINISHED and not has_output(item)
 
 
 def _word(status: Any) -> str:
