@@ -15,6 +15,7 @@ from runware_ws._core.inbound.meaning import (
     Meaning,
     archived,
     is_answer_about,
+    is_empty,
     meaning,
     meaning_for,
     owner_of,
@@ -38,7 +39,7 @@ from runware_ws._core.states import DONE, FOREVER
 from runware_ws._core.task_errors import TaskErrors
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.items import are_copies, fresh_items
-from runware_ws._core.tasks.ladder import READ_ONLY, QuestionType
+from runware_ws._core.tasks.ladder import ABOUT_OTHERS, READ_ONLY, QuestionType
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws._core.tasks.table import TaskTable
 from runware_ws.errors import StreamInterrupted
@@ -287,12 +288,20 @@ class Answers:
         elif means is Meaning.DELTA and not known:
             self._table.saw_piece(uuid)
         elif means is Meaning.RESULT:
-            self._table.stray(uuid, item, now)
+            self._late(uuid, item, now)
         elif means is Meaning.ARCHIVE:
             listed, failed, _ = self._entries(item, uuid)
             for result in listed.pop(uuid, []):
-                self._table.stray(uuid, result, now)
+                self._late(uuid, result, now)
             self._list_others(listed, failed, now)
+
+    def _late(self, uuid: str, item: dict[str, Any], now: float) -> None:
+        """What looks like a result for a task that nobody waits for. It may be a late receipt."""
+        asked = item.get("taskType") in ABOUT_OTHERS or self._table.was_polled(uuid)
+        if asked and is_empty(item):
+            self._out.counters.strays += 1
+        else:
+            self._table.stray(uuid, item, now)
 
     def _overhear(self, record: TaskRecord, item: dict[str, Any], now: float) -> None:
         """An item of a stream that was given up, from the socket or POST that carries it."""
@@ -430,7 +439,7 @@ class Answers:
         self._recovery.questions.heard(QuestionType.ARCHIVE)
         listed, failed, runs = self._entries(item, record.uuid)
         told, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
-        mine = self._results_in(record, told)
+        mine = self.results_in(record, told)
         if not mine and not faults:
             if item.get("request") or told or listed or failed or runs:
                 record.take_back(QuestionType.ARCHIVE)
@@ -455,7 +464,7 @@ class Answers:
         for uuid in {**listed, **failed}:
             other = self._table.tasks.get(uuid)
             if other is not None and not other.posted:
-                results = self._results_in(other, listed.get(uuid, []))
+                results = self.results_in(other, listed.get(uuid, []))
                 self._listed(other, results, failed.get(uuid, []), now)
 
     def _listed(
@@ -482,7 +491,7 @@ class Answers:
                 self._recovery.brought_nothing(record, now)
 
     @staticmethod
-    def _results_in(record: TaskRecord, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def results_in(record: TaskRecord, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Without acknowledgements: the last response that a task received may be one."""
         return [entry for entry in entries if meaning_for(record, entry) is not Meaning.RECEIPT]
 

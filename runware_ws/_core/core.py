@@ -260,7 +260,9 @@ class SessionCore:
     def _answer_with(
         self, record: TaskRecord, kept: list[dict[str, Any]], source: RecoveredBy, now: float
     ) -> None:
-        if record.deltas is not None:
+        if source is RecoveredBy.REPLAY:
+            kept = self._answers.results_in(record, kept)
+        if record.deltas is not None and kept:
             record.deltas.suspended = True
             record.deltas.complete(kept[0], now)
             kept = [record.deltas.whole()]

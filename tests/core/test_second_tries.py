@@ -27,6 +27,7 @@ from runware_ws.errors import (
     TaskError,
     TaskTimeout,
 )
+from runware_ws.events import LateResult
 from runware_ws.models.results import RecoveredBy
 
 from .bench import SESSION, Bench, ended, error, item, uuid_of
@@ -122,6 +123,46 @@ def test_a_late_result_that_waits_for_a_claim_is_its_answer(connected: bool) -> 
     assert bench.core.in_flight == 1
     with pytest.raises(InvalidTask, match="used before"):
         _again(bench)
+
+
+def _late_receipts(record: TaskRecord) -> list[dict[str, Any]]:
+    named = {"taskUUID": record.uuid, "ticket": "t"}
+    return [
+        {**named, "taskType": record.task_type},
+        {**named, "taskType": record.task_type, "status": 202},
+        {**named, "taskType": "getResponse"},
+        {
+            "taskType": "getTaskDetails",
+            "taskUUID": record.uuid,
+            "response": {"data": [{**named, "taskType": record.task_type}]},
+        },
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+def test_async_a_late_receipt_is_no_answer(delivery: str, number: int) -> None:
+    bench = Bench()
+    record = bench.begin_written(delivery="async")
+    bench.core.cancel(record, bench.now)
+    bench.say({"data": [_late_receipts(record)[number]]})
+    assert bench.core.claim(record.uuid) is None
+    assert bench.events(LateResult) == []
+    again = _again(bench, delivery=delivery)
+    assert not again.ended
+    bench.answer(again, "the answer", status="success")
+    assert [each["text"] for each in again.items] == ["the answer"]
+
+
+def test_async_nor_is_one_of_an_earlier_process() -> None:
+    bench = Bench()
+    bench.begin()
+    stranger = TaskRecord(uuid_of(1), "textInference", b"{}")
+    bench.say({"data": [_late_receipts(stranger)[0]]})
+    record = bench.task(delivery="async")
+    assert not record.ended
+    assert record.submitted is Submitted.YES
+    assert questions(bench)[0]["taskType"] == "getResponse"
 
 
 def test_a_result_for_a_taskuuid_of_an_earlier_process_is_an_answer_too() -> None:

@@ -379,6 +379,11 @@ class TaskTable:
             or uuid in self.left.foreign
         )
 
+    def was_polled(self, uuid: str) -> bool:
+        """Whether this task was given up, and its results are had by asking."""
+        first = self.requests.get(uuid)
+        return first is not None and wire.delivery_of(first) == "async"
+
     def saw_piece(self, uuid: str) -> None:
         """A piece came of a stream that nobody here has sent."""
         if len(uuid) <= LONGEST_UUID:
