@@ -257,6 +257,46 @@ def test_some_of_several_count_and_the_rest_is_asked_for() -> None:
     assert sorted(each["text"] for each in again.items) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("end", ["timeout", "unknown", "cancelled", "closed"])
+def test_some_of_several_that_came_in_time_are_not_lost(end: str) -> None:
+    bench = Bench()
+    record = bench.begin_written(expected=3, timeout=10)
+    bench.answer(record, "b", resultIndex=1)
+    bench.answer(record, "a", resultIndex=0)
+    if end == "cancelled":
+        bench.core.cancel(record, bench.now)
+    elif end == "closed":
+        bench.core.close(bench.now)
+    else:
+        if end == "unknown":
+            bench.cut()
+        bench.step(10)
+    assert record.ended
+    if end == "closed":
+        assert [each["text"] for each in bench.core.claim(record.uuid) or ()] == ["b", "a"]
+        return
+    if end != "unknown":
+        bench.answer(record, "b", resultIndex=1)
+        bench.answer(record, "c", resultIndex=2)
+        assert [each["text"] for each in _again(bench, expected=3).items] == ["b", "a", "c"]
+    else:
+        again = _again(bench, expected=3)
+        assert [each["text"] for each in again.items] == ["b", "a"]
+        assert again.submitted is Submitted.YES
+    assert bench.core.claim(record.uuid) is None
+
+
+def test_those_beside_an_error_stand_in_it() -> None:
+    bench = Bench()
+    record = bench.begin_written(expected=3)
+    bench.answer(record, "a")
+    bench.refuse(record, "inferenceError", taskType=record.task_type)
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert [each["text"] for each in failure.items] == ["a"]
+    assert bench.core.claim(record.uuid) is None
+
+
 def test_more_than_are_wanted_are_cut() -> None:
     bench = Bench()
     record = bench.begin_written(expected=3)

@@ -315,8 +315,12 @@ class TaskTable:
         if not (answered and self._out.journaled):
             # Else its end is recorded first, and where that fails it may be tried again.
             record.forget_request()
-        if not answered and record.pushed:
-            self.given_up_on = max(self.given_up_on, record.generation)
+        if not answered:
+            if record.pushed:
+                self.given_up_on = max(self.given_up_on, record.generation)
+            # Some of its results: they are paid for, and a second try need not hear them again.
+            for item in record.items:
+                self.claims.add(uuid, item)
         if self.waiting:
             # A task that stopped waiting makes room too: a smaller one behind it may fit.
             self._admit_waiting()
@@ -461,8 +465,8 @@ def timed_out(
         kind, state = OutcomeUnknown, TaskState.UNKNOWN
         text = (
             f"{waited}: this second try was not sent, and the first one may or may not have "
-            f"arrived; {came}; asked {ladder.asks} times; {connection}. A late result stays "
-            "claimable; the same work under a new taskUUID may run twice"
+            f"arrived; {came}; asked {ladder.asks} times; {connection}. What came or comes late can "
+            "be claimed; the same work under a new taskUUID may run twice"
         )
     elif in_doubt or ladder.conflicted:
         kind, state = OutcomeUnknown, TaskState.UNKNOWN
@@ -472,12 +476,12 @@ def timed_out(
             why = "the server knew the taskUUID before the task was written"
         text = (
             f"{waited}, and {why}: {known}; {came}; "
-            f"asked {ladder.asks} times; {connection}. A late result stays claimable; "
+            f"asked {ladder.asks} times; {connection}. What came or comes late can be claimed; "
             "the same work under a new taskUUID may run twice"
         )
     else:
         text = (
             f"{waited}: written, and the server may still finish it; {came}. "
-            "A late result stays claimable"
+            "What came or comes late can be claimed"
         )
     return state, kind(text, task_uuid=record.uuid, submitted=record.submitted)
