@@ -11,15 +11,13 @@ from typing import Any
 from runware_ws._core.connection.connection import Change, Connection
 from runware_ws._core.context import Context
 from runware_ws._core.ends import Ends
+from runware_ws._core.inbound.archive import Listing, archived
 from runware_ws._core.inbound.meaning import (
     Meaning,
-    archived,
     is_answer_about,
     is_empty,
     meaning,
     meaning_for,
-    owner_of,
-    was_alone,
 )
 from runware_ws._core.inbound.router import (
     Control,
@@ -45,13 +43,12 @@ from runware_ws._core.tasks.table import TaskTable
 from runware_ws.errors import StreamInterrupted
 from runware_ws.events import MalformedFrame
 from runware_ws.models.results import RecoveredBy
+from runware_ws.models.wire_errors import WireError
 
 __all__ = ["Answers"]
 
 _LIVE, _REPLAY = RecoveredBy.LIVE, RecoveredBy.REPLAY
 _WHOLE = (*ASKED, RecoveredBy.RESUBMIT)
-
-_Entries = dict[str, list[dict[str, Any]]]
 
 
 class Answers:
@@ -290,10 +287,10 @@ class Answers:
         elif means is Meaning.RESULT:
             self._late(uuid, item, now)
         elif means is Meaning.ARCHIVE:
-            listed, failed, _ = self._entries(item, uuid)
-            for result in listed.pop(uuid, []):
+            listing = archived(item, uuid)
+            for result in listing.results.get(uuid, []):
                 self._late(uuid, result, now)
-            self._list_others(listed, failed, now)
+            self._list_others(listing, uuid, now)
 
     def _late(self, uuid: str, item: dict[str, Any], now: float) -> None:
         """What looks like a result for a task that nobody waits for. It may be a late receipt."""
@@ -353,7 +350,7 @@ class Answers:
         elif said.error is None:
             self._note(record, item, said.means, now)
         elif is_listed_verdict(record, item, said.error):
-            self._ends.refuse(record, said.error, now)
+            self._listed_error(record, [said.error], now)
         else:
             self._errors.about(record, said.error, now)
 
@@ -437,58 +434,52 @@ class Answers:
         """
         record.answered()
         self._recovery.questions.heard(QuestionType.ARCHIVE)
-        listed, failed, runs = self._entries(item, record.uuid)
-        told, faults = listed.pop(record.uuid, []), failed.pop(record.uuid, [])
-        mine = self.results_in(record, told)
-        if not mine and not faults:
-            if item.get("request") or told or listed or failed or runs:
+        listing = archived(item, record.uuid)
+        if not self._listed(record, listing, now):
+            if item.get("request") or listing.results or listing.errors or listing.running:
                 record.take_back(QuestionType.ARCHIVE)
                 record.progressed()
                 self._recovery.still_running(record, now, answered=True)
             else:
                 # It names the task, but has nothing about it.
                 self._recovery.denied(record, now, QuestionType.ARCHIVE)
-                return
-        self._listed(record, mine, faults, now)
-        self._list_others(listed, failed, now)
+        self._list_others(listing, record.uuid, now)
 
-    @staticmethod
-    def _entries(item: dict[str, Any], uuid: str) -> tuple[_Entries, _Entries, bool]:
-        """The results and errors in an answer about ``uuid``, by the task that they belong to."""
-        results, errors, runs = archived(item)
-        default = uuid if was_alone(item) else None
-        return _by_owner(results, default), _by_owner(errors, default), runs
+    def _list_others(self, listing: Listing, uuid: str, now: float) -> None:
+        """What an answer about one task, ``uuid``, has of the other tasks of its array."""
+        for each in {**listing.results, **listing.errors}:
+            other = self._table.tasks.get(each)
+            if each != uuid and other is not None and not other.posted:
+                self._listed(other, listing, now)
 
-    def _list_others(self, listed: _Entries, failed: _Entries, now: float) -> None:
-        """What an answer about one task has of the other tasks of its array."""
-        for uuid in {**listed, **failed}:
-            other = self._table.tasks.get(uuid)
-            if other is not None and not other.posted:
-                results = self.results_in(other, listed.get(uuid, []))
-                self._listed(other, results, failed.get(uuid, []), now)
-
-    def _listed(
-        self,
-        record: TaskRecord,
-        results: list[dict[str, Any]],
-        errors: list[dict[str, Any]],
-        now: float,
-    ) -> None:
-        """What the archive has of one task."""
+    def _listed(self, record: TaskRecord, listing: Listing, now: float) -> bool:
+        """Act on what the archive has of one task; False if that is nothing."""
+        results = self.results_in(record, listing.results.get(record.uuid, []))
+        told = listing.errors.get(record.uuid, [])
+        if record.expected > 1 and record.uuid in listing.running:
+            told = []  # as in an answer to a poll
         if results:
             self._accept(record, results, RecoveredBy.ARCHIVE, now, listing=True)
-        told = {"taskUUID": record.uuid, "errors": errors}
-        for error in self._router.errors_of(told)[:1] if errors else ():
-            if record.ended:
-                return
-            if is_receipt(record, error):
-                self._recovery.receipt(record, now)
-            elif error.code != record.ladder.barred or self._errors.is_end_after_copy(
-                record, error, now, beside=bool(results)
-            ):
-                self._ends.refuse(record, error, now)
-            else:
-                self._recovery.brought_nothing(record, now)
+        if told and not record.ended:
+            errors = self._router.errors_of({"taskUUID": record.uuid, "errors": told})
+            self._listed_error(record, errors, now, beside=bool(results))
+        return bool(results or told)
+
+    def _listed_error(
+        self, record: TaskRecord, errors: list[WireError], now: float, *, beside: bool = False
+    ) -> None:
+        """The archive or a poll lists errors of a task; ``beside``: and some of its results.
+
+        What may be the refusal of a copy is not its end, but another one that stands there is.
+        """
+        ends = [e for e in errors if not is_receipt(record, e) and e.code != record.ladder.barred]
+        error = (ends or errors)[0]
+        if is_receipt(record, error):
+            self._recovery.receipt(record, now)
+        elif ends or self._errors.is_end_after_copy(record, error, now, beside=beside):
+            self._ends.refuse(record, error, now)
+        else:
+            self._recovery.brought_nothing(record, now)
 
     @staticmethod
     def results_in(record: TaskRecord, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -526,13 +517,3 @@ class Answers:
             self._lost_piece_at = now
         kind = item.get("taskType")
         self._recovery.doubt(now, kind if isinstance(kind, str) else None)
-
-
-def _by_owner(entries: list[dict[str, Any]], default: str | None) -> _Entries:
-    """Entries by the task that they name; one that names none is ``default``'s, or nobody's."""
-    found: _Entries = {}
-    for entry in entries:
-        uuid = owner_of(entry) or default
-        if uuid is not None:
-            found.setdefault(uuid, []).append(entry)
-    return found

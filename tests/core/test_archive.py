@@ -11,6 +11,7 @@ from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import OutcomeUnknown, TaskError
 from tests.core.bench import OTHER_SESSION, Bench, ended, error, item
+from tests.core.questions import questions, say_kept, unsent
 
 
 def three_in_doubt(bench: Bench) -> list[TaskRecord]:
@@ -241,3 +242,34 @@ def test_several_frames_in_the_archive_are_read_as_they_were_sent() -> None:
     bench.say(answer(record, [{"data": [item(record, text)]} for text in ("one", "two")]))
     ended(record, TaskState.DONE)
     assert [each["text"] for each in record.items] == ["one", "two"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_verdict_beside_a_refusal_of_a_copy_is_the_end(first: bool) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    (question,) = questions(bench)
+    told = [error(record, "conflictTaskUUID"), error(record, "invalidPrompt")]
+    say_kept(bench, record, question, errors=told if first else told[::-1])
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert failure.code == "invalidPrompt"
+
+
+def test_the_error_of_one_of_several_results_waits_while_another_runs() -> None:
+    bench = Bench()
+    first, second = bench.begin_in_doubt(OTHER_SESSION, expected=2), bench.task(expected=2)
+    question, _ = bench.written()
+    runs = {"taskType": "textInference", "status": "processing"}
+    failed = [error(each, "inferenceError") for each in (first, second)]
+    data = [{**runs, "taskUUID": each.uuid} for each in (first, second)]
+    say_kept(bench, first, question, data=data, errors=failed)
+    assert not first.ended
+    assert not second.ended
+    # The other one is done: so is the task, and what came is not lost.
+    (question,) = unsent(bench, 10)
+    say_kept(bench, first, question, data=[item(first, "a")], errors=failed)
+    for record, texts in ((first, ["a"]), (second, [])):
+        failure = ended(record, TaskState.FAILED)
+        assert isinstance(failure, TaskError)
+        assert [each["text"] for each in failure.items] == texts

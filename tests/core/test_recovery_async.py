@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.errors import TaskError
 from runware_ws.models.results import RecoveredBy
-from tests.core.bench import OTHER_SESSION, Bench, ended, item
-from tests.core.questions import asked, deny
+from tests.core.bench import OTHER_SESSION, Bench, ended, error, item
+from tests.core.questions import asked, deny, unsent
 
 
 def acked(bench: Bench, **options: float | str) -> TaskRecord:
@@ -139,3 +141,24 @@ def test_async_a_status_of_error_ends_the_task() -> None:
     assert isinstance(failure, TaskError)
     assert failure.code == "timeoutProvider"
     assert failure.retryable
+
+
+@pytest.mark.parametrize("task_type", ["textInference", "getResponse", None])
+def test_async_the_error_of_one_of_several_results_beside_another_that_runs_waits(
+    task_type: str | None,
+) -> None:
+    bench = Bench()
+    bench.begin()
+    record = acked(bench, expected=2)
+    failed = error(record, "inferenceError", taskType=task_type)
+    runs = {"taskType": record.task_type, "taskUUID": record.uuid, "status": "processing"}
+    for _ in range(5):
+        assert unsent(bench, 20)
+        bench.say({"data": [runs], "errors": [failed]})
+        assert not record.ended
+    while not record.ended:
+        assert unsent(bench, 20)
+        bench.say({"data": [item(record, "paid", status="success")], "errors": [failed]})
+    failure = ended(record, TaskState.FAILED)
+    assert isinstance(failure, TaskError)
+    assert [each["text"] for each in failure.items] == ["paid"]

@@ -45,6 +45,28 @@ def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run(
     assert isinstance(ended(record, TaskState.FAILED), TaskError)
 
 
+def test_nor_does_one_that_a_poll_lists() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=1_000)
+    assert record.learned is not None
+    for _ in range(FEW):
+        record.learned.observe(30)
+    bench.resent(record, within=80)
+    copied = bench.now
+    bench.refuse(record, "rateLimitExceeded", taskType=record.task_type)
+    failed = error(record, "rateLimitExceeded")
+    told = 0
+    while not record.ended:
+        for question in unsent(bench, 60):
+            if question["taskType"] == "getResponse":
+                told += 1
+                answer = {"taskType": record.task_type, "taskUUID": record.uuid}
+                bench.say({"data": [{**answer, "status": "error", "error": failed}]})
+    assert told >= 3
+    assert bench.now - copied >= 60
+    assert isinstance(ended(record, TaskState.FAILED), TaskError)
+
+
 def test_where_the_first_may_run_to_the_deadline_the_task_ends_as_unknown() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, timeout=100)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from runware_ws._core import answers, task_errors
-from runware_ws._core.inbound import meaning, router
+from runware_ws._core.inbound import archive, meaning, router
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks import items
 from runware_ws.models import wire_errors
@@ -49,7 +49,7 @@ def _names_are_taken_as_written(patch: pytest.MonkeyPatch) -> Talk:
     def wrong(entry: dict[str, Any]) -> str | None:
         return cast("str | None", entry.get("taskUUID"))
 
-    patch.setattr(answers, "owner_of", wrong)
+    patch.setattr(archive, "owner_of", wrong)
     return conversations.out_of_the_archive
 
 
@@ -57,7 +57,7 @@ def _the_archive_is_the_askers(patch: pytest.MonkeyPatch) -> Talk:
     def wrong(_entry: dict[str, Any]) -> None:
         return None
 
-    patch.setattr(answers, "owner_of", wrong)
+    patch.setattr(archive, "owner_of", wrong)
     return conversations.two_out_of_the_archive
 
 

@@ -7,6 +7,7 @@ from tests.mutation.mutants import Mutant
 __all__ = ["ANSWERS"]
 
 _ANSWERS, _ERRORS = "_core/answers.py", "_core/task_errors.py"
+_ARCHIVE = "_core/inbound/archive.py"
 
 ANSWERS = [
     Mutant(
@@ -89,14 +90,14 @@ ANSWERS = [
     ),
     Mutant(
         "a listing of the archive belongs to whoever was asked about",
-        _ANSWERS,
-        "default = uuid if was_alone(item) else None",
+        _ARCHIVE,
+        "default = uuid if _was_alone(item) else None",
         "default = uuid",
         "tests/core/test_archive.py::test_what_names_no_task_in_a_shared_request_is_nobodys",
     ),
     Mutant(
         "entries of a listing go to the task that was asked about",
-        _ANSWERS,
+        _ARCHIVE,
         "uuid = owner_of(entry) or default",
         "uuid = default or owner_of(entry)",
         "tests/core/test_fine_rules.py::"
@@ -105,19 +106,17 @@ ANSWERS = [
     Mutant(
         "what a listing says of other tasks is not read",
         _ANSWERS,
-        "if other is not None and not other.posted:",
-        "if other is None and uuid in self._table.tasks:",
+        "if each != uuid and other is not None and not other.posted:",
+        "if each == uuid and other is not None:",
         "tests/core/test_archive.py::test_a_listing_of_the_whole_array_gives_each_task_its_own",
     ),
     Mutant(
         "a refusal in the archive is the answer",
         _ANSWERS,
-        "            if is_receipt(record, error):\n"
-        "                self._recovery.receipt(record, now)\n"
-        "            elif error.code",
-        "            if False:\n"
-        "                self._recovery.receipt(record, now)\n"
-        "            elif error.code",
+        "        if is_receipt(record, error):\n"
+        "            self._recovery.receipt(record, now)\n"
+        "        elif ends",
+        "        if False:\n            self._recovery.receipt(record, now)\n        elif ends",
         "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
     ),
     Mutant(

@@ -612,7 +612,7 @@ TASKS = [
     ),
     Mutant(
         "an index as text is none",
-        f"{_TASKS}/items.py",
+        "models/results.py",
         "        return int(index)\n    if isinstance(index, float)",
         "        return None\n    if isinstance(index, float)",
         "tests/core/test_shapes.py::test_equal_results_are_told_apart_by_an_index_of_another_type",

@@ -128,6 +128,18 @@ def proves_life(said: list[Reading]) -> bool:
     return not said
 
 
+def _running(said: list[Reading]) -> set[str]:
+    """The tasks of several results of which a message tells that one still runs.
+
+    The error of another of them does not end such a task.
+    """
+    return {
+        each.record.uuid
+        for each in said
+        if type(each) is Single and each.means is Meaning.PROGRESS and each.record.expected > 1
+    }
+
+
 def _is_their_ping(item: dict[str, Any]) -> bool:
     return item.get("taskType") == "ping" and not item.get("pong")
 
@@ -160,6 +172,9 @@ class Router:
             self._items(items if items.__class__ is list else [items], data, said)
         if "errors" in frame or "error" in frame:
             errors = self.errors_of(frame)
+            if errors and said:
+                runs = _running(said)
+                errors = [error for error in errors if error.task_uuid not in runs]
             said.append(Errors(errors) if errors or items else Empty())
         elif "data" not in frame:
             said.append(Unreadable("neither data nor errors", data))

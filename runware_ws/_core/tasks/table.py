@@ -465,8 +465,8 @@ def timed_out(
         kind, state = OutcomeUnknown, TaskState.UNKNOWN
         text = (
             f"{waited}: this second try was not sent, and the first one may or may not have "
-            f"arrived; {came}; asked {ladder.asks} times; {connection}. What came or comes late can "
-            "be claimed; the same work under a new taskUUID may run twice"
+            f"arrived; {came}; asked {ladder.asks} times; {connection}. What came or comes late "
+            "can be claimed; the same work under a new taskUUID may run twice"
         )
     elif in_doubt or ladder.conflicted:
         kind, state = OutcomeUnknown, TaskState.UNKNOWN
