@@ -18,6 +18,7 @@ from runware_ws._core.inbound.meaning import (
     is_empty,
     meaning,
     meaning_for,
+    says_nothing,
 )
 from runware_ws._core.inbound.router import (
     Control,
@@ -515,5 +516,9 @@ class Answers:
         self._out.counters.strays += 1
         if item.get("delta"):
             self._lost_piece_at = now
-        kind = item.get("taskType")
-        self._recovery.doubt(now, kind if isinstance(kind, str) else None)
+        told = item.get("taskType")
+        kind = told if isinstance(told, str) else None
+        if kind is not None and says_nothing(item) and self._recovery.empty(now, kind):
+            self._connection.progress()
+        else:
+            self._recovery.doubt(now, kind)

@@ -14,10 +14,12 @@ from runware_ws._core.inbound.router import Errors
 from runware_ws._core.recovery.recovery import Recovery
 from runware_ws._core.recovery.resending import overdue_at
 from runware_ws._core.recovery.words import (
+    Meant,
     insists,
     is_answer_to_question,
     is_receipt,
     is_refusal_of_copy,
+    meant,
 )
 from runware_ws._core.states import ConnectionState
 from runware_ws._core.tasks.record import TaskRecord
@@ -74,6 +76,8 @@ class TaskErrors:
                 continue
             if error.task_uuid is not None:
                 self._table.forget_left(error.task_uuid)
+            elif meant(error) is Meant.DENIAL and self._recovery.empty(now, error.task_type):
+                self._connection.progress()
             else:
                 self._recovery.doubt(now, error.task_type)
             if error.task_uuid is None or self._table.end_of(error.task_uuid) is None:

@@ -229,3 +229,49 @@ def test_what_the_answer_to_several_leaves_out_is_asked_about_again_soon() -> No
         frame = asked(bench)
     assert all(record.ladder.confirmed for record in known)
     assert bench.now - begun < 6, "half of the time for which an unanswered question is waited for"
+
+
+def _denials(kinds: list[str], how: str) -> list[dict[str, Any]]:
+    """What a server says to these questions, about tasks that it does not know."""
+    denied = {"code": "taskFailedOrNotFound", "message": "no such task"}
+    if how == "errors of the kind":
+        return [{"errors": [{**denied, "taskType": kind}]} for kind in kinds]
+    if how == "errors":
+        return [{"errors": [denied]} for _ in kinds]
+    if how == "errors in one message":
+        return [{"errors": [{**denied, "taskType": kind, "taskUUID": ""} for kind in kinds]}]
+    return [{"data": [{"taskType": kind, "taskUUID": None} for kind in kinds]}]
+
+
+@pytest.mark.parametrize("delivery", ["sync", "async"])
+@pytest.mark.parametrize("how", ["errors of the kind", "errors", "errors in one message", "items"])
+def test_a_denial_that_names_nobody_is_as_an_empty_answer(how: str, delivery: str) -> None:
+    bench = Bench()
+    bench.begin()
+    records = [bench.task(delivery=delivery) for _ in range(4)]
+    bench.written()
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    resent: list[str] = []
+    while bench.core.pending and len(resent) < len(records):
+        bench.step(0.25)
+        due = asked(bench)
+        resent += [uuid for kind, uuid in due if kind not in QUESTIONS]
+        kinds = [kind for kind, _ in due if kind in QUESTIONS]
+        for message in _denials(kinds, how) if kinds else ():
+            bench.say(message)
+    assert sorted(resent) == [record.uuid for record in records]
+
+
+def test_one_that_tells_of_another_type_is_no_answer_to_a_question() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    begun = bench.now
+    while bench.now < begun + 60:
+        bench.step(0.25)
+        for kind, uuid in asked(bench):
+            assert kind in QUESTIONS, f"{uuid} was sent again"
+            denied = {"code": "taskNotFound", "message": "m", "taskType": record.task_type}
+            bench.say({"errors": [denied]})
+            bench.say({"data": [{"taskType": kind, "status": "processing"}]})
+    assert not record.ended

@@ -227,10 +227,18 @@ ANSWERS = [
         "tests/core/test_holes.py::test_a_stream_that_was_given_up_is_not_kept_with_a_hole",
     ),
     Mutant(
+        "a denial that names nobody is only a notice",
+        _ERRORS,
+        "elif meant(error) is Meant.DENIAL and",
+        "elif False and",
+        "tests/core/test_nameless_answers.py::"
+        "test_a_denial_that_names_nobody_is_as_an_empty_answer",
+    ),
+    Mutant(
         "an item that names nobody is forgotten",
         _ANSWERS,
-        "        self._recovery.doubt(now, kind if isinstance(kind, str) else None)\n",
-        "",
+        "            self._recovery.doubt(now, kind)\n",
+        "            pass\n",
         "tests/core/test_shapes.py::"
         "test_a_result_that_names_nobody_is_counted_and_its_kind_is_asked_for_soon",
     ),

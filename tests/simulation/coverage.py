@@ -109,6 +109,7 @@ MUST_HAPPEN = (
     # Questions.
     "empty answer",
     "questions answered in parts",
+    "a denial names nobody",
     "a running task looks unknown",
     "question always fails",
     "question never answered",

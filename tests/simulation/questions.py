@@ -134,8 +134,11 @@ class Questions:
         }
         if traits.answers_typed == "question":
             error["taskType"] = asked
-        elif traits.answers_typed == "task":
+        elif traits.answers_typed == "task" and not traits.denials_nameless:
             error["taskType"] = "textInference"
+        if traits.denials_nameless:
+            self._story.count("a denial names nobody")
+            del error["taskUUID"]
         return _Answer(uuid, errors=[error])
 
     # getResponse

@@ -91,6 +91,8 @@ class Traits:
     """``getResponse`` knows sync tasks too."""
     details_unknown: str = "error"
     """``getTaskDetails`` of an unknown id: as for ``getResponse``."""
+    denials_nameless: bool = False
+    """An error that tells that there is no such task names no task."""
     failed_in: str = "data"
     """Where ``getResponse`` has a failed task: in ``data``, or in ``errors``."""
     failed_typed: str = "task"
@@ -171,6 +173,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "response_running": ("processing", "processing", "unknown", "empty"),
     "response_sync": (False, False, True),
     "details_unknown": ("error", "error", "error", "empty"),
+    "denials_nameless": (False,) * 5 + (True,),
     "failed_in": ("data", "errors"),
     "failed_typed": ("task", "question", "none"),
     "question_fails": ("",) * 10 + ("getResponse", "getTaskDetails"),

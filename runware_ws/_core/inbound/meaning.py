@@ -19,6 +19,7 @@ __all__ = [
     "is_empty",
     "meaning",
     "meaning_for",
+    "says_nothing",
     "tells_error",
 ]
 
@@ -134,6 +135,11 @@ def is_empty(item: dict[str, Any]) -> bool:
     Those may have any fields; a result has output, or a final status.
     """
     return _word(item.get("status")) not in FINISHED and not has_output(item)
+
+
+def says_nothing(item: dict[str, Any]) -> bool:
+    """Whether an item has nothing in it but its address."""
+    return not any(value for key, value in item.items() if key not in ("taskType", "taskUUID"))
 
 
 def _word(status: Any) -> str:

@@ -196,17 +196,19 @@ class OpenQuestions:
             return next(iter(self.open.values()))
         return None
 
-    def emptied(self) -> tuple[list[TaskRecord], bool]:
+    def emptied(self, kind: QuestionType | None) -> tuple[list[TaskRecord], bool]:
         """An empty answer came: the open questions of its frame, and whether it is about them all.
 
-        It names nobody, and is no answer of a kind that gets none. There may be one such answer
-        for each question, in any order, or one for all that a frame asked. So it is first taken as
-        the answer to the oldest frame that had none, else to the oldest frame. It is about all
-        that are still open there if each has had one; otherwise about those that are not answered
-        by name soon.
+        ``kind``: it is about questions of this kind. It names nobody, and is no answer of a kind
+        that gets none. There may be one such answer for each question, in any order, or one for all
+        that a frame asked. So it is first taken as the answer to the oldest frame that had none,
+        else to the oldest frame. It is about all that are still open there if each has had one;
+        otherwise about those that are not answered by name soon.
         """
         self._nameless = True
-        records = self._answerable()
+        if kind is not None:
+            self._heard.add(kind)
+        records = [each for each in self._answerable() if kind in (None, each.ladder.question)]
         frames = dict.fromkeys(record.ladder.asked_in for record in records)
         frame = next(
             (each for each in frames if not self._emptied.get(each)), next(iter(frames), 0)

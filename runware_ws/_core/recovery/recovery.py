@@ -507,13 +507,16 @@ class Recovery:
         self._brought_nothing(record, now, soon=True)
         return True
 
-    def empty(self, now: float) -> bool:
-        """An answer came that is empty, so it names nobody. False if nothing was asked.
+    def empty(self, now: float, kind: str | None = None) -> bool:
+        """An answer came that is empty, or a denial, and names nobody. False if nothing was asked.
 
+        ``kind``: the type that it told; if that is no question's, it is no answer to one.
         Whoever it is taken to be about may still get an answer by name. So the question counts
         as one whose answer may come.
         """
-        records, certain = self.questions.emptied()
+        if kind is not None and kind not in ABOUT_OTHERS:
+            return False
+        records, certain = self.questions.emptied(None if kind is None else QuestionType(kind))
         for record in records:
             if certain:
                 self._denied_by_nobody(record, now)
