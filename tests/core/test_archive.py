@@ -9,7 +9,8 @@ import pytest
 from runware_ws._core.states import TaskState
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.record import TaskRecord
-from runware_ws.errors import OutcomeUnknown, TaskError
+from runware_ws.errors import OutcomeUnknown, Submitted, TaskError
+from runware_ws.models.results import RecoveredBy
 from tests.core.bench import OTHER_SESSION, Bench, ended, error, item
 from tests.core.questions import questions, say_kept, unsent
 
@@ -273,3 +274,34 @@ def test_the_error_of_one_of_several_results_waits_while_another_runs() -> None:
         failure = ended(record, TaskState.FAILED)
         assert isinstance(failure, TaskError)
         assert [each["text"] for each in failure.items] == texts
+
+
+@pytest.mark.parametrize("told", ["textInference", "TEXTINFERENCE", None, "", 7])
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_entry_is_known_by_request_and_response_whatever_its_type(
+    told: str | int | None, waits: bool
+) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION)
+    (question,) = questions(bench)
+    entry = {**question, "taskType": told, "request": [{"taskUUID": record.uuid}]}
+    if told is None:
+        del entry["taskType"]
+    bench.say({"data": [{**entry, "response": {}}]})
+    assert not record.ended
+    assert record.submitted is Submitted.YES
+    if not waits:
+        bench.core.cancel(record, bench.now)
+    bench.say({"data": [{**entry, "response": {"data": [item(record, "kept")]}}]})
+    kept = list(record.items) if waits else bench.core.claim(record.uuid)
+    assert kept == [item(record, "kept")]
+    if waits:
+        assert record.recovered_by is RecoveredBy.ARCHIVE
+
+
+def test_a_result_that_tells_its_request_and_response_is_no_entry() -> None:
+    bench = Bench()
+    record = bench.begin_written()
+    bench.answer(record, "yes", request=[{}], response={"id": 1})
+    assert record.state is TaskState.DONE
+    assert record.items[0]["text"] == "yes"

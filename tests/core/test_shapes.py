@@ -240,3 +240,16 @@ def test_the_answer_to_a_callers_question_is_all_that_came_with_it(
     assert bench.core.counters.duplicates == 1
     bench.say({"data": [item(record, "d", status="success", resultIndex=3)]})
     assert len(record.items) == 3
+
+
+@pytest.mark.parametrize("task_type", ["modelSearch", "getResponse"])
+def test_an_entry_of_the_archive_is_no_answer_to_another_question_of_the_caller(
+    task_type: str,
+) -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, task_type=task_type)
+    (question,) = questions(bench)
+    assert question["taskType"] == "getTaskDetails"
+    kept = {**question, "taskType": task_type, "request": [{}]}
+    bench.say({"data": [{**kept, "response": {"data": [item(record, "found")]}}]})
+    assert record.items == [item(record, "found")]

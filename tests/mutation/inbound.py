@@ -8,6 +8,14 @@ __all__ = ["INBOUND"]
 
 INBOUND = [
     Mutant(
+        "an entry of the archive is known by its type only",
+        "_core/inbound/meaning.py",
+        'return "request" in item and not has_output(item)',
+        "return False",
+        "tests/core/test_archive.py::"
+        "test_an_entry_is_known_by_request_and_response_whatever_its_type",
+    ),
+    Mutant(
         "a bare item with a price is a result",
         "_core/inbound/meaning.py",
         '(record.delivery == "async" or about) and is_empty(item):',

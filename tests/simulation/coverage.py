@@ -110,6 +110,7 @@ MUST_HAPPEN = (
     "empty answer",
     "questions answered in parts",
     "a denial names nobody",
+    "an entry of the archive has another type",
     "a running task looks unknown",
     "question always fails",
     "question never answered",

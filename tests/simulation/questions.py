@@ -180,6 +180,9 @@ class Questions:
             self._story.count("archive denies what it has")
             return self._unknown("getTaskDetails", uuid)
         about: Item = {"taskType": "getTaskDetails", "taskUUID": uuid}
+        if traits.details_typed != "question":
+            self._story.count("an entry of the archive has another type")
+            about["taskType"] = work.task_type if traits.details_typed == "task" else None
         about["request"] = [{"taskType": work.task_type, "taskUUID": uuid}]
         running = work.finished_at is None or now < work.finished_at + traits.archive_delay
         if work.finished_at is not None and now > work.finished_at + 10 and running:

@@ -112,6 +112,9 @@ class Traits:
     """How the archive lists what was streamed: as a whole, or as the pieces that were sent: in one
     ``frame``, as a list of ``items`` or of ``frames``, with the whole ``behind`` or ``before``
     them."""
+    details_typed: str = "question"
+    """What an entry of the archive gives as its type: the ``question``'s, the ``task``'s, or
+    ``none``."""
     details_bare: bool = False
     """What it tells of a running task is a status, in place of request and response."""
     answers_shuffled: bool = False
@@ -181,6 +184,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "question_code": TROUBLE,
     "question_errors": (1, 1, 2),
     "question_typed": (False, True),
+    "details_typed": ("question", "question", "task", "none"),
     "details_bare": (False, True),
     "answers_shuffled": (False, True),
     "answers_buffered": (False, False, True),

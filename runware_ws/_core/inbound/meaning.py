@@ -74,7 +74,9 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     ):
         # Usage or a price in an event of its own.
         return Meaning.DELTA
-    about = item.get("taskType") != record.task_type and is_answer_about(record, item)
+    about = is_answer_about(record, item) or (
+        means is Meaning.ARCHIVE and record.task_type != _ARCHIVE
+    )
     if means is RESULT and (record.delivery == "async" or about) and is_empty(item):
         return Meaning.RECEIPT
     if record.task_type in READ_ONLY and means is not Meaning.ERROR and not about:
@@ -98,9 +100,7 @@ def meaning(item: dict[str, Any]) -> Meaning:
     status = item.get("status")
     if status is not None and status.__class__ is not str:
         status = None
-    if item.get("taskType") == _ARCHIVE and (
-        item.get("response") is not None or not _speaks(item, status)
-    ):
+    if (item.get("taskType") == _ARCHIVE or "response" in item) and _is_entry(item, status):
         return Meaning.ARCHIVE
     if "delta" in item and (item["delta"] or not has_output(item)):
         if status is None:
@@ -155,9 +155,18 @@ def _is_bare(item: dict[str, Any]) -> bool:
     )
 
 
-def _speaks(item: dict[str, Any], status: Any) -> bool:
-    """Whether an answer of the archive is no entry, but tells an error or that the task runs."""
-    return tells_error(item) or _word(status) in RUNNING or _word(status) in FAILED
+def _is_entry(item: dict[str, Any], status: Any) -> bool:
+    """Whether an item is an entry of the archive.
+
+    It may have the type of the task, as an answer to a poll has, or none: then it is known by
+    request and response (documented). Under the question's type it may be no entry, but tell an
+    error or that the task runs.
+    """
+    if item.get("taskType") != _ARCHIVE:
+        return "request" in item and not has_output(item)
+    if item.get("response") is not None:
+        return True
+    return not (tells_error(item) or _word(status) in RUNNING or _word(status) in FAILED)
 
 
 def tells_error(item: dict[str, Any]) -> bool:
