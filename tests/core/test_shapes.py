@@ -250,6 +250,8 @@ def test_an_entry_of_the_archive_is_no_answer_to_another_question_of_the_caller(
     record = bench.begin_in_doubt(OTHER_SESSION, task_type=task_type)
     (question,) = questions(bench)
     assert question["taskType"] == "getTaskDetails"
-    kept = {**question, "taskType": task_type, "request": [{}]}
-    bench.say({"data": [{**kept, "response": {"data": [item(record, "found")]}}]})
+    response = {"data": [item(record, "found")]}
+    bench.say(
+        {"data": [{**question, "taskType": task_type, "request": None, "response": response}]}
+    )
     assert record.items == [item(record, "found")]
