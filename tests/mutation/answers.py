@@ -111,12 +111,41 @@ ANSWERS = [
         "tests/core/test_archive.py::test_a_listing_of_the_whole_array_gives_each_task_its_own",
     ),
     Mutant(
+        "only the first of the errors that the archive has is heard",
+        _ANSWERS,
+        "error = (ends or errors)[0]",
+        "error = errors[0]",
+        "tests/core/test_archive.py::test_a_verdict_beside_a_refusal_of_a_copy_is_the_end",
+    ),
+    Mutant(
+        "the error of one of several results ends a task whose other one runs",
+        "_core/inbound/router.py",
+        "if error.task_uuid not in runs]",
+        "if True]",
+        "tests/core/test_recovery_async.py::"
+        "test_async_the_error_of_one_of_several_results_beside_another_that_runs_waits",
+    ),
+    Mutant(
+        "what had come of several results is lost with the task",
+        "_core/tasks/table.py",
+        "            for item in record.items:\n",
+        "            for item in ():\n",
+        "tests/core/test_second_tries.py::test_some_of_several_that_came_in_time_are_not_lost",
+    ),
+    Mutant(
+        "a late receipt waits for a claim",
+        _ANSWERS,
+        "if asked and is_empty(item):",
+        "if False:",
+        "tests/core/test_second_tries.py::test_async_a_late_receipt_is_no_answer",
+    ),
+    Mutant(
         "a refusal in the archive is the answer",
         _ANSWERS,
         "        if is_receipt(record, error):\n"
         "            self._recovery.receipt(record, now)\n"
-        "        elif ends",
-        "        if False:\n            self._recovery.receipt(record, now)\n        elif ends",
+        "        elif ends or",
+        "        if False:\n            self._recovery.receipt(record, now)\n        elif True or",
         "tests/core/test_archive.py::test_a_refusal_that_the_archive_keeps_is_a_receipt",
     ),
     Mutant(
