@@ -215,7 +215,7 @@ class OpenQuestions:
         )
         if not frame:
             return [], False
-        kinds = {kind for record in records if (kind := record.ladder.question) is not None}
+        kinds = {each for record in records if (each := record.ladder.question) is not None}
         if len(kinds) == 1:
             self._heard |= kinds
         self._emptied[frame] = self._emptied.get(frame, 0) + 1
