@@ -32,7 +32,10 @@ BACKLOG_GRACE = 0.5
 """How long a socket that can no longer be written may still be read, in seconds."""
 
 MESSAGES_IN_A_ROW = 512
-"""How many messages are handed to the core in one go, before other tasks get a turn."""
+"""How many messages are handed to the core in one go, before other tasks get a turn.
+
+More, where more came in the last turn: reading is never paused.
+"""
 
 FRAMES_IN_A_ROW = 16
 """How many frames are written in one go, before other tasks get a turn."""
@@ -218,18 +221,25 @@ class SocketRunner:
             while True:
                 receiving = True
                 data = await transport.receive()
-                ready = transport.take_ready()
+                ready = deque(transport.take_ready())
                 receiving = False
                 self._timer.reads += 1
                 at = now()
                 core.receive(generation, data, at)
-                for number, more in enumerate(ready, 1):
-                    core.receive(generation, more, at)
-                    if number % MESSAGES_IN_A_ROW == 0:
+                lot = MESSAGES_IN_A_ROW
+                while ready:
+                    for _ in range(min(lot, len(ready))):
+                        core.receive(generation, ready.popleft(), at)
+                    if ready:
                         apply()
                         # Shielded: what was read must not be lost with the socket.
                         await anyio.lowlevel.cancel_shielded_checkpoint()
                         self._timer.reads += 1
+                        at = now()
+                        waiting = len(ready)
+                        ready.extend(transport.take_ready())
+                        # As many as came meanwhile, or they would become ever more.
+                        lot = max(MESSAGES_IN_A_ROW, len(ready) - waiting)
                 apply()
         except (Exception, asyncio.CancelledError) as exc:
             if not receiving:

@@ -18,13 +18,15 @@ from websockets.server import ServerProtocol
 
 from runware_ws import Client, ClientClosed, Submitted
 from runware_ws._io.driver import WAKES
+from runware_ws._io.sockets import MESSAGES_IN_A_ROW
 from runware_ws._io.transport import dial
 from runware_ws._io.transport.inbox import Inbox
 from runware_ws.config import Config
 from runware_ws.emulator import Emulator
+from runware_ws.testing.network import MemoryNetwork
 
 from .raw import Peer, quick, result_of, serving
-from .support import KEY, Gate, ask, bounded, client_of, until
+from .support import KEY, SESSION, Gate, ask, bounded, client_of, memory_client, until
 
 pytestmark = pytest.mark.anyio
 
@@ -233,3 +235,21 @@ async def test_the_latest_ping_is_answered_once_the_peer_reads() -> None:
         await client.ready()
         await until(lambda: b"%08d" % 39_999 in answered)
     assert answered == sorted(answered)
+
+
+@bounded
+async def test_no_more_messages_wait_than_a_few_turns_bring() -> None:
+    """Each turn of the loop brings more of them than are handed on in a row."""
+    network = MemoryNetwork()
+    each, most = 2 * MESSAGES_IN_A_ROW, 0
+    async with memory_client(network) as client:
+        socket = await network.accept()
+        await socket.authenticate(SESSION)
+        await client.ready()
+        begun = client.stats().frames_in
+        for turn in range(1, 101):
+            for _ in range(each):
+                socket.send(b"{}")
+            await anyio.lowlevel.checkpoint()
+            most = max(most, turn * each - (client.stats().frames_in - begun))
+    assert most <= 6 * each
