@@ -88,11 +88,11 @@ def _code(source: Mapping[str, Any]) -> str:
     return UNKNOWN_CODE if legacy is None else f"legacyError{legacy}"
 
 
-def _error(value: Any, frame: Mapping[str, Any]) -> WireError:
-    """Make an error from whatever is in an error's place."""
+def _error(value: Any, frame: Mapping[str, Any], beside: dict[str, Any]) -> WireError:
+    """Make an error from whatever is in an error's place; ``beside`` it stands this."""
     if not is_object(value):
         # ``true`` is the old style: the facts are next to it, in the frame itself.
-        source = {k: v for k, v in frame.items() if k not in ("data", "errors")}
+        source = beside
         message = value if isinstance(value, str) else _text(source, "errorMessage", "message")
     else:
         source = value
@@ -107,6 +107,11 @@ def _error(value: Any, frame: Mapping[str, Any]) -> WireError:
         documentation=_text(source, "documentation"),
         raw=source,
     )
+
+
+def _beside(frame: Mapping[str, Any]) -> dict[str, Any]:
+    """What a frame says beside its items and its errors. All of its errors share it."""
+    return {key: value for key, value in frame.items() if key not in ("data", "errors")}
 
 
 def _values(frame: Mapping[str, Any]) -> list[Any]:
@@ -131,8 +136,9 @@ def parse_errors(frame: Mapping[str, Any]) -> list[WireError]:
         return []
     # ``raw`` does not count: the same error may appear under both spellings of the key.
     errors: dict[WireError, WireError] = {}
+    beside = _beside(frame)
     for value in _values(frame):
-        error = _error(value, frame)
+        error = _error(value, frame, beside)
         errors.setdefault(error, error)
     return list(errors)
 
@@ -147,5 +153,5 @@ def parse_item_error(item: Mapping[str, Any]) -> WireError | None:
     if errors:
         return errors[0]
     if item.get("status") == "error":
-        return _error(dict(item), item)
+        return _error(dict(item), item, {})
     return None

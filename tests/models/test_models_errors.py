@@ -202,3 +202,11 @@ def test_what_is_worth_another_try() -> None:
 
 def test_the_table_knows_every_family() -> None:
     assert {fam for fam, _ in FAMILY_PATTERNS} == set(ErrorFamily) - {ErrorFamily.UNKNOWN}
+
+
+def test_what_stands_beside_many_errors_is_kept_once() -> None:
+    beside = {f"field {number}": number for number in range(100)}
+    errors = parse_errors({"errors": [f"trouble {number}" for number in range(100)], **beside})
+    assert [error.message for error in errors] == [f"trouble {number}" for number in range(100)]
+    assert {id(error.raw) for error in errors} == {id(errors[0].raw)}
+    assert errors[0].raw == beside
