@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from inspect import isawaitable
 from itertools import chain
 from typing import NoReturn, cast
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 
@@ -30,7 +31,8 @@ REDACTED = b"[redacted]"
 _SHORTEST_SECRET = 4
 _LEAST_PART = 8
 """Shorter parts of a key are not told apart from other words."""
-_USERINFO = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
+_ESCAPE = re.compile(rb"%(?:25)*([0-9a-fA-F]{2})|\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))?")
+_USERINFO = re.compile(r"(?<=://)[^\s/?#]*@")
 
 
 class KeySource:
@@ -109,18 +111,19 @@ class KeySource:
 
     def redact(self, data: bytes) -> bytes:
         """``data`` with every key that was in use redacted, in any spelling, and also a cut one."""
-        for spellings in chain(self._secrets, self._passwords):
-            for secret in spellings:
-                if secret in data:
-                    data = data.replace(secret, REDACTED)
-                if len(secret) > _LEAST_PART:
-                    data = _without_parts(data, secret)
-        return data
+        plain = _Unescaped(data)
+        spans = [
+            span
+            for spellings in chain(self._secrets, self._passwords)
+            for secret in spellings
+            for span in _places(plain.text, secret)
+        ]
+        return plain.without(spans) if spans else data
 
     def redact_text(self, text: str) -> str:
         """``text`` with every key that was in use redacted, and the credentials of URLs."""
         if "@" in text:
-            text = _USERINFO.sub(r"\1[redacted]@", text)
+            text = _USERINFO.sub("[redacted]@", text)
         return self.redact(text.encode("utf-8", "backslashreplace")).decode("utf-8", "replace")
 
     def __repr__(self) -> str:
@@ -144,32 +147,21 @@ def wrapped(key: object) -> ApiKey | NotAKey:
 
 
 def _spellings(secret: str) -> tuple[bytes, ...]:
-    """How a secret may be written in what others quote; none if it is too short to look for."""
+    """How a secret may be encoded in what others quote; none if it is too short to look for.
+
+    Escapes are taken out of these, as they are out of what is searched.
+    """
     plain = secret.encode("utf-8", "backslashreplace")
     if len(plain) < _SHORTEST_SECRET:
         return ()
-    escaped = secret.replace("\\", "\\\\").replace('"', '\\"')
-    ascii_only = "".join(
-        letter if letter.isascii() else f"\\u{ord(letter):04x}" for letter in escaped
-    )
-    found = [
-        secret,
-        escaped,
-        escaped.replace("/", "\\/"),
-        ascii_only,
-        ascii_only.replace("/", "\\/"),
-        "".join(f"\\u{ord(letter):04x}" for letter in secret),
-        repr(secret)[1:-1],
-        ascii(secret)[1:-1],
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        b64encode(plain).decode().rstrip("="),
-        urlsafe_b64encode(plain).decode().rstrip("="),
-    ]
-    # The longest first, so that no other leaves a part of it behind.
-    unique = {one.encode("utf-8", "backslashreplace") for one in found}
-    return tuple(sorted(unique, key=lambda one: (-len(one), one)))
+    found = [plain, plain.replace(b" ", b"+")]
+    for before in range(3):
+        # In base64 three bytes are four letters, so what stands before it moves it. Letters that
+        # depend on what is beside it are left out.
+        begin, end = (0, 2, 3)[before], (before + len(plain)) * 4 // 3
+        whole = bytes(before) + plain
+        found += [b64encode(whole)[begin:end], urlsafe_b64encode(whole)[begin:end]]
+    return tuple(dict.fromkeys(_Unescaped(one).text for one in found))
 
 
 def _credentials(url: str) -> list[tuple[bytes, ...]]:
@@ -181,21 +173,68 @@ def _credentials(url: str) -> list[tuple[bytes, ...]]:
     return [spellings for spellings in dict.fromkeys(found) if spellings]
 
 
-def _without_parts(data: bytes, secret: bytes) -> bytes:
-    """``data`` without beginnings and ends of ``secret``, which others may have cut."""
+class _Unescaped:
+    """``data`` without the escapes of JSON, of URLs and of Python, however often escaped."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        # Where ``text`` goes on without an escape, and where that is in ``data``.
+        self._here, self._there = [0], [0]
+        self.text = data
+        if b"%" not in data and b"\\" not in data:
+            return
+        text = bytearray()
+        for escape in _ESCAPE.finditer(data):
+            text += data[self._there[-1] : escape.start()]
+            self._mark(len(text), escape.start())
+            if letter := escape[1] or escape[2] or escape[3]:
+                code = int(letter, 16)
+                text += bytes([code]) if escape[1] else chr(code).encode("utf-8", "replace")
+            self._mark(len(text), escape.end())
+        text += data[self._there[-1] :]
+        self.text = bytes(text)
+
+    def _mark(self, here: int, there: int) -> None:
+        self._here.append(here)
+        self._there.append(there)
+
+    def without(self, spans: list[tuple[int, int]]) -> bytes:
+        """``data`` with these parts of ``text`` redacted."""
+        spans.sort()
+        parts: list[bytes] = []
+        begin, end = spans[0]
+        kept = 0
+        for start, stop in (*spans[1:], (len(self.text) + 1, 0)):
+            if start < end:
+                end = max(end, stop)
+                continue
+            parts += [self._data[kept : self._place(begin, bisect_right)], REDACTED]
+            kept = self._place(end, bisect_left)
+            begin, end = start, stop
+        return b"".join((*parts, self._data[kept:]))
+
+    def _place(self, at: int, side: Callable[[list[int], int], int]) -> int:
+        """Where this place of ``text`` is in ``data``."""
+        found = side(self._here, at)
+        if found == len(self._here) or self._here[found] != at:
+            found -= 1
+        return min(self._there[found] + at - self._here[found], len(self._data))
+
+
+def _places(data: bytes, secret: bytes) -> Iterator[tuple[int, int]]:
+    """Where ``secret`` is in ``data``, and where beginnings and ends are, which others cut."""
+    size = len(secret)
     head, tail = secret[:_LEAST_PART], secret[-_LEAST_PART:]
     at = data.find(head)
     while at >= 0:
-        end = at + _alike(data[at : at + len(secret)], secret)
-        data = data[:at] + REDACTED + data[end:]
-        at = data.find(head, at + len(REDACTED))
-    at = data.find(tail)
+        end = at + _alike(data[at : at + size], secret)
+        yield at, end
+        at = data.find(head, end)
+    at = data.find(tail) if size > _LEAST_PART else -1
     while at >= 0:
         end = at + len(tail)
-        start = end - _alike(data[:end][-len(secret) :][::-1], secret[::-1])
-        data = data[:start] + REDACTED + data[end:]
-        at = data.find(tail, start + len(REDACTED))
-    return data
+        yield end - _alike(data[max(0, end - size) : end][::-1], secret[::-1]), end
+        at = data.find(tail, end)
 
 
 def _alike(one: bytes, other: bytes) -> int:

@@ -40,6 +40,7 @@ from .support import KEY, NOWHERE, ask, bounded, client_of, rest, until
 
 pytestmark = pytest.mark.anyio
 
+ODD = "q+7xZ2mK/Lw9=Rd4+Yb8Nc3/Hg6Jt="
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
 
 
@@ -394,6 +395,42 @@ def test_parts_and_spellings_of_a_key_are_redacted() -> None:
         assert "[redacted]" in told
         assert "HgJ6" not in told
         assert secret[:8] not in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"%{ord(letter):02x}" for letter in ODD),
+        ODD.replace("+", "%2b").replace("=", "%3d"),
+        ODD.replace("+", "\\u002B").replace("=", "\\u003d"),
+        json.dumps(json.dumps(ODD.replace("/", "\\/"))),
+        json.dumps(json.dumps({ODD: quote(ODD)})),
+        quote(quote(ODD, safe=""), safe=""),
+        *(base64.b64encode(f"{before}{ODD}".encode()).decode() for before in ("", "u:", "Bearer ")),
+        *(base64.urlsafe_b64encode(f"{before}{ODD}:".encode()).decode() for before in ("", "u")),
+        quote(base64.b64encode(ODD.encode()).decode()),
+    ],
+)
+def test_a_key_is_redacted_in_whatever_mixture_of_escapes(text: str) -> None:
+    told = KeySource(ODD).redact_text(f"<{text}>")
+    assert "[redacted]" in told
+    # What was escaped, or encoded with something before it, may leave that, and no more.
+    assert len(told) <= len("<[redacted]: [redacted]>") + 12, told
+    assert not any(ODD[at : at + 3] in told for at in range(len(ODD) - 2)), told
+
+
+def test_parts_of_a_key_are_redacted_in_a_text_of_megabytes() -> None:
+    keys = KeySource(ODD)
+    assert keys.redact_text(ODD[:8] * 250_000) == "[redacted]" * 250_000
+    assert keys.redact_text(f"{ODD[-8:]}, " * 250_000) == "[redacted], " * 250_000
+
+
+def test_a_long_word_is_searched_for_credentials_once() -> None:
+    keys = KeySource(ODD)
+    assert keys.redact_text(f"{'x' * 400_000}@") == f"{'x' * 400_000}@"
+    assert (
+        keys.redact_text(f"{'x' * 400_000}://me:pass@host") == f"{'x' * 400_000}://[redacted]@host"
+    )
 
 
 def test_a_short_key_is_redacted_whole() -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
+from runware_ws._core.context import Context
 from runware_ws._core.core import SessionCore
+from runware_ws._core.inbound.router import Router
 from runware_ws._core.states import ConnectionState, TaskState
 from runware_ws._core.tasks.record import TaskRecord
 from runware_ws.classify import Loss, LossKind
@@ -423,3 +425,20 @@ def test_the_task_in_question_is_to_blame_sooner_if_no_other_result_can_come(
         bench.core.cancel(other, bench.now)
         bench.reconnect(SESSION if ends % 2 else OTHER_SESSION)
     assert ends == times
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_an_error_of_many_words_is_searched_for_secrets_in_one_go(quoted: bool) -> None:
+    searched: list[str] = []
+
+    def redact(text: str) -> str:
+        searched.append(text)
+        return text.replace("12345", "[redacted]")
+
+    router = Router(Context(Config()), {}, redact=redact)
+    error = {f"field {number}": ["words"] * 10 for number in range(100)}
+    said = {"code": "c", "message": "12345" if quoted else "m", "more": error}
+    (found,) = router.errors_of({"errors": [said]})
+    assert "12345" not in repr(found)
+    assert found.raw["more"] == error
+    assert quoted or len(searched) == 1
