@@ -133,6 +133,8 @@ def test_a_long_task_costs_one_ping_each_2_seconds_and_no_connection() -> None:
     [
         {"data": [{"taskType": "ping", "ping": True}]},
         {"data": [{"taskType": "ping"}, {"taskType": "ping", "ping": True}]},
+        {"data": [{"taskType": "ping", "ping": True}], "errors": []},
+        {"data": {"taskType": "ping", "ping": True}, "errors": None, "error": False},
     ],
 )
 def test_the_pings_of_the_peer_are_no_sign_of_life(frame: Any) -> None:

@@ -175,7 +175,10 @@ class Router:
             if errors and said:
                 runs = _running(said)
                 errors = [error for error in errors if error.task_uuid not in runs]
-            said.append(Errors(errors) if errors or items else Empty())
+            if errors:
+                said.append(Errors(errors))
+            elif not items:
+                said.append(Empty())
         elif "data" not in frame:
             said.append(Unreadable("neither data nor errors", data))
         elif not items:
