@@ -23,13 +23,14 @@ class EventReader:
     because an event without its end is never returned.
     """
 
-    __slots__ = ("_after_cr", "_data", "_first", "_largest", "_line", "_size")
+    __slots__ = ("_after_cr", "_data", "_first", "_largest", "_line")
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
         self._line = bytearray()  # the line whose end has not come yet
-        self._data: list[bytes] = []  # of the event whose end has not come yet
-        self._size = 0
+        # The data of the event whose end has not come yet, an LF behind each line. No list: a line
+        # of two letters would take twenty times its size.
+        self._data = bytearray()
         self._first = True  # no line has been read yet
         self._after_cr = False  # the last byte was a CR, so that an LF belongs to it
 
@@ -64,17 +65,16 @@ class EventReader:
             elif line == b"data":
                 self._add(b"")
             elif not line and self._data:
-                data = b"\n".join(self._data)
+                data = bytes(self._data[:-1])
                 self._data.clear()
-                self._size = 0
                 if data:
                     yield data
         self._line += rest
-        if self._size + len(self._line) > self._largest + _NAME:
+        if len(self._data) + len(self._line) > self._largest + _NAME:
             raise EventTooBig
 
     def _add(self, data: bytes) -> None:
-        self._size += len(data) + 1  # one for the LF; the last LF is not part of the data
-        if self._size > self._largest + 1:
+        self._data += data
+        self._data += b"\n"
+        if len(self._data) > self._largest + 1:  # the last LF is not part of the data
             raise EventTooBig
-        self._data.append(data)

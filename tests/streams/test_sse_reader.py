@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -75,3 +76,15 @@ def test_what_came_before_a_giant_is_given() -> None:
 def test_nothing_without_end_is_kept(piece: bytes) -> None:
     with pytest.raises(EventTooBig):
         read(*[piece] * 2_000, largest=1_000)
+
+
+def test_an_event_of_many_short_lines_takes_no_more_than_a_few_times_its_size() -> None:
+    limit = 1 << 20
+    reader = EventReader(limit)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EventTooBig):
+            [list(reader.feed(b"data:ab\n" * 1_000)) for _ in range(limit)]
+        assert tracemalloc.get_traced_memory()[1] < 3 * limit
+    finally:
+        tracemalloc.stop()
