@@ -181,9 +181,10 @@ class WebSocketTransport:
 
     def __init__(self, connection: LibraryConnection) -> None:
         self._connection = connection
-        # What the peer took of our backlogs; and the backlog and the way at the last look.
-        self._taken = 0
-        self._backlog = self._gone = 0
+        # What the peer took of our large backlogs; how much had gone at the last look, and whether
+        # some of a large backlog was left then.
+        self._taken = self._gone = 0
+        self._large = False
 
     async def send(self, data: bytes) -> None:
         connection = self._connection
@@ -219,9 +220,11 @@ class WebSocketTransport:
     def activity(self) -> int:
         gone, backlog = self.outgoing()
         # What goes out of a small backlog proves nothing: the peer's host takes it for a dead peer.
-        if self._backlog >= LARGE:
+        # But our ping waits behind the last bytes of a large one, too.
+        if self._large:
             self._taken += max(0, gone - self._gone)
-        self._gone, self._backlog = gone, backlog
+        self._gone = gone
+        self._large = backlog >= LARGE or (self._large and backlog > 0)
         connection = self._connection
         return connection.inbox.arrived + len(connection.protocol.reader.buffer) + self._taken
 
