@@ -88,7 +88,7 @@ class SessionCore:
         self._out = out = Context(options, journaled=journaled)
         self._table = TaskTable(out)
         self._recovery = Recovery(out, self._table)
-        self._connection = Connection(out, draw=draw, fixed_key=fixed_key)
+        self._connection = Connection(out, draw=draw, redact=redact, fixed_key=fixed_key)
         self._router = Router(out, self._table.tasks, redact=redact)
         self._ends = Ends(out, self._table, self._recovery)
         self._answers = Answers(

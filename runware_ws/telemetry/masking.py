@@ -19,6 +19,7 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from runware_ws._core import wire
+from runware_ws.events import LONGEST_TEXT
 from runware_ws.models.error_codes import ErrorFamily, family
 from runware_ws.models.formats import UUID_IN_TEXT
 from runware_ws.models.jsonable import encode_json
@@ -81,6 +82,7 @@ _WORDS = {
     "deliveryMethod": frozenset(("sync", "async", "stream")),
 }
 _CODES = ("code", "errorCode", "errorId")
+_SESSION = "connectionSessionUUID"
 _STANDS_FOR = {
     ErrorFamily.AUTH: "unauthorized*",
     ErrorFamily.QUOTA: "quota*",
@@ -243,6 +245,9 @@ class Mask:
             return value
         if field in _CODES:
             return self.code(value)
+        if field == _SESSION and (len(value) > LONGEST_TEXT or self._redact(value) != value):
+            # The core takes it for none.
+            return "~" * (LONGEST_TEXT + 1)
         if field in _WORDS:
             return self.word(field, value)
         if field == "resultIndex" and _INDEX.fullmatch(value):

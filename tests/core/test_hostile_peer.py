@@ -442,3 +442,19 @@ def test_an_error_of_many_words_is_searched_for_secrets_in_one_go(quoted: bool) 
     assert "12345" not in repr(found)
     assert found.raw["more"] == error
     assert quoted or len(searched) == 1
+
+
+@pytest.mark.parametrize("name", ["s" * 1_000_000, "of 12345"], ids=["endless", "secret"])
+@pytest.mark.parametrize("later", [False, True], ids=["first", "later"])
+def test_a_session_that_cannot_be_told_is_not_offered_again(name: str, later: bool) -> None:
+    core = SessionCore(
+        Config(), draw=lambda _: 0.1, redact=lambda text: text.replace("12345", "[redacted]")
+    )
+    core.start(0)
+    core.connected(1, 0)
+    for uuid in (SESSION, name) if later else (name,):
+        reply = {"taskType": "authentication", "connectionSessionUUID": uuid}
+        core.receive(1, orjson.dumps({"data": [reply]}), 0)
+    assert core.state is ConnectionState.READY
+    assert core.session_uuid == (SESSION if later else None)
+    assert name not in repr(core.take())

@@ -19,6 +19,7 @@ from runware_ws._core.inbound.meaning import meaning
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws.classify import Loss, LossKind
 from runware_ws.emulator import Request
+from runware_ws.events import LONGEST_TEXT
 from runware_ws.models.error_codes import FAMILY_PATTERNS, family
 from runware_ws.telemetry.flight_lines import lines_of
 from runware_ws.telemetry.masking import Mask
@@ -305,3 +306,14 @@ def test_of_what_cannot_be_read_the_tasks_that_it_names_are_left() -> None:
     shown = mask_of().message(broken)
     assert shown == f"{mask_of().data(broken)} {{ {UUID}"
     assert "{" not in mask_of().message(b"secret")
+
+
+@pytest.mark.parametrize("content", [False, True])
+@pytest.mark.parametrize("name", [f"of {KEY}", "s" * 2_000], ids=["secret", "endless"])
+def test_a_session_that_the_client_takes_for_none_is_masked_as_one(
+    name: str, content: bool
+) -> None:
+    said = {"taskType": "authentication", "connectionSessionUUID": name}
+    masked = mask_of(content=content).value(said)["connectionSessionUUID"]
+    assert len(masked) > LONGEST_TEXT
+    assert KEY not in masked

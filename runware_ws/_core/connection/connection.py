@@ -27,6 +27,7 @@ from runware_ws.errors import (
     RunwareError,
 )
 from runware_ws.events import (
+    LONGEST_TEXT,
     Connected,
     DialFailed,
     Dialing,
@@ -110,9 +111,11 @@ class Connection:
         out: Context,
         *,
         draw: Callable[[int], float],
+        redact: Callable[[str], str],
         fixed_key: bool,
     ) -> None:
         self._out = out
+        self._redact = redact
         self._options = out.options
         self._draw = draw
         self._fixed_key = fixed_key
@@ -211,8 +214,7 @@ class Connection:
             self.liveness.ponged(now)
         if kind != "authentication":
             return None
-        given = item.get("connectionSessionUUID")
-        uuid = given if isinstance(given, str) and given else None
+        uuid = self._session_of(item)
         if self.state is _C.AUTHENTICATING:
             return self._authenticated(uuid, now)
         if self.state is _C.READY and uuid is not None and uuid != self.session_uuid:
@@ -220,6 +222,14 @@ class Connection:
             self.session_uuid = uuid
             self._out.emit(SessionStarted(at=now, session_uuid=uuid))
         return None
+
+    def _session_of(self, item: dict[str, Any]) -> str | None:
+        """The session that the server names, if it can be told and offered: it goes into events,
+        into the journal, and into each dial. So it is short, and has no secret in it."""
+        given = item.get("connectionSessionUUID")
+        if not isinstance(given, str) or not 0 < len(given) <= LONGEST_TEXT:
+            return None
+        return given if self._redact(given) == given else None
 
     def _authenticated(self, uuid: str | None, now: float) -> Up:
         offered = self._offered
