@@ -22,9 +22,31 @@ EDGES = [
     Mutant(
         "messages of one read but the first are dropped",
         _SOCKETS,
-        "                    core.receive(generation, more, at)\n",
-        "",
+        "                        core.receive(generation, ready.popleft(), at)\n",
+        "                        ready.popleft()\n",
         "tests/client/test_driver.py::test_all_messages_of_one_read_are_read",
+    ),
+    Mutant(
+        "more messages wait with each turn of a flood",
+        _SOCKETS,
+        "lot = max(MESSAGES_IN_A_ROW, len(ready) - waiting)",
+        "lot = MESSAGES_IN_A_ROW",
+        "tests/client/test_flood.py::test_no_more_messages_wait_than_a_few_turns_bring",
+    ),
+    Mutant(
+        "the last bytes of a large message are no sign of life",
+        "_io/transport/common.py",
+        "self._large = backlog >= LARGE or (self._large and backlog > 0)",
+        "self._large = backlog >= LARGE",
+        "tests/client/test_activity.py::"
+        "test_what_the_peer_takes_of_a_large_message_counts_to_its_end",
+    ),
+    Mutant(
+        "escapes are not taken out before keys are looked for",
+        "_io/keys.py",
+        """        if b"%" not in data and b"\\\\" not in data:\n""",
+        "        if data:\n",
+        "tests/client/test_secrets.py::test_a_key_is_redacted_in_whatever_mixture_of_escapes",
     ),
     Mutant(
         "what the peer said before it closed is not read",
