@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -16,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runware_ws._core.tasks import deltas as module
-from runware_ws._core.tasks.deltas import Deltas
+from runware_ws._core.tasks.deltas import MOST_WAITING, Deltas
 from runware_ws.models.delta import Delta
 from runware_ws.models.results import ResultItem
+from tests.core.bench import uuid_of
 from tests.core.streamed import EXAMPLES, Answer, arguments_in, streams
 
 
@@ -332,3 +334,18 @@ def test_a_wrongly_typed_delta_is_a_hole(wrong: Any) -> None:
 def test_wrongly_typed_parts_of_a_call_hand_on_nothing() -> None:
     deltas = fed([item({"toolCalls": [{"index": True, "function": 5}]})])
     assert read(deltas.pending).said() == ("", "", [(None, None, "{}")])
+
+
+def test_what_comes_beside_deltas_that_nobody_reads_is_bounded() -> None:
+    """Some servers tell all of the answer so far with each piece."""
+    deltas = Deltas()
+    tracemalloc.start()
+    try:
+        for number in range(2_000):
+            beside = {"soFar": "words" * (number * 20)}
+            deltas.add({"taskUUID": uuid_of(1), "delta": {"text": "words"}, **beside}, 0.0)
+        assert tracemalloc.get_traced_memory()[0] < 2 * MOST_WAITING
+    finally:
+        tracemalloc.stop()
+    told = [item["delta"]["text"] for item in deltas.pending]
+    assert "".join(told) == deltas.text() == "words" * 2_000

@@ -34,6 +34,13 @@ EDGES = [
         "tests/client/test_flood.py::test_no_more_messages_wait_than_a_few_turns_bring",
     ),
     Mutant(
+        "deltas that wait are not bounded in bytes",
+        "_core/tasks/deltas.py",
+        "            self._join_large()\n",
+        "            pass\n",
+        "tests/core/test_deltas.py::test_what_comes_beside_deltas_that_nobody_reads_is_bounded",
+    ),
+    Mutant(
         "the last bytes of a large message are no sign of life",
         "_io/transport/common.py",
         "self._large = backlog >= LARGE or (self._large and backlog > 0)",

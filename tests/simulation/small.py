@@ -46,6 +46,7 @@ SMALL = {
         Constant(f"{CORE}.tombstones", "_SMALL", (4, 16)),
         Constant(f"{CORE}.tombstones", "_LARGE", (16, 64)),
         Constant(f"{CORE}.deltas", "MOST_PENDING", (1, 2, 4)),
+        Constant(f"{CORE}.deltas", "MOST_WAITING", (500, 5_000)),
         Constant(f"{IO}.driver", "WAKES", (1, 2, 5)),
         Constant(f"{IO}.sockets", "FRAMES_IN_A_ROW", (1, 2)),
         Constant(f"{IO}.feed", "MOST_BYTES", (300, 2_000)),

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from runware_ws._core import wire
 from runware_ws.models.delta import ToolCallPiece, tool_call_pieces
 from runware_ws.models.jsonable import is_array, is_object
 
@@ -29,6 +30,9 @@ __all__ = ["Deltas"]
 
 MOST_PENDING = 16_384
 """Deltas that may wait for a slow reader. Beyond that, neighbours are joined; none is lost."""
+
+MOST_WAITING = 16 << 20
+"""Bytes of memory that they may take up. Beyond that they are joined as well."""
 
 _TEXTS = ("reasoningContent", "text")
 _CALLS = "toolCalls"
@@ -91,6 +95,7 @@ class Deltas:
     """
 
     __slots__ = (
+        "_added",
         "_calls",
         "_last",
         "_places",
@@ -113,6 +118,8 @@ class Deltas:
         self.suspended = self.polled = False
         self.finished = False
         self._room = MOST_PENDING
+        # The memory of what was put to those that wait since they were weighed.
+        self._added = 0
         self._texts: dict[str, list[str]] = {name: [] for name in _TEXTS}
         self._calls: dict[int, _Call] = {}
         self._places: dict[int, int] = {}  # from an index on the wire to the call it means
@@ -245,6 +252,10 @@ class Deltas:
         if len(self.pending) >= self._room:
             self._join_pending()
         self.pending.append(item)
+        self._added += wire.weight(item, MOST_WAITING)
+        if self._added > MOST_WAITING:
+            self._added = 0
+            self._join_large()
 
     # Tool calls
 
@@ -310,6 +321,19 @@ class Deltas:
             else:
                 self.pending[-1] = joined
         self._room = max(MOST_PENDING, 2 * len(self.pending))
+
+    def _join_large(self) -> None:
+        """Join neighbours until they take up half of what they may, or none can be joined.
+
+        Of what stands beside their output only the last is kept.
+        """
+        before = 0
+        while before != len(self.pending) and self._weight() > MOST_WAITING // 2:
+            before = len(self.pending)
+            self._join_pending()
+
+    def _weight(self) -> int:
+        return sum(wire.weight(item, MOST_WAITING) for item in self.pending)
 
 
 def _delta_of(item: dict[str, Any]) -> dict[str, Any]:
