@@ -458,3 +458,31 @@ def test_a_session_that_cannot_be_told_is_not_offered_again(name: str, later: bo
     assert core.state is ConnectionState.READY
     assert core.session_uuid == (SESSION if later else None)
     assert name not in repr(core.take())
+
+
+def _refused_once(loss: Loss, *errors: str) -> float:
+    """How long after a key was refused the next dial is; ``draw`` gives 10 s for each attempt."""
+    core = SessionCore(Config(), draw=lambda attempt: 10.0 * attempt)
+    core.start(0)
+    core.connected(1, 0)
+    reply = {"taskType": "authentication", "connectionSessionUUID": SESSION}
+    core.receive(1, orjson.dumps({"data": [reply]}), 0)
+    core.lost(1, Loss(LossKind.CLOSED, code=1001), 1.0)
+    core.on_deadline(11.0)
+    assert core.generation == 2
+    if errors:
+        core.connected(2, 11.0)
+    for code in errors:
+        said = {"code": code, "message": "no", "taskType": "authentication"}
+        core.receive(2, orjson.dumps({"errors": [said]}), 11.0)
+    core.lost(2, loss, 11.0)
+    return core.next_deadline() - 11.0
+
+
+def test_no_retry_after_puts_off_the_second_try_of_a_refused_key() -> None:
+    loss = Loss(LossKind.HTTP_REFUSED, status=401, retry_after=60.0)
+    assert _refused_once(loss) == 10.0
+
+
+def test_a_socket_that_ends_over_a_refused_session_is_followed_at_once() -> None:
+    assert _refused_once(Loss(LossKind.CLOSED, code=1000), "sessionExpired") == 10.0

@@ -413,17 +413,25 @@ class Connection:
         self._redials = max(0, self._brief - 1)
 
     def _redial(self, loss: Loss, verdict: Verdict, now: float, *, was_ready: bool) -> None:
+        # Of a server that hangs up over the session that it refused, the loss does not tell.
+        over_session = self.offered and self._offered is None and self.state is _C.AUTHENTICATING
+        refused = (
+            verdict is Verdict.KEY_REFUSED
+            or loss.kind is LossKind.AUTH_REFUSED
+            or (over_session and verdict is Verdict.RESUME)
+        )
         self._enter(_C.BACKOFF)
         self._redials += 1
         attempt = self._redials
         if verdict in (Verdict.BACK_OFF, Verdict.RESUME_LATER):
             attempt = self._redials = max(attempt, 2)
-        elif verdict is Verdict.KEY_REFUSED or loss.kind is LossKind.AUTH_REFUSED:
-            # The second refusal ends the client, so there is nothing to spare the server.
+        elif refused:
+            # The second refusal ends the client, and no session is refused twice, so there is
+            # nothing to spare the server.
             attempt = 1
         delay = self._draw(attempt)
         self._dial_from = now
-        if loss.retry_after is not None:
+        if loss.retry_after is not None and not refused:
             # The drawn delay comes on top, or all clients would come back at the same moment.
             self._dial_from += min(loss.retry_after, self._options.retry_after_cap)
         self._dial_at = self._dial_from + delay
