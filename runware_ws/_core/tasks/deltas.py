@@ -34,6 +34,9 @@ MOST_PENDING = 16_384
 MOST_WAITING = 16 << 20
 """Bytes of memory that they may take up. Beyond that they are joined as well."""
 
+FEW = 16
+"""So many wait unweighed, as where a reader keeps up: to weigh one costs as much as the rest."""
+
 _TEXTS = ("reasoningContent", "text")
 _CALLS = "toolCalls"
 _OUTPUT = (*_TEXTS, _CALLS)
@@ -252,10 +255,11 @@ class Deltas:
         if len(self.pending) >= self._room:
             self._join_pending()
         self.pending.append(item)
-        self._added += wire.weight(item, MOST_WAITING)
-        if self._added > MOST_WAITING:
-            self._added = 0
-            self._join_large()
+        if len(self.pending) > FEW:
+            self._added += wire.weight(item, MOST_WAITING)
+            if self._added > MOST_WAITING:
+                self._added = 0
+                self._join_large()
 
     # Tool calls
 
