@@ -325,6 +325,37 @@ async def test_a_living_client_adopts_what_dies_beside_it(monkeypatch: pytest.Mo
 
 
 @bounded
+@pytest.mark.parametrize("turns", range(12))
+async def test_who_is_cancelled_while_waiting_for_what_was_left_loses_nothing(turns: int) -> None:
+    journal = MemoryJournal()
+    async with Emulator() as emulator:
+        gate = Gate(emulator)
+        async with keyed_client(emulator, journal.store()) as doomed:
+            handle = await doomed.submit(ask("left"))
+            await until(lambda: gate.running)
+            journal.owners[1].alive = False
+            async with keyed_client(emulator, journal.store()) as client:
+                await until(lambda: client.stats().pending)
+                got: list[str] = []
+
+                async def read() -> None:
+                    async for each in client.recovered():
+                        got.append(each.task_uuid)  # noqa: PERF401 - what came is not lost
+
+                async with anyio.create_task_group() as group:
+                    group.start_soon(read)
+                    await anyio.wait_all_tasks_blocked()
+                    gate.open()
+                    # The cancellation meets the answer at one or another step of its way.
+                    for _ in range(turns):
+                        await anyio.lowlevel.checkpoint()
+                    group.cancel_scope.cancel()
+                if not got:
+                    await read()
+                assert got == [handle.uuid]
+
+
+@bounded
 async def test_a_task_that_nobody_understands_is_left_alone() -> None:
     journal = MemoryJournal()
     async with Emulator() as emulator:
