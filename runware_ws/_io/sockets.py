@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 
 import anyio
 from pydantic import SecretStr
@@ -226,7 +227,7 @@ class SocketRunner:
                 self._timer.reads += 1
                 at = now()
                 core.receive(generation, data, at)
-                lot = MESSAGES_IN_A_ROW
+                lot, last = MESSAGES_IN_A_ROW, False
                 while ready:
                     for _ in range(min(lot, len(ready))):
                         core.receive(generation, ready.popleft(), at)
@@ -237,10 +238,16 @@ class SocketRunner:
                         self._timer.reads += 1
                         at = now()
                         waiting = len(ready)
-                        ready.extend(transport.take_ready())
+                        if not last:
+                            last = _is_cancelled()
+                            ready.extend(transport.take_ready())
                         # As many as came meanwhile, or they would become ever more.
                         lot = max(MESSAGES_IN_A_ROW, len(ready) - waiting)
                 apply()
+                if last:
+                    # Of a peer that sends on and on, to receive never waits, and so never ends.
+                    receiving = True
+                    await anyio.lowlevel.checkpoint()
         except (Exception, asyncio.CancelledError) as exc:
             if not receiving:
                 raise
@@ -290,3 +297,8 @@ class SocketRunner:
             if not sending:
                 raise
             return unforeseen(exc, LossKind.CLOSED)
+
+
+def _is_cancelled() -> bool:
+    """Whether the next wait would be cancelled."""
+    return anyio.current_effective_deadline() == -inf

@@ -253,3 +253,27 @@ async def test_no_more_messages_wait_than_a_few_turns_bring() -> None:
             await anyio.lowlevel.checkpoint()
             most = max(most, turn * each - (client.stats().frames_in - begun))
     assert most <= 6 * each
+
+
+@bounded
+async def test_a_peer_that_sends_on_and_on_does_not_hold_up_the_end() -> None:
+    """Each turn of the loop brings more messages, so there is always one to be read."""
+    network = MemoryNetwork()
+    turns = 0
+    async with anyio.create_task_group() as group, memory_client(network) as client:
+        socket = await network.accept()
+        await socket.authenticate(SESSION)
+        await client.ready()
+
+        async def flood() -> None:
+            nonlocal turns
+            while socket.open and turns < 1_000:
+                turns += 1
+                for _ in range(2 * MESSAGES_IN_A_ROW):
+                    socket.send(b"{}")
+                await anyio.lowlevel.checkpoint()
+
+        group.start_soon(flood)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+    assert turns < 100
