@@ -231,6 +231,43 @@ def test_what_the_answer_to_several_leaves_out_is_asked_about_again_soon() -> No
     assert bench.now - begun < 6, "half of the time for which an unanswered question is waited for"
 
 
+def test_what_a_slow_answer_in_parts_has_not_told_yet_is_not_left_out() -> None:
+    """A server looks for one task after the other, and tells of two at a time."""
+    bench = Bench()
+    bench.begin()
+    records = {
+        record.uuid: record for record in (bench.written_task(timeout=300) for _ in range(60))
+    }
+    bench.cut()
+    bench.reconnect(OTHER_SESSION)
+    over, looked_at, number = bench.now + 20.0, bench.now, 0
+    open_: list[tuple[str, str]] = []
+    told: list[dict[str, Any]] = []
+    while bench.core.pending and bench.now < over + 60:
+        bench.step(0.1)
+        due = asked(bench)
+        assert all(kind in QUESTIONS for kind, _ in due), "a task that is known was sent again"
+        number += len(due)
+        open_ += due
+        while open_ and looked_at + 0.3 <= bench.now:
+            looked_at += 0.3
+            kind, uuid = open_.pop(0)
+            if bench.now < over:
+                continue
+            if kind == "getResponse":
+                told.append(item(records[uuid], status="success"))
+            else:
+                response = {"data": [item(records[uuid])]}
+                told.append({"taskType": kind, "taskUUID": uuid, "response": response})
+        if not open_:
+            looked_at = bench.now
+        if len(told) >= 2 or (told and not open_):
+            bench.say({"data": told})
+            told = []
+    assert all(record.state is TaskState.DONE for record in records.values())
+    assert number < 200, "one that is still to be told of is not asked about again"
+
+
 def _denials(kinds: list[str], how: str) -> list[dict[str, Any]]:
     """What a server says to these questions, about tasks that it does not know."""
     denied = {"code": "taskFailedOrNotFound", "message": "no such task"}

@@ -35,7 +35,7 @@ RECOVERY = [
     Mutant(
         "a task is not asked about after its first question",
         _RECOVERY,
-        "            self._ask_at(record, now + min(patience, rest))\n        return Frame",
+        "            self._ask_at(record, self._patient_until(record, kind))\n        return Frame",
         "        return Frame",
         "tests/core/test_fine_rules.py::"
         "test_an_error_is_said_once_for_each_question_however_many_results_it_is_about",
@@ -97,8 +97,8 @@ RECOVERY = [
     Mutant(
         "named answers do not tell whom the empty ones are about",
         _QUESTIONS,
-        "return mates if self._is_about_all(frame, len(mates)) else []",
-        "return []",
+        "if not self._is_about_all(frame, len(mates)):",
+        "if True:",
         "tests/core/test_nameless_answers.py::"
         "test_what_is_left_of_a_frame_after_the_named_answers_is_known_by_the_empty_ones",
     ),
@@ -491,8 +491,8 @@ RECOVERY = [
     Mutant(
         "a kind of question that is never answered gets more and more time",
         "_core/recovery/recovery.py",
-        "more = 0 if self.questions.silent(kind) else record.ladder.silences",
-        "more = record.ladder.silences",
+        "more = 0 if self.questions.silent(question) else ladder.silences",
+        "more = ladder.silences",
         "tests/core/test_resending.py::"
         "test_a_kind_that_is_never_answered_holds_a_lost_request_up_for_two_timeouts",
     ),
@@ -538,8 +538,8 @@ RECOVERY = [
     Mutant(
         "a question is waited for up to the deadline",
         "_core/recovery/recovery.py",
-        "now + min(patience, rest))",
-        "now + patience)",
+        "return ladder.asked_at + min(patience, rest)",
+        "return ladder.asked_at + patience",
         "tests/core/test_resending.py::"
         "test_before_the_deadline_a_question_that_is_not_answered_leaves_time_for_the_other",
     ),

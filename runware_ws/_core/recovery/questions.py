@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from itertools import islice
+from typing import Any
 
 from runware_ws._core import wire
+from runware_ws._core.states import FOREVER
 from runware_ws._core.tasks.ladder import QuestionType
 from runware_ws._core.tasks.record import LAST_CALL, TaskRecord
 from runware_ws._core.tasks.schedule import TURN
@@ -34,6 +36,9 @@ class OpenQuestions:
         self._frames = 0
         self._emptied: dict[int, int] = {}
         self._unanswered: dict[int, int] = {}
+        # When a frame was last answered by name, where such answers may leave some of it out: they
+        # may come in parts.
+        self._part_at: dict[int, float] = {}
         # How often each kind was given up on this socket, and when; which kinds it answers.
         self._given_up: Counter[QuestionType] = Counter()
         self._given_up_at: dict[QuestionType, float] = {}
@@ -130,7 +135,8 @@ class OpenQuestions:
         frame = record.ladder.asked_in
         if not answered:
             self._unanswered[frame] = self._unanswered.get(frame, 0) + 1
-        for noted in (self._emptied, self._unanswered):
+        notes: tuple[dict[int, Any], ...] = (self._emptied, self._unanswered, self._part_at)
+        for noted in notes:
             if len(noted) > 2 * len(self.open):
                 frames = {each.ladder.asked_in for each in self.open.values()}
                 for number in noted.keys() - frames:
@@ -186,6 +192,7 @@ class OpenQuestions:
         self.due.clear()
         self._emptied.clear()
         self._unanswered.clear()
+        self._part_at.clear()
         self._given_up.clear()
         self._given_up_at.clear()
         self._heard.clear()
@@ -222,13 +229,16 @@ class OpenQuestions:
         mates = [record for record in records if record.ladder.asked_in == frame]
         return mates, self._is_about_all(frame, len(mates))
 
-    def answered(self, record: TaskRecord, message: int) -> list[TaskRecord]:
+    def answered(self, record: TaskRecord, message: int, now: float) -> list[TaskRecord]:
         """A question was answered by message number ``message``: those of its frame that are open,
         and that this server may have left out. They are told once."""
         frame, told = record.ladder.asked_in, self._told_last
         self._told_last = (frame, message)
         self._joined = self._joined or told == self._told_last
-        if not (self._nameless or self._joined) or frame in self._emptied:
+        if not (self._nameless or self._joined):
+            return []
+        self._part_at[frame] = now
+        if frame in self._emptied:
             return []
         mates = [mate for mate in self._answerable() if mate.ladder.asked_in == frame]
         if mates:
@@ -242,7 +252,10 @@ class OpenQuestions:
         if not self._emptied.get(frame):
             return []
         mates = [mate for mate in self._answerable() if mate.ladder.asked_in == frame]
-        return mates if self._is_about_all(frame, len(mates)) else []
+        if not self._is_about_all(frame, len(mates)):
+            return []
+        self._part_at[frame] = -FOREVER  # no more is to come
+        return mates
 
     def _is_about_all(self, frame: int, mates: int) -> bool:
         """Whether so many open questions of a frame had an empty answer each, whichever others may
@@ -255,9 +268,11 @@ class OpenQuestions:
         kinds = [kind for kind in open_kinds if not self.silent(kind)] or open_kinds
         return [record for record in self.open.values() if record.ladder.question in kinds]
 
-    def left_out(self, record: TaskRecord) -> bool:
-        """Whether the frame in which a task was asked about got answers that may leave it out."""
-        return record.ladder.asked_in in self._emptied
+    def left_out_at(self, record: TaskRecord) -> float | None:
+        """When the frame in which a task was asked about was last answered by name, if such answers
+        may leave it out. ``-FOREVER``: there was none, but an empty one."""
+        frame = record.ladder.asked_in
+        return self._part_at.get(frame, -FOREVER) if frame in self._emptied else None
 
 
 def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:

@@ -314,14 +314,19 @@ class Recovery:
             else:
                 self._out.counters.archive_questions += 1
             self._out.tell(record, TaskStep.ASKED, now, kind.value)
-            # A server that is slow to answer gets more time, or it would always answer too late.
-            # But not a kind of question that it never answers.
-            more = 0 if self.questions.silent(kind) else record.ladder.silences
-            patience = (1 + min(more, MOST_PATIENCE)) * self._options.question_timeout
-            # Nor so much that there is no time left for the other kind.
-            rest = max(FIRST_BACKOFF, (record.deadline - now) / 2)
-            self._ask_at(record, now + min(patience, rest))
+            self._ask_at(record, self._patient_until(record, kind))
         return Frame(wire.join([payload for _, _, payload in asked])) if asked else None
+
+    def _patient_until(self, record: TaskRecord, question: QuestionType) -> float:
+        """How long the open question about a task may take."""
+        ladder = record.ladder
+        # A server that is slow to answer gets more time, or it would always answer too late.
+        # But not a kind of question that it never answers.
+        more = 0 if self.questions.silent(question) else ladder.silences
+        patience = (1 + min(more, MOST_PATIENCE)) * self._options.question_timeout
+        # Nor so much that there is no time left for the other kind.
+        rest = max(FIRST_BACKOFF, (record.deadline - ladder.asked_at) / 2)
+        return ladder.asked_at + min(patience, rest)
 
     def _resends(self, generation: int, now: float) -> Frame | None:
         payloads: list[bytes] = []
@@ -361,13 +366,15 @@ class Recovery:
 
     # Answers
 
-    def _close_question(self, record: TaskRecord, now: float, *, answered: bool = True) -> bool:
+    def _close_question(
+        self, record: TaskRecord, now: float, *, answered: bool = True, named: bool = True
+    ) -> bool:
         """Close the question about a task, by its answer or not; False if none was open."""
         if not self.questions.close(record, answered=answered):
             return False
         self.questions.took(now - record.ladder.asked_at)
-        if answered:
-            for mate in self.questions.answered(record, self._out.counters.frames_in):
+        if answered and named:
+            for mate in self.questions.answered(record, self._out.counters.frames_in, now):
                 self._ask_at(mate, min(mate.ladder.next_at, now + EMPTY_GRACE))
         for mate in self.questions.emptied_since(record):
             self._ask_at(mate, now)
@@ -482,19 +489,25 @@ class Recovery:
             self._brought_nothing(record, now, soon=False)
 
     def denied(
-        self, record: TaskRecord, now: float, asked: str | None = None, *, sure: bool = True
+        self,
+        record: TaskRecord,
+        now: float,
+        asked: str | None = None,
+        *,
+        sure: bool = True,
+        named: bool = True,
     ) -> bool:
         """A question was answered: there is no such task. False if that was not the open one.
 
         ``asked``: the kind of question that the answer names. One that names none may come late,
         for an older question that was given up; then it is not ``sure``, and counts only the
-        second time.
+        second time. ``named``: the answer names the task.
         """
         question = record.ladder.question
         self._heard(asked)
         if question is None or asked not in (None, question):
             return False
-        if not self._close_question(record, now):
+        if not self._close_question(record, now, named=named):
             return False
         if record.ladder.asked_at >= overdue_at(record, self._options):
             record.exhaust(question, sure=sure, unknown=EVERY_QUESTION)
@@ -526,15 +539,23 @@ class Recovery:
 
     def _denied_by_nobody(self, record: TaskRecord, now: float) -> None:
         """An answer that does not name it may be about this task."""
-        self.denied(record, now, sure=record.ladder.outstanding <= 1)
+        self.denied(record, now, sure=record.ladder.outstanding <= 1, named=False)
 
     def _silence(self, record: TaskRecord, now: float) -> None:
         """A question was not answered in time."""
         question = record.ladder.question
         assert question is not None
-        if self.questions.left_out(record):
-            self._denied_by_nobody(record, now)
-            return
+        told_at = self.questions.left_out_at(record)
+        if told_at is not None:
+            # More may have come since this was planned: the answer comes in parts.
+            until = told_at + EMPTY_GRACE
+            if until <= now:
+                self._denied_by_nobody(record, now)
+                return
+            until = min(until, self._patient_until(record, question))
+            if until > now:
+                self._ask_at(record, until)
+                return
         if now >= record.ladder.asked_at + self._options.question_timeout:
             self.questions.give_up(record, question, now)
             record.exhaust(question, sure=False)
