@@ -31,7 +31,12 @@ REDACTED = b"[redacted]"
 _SHORTEST_SECRET = 4
 _LEAST_PART = 8
 """Shorter parts of a key are not told apart from other words."""
-_ESCAPE = re.compile(rb"%(?:25)*([0-9a-fA-F]{2})|\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))?")
+_MOST_LAYERS = 4
+"""So often what is escaped is searched for escapes again, as where JSON is in a URL."""
+_ESCAPE = re.compile(
+    rb"%(?:25)*([0-9a-fA-F]{2})"
+    rb"|\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U00(0[0-9a-fA-F]{5}|10[0-9a-fA-F]{4}))?"
+)
 _USERINFO = re.compile(r"(?<=://)[^\s/?#]*@")
 
 
@@ -154,7 +159,12 @@ def _spellings(secret: str) -> tuple[bytes, ...]:
     plain = secret.encode("utf-8", "backslashreplace")
     if len(plain) < _SHORTEST_SECRET:
         return ()
-    found = [plain, plain.replace(b" ", b"+")]
+    # JSON escapes a letter beyond 16 bits as two.
+    wide = secret.encode("utf-16-be", "surrogatepass")
+    halves = b"".join(
+        _encoded(high << 8 | low) for high, low in zip(wide[::2], wide[1::2], strict=True)
+    )
+    found = [plain, plain.replace(b" ", b"+"), halves]
     for before in range(3):
         # In base64 three bytes are four letters, so what stands before it moves it. Letters that
         # depend on what is beside it are left out.
@@ -176,8 +186,9 @@ def _credentials(url: str) -> list[tuple[bytes, ...]]:
 class _Unescaped:
     """``data`` without the escapes of JSON, of URLs and of Python, however often escaped."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, layers: int = _MOST_LAYERS) -> None:
         self._data = data
+        self._within: _Unescaped | None = None
         # Where ``text`` goes on without an escape, and where that is in ``data``.
         self._here, self._there = [0], [0]
         self.text = data
@@ -187,12 +198,15 @@ class _Unescaped:
         for escape in _ESCAPE.finditer(data):
             text += data[self._there[-1] : escape.start()]
             self._mark(len(text), escape.start())
-            if letter := escape[1] or escape[2] or escape[3]:
+            if letter := escape[1] or escape[2] or escape[3] or escape[4]:
                 code = int(letter, 16)
-                text += bytes([code]) if escape[1] else chr(code).encode("utf-8", "replace")
+                text += bytes([code]) if escape[1] else _encoded(code)
             self._mark(len(text), escape.end())
         text += data[self._there[-1] :]
         self.text = bytes(text)
+        if layers > 1 and self.text != data:
+            self._within = _Unescaped(self.text, layers - 1)
+            self.text = self._within.text
 
     def _mark(self, here: int, there: int) -> None:
         self._here.append(here)
@@ -215,10 +229,16 @@ class _Unescaped:
 
     def _place(self, at: int, side: Callable[[list[int], int], int]) -> int:
         """Where this place of ``text`` is in ``data``."""
+        if self._within is not None:
+            at = self._within._place(at, side)
         found = side(self._here, at)
         if found == len(self._here) or self._here[found] != at:
             found -= 1
         return min(self._there[found] + at - self._here[found], len(self._data))
+
+
+def _encoded(code: int) -> bytes:
+    return chr(code).encode("utf-8", "surrogatepass")
 
 
 def _places(data: bytes, secret: bytes) -> Iterator[tuple[int, int]]:

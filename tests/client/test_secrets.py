@@ -409,6 +409,10 @@ def test_parts_and_spellings_of_a_key_are_redacted() -> None:
         *(base64.b64encode(f"{before}{ODD}".encode()).decode() for before in ("", "u:", "Bearer ")),
         *(base64.urlsafe_b64encode(f"{before}{ODD}:".encode()).decode() for before in ("", "u")),
         quote(base64.b64encode(ODD.encode()).decode()),
+        # One kind inside the other: what is left of the one is the other.
+        quote(json.dumps(ODD).replace("/", "\\/")),
+        quote("".join(f"\\u{ord(letter):04x}" for letter in ODD), safe=""),
+        json.dumps("".join(f"%{ord(letter):02x}" for letter in ODD)).replace("%", "\\u0025"),
     ],
 )
 def test_a_key_is_redacted_in_whatever_mixture_of_escapes(text: str) -> None:
@@ -417,6 +421,13 @@ def test_a_key_is_redacted_in_whatever_mixture_of_escapes(text: str) -> None:
     # What was escaped, or encoded with something before it, may leave that, and no more.
     assert len(told) <= len("<[redacted]: [redacted]>") + 12, told
     assert not any(ODD[at : at + 3] in told for at in range(len(ODD) - 2)), told
+
+
+@pytest.mark.parametrize("escaped", [json.dumps, ascii, repr, quote])
+def test_letters_beyond_16_bits_hide_no_key(escaped: Callable[[str], str]) -> None:
+    secret = "😀-é😀7x😀"
+    told = KeySource(secret).redact_text(f"<{escaped(secret)}>")
+    assert told.replace('"', "").replace("'", "") == "<[redacted]>"
 
 
 def test_parts_of_a_key_are_redacted_in_a_text_of_megabytes() -> None:

@@ -180,6 +180,20 @@ EDGES = [
         "tests/client/test_close.py::test_drain_finishes_and_refuses_new_tasks",
     ),
     Mutant(
+        "what is left of one kind of escape is not searched for another",
+        "_io/keys.py",
+        "if layers > 1 and self.text != data:",
+        "if False:",
+        "tests/client/test_secrets.py::test_a_key_is_redacted_in_whatever_mixture_of_escapes",
+    ),
+    Mutant(
+        "a peer that sends on and on keeps its socket",
+        "_io/sockets.py",
+        "return anyio.current_effective_deadline() == -inf",
+        "return False",
+        "tests/client/test_flood.py::test_a_peer_that_sends_on_and_on_does_not_hold_up_the_end",
+    ),
+    Mutant(
         "keys are not redacted",
         "_io/keys.py",
         "        return plain.without(spans) if spans else data\n",
