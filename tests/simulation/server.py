@@ -147,11 +147,13 @@ class Server:
         if self.traits.answers_shuffled:
             self._rng.shuffle(questions)
         late = self.traits.answers_late
-        now = (len(questions) + 1) // 2 if late else len(questions)
-        self._answer(socket, questions[:now])
-        if questions[now:]:
+        parts = 1 if not late or len(questions) < 2 else 2 if len(questions) < 4 else 4
+        size = -(-len(questions) // parts)
+        self._answer(socket, questions[:size])
+        for number in range(1, parts):
             self._story.count("questions answered in parts")
-            self._loop.call_later(late, self._answer, socket, questions[now:])
+            part = questions[number * size : (number + 1) * size]
+            self._loop.call_later(late * number / (parts - 1), self._answer, socket, part)
 
     def _answer(self, socket: Socket, questions: list[dict[str, Any]]) -> None:
         if socket not in self.ends:

@@ -120,7 +120,8 @@ class Traits:
     answers_shuffled: bool = False
     """The questions of one message are answered in any order."""
     answers_late: float = 0.0
-    """The second half of the questions of one message is answered so many seconds later."""
+    """The questions of one message are answered in two or four parts, the last one so many seconds
+    later."""
     answers_buffered: bool = False
     """An answer to a question that did not arrive is replayed, as results are."""
     copies_busy: str = ""
