@@ -312,3 +312,18 @@ def test_one_that_tells_of_another_type_is_no_answer_to_a_question() -> None:
             bench.say({"errors": [denied]})
             bench.say({"data": [{"taskType": kind, "status": "processing"}]})
     assert not record.ended
+
+
+def test_what_a_server_that_gives_empty_answers_leaves_out_is_asked_about_again_soon() -> None:
+    bench, (known, unknown), _ = _two_in_one_frame()
+    bench.say({"data": []})
+    due: list[dict[str, Any]] = []
+    while not due:
+        bench.step(0.25)
+        due = questions(bench)
+    assert [each["taskUUID"] for each in due] == [known.uuid, unknown.uuid]
+    bench.say({"data": [{**due[0], "status": "processing"}]})
+    asked_before = unknown.ladder.asks
+    bench.step(4)
+    questions(bench)
+    assert unknown.ladder.asks > asked_before
