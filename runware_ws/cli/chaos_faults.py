@@ -207,7 +207,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 """What nobody outside can know about the server: each thing, and all it may do.
 
 Not ``answers_joined``: an empty answer to many questions says of each only what two quiet seconds
-behind it confirm, and no socket lives that long here.
+behind it confirm, and no socket lives that long here. Nor ``mute_question``: the client gives up a
+way that is silent only after as many seconds.
 """
 
 

@@ -176,7 +176,8 @@ class Engine:
         """Whether the answer to it waits for those to the other questions of its message."""
         if not self.state.options.answers_joined or connection.session is None:
             return False
-        return task.get("taskType") in QUESTIONS
+        kind = task.get("taskType")
+        return kind in QUESTIONS and kind != self.state.options.mute_question
 
     def _handle_one(
         self, connection: Peer, task: dict[str, Any], array: list[AcceptedTask]
@@ -206,6 +207,9 @@ class Engine:
             self.state.stats.pings += 1
             self._answer(outlet, {"taskType": "ping", "pong": True})
         elif kind in QUESTIONS:
+            if kind == self.state.options.mute_question and not session.over_http:
+                self.state.stats.mute_questions += 1
+                return
             outlet.push(Envelope(answer_units(self.state, session.key_id, task)))
         else:
             self._submit(session, task, [] if array is None else array)

@@ -97,6 +97,7 @@ class EmulatorOptions:
         failing_question: this kind of question always fails, with ``question_error``, which
             names the question's type if ``question_error_typed``. For a while:
             :meth:`~runware_ws.emulator.Faults.fail_questions`.
+        mute_question: this kind of question is never answered over a socket. ``None``: none.
 
     The archive:
         archive_limit: most finished tasks kept with their results. ``None``: all.
@@ -195,6 +196,7 @@ class EmulatorOptions:
     failing_question: Literal["getResponse", "getTaskDetails"] | None = None
     question_error: str = "internalServerError"
     question_error_typed: bool = True
+    mute_question: Literal["getResponse", "getTaskDetails"] | None = None
 
     archive_limit: int | None = None
     archive_lag: float = 0.0

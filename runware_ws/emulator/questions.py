@@ -44,6 +44,8 @@ def tellable(state: ServerState, uuids: Iterable[str]) -> dict[str, bool]:
 
 def _tells(state: ServerState, key_id: int, uuid: str) -> bool:
     for kind in QUESTIONS:
+        if kind == state.options.mute_question:
+            continue
         question = {"taskType": kind, "taskUUID": uuid}
         record = _find(state, key_id, question)
         if record is None or not record.done or _trouble(state, question) is not None:

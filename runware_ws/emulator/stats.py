@@ -19,7 +19,7 @@ class Stats:
     when written after a resume, ``buffered`` when kept for an absent socket, ``lost_results``
     when lost with a dying socket, ``expired_results`` when their session was gone,
     ``handed_over`` when somebody else had it. ``late_requests`` were read when their socket was
-    gone, ``poisoned`` ones ended it. Deltas are
+    gone, ``poisoned`` ones ended it. ``mute_questions`` got no answer. Deltas are
     counted in ``deltas_sent`` only, again when they come again. ``posts`` are HTTP requests with
     an accepted key. ``tasks_turned_away`` were refused because of the queue or the rate.
     """
@@ -50,6 +50,7 @@ class Stats:
     poisoned: int = 0
     empty_answers: int = 0
     failed_questions: int = 0
+    mute_questions: int = 0
     conflicts: int = 0
     polls: int = 0
     details: int = 0

@@ -96,6 +96,8 @@ CHOICES: list[tuple[str, str, dict[str, Any], str]] = [
     ("unknown-poll", "error", {"answer_type": "task"}, "the type textInference"),
     ("unknown-poll", "error", {"answer_type": "none"}, "no type"),
     ("unknown-poll", "empty", {"poll_unknown": "empty"}, "nobody"),
+    ("unknown-poll", "silence", {"mute_question": "getResponse"}, ""),
+    ("unknown-details", "silence", {"mute_question": "getTaskDetails"}, ""),
     ("unknown-details", "error", {"details_unknown": "error"}, "the question's type"),
     ("unknown-details", "empty", {"details_unknown": "empty"}, "nobody"),
     ("answers-joined", "separate", {"answers_joined": False}, ""),

@@ -1,0 +1,45 @@
+"""Paid answers come, with default options, before servers that answer oddly but legally.
+
+In virtual time. Each server is the emulator with some choices; the proof is what it counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests import virtual
+
+from .support import ample, ask, until
+from .test_rules import Answers, pair
+
+pytestmark = pytest.mark.anyio
+anyio_backend = virtual.anyio_backend
+
+
+async def all_answered(latency: float = 2.0, *, forget: bool = True, **options: Any) -> Any:
+    """Twenty tasks are cut off, and each is answered once; returns what the server counted."""
+    async with pair(latency, **options) as (server, client):
+        answers = Answers()
+
+        async def strike() -> None:
+            await until(lambda: server.stats.tasks_accepted == 20)
+            if forget:
+                server.faults.forget_sessions()
+            server.faults.cut()
+
+        tasks = [ask(f"{n}", delivery_method="async" if n % 2 else None) for n in range(20)]
+        await answers.run(client, *tasks, strike=strike)
+        assert answers.errors == []
+        assert len(answers.results) == 20
+        assert server.stats.executed_twice == []
+        assert client.stats().strays == 0
+        return server.stats
+
+
+@pytest.mark.parametrize("kind", ["getResponse", "getTaskDetails"])
+@ample
+async def test_a_question_that_is_never_answered_has_another(kind: Any) -> None:
+    stats = await all_answered(mute_question=kind)
+    assert stats.mute_questions > 0
