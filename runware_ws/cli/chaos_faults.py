@@ -169,6 +169,7 @@ def find_faults(names: str) -> tuple[Fault, ...]:
 
 CHOICES: dict[str, tuple[Any, ...]] = {
     "unknown_session": ("new", "error"),
+    "resumed_session": ("same", "new", "none"),
     "replay": ("after-auth", "before-auth"),
     "replay_framing": ("single", "batched"),
     "buffer_acks": (True, False),

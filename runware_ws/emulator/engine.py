@@ -263,12 +263,15 @@ class Engine:
                 if self.state.options.unknown_session == "error" or not is_uuid(asked):
                     self._refuse_session(connection)
                     return
-        if session is not None:
-            self.state.stats.resumes += 1
-        else:
+        named = session is None or self.state.options.resumed_session != "none"
+        if session is None:
             session = self.state.sessions.create(key_id)
+        else:
+            self.state.stats.resumes += 1
+            if self.state.options.resumed_session == "new":
+                self.state.sessions.rename(session)
         self.state.stats.authentications += 1
-        self._attach(connection, session)
+        self._attach(connection, session, named=named)
 
     def _refuse(self, connection: Peer) -> None:
         connection.send_body(self.refusal())
@@ -303,7 +306,7 @@ class Engine:
         )
         self._fail(connection, error)
 
-    def _attach(self, connection: Peer, session: Session) -> None:
+    def _attach(self, connection: Peer, session: Session, *, named: bool) -> None:
         previous = session.socket
         if previous is connection:
             previous = None
@@ -317,7 +320,9 @@ class Engine:
         connection.session = session
         session.socket = connection
         session.elsewhere = False
-        reply = {"taskType": "authentication", "connectionSessionUUID": session.uuid}
+        reply = {"taskType": "authentication"}
+        if named:
+            reply["connectionSessionUUID"] = session.uuid
         replay, dies = self._replay(session)
         welcome = [Envelope([Unit(Kind.CONTROL, reply)])]
         code = self.state.options.before_auth

@@ -19,6 +19,8 @@ class EmulatorOptions:
     Session and resume:
         unknown_session: a resume of an unknown, expired or foreign session gets a ``"new"``
             session UUID, or an ``"error"``.
+        resumed_session: a resumed session goes on under the ``"same"`` UUID, or a ``"new"`` one;
+            or the reply tells ``"none"``.
         replay: buffered results come ``"after-auth"`` or ``"before-auth"`` the reply.
         replay_framing: each buffered item in a frame of its own (``"single"``), or all
             together (``"batched"``).
@@ -142,6 +144,7 @@ class EmulatorOptions:
     """
 
     unknown_session: Literal["new", "error"] = "new"
+    resumed_session: Literal["same", "new", "none"] = "same"
     replay: Literal["after-auth", "before-auth"] = "after-auth"
     replay_framing: Literal["single", "batched"] = "single"
     replay_batch: int = 1000

@@ -115,6 +115,12 @@ class SessionStore:
         session = self._sessions.get(uuid) if isinstance(uuid, str) else None
         return session if session is not None and session.key_id == key_id else None
 
+    def rename(self, session: Session) -> None:
+        """Give a session another UUID: nothing else of it changes."""
+        del self._sessions[session.uuid]
+        session.uuid = str(uuid4())
+        self._sessions[session.uuid] = session
+
     def forget(self, session: Session) -> int:
         """Drop a session. Returns the number of buffered items that go with it."""
         self._sessions.pop(session.uuid, None)

@@ -95,7 +95,7 @@ class Seen:
 class Greeting:
     """The reply to an authentication.
 
-    ``session``: the UUID in it. ``error``: the refusal. Neither: none came. ``place``: the
+    ``session``: the UUID in it, ``None`` where it has none. ``error``: the refusal. ``place``: the
     index of the reply among the frames of its socket; -1 where none came.
     """
 
@@ -106,14 +106,14 @@ class Greeting:
     @property
     def accepted(self) -> bool:
         """Whether the socket is authenticated."""
-        return self.session is not None
+        return self.place >= 0 and self.error is None
 
     def against(self, asked: str) -> str:
         """What became of the wish to resume ``asked``."""
         if self.error is not None:
             return "error"
         if self.session is None:
-            return "silence"
+            return "nameless" if self.accepted else "silence"
         return "same" if self.session == asked else "new"
 
 
@@ -194,8 +194,8 @@ class Socket:
         for place, seen in enumerate(self.frames[start:], start):
             for item in seen.items:
                 uuid = item.get("connectionSessionUUID")
-                if item.get("taskType") == "authentication" and isinstance(uuid, str):
-                    return Greeting(session=uuid, place=place)
+                if item.get("taskType") == "authentication":
+                    return Greeting(session=uuid if isinstance(uuid, str) else None, place=place)
         for place, seen in enumerate(self.frames[start:], start):
             for error in seen.errors:
                 if error.task_type == "authentication" or error.task_uuid is None:

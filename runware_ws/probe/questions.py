@@ -17,7 +17,7 @@ __all__ = ["QUESTIONS", "SLOW_SECONDS", "Plan", "survey"]
 SLOW_SECONDS = 60.0
 """A question that must wait longer than this is slow."""
 
-_RESUMES = ("same", "new", "error")
+_RESUMES = ("same", "new", "nameless", "error")
 
 QUESTIONS: tuple[Question[Any], ...] = (
     Question(

@@ -263,6 +263,7 @@ async def _replay_cut(bench: Bench) -> ReplayCut:
     for _ in range(2):
         async with bench.socket() as socket:
             greeting = await socket.authenticate(session)
+            session = greeting.session or session
             # Left at once when the result is here: it was written into a dying socket.
             limit = bench.pace.answer if greeting.accepted else 0
             came.append(await socket.listen(limit, partial(socket.settled, uuid)))
@@ -325,7 +326,7 @@ def judge_takeover(facts: Takeover) -> Verdict:
     """Does a second socket of the same session take over?"""
     if facts.second == "silence":
         return unclear("no reply")
-    if facts.second != "same":
+    if facts.second != "same" and not facts.on_second:
         return Verdict("refused", f"the second socket gets {facts.second!r}")
     places = [name for name, on in (("first", facts.on_first), ("second", facts.on_second)) if on]
     where = f"the result came on the {' and the '.join(places)}" if places else "no result came"

@@ -43,3 +43,12 @@ async def all_answered(latency: float = 2.0, *, forget: bool = True, **options: 
 async def test_a_question_that_is_never_answered_has_another(kind: Any) -> None:
     stats = await all_answered(mute_question=kind)
     assert stats.mute_questions > 0
+
+
+@pytest.mark.parametrize("named", ["new", "none"])
+@pytest.mark.parametrize("dying", ["buffered", "lost"])
+@ample
+async def test_a_session_that_lives_on_under_another_name(named: Any, dying: Any) -> None:
+    stats = await all_answered(forget=False, resumed_session=named, dying_results=dying)
+    assert stats.resumes == 1
+    assert stats.executed == 20

@@ -9,7 +9,7 @@ import pytest
 from runware_ws.emulator import Emulator, EmulatorOptions
 from tests import virtual
 
-from .wire import KEY, details, poll, ready, serving, text_task
+from .wire import KEY, details, poll, raw, ready, serving, text_task
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual.anyio_backend
@@ -20,6 +20,41 @@ STRANGER = text_task("never sent")
 def server(latency: float = 0.0, **options: Any) -> Emulator:
     """An emulator with these choices."""
     return serving(api_key=KEY, latency=latency, options=EmulatorOptions(**options))
+
+
+# Sessions
+
+
+async def test_a_resumed_session_goes_on_under_another_name() -> None:
+    async with server(1.0, resumed_session="new") as emulator:
+        task = text_task()
+        async with ready(emulator) as (wire, first):
+            await wire.send(task)
+            await wire.vanish()
+        async with raw(emulator) as wire:
+            second = await wire.auth(first)
+            assert second != first
+            assert (await wire.item())["taskUUID"] == task["taskUUID"]
+        async with raw(emulator) as wire:
+            assert await wire.auth(second) not in (first, second)
+        assert (emulator.stats.resumes, emulator.stats.resumes_refused) == (2, 0)
+        async with raw(emulator) as wire:
+            await wire.auth(first)
+        assert (emulator.stats.resumes, emulator.stats.resumes_refused) == (2, 1)
+
+
+async def test_a_resumed_session_is_not_named() -> None:
+    async with server(1.0, resumed_session="none") as emulator:
+        task = text_task()
+        async with ready(emulator) as (wire, session):
+            await wire.send(task)
+            await wire.vanish()
+        for _ in range(2):
+            async with raw(emulator) as wire:
+                login = {"taskType": "authentication", "apiKey": KEY}
+                await wire.send({**login, "connectionSessionUUID": session})
+                assert await wire.item() == {"taskType": "authentication"}
+        assert emulator.stats.resumes == 2
 
 
 # Questions
