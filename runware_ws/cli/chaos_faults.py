@@ -181,6 +181,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "registration_delay": (0.0, 0.1),
     "unregistered_copies": ("conflict", "run"),
     "repeated_uuid": ("conflict", "result"),
+    "busy_copies": (None, "rateLimitExceeded"),
     "before_auth": (None, "insufficientCredits"),
     "ack_fields": ("bare", "status", "all"),
     "ack_copies": (1, 2),

@@ -370,6 +370,10 @@ class Engine:
             return
         record = AcceptedTask(task, session, anyio.current_time())
         if self.state.tasks.used(session.key_id, record.uuid):
+            if options.busy_copies is not None:
+                busy = Overload(options.busy_copies, "Too many requests.", None)
+                self._turn_away(session, task, busy)
+                return
             if not self._runs_again(session, record.uuid):
                 self._repeat(session, task)
                 return
@@ -394,7 +398,7 @@ class Engine:
         self._executor.start(record)
 
     def _turn_away(self, session: Session, task: dict[str, Any], overload: Overload) -> None:
-        """Refuse a task because there are too many. Its UUID stays unused."""
+        """Refuse a task because there are too many. A fresh UUID stays unused."""
         self.state.stats.tasks_turned_away += 1
         error = task_error(overload.code, overload.message, task, retry_after=overload.retry_after)
         unit = Unit(Kind.ERROR, error, is_error=True, overload=overload)

@@ -60,6 +60,8 @@ class EmulatorOptions:
             questions do, after ``registration_delay``: until then a copy will ``"run"``.
         repeated_uuid: a used ``taskUUID`` gets a ``"conflict"`` error, or its ``"result"``
             again without a second execution.
+        busy_copies: the code of an error that refuses each copy of a known task, without a look
+            at what became of the first one. ``None``: see ``repeated_uuid``.
         ack_fields: what an acknowledgement has beside type and UUID: nothing (``"bare"``), a
             ``"cost"``, a ``"message"``, a place in the ``"queue"``, a ``"status"``, or ``"all"``.
         ack_copies: how often it comes.
@@ -172,6 +174,7 @@ class EmulatorOptions:
     registration_delay: float = 0.0
     unregistered_copies: Literal["conflict", "run"] = "conflict"
     repeated_uuid: Literal["conflict", "result"] = "conflict"
+    busy_copies: str | None = None
     ack_fields: Literal["bare", "cost", "message", "queue", "status", "all"] = "bare"
     ack_copies: int = 1
     sync_notes: bool = False

@@ -333,20 +333,19 @@ class Bench:
                 raise Muddle("a fresh authentication was not accepted")
             yield socket, greeting.session
 
-    async def result(
-        self, socket: Socket, uuid: str, *, start: int = 0, despite: str = "-"
-    ) -> None:
-        """Wait for a task's result. An error ends it.
+    async def result(self, socket: Socket, uuid: str, *, start: int = 0, copies: int = 1) -> None:
+        """Wait for a task's result. An error for each of so many ``copies`` of it ends that.
 
-        One before the frame ``start`` does not count, nor does one whose code holds ``despite``.
+        One before the frame ``start`` does not count.
 
         Raises:
             Muddle: none came.
         """
 
         def refused() -> str | None:
-            error = socket.error_of(uuid, start)
-            return None if error is None or despite in error.code.lower() else error.code
+            found = [seen.error_of(uuid) for seen in socket.frames[start:]]
+            codes = [error.code for error in found if error is not None]
+            return codes[0] if len(codes) >= copies else None
 
         await socket.listen(self.pace.task, lambda: bool(socket.results(uuid) or refused()))
         if not socket.results(uuid):

@@ -163,14 +163,14 @@ QUESTIONS: tuple[Question[Any], ...] = (
     Question(
         "repeat-at-once",
         "What comes for a taskUUID that is sent again at once?",
-        ("conflict", "result", "ran-twice"),
+        ("conflict", "refused", "result", "ran-twice"),
         tasks.REPEAT,
         tasks.judge_repeat_at_once,
     ),
     Question(
         "repeat-later",
         "What comes for a taskUUID that is sent again when it is done?",
-        ("conflict", "result", "ran-twice", "silence"),
+        ("conflict", "refused", "result", "ran-twice", "silence"),
         tasks.REPEAT,
         tasks.judge_repeat_later,
     ),

@@ -168,9 +168,9 @@ def judge_registration(facts: Registration) -> Verdict:
 class Repeat:
     """What came for a taskUUID that was sent twice at once, and a third time when it was done."""
 
-    conflict_at_once: str
+    refused_at_once: str
     texts_at_once: list[str]
-    conflict_later: str
+    refused_later: str
     texts_later: list[str]
 
 
@@ -180,20 +180,20 @@ async def _repeat(bench: Bench) -> Repeat:
     async with bench.signed_in() as (socket, _):
         await socket.send(task)
         await socket.send(task)
-        await bench.result(socket, uuid, despite="conflict")
+        await bench.result(socket, uuid, copies=2)
         await socket.listen(max(pace.quiet, pace.away / 2))
-        at_once = _conflict(socket, uuid, 0), _texts(socket, uuid, 0)
+        at_once = _refused(socket, uuid, 0), _texts(socket, uuid, 0)
         start = len(socket.frames)
         await socket.send(task)
         await socket.listen(
             pace.answer, lambda: bool(socket.results(uuid, start) or socket.error_of(uuid, start))
         )
         await socket.listen(pace.quiet)
-        later = _conflict(socket, uuid, start), _texts(socket, uuid, start)
+        later = _refused(socket, uuid, start), _texts(socket, uuid, start)
         return Repeat(*at_once, *later)
 
 
-def _conflict(socket: Socket, uuid: str, start: int) -> str:
+def _refused(socket: Socket, uuid: str, start: int) -> str:
     error = socket.error_of(uuid, start)
     return "" if error is None else error.code
 
@@ -207,20 +207,24 @@ REPEAT = Experiment(
 )
 
 
+def _refusal(code: str) -> Verdict:
+    return Verdict("conflict" if "conflict" in code.lower() else "refused", code)
+
+
 def judge_repeat_at_once(facts: Repeat) -> Verdict:
     """What comes for a taskUUID that is sent again at once?"""
     if len(set(facts.texts_at_once)) > 1:
         return Verdict("ran-twice", "two different results")
-    if facts.conflict_at_once:
-        return Verdict("conflict", facts.conflict_at_once)
+    if facts.refused_at_once:
+        return _refusal(facts.refused_at_once)
     count = len(facts.texts_at_once)
     return Verdict("result", f"no error; the result came {count} time{'s' * (count > 1)}")
 
 
 def judge_repeat_later(facts: Repeat) -> Verdict:
     """What comes for a taskUUID that is sent again when it is done?"""
-    if facts.conflict_later:
-        return Verdict("conflict", facts.conflict_later)
+    if facts.refused_later:
+        return _refusal(facts.refused_later)
     if not facts.texts_later:
         return Verdict("silence")
     if set(facts.texts_later) <= set(facts.texts_at_once):

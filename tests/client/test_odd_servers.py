@@ -18,9 +18,15 @@ pytestmark = pytest.mark.anyio
 anyio_backend = virtual.anyio_backend
 
 
-async def all_answered(latency: float = 2.0, *, forget: bool = True, **options: Any) -> Any:
+async def all_answered(
+    latency: float = 2.0,
+    *,
+    forget: bool = True,
+    client: dict[str, Any] | None = None,
+    **options: Any,
+) -> Any:
     """Twenty tasks are cut off, and each is answered once; returns what the server counted."""
-    async with pair(latency, **options) as (server, client):
+    async with pair(latency, client, **options) as (server, user):
         answers = Answers()
 
         async def strike() -> None:
@@ -30,11 +36,11 @@ async def all_answered(latency: float = 2.0, *, forget: bool = True, **options: 
             server.faults.cut()
 
         tasks = [ask(f"{n}", delivery_method="async" if n % 2 else None) for n in range(20)]
-        await answers.run(client, *tasks, strike=strike)
+        await answers.run(user, *tasks, strike=strike)
         assert answers.errors == []
         assert len(answers.results) == 20
         assert server.stats.executed_twice == []
-        assert client.stats().strays == 0
+        assert user.stats().strays == 0
         return server.stats
 
 
@@ -52,3 +58,13 @@ async def test_a_session_that_lives_on_under_another_name(named: Any, dying: Any
     stats = await all_answered(forget=False, resumed_session=named, dying_results=dying)
     assert stats.resumes == 1
     assert stats.executed == 20
+
+
+@pytest.mark.parametrize("code", ["rateLimitExceeded", "serviceUnavailable"])
+@pytest.mark.parametrize("early", [True, False])
+@ample
+async def test_a_copy_that_is_not_let_in_ends_no_task(code: str, early: bool) -> None:
+    stats = await all_answered(
+        latency=8.0, client={"resend_early": early}, busy_copies=code, poll_running="unknown"
+    )
+    assert (stats.tasks_turned_away > 0) is early

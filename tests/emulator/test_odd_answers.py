@@ -57,6 +57,26 @@ async def test_a_resumed_session_is_not_named() -> None:
         assert emulator.stats.resumes == 2
 
 
+# Copies
+
+
+async def test_a_copy_is_refused_without_a_look() -> None:
+    choice: dict[str, Any] = {"busy_copies": "rateLimitExceeded", "archive_keeps": "for-good"}
+    async with server(1.0, **choice) as emulator, ready(emulator) as (wire, _):
+        task = text_task()
+        await wire.send(task)
+        await wire.send(task)
+        refusal = await wire.error()
+        assert (refusal["code"], refusal["taskUUID"]) == ("rateLimitExceeded", task["taskUUID"])
+        await wire.item()
+        await wire.send(task)
+        assert (await wire.error())["code"] == "rateLimitExceeded"
+        await wire.send(details(task))
+        assert (await wire.item())["response"]["data"]
+        assert emulator.stats.executions[task["taskUUID"]] == 1
+        assert emulator.stats.conflicts == 0
+
+
 # Questions
 
 

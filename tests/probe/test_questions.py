@@ -60,6 +60,8 @@ CHOICES: list[tuple[str, str, dict[str, Any], str]] = [
     ("registration", "later", {"registration_delay": 1.0}, "after about 1."),
     ("repeat-at-once", "conflict", {"repeated_uuid": "conflict"}, "conflictTaskUUID"),
     ("repeat-at-once", "result", {"repeated_uuid": "result"}, "no error"),
+    ("repeat-at-once", "refused", {"busy_copies": "rateLimitExceeded"}, "rateLimitExceeded"),
+    ("repeat-later", "refused", {"busy_copies": "rateLimitExceeded"}, "rateLimitExceeded"),
     ("repeat-later", "conflict", {"repeated_uuid": "conflict"}, "conflictTaskUUID"),
     ("repeat-later", "result", {"repeated_uuid": "result"}, "the same result again"),
     ("results-framing", "separate", {"results_framing": "separate"}, "in 2 frames"),
