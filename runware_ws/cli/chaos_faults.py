@@ -205,6 +205,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "shuffle": (False, True),
     "merge_limit": (1, 50),
     "error_spelling": ("errors", "error", "error-list"),
+    "upper_uuids": (False, True),
+    "null_fields": (False, True),
 }
 """What nobody outside can know about the server: each thing, and all it may do.
 

@@ -325,7 +325,7 @@ class ServerConnection:
                 merged.extend(following.units)
                 envelope = following
             units = merged
-        frame = data_frame(pack(units, self._state.options.error_spelling))
+        frame = data_frame(pack(units, self._state.options))
         largest = self._state.options.max_sent_bytes
         if largest is not None and len(frame) > largest:
             self._inflight.extend(unit for unit in units if unit.kind is not Kind.CONTROL)
@@ -401,7 +401,7 @@ class ServerConnection:
     def _half_frame(self) -> bytes:
         for entry in self._outbox:
             if isinstance(entry, Envelope):
-                frame = data_frame(pack(entry.units, self._state.options.error_spelling))
+                frame = data_frame(pack(entry.units, self._state.options))
                 return frame[: max(1, len(frame) // 2)]
         return _HALF_A_FRAME
 

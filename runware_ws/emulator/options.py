@@ -118,6 +118,8 @@ class EmulatorOptions:
         merge_limit: most items in one frame. 1: tasks never share a frame.
         merge_window: how long to collect items before writing.
         error_spelling: ``errors`` list, singular ``error`` object, or ``error`` list.
+        upper_uuids: each ``taskUUID`` comes back in capitals.
+        null_fields: items about tasks have all fields, and null where there is nothing.
 
     Streams:
         stream_over_socket: over the socket ``"deltas"`` come, or the ``"whole"`` result, or an
@@ -216,6 +218,8 @@ class EmulatorOptions:
     merge_limit: int = 1
     merge_window: float = 0.0
     error_spelling: Literal["errors", "error", "error-list"] = "errors"
+    upper_uuids: bool = False
+    null_fields: bool = False
 
     stream_over_socket: Literal["deltas", "whole", "error"] = "deltas"
     stream_over_http: Literal["deltas", "whole", "error"] = "deltas"

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from .admission import Overload
 from .exact import dump_exact
+from .options import EmulatorOptions
+from .spelling import spelled
 
 __all__ = [
     "PING",
@@ -88,7 +90,7 @@ class Envelope:
         self.then_cut = then_cut  # the socket ends when this is written
 
 
-def pack(units: Iterable[Unit], spelling: str = "errors") -> bytes:
+def pack(units: Iterable[Unit], options: EmulatorOptions) -> bytes:
     """Make the body of one server message. ``data`` and errors may stand in it together.
 
     Without units it is an empty answer, which names nobody.
@@ -96,11 +98,13 @@ def pack(units: Iterable[Unit], spelling: str = "errors") -> bytes:
     data: list[bytes] = []
     errors: list[bytes] = []
     for unit in units:
-        (errors if unit.is_error else data).append(unit.body)
+        body = spelled(unit.body, options, is_error=unit.is_error)
+        (errors if unit.is_error else data).append(body)
     parts: list[bytes] = []
     if data or not errors:
         parts.append(b'"data":[' + b",".join(data) + b"]")
     if errors:
+        spelling = options.error_spelling
         name = b'"errors":' if spelling == "errors" else b'"error":'
         if spelling == "error" and len(errors) == 1:
             parts.append(name + errors[0])

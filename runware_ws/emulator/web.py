@@ -17,6 +17,7 @@ from .engine import Engine
 from .exact import load_exact
 from .faults import CutOrder
 from .sessions import Session
+from .spelling import spelled
 from .tasks import AcceptedTask
 from .units import Envelope, Kind, Unit, pack
 from .validation import is_list, task_error
@@ -192,7 +193,7 @@ class WebSide:
         self, status: int, code: str, message: str, *headers: tuple[str, str]
     ) -> None:
         error = Unit(Kind.CONTROL, task_error(code, message), is_error=True)
-        body = pack([error], self._state.options.error_spelling)
+        body = pack([error], self._state.options)
         await self._reply(status, body, headers=headers)
 
     # -- requests ------------------------------------------------------------------------
@@ -266,7 +267,7 @@ class WebSide:
             waits = [each.retry_after for each in overloads if each.retry_after is not None]
             # Whole seconds, RFC 9110 section 10.2.3.
             headers = [("Retry-After", str(math.ceil(max(waits))))] if waits else []
-        body = pack(units, options.error_spelling) if units else b'{"data":[]}'
+        body = pack(units, options) if units else b'{"data":[]}'
         await self._reply(status, body, headers=headers)
 
     async def _events(self, exchange: _Exchange) -> None:
@@ -293,8 +294,8 @@ class WebSide:
     def _event(self, unit: Unit) -> bytes:
         options = self._state.options
         if unit.is_error or options.sse_framing == "enveloped":
-            return pack([unit], options.error_spelling)
-        return unit.body
+            return pack([unit], options)
+        return spelled(unit.body, options)
 
 
 def _task_objects(body: bytes) -> list[dict[str, Any]] | None:

@@ -65,7 +65,16 @@ class Seen:
 
     @property
     def items(self) -> list[dict[str, Any]]:
-        """The objects of ``data``."""
+        """The objects of ``data`` as they are meant: a null is nothing, and UUIDs have no case."""
+        found = [{k: v for k, v in item.items() if v is not None} for item in self.written]
+        for item in found:
+            if isinstance(item.get("taskUUID"), str):
+                item["taskUUID"] = item["taskUUID"].lower()
+        return found
+
+    @property
+    def written(self) -> list[dict[str, Any]]:
+        """The objects of ``data`` as they came."""
         data: object = self.frame.get("data")
         if not isinstance(data, list):
             return []

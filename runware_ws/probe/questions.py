@@ -189,6 +189,20 @@ QUESTIONS: tuple[Question[Any], ...] = (
         tasks.judge_result_index,
     ),
     Question(
+        "uuid-case",
+        "Does a taskUUID come back as it was sent?",
+        ("same", "capitals"),
+        tasks.SEVERAL,
+        tasks.judge_uuid_case,
+    ),
+    Question(
+        "null-fields",
+        "Has a result fields that are null?",
+        ("none", "nulls"),
+        tasks.SEVERAL,
+        tasks.judge_nulls,
+    ),
+    Question(
         "sync-note",
         "Is a sync task told to be in the works?",
         ("none", "noted"),

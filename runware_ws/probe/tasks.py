@@ -240,7 +240,8 @@ class Several:
     """Two results of one task, and one of another.
 
     ``frames``: how many results of the first each frame held. ``notes``: what the server said of
-    the tasks before. ``listed``: the archive's entry of the other. ``pushed``: its result.
+    the tasks before. ``listed``: the archive's entry of the other. ``pushed``: its result, and
+    ``written``: the same to the letter.
     """
 
     frames: list[int]
@@ -249,6 +250,7 @@ class Several:
     notes: list[str]
     listed: Reply
     pushed: dict[str, Any]
+    written: dict[str, Any]
 
 
 async def _several(bench: Bench) -> Several:
@@ -273,6 +275,12 @@ async def _several(bench: Bench) -> Several:
             notes,
             await archived(bench, socket, other, bench.now()),
             socket.results(other)[0],
+            next(
+                written
+                for seen in socket.frames
+                for written, item in zip(seen.written, seen.items, strict=True)
+                if item.get("taskUUID") == other and has_output(item)
+            ),
         )
 
 
@@ -311,6 +319,18 @@ def judge_array(facts: Several) -> Verdict:
     asked: object = entry.get("request")
     others = len(cast("list[object]", asked)) - 1 if isinstance(asked, list) else 0
     return Verdict("listed", f"with {others} more") if others > 0 else Verdict("alone")
+
+
+def judge_uuid_case(facts: Several) -> Verdict:
+    """Does a taskUUID come back as it was sent?"""
+    same = facts.written["taskUUID"] == facts.pushed["taskUUID"]
+    return Verdict("same" if same else "capitals", str(facts.written["taskUUID"]))
+
+
+def judge_nulls(facts: Several) -> Verdict:
+    """Has a result fields that are null?"""
+    nulls = sorted(set(facts.written) - set(facts.pushed))
+    return Verdict("nulls", ", ".join(nulls)) if nulls else Verdict("none")
 
 
 def judge_archive_fields(facts: Several) -> Verdict:

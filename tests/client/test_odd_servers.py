@@ -68,3 +68,13 @@ async def test_a_copy_that_is_not_let_in_ends_no_task(code: str, early: bool) ->
         latency=8.0, client={"resend_early": early}, busy_copies=code, poll_running="unknown"
     )
     assert (stats.tasks_turned_away > 0) is early
+
+
+@pytest.mark.parametrize("spelling", [{"upper_uuids": True}, {"null_fields": True}])
+@pytest.mark.parametrize("forget", [True, False])
+@ample
+async def test_an_item_in_another_spelling_is_the_same(
+    spelling: dict[str, Any], forget: bool
+) -> None:
+    stats = await all_answered(forget=forget, ack_fields="all", **spelling)
+    assert stats.executed == 20

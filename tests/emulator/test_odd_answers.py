@@ -9,7 +9,7 @@ import pytest
 from runware_ws.emulator import Emulator, EmulatorOptions
 from tests import virtual
 
-from .wire import KEY, details, poll, raw, ready, serving, text_task
+from .wire import KEY, details, poll, raw, ready, serving, stream_task, text_task
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual.anyio_backend
@@ -101,3 +101,41 @@ async def test_a_kind_of_question_is_never_answered(
         emulator.options = EmulatorOptions()
         await wire.send(mute(task))
         await wire.item()
+
+
+# Spelling
+
+
+async def test_uuids_come_back_in_capitals() -> None:
+    async with (
+        server(upper_uuids=True, archive_array=True) as emulator,
+        ready(emulator) as (wire, _),
+    ):
+        task = text_task()
+        other = text_task(deliveryMethod="async")
+        await wire.send(task, other)
+        capitals = [each["taskUUID"].upper() for each in (task, other)]
+        assert {item["taskUUID"] for item in await wire.items(2)} == set(capitals)
+        await wire.send(details(task), poll(other))
+        entry, polled = await wire.items(2)
+        assert entry["taskUUID"] == capitals[0]
+        assert [item["taskUUID"] for item in entry["request"]] == capitals
+        assert [item["taskUUID"] for item in entry["response"]["data"]] == capitals
+        assert polled["taskUUID"] == capitals[1]
+        await wire.send(task)
+        assert (await wire.error())["taskUUID"] == capitals[0]
+
+
+async def test_fields_without_a_value_are_null() -> None:
+    async with server(null_fields=True) as emulator, ready(emulator) as (wire, _):
+        await wire.send(text_task(deliveryMethod="async"), stream_task())
+        items = await wire.items(3)
+        for item in items:
+            assert {"text", "delta", "status", "error", "toolCalls"} <= set(item)
+            assert item["status"] is None
+        assert [item["delta"] is None for item in items] == [True, False, False]
+    async with server(null_fields=True) as emulator, ready(emulator) as (wire, _):
+        await wire.send({"taskType": "ping", "ping": True})
+        assert await wire.item() == {"taskType": "ping", "pong": True}
+        await wire.send(poll(STRANGER))
+        assert "text" not in await wire.error()

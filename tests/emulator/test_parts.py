@@ -168,9 +168,14 @@ def test_close_frames_refuse_what_does_not_fit() -> None:
 
 def test_data_and_errors_in_one_body() -> None:
     units = [Unit(Kind.RESULT, {"a": 1}), Unit(Kind.ERROR, {"b": 2}, is_error=True)]
-    assert json.loads(pack(units)) == {"data": [{"a": 1}], "errors": [{"b": 2}]}
-    assert json.loads(pack(units, "error")) == {"data": [{"a": 1}], "error": {"b": 2}}
-    assert json.loads(pack(units, "error-list")) == {"data": [{"a": 1}], "error": [{"b": 2}]}
+    spellings: list[tuple[Any, Any]] = [
+        ("errors", {"errors": [{"b": 2}]}),
+        ("error", {"error": {"b": 2}}),
+        ("error-list", {"error": [{"b": 2}]}),
+    ]
+    for style, errors in spellings:
+        written = pack(units, EmulatorOptions(error_spelling=style))
+        assert json.loads(written) == {"data": [{"a": 1}], **errors}
 
 
 @pytest.mark.anyio
