@@ -212,7 +212,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 Not ``answers_joined``: an empty answer to many questions says of each only what two quiet seconds
 behind it confirm, and no socket lives that long here. Nor ``mute_question``: the client gives up a
-way that is silent only after as many seconds.
+way that is silent only after as many seconds. Nor ``archive_pieces``: nothing is streamed here.
 """
 
 

@@ -110,6 +110,9 @@ class EmulatorOptions:
         archive_keeps: the refusal of a copy stands there in the place of the answer: for
             ``"nothing"``, ``"while-running"`` (and through the lag), or ``"for-good"``.
         archive_field: a field that its items have and pushed ones do not. ``None``: none.
+        archive_pieces: it lists what was streamed piece by piece: in one ``"frame"``, as a list of
+            ``"items"`` or of ``"frames"``, or in one frame with the whole ``"behind"`` or
+            ``"before"`` them. ``None``: the whole alone. Set it before the stream begins.
 
     Framing of results:
         results_framing: the items of one task ``"separate"`` or ``"together"``.
@@ -211,6 +214,7 @@ class EmulatorOptions:
     archive_array: bool = False
     archive_keeps: Literal["nothing", "while-running", "for-good"] = "nothing"
     archive_field: str | None = None
+    archive_pieces: Literal["frame", "items", "frames", "behind", "before"] | None = None
 
     results_framing: Literal["separate", "together"] = "separate"
     result_index: Literal["many", "always", "never"] = "many"

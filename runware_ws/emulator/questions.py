@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import anyio
@@ -194,21 +194,32 @@ def _details(state: ServerState, record: AcceptedTask | None, question: Item) ->
     elif _runs(state, record):
         item |= {"status": "processing", "response": {"data": _kept(state, [record])}}
     else:
-        errors = [made.error for each in listed for made in each.generations if made.error]
-        data = _kept(state, listed)
-        item["response"] = {"data": data} if data or not errors else {}
-        if errors:
-            item["response"]["errors"] = errors
+        item["response"] = _listing(state, listed)
     return [Unit(Kind.CONTROL, item)]
+
+
+def _listing(state: ServerState, records: Sequence[AcceptedTask]) -> Item | list[Item]:
+    errors = [made.error for each in records for made in each.generations if made.error]
+    data, form = _kept(state, records), state.options.archive_pieces
+    if form in ("items", "frames") and any(each.pieces for each in records):
+        listed: list[Item] = data if form == "items" else [{"data": [each]} for each in data]
+        return [*listed, {"errors": errors}] if errors else listed
+    frame: Item = {"data": data} if data or not errors else {}
+    return {**frame, "errors": errors} if errors else frame
 
 
 def _kept(state: ServerState, records: Iterable[AcceptedTask]) -> list[Item]:
     """The items as the archive has them."""
     field = state.options.archive_field
     more = {field: "kept"} if field is not None else {}
-    return [
-        {**made.item, **more}
-        for record in records
-        for made in record.generations
-        if made.item is not None
-    ]
+    return [{**item, **more} for record in records for item in _items(state, record)]
+
+
+def _items(state: ServerState, record: AcceptedTask) -> list[Item]:
+    whole = [made.item for made in record.generations if made.item is not None]
+    form = state.options.archive_pieces
+    if form is None or not record.pieces:
+        return whole
+    if form == "before":
+        return [*whole, *record.pieces]
+    return [*record.pieces, *whole] if form == "behind" else record.pieces

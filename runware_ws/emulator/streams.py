@@ -93,6 +93,11 @@ class DeltaStream:
         assert self._script is not None
         for item in self._script.feed(piece):
             self._emit(Unit(Kind.DELTA, item))
+            self._note(item)
+
+    def _note(self, item: dict[str, Any]) -> None:
+        if self._state.options.archive_pieces is not None:
+            self._record.pieces.append(item)
 
     @property
     def _full(self) -> bool:
@@ -102,14 +107,16 @@ class DeltaStream:
     def _finish(self) -> None:
         assert self._script is not None
         try:
-            last = [Unit(Kind.DELTA, item) for item in self._script.finish()]
+            items = self._script.finish()
+            last = [Unit(Kind.DELTA, item) for item in items]
             whole = self._script.whole()
             outcome = Unit(Kind.RESULT, whole)
         except Exception as exc:  # Its pieces make no answer, or one that cannot be written.
             self.fail(self._state.reply_problem(self._record, exc))
             return
-        for unit in last:
+        for unit, item in zip(last, items, strict=True):
             self._emit(unit)
+            self._note(item)
         self._record.generations[0].item = whole
         self._end(outcome)
 

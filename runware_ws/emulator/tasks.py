@@ -68,6 +68,7 @@ class AcceptedTask:
         "method",
         "number",
         "pending",
+        "pieces",
         "refused",
         "scripted",
         "session",
@@ -92,6 +93,7 @@ class AcceptedTask:
         count = task.get("numberResults") or 1
         self.generations = [Generation() for _ in range(count)]
         self.pending = count  # generations that have not ended
+        self.pieces: list[dict[str, Any]] = []  # what was streamed, where the archive lists that
         self.stream: AnswerStream | None = None  # while deltas of it can still go out
 
     @property

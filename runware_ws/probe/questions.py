@@ -252,6 +252,13 @@ QUESTIONS: tuple[Question[Any], ...] = (
         tasks.judge_stream,
     ),
     Question(
+        "archive-stream",
+        "How does the archive list what was streamed?",
+        ("whole", "pieces", "both"),
+        tasks.STREAM,
+        tasks.judge_archive_stream,
+    ),
+    Question(
         "idle-close",
         "Does the server close a silent connection?",
         ("closed", "open"),

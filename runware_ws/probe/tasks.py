@@ -355,11 +355,15 @@ def judge_archive_fields(facts: Several) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """``deltas``: how many items with a ``delta`` came; ``whole``: whether a text came."""
+    """``deltas``: how many items with a ``delta`` came; ``whole``: whether a text came.
+
+    ``listed``: the archive's entry of it.
+    """
 
     deltas: int
     whole: bool
     error: WireError | None
+    listed: Reply
 
 
 async def _stream(bench: Bench) -> Stream:
@@ -377,10 +381,14 @@ async def _stream(bench: Bench) -> Stream:
         await socket.listen(bench.pace.task, ended)
         await socket.listen(bench.pace.quiet)
         deltas = sum("delta" in item for item in items())
-        return Stream(deltas, bool(socket.results(uuid)), socket.error_of(uuid))
+        whole, error = bool(socket.results(uuid)), socket.error_of(uuid)
+        listed = await archived(bench, socket, uuid, bench.now()) if deltas else Reply()
+        return Stream(deltas, whole, error, listed)
 
 
-STREAM = Experiment("stream", _stream, lambda pace: pace.answer + pace.task + pace.quiet, short=1)
+STREAM = Experiment(
+    "stream", _stream, lambda pace: 3 * pace.answer + pace.task + pace.quiet, short=1
+)
 
 
 def judge_stream(facts: Stream) -> Verdict:
@@ -391,3 +399,21 @@ def judge_stream(facts: Stream) -> Verdict:
     if facts.error is not None:
         return Verdict("error", facts.error.code)
     return Verdict("whole", "as a sync task") if facts.whole else Verdict("silence")
+
+
+def judge_archive_stream(facts: Stream) -> Verdict:
+    """How does the archive list what was streamed?"""
+    if not facts.deltas:
+        return unclear("nothing was streamed")
+    entry = facts.listed.item
+    if entry is None:
+        return unclear(f"the archive does not know the task: {facts.listed.words}")
+    kept: object = entry.get("response")
+    rows = cast("list[object]", kept) if isinstance(kept, list) else [kept]
+    frames = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
+    items = [item for frame in frames for item in Seen(0.0, frame).items or [frame]]
+    pieces, whole = sum("delta" in item for item in items), any(map(has_output, items))
+    if not pieces:
+        return Verdict("whole") if whole else unclear("its entry has no result")
+    how = f"{pieces} of them in {'a list' if isinstance(kept, list) else 'one frame'}"
+    return Verdict("both" if whole else "pieces", how)

@@ -9,7 +9,7 @@ import pytest
 from runware_ws.emulator import Emulator, EmulatorOptions
 from tests import virtual
 
-from .wire import KEY, details, poll, raw, ready, serving, stream_task, text_task
+from .wire import KEY, details, expected, poll, raw, ready, serving, stream_task, text_task
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual.anyio_backend
@@ -101,6 +101,37 @@ async def test_a_kind_of_question_is_never_answered(
         emulator.options = EmulatorOptions()
         await wire.send(mute(task))
         await wire.item()
+
+
+# The archive
+
+
+@pytest.mark.parametrize("form", ["frame", "items", "frames", "behind", "before"])
+async def test_the_archive_lists_pieces(form: Any) -> None:
+    async with server(archive_pieces=form) as emulator, ready(emulator) as (wire, _):
+        task = stream_task()
+        await wire.send(task)
+        pieces = await wire.items(1)
+        while "finishReason" not in pieces[-1]:
+            pieces += await wire.items(1)
+        await wire.send(details(task))
+        kept = (await wire.item())["response"]
+        if form == "items":
+            assert kept == pieces
+        elif form == "frames":
+            assert kept == [{"data": [piece]} for piece in pieces]
+        elif form == "frame":
+            assert kept == {"data": pieces}
+        else:
+            whole = kept["data"].pop(0 if form == "before" else -1)
+            assert whole["text"] == expected(task)
+            assert kept == {"data": pieces}
+        # What was not streamed is listed as ever.
+        plain = text_task()
+        await wire.send(plain)
+        live = await wire.item()
+        await wire.send(details(plain))
+        assert (await wire.item())["response"] == {"data": [live]}
 
 
 # Spelling

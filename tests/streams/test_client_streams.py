@@ -87,6 +87,21 @@ async def test_a_cut_in_mid_stream_doubles_and_loses_nothing(carrier: Way, resum
 
 
 @CARRIERS
+@pytest.mark.parametrize("pieces", ["frame", "items", "frames", "behind", "before"])
+async def test_an_archive_of_pieces_makes_the_whole(carrier: Way, pieces: str) -> None:
+    task = TextInference.prompt("count " + "sheep " * 40)
+    choice = {"stream_resume": "lost", "archive_pieces": pieces}
+    async with emulator(**choice) as server, client_of(server) as client:
+        server.faults.cut_after(deltas=10)
+        with anyio.fail_after(20):
+            async with client.stream(task, carrier=carrier, timeout=15) as stream:
+                texts = [delta.text or "" async for delta in stream]
+        assert "".join(texts) == expected_text(task.messages[0].content, task.task_uuid)
+        assert server.stats.details > 0
+    assert not server.stats.executed_twice
+
+
+@CARRIERS
 async def test_without_an_archive_a_cut_interrupts_and_tells_what_came(carrier: Way) -> None:
     options: dict[str, Any] = {"archive_limit": 0, "stream_resume": "lost"}
     task = TextInference.prompt("count " + "sheep " * 40)
