@@ -97,10 +97,12 @@ class EmulatorOptions:
         poll_error_type: what such an error gives as its type: as ``answer_type``.
         details_unknown: as ``poll_unknown``, for ``getTaskDetails``.
         details_while_running: ``getTaskDetails`` of a running task says ``"not-found"``, or
-            answers with ``status: "processing"``.
+            answers with ``status: "processing"``, or with that ``"status"`` alone, without request
+            and response.
         failing_question: this kind of question always fails, with ``question_error``, which
             names the question's type if ``question_error_typed``. For a while:
             :meth:`~runware_ws.emulator.Faults.fail_questions`.
+        question_errors: so many errors say in one message what is wrong with it.
         mute_question: this kind of question is never answered over a socket. ``None``: none.
 
     The archive:
@@ -203,10 +205,11 @@ class EmulatorOptions:
     poll_errors: Literal["data", "errors"] = "data"
     poll_error_type: Literal["question", "task", "none"] = "task"
     details_unknown: Literal["error", "empty"] = "error"
-    details_while_running: Literal["not-found", "processing"] = "not-found"
+    details_while_running: Literal["not-found", "processing", "status"] = "not-found"
     failing_question: Literal["getResponse", "getTaskDetails"] | None = None
     question_error: str = "internalServerError"
     question_error_typed: bool = True
+    question_errors: int = 1
     mute_question: Literal["getResponse", "getTaskDetails"] | None = None
 
     archive_limit: int | None = None
@@ -252,7 +255,13 @@ class EmulatorOptions:
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative")
-        for name in ("merge_limit", "replay_batch", "tokens_per_delta", "ack_copies"):
+        for name in (
+            "merge_limit",
+            "replay_batch",
+            "tokens_per_delta",
+            "ack_copies",
+            "question_errors",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         for name in ("default_max_tokens", "capacity", "rate_burst"):

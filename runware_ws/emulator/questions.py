@@ -28,9 +28,9 @@ def answer_units(state: ServerState, key_id: int, question: Item) -> list[Unit]:
     if "taskUUID" not in question:
         return [_error("missingTaskUUID", "'taskUUID' is required.", question)]
     failure = _trouble(state, question)
-    if failure is not None:
+    if failure:
         state.stats.failed_questions += 1
-        return [failure]
+        return failure
     units = _answer(state, _find(state, key_id, question), question)
     state.stats.empty_answers += not units
     return units
@@ -48,7 +48,7 @@ def _tells(state: ServerState, key_id: int, uuid: str) -> bool:
             continue
         question = {"taskType": kind, "taskUUID": uuid}
         record = _find(state, key_id, question)
-        if record is None or not record.done or _trouble(state, question) is not None:
+        if record is None or not record.done or _trouble(state, question):
             continue
         if kind == "getResponse" and _polled(state, record):
             return True
@@ -63,8 +63,8 @@ def _error(code: str, message: str, question: Item) -> Unit:
     return Unit(Kind.CONTROL, error, is_error=True)
 
 
-def _trouble(state: ServerState, question: Item) -> Unit | None:
-    """The error of a question that fails whatever it asks about."""
+def _trouble(state: ServerState, question: Item) -> list[Unit]:
+    """The errors of a question that fails whatever it asks about."""
     options, kind = state.options, question["taskType"]
     fault = state.faults.question_fault(kind)
     if fault is not None:
@@ -72,11 +72,13 @@ def _trouble(state: ServerState, question: Item) -> Unit | None:
     elif options.failing_question == kind:
         code, typed = options.question_error, options.question_error_typed
     else:
-        return None
-    error = task_error(code, "This question failed.", question)
+        return []
+    codes = [code, *["unknownParameter"] * (options.question_errors - 1)]
+    errors = [task_error(each, "This question failed.", question) for each in codes]
     if not typed:
-        del error["taskType"]
-    return Unit(Kind.CONTROL, error, is_error=True)
+        for error in errors:
+            del error["taskType"]
+    return [Unit(Kind.CONTROL, error, is_error=True) for error in errors]
 
 
 def _find(state: ServerState, key_id: int, question: Item) -> AcceptedTask | None:
@@ -191,6 +193,9 @@ def _details(state: ServerState, record: AcceptedTask | None, question: Item) ->
     if _keeps(state, record):
         conflict = task_error("conflictTaskUUID", "This taskUUID was used before.", record.task)
         item["response"] = {"errors": [conflict]}
+    elif _runs(state, record) and state.options.details_while_running == "status":
+        del item["request"]
+        item["status"] = "processing"
     elif _runs(state, record):
         item |= {"status": "processing", "response": {"data": _kept(state, [record])}}
     else:

@@ -82,7 +82,8 @@ def judge_details_running(facts: Questions) -> Verdict:
         return Verdict("not-found", reply.words)
     if reply.item is None:
         return Verdict("silence")
-    return Verdict("processing", reply.words)
+    bare = "" if "request" in reply.item or "response" in reply.item else ", and nothing else"
+    return Verdict("processing", reply.words + bare)
 
 
 def judge_details_done(facts: Questions) -> Verdict:

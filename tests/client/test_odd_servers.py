@@ -78,3 +78,23 @@ async def test_an_item_in_another_spelling_is_the_same(
 ) -> None:
     stats = await all_answered(forget=forget, ack_fields="all", **spelling)
     assert stats.executed == 20
+
+
+@pytest.mark.parametrize("dying", ["buffered", "lost"])
+@ample
+async def test_a_running_task_that_has_only_a_status(dying: Any) -> None:
+    choice: dict[str, Any] = {"details_while_running": "status", "dying_results": dying}
+    stats = await all_answered(latency=8.0, **choice)
+    assert stats.conflicts == 0
+
+
+@pytest.mark.parametrize("code", ["invalidRequest", "providerUnavailable"])
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize("kind", ["getResponse", "getTaskDetails"])
+@ample
+async def test_several_errors_about_a_question_end_no_task(
+    kind: Any, code: str, typed: bool
+) -> None:
+    choice: dict[str, Any] = {"failing_question": kind, "question_error_typed": typed}
+    stats = await all_answered(question_errors=2, question_error=code, **choice)
+    assert stats.failed_questions > 0

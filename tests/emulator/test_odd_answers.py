@@ -103,7 +103,32 @@ async def test_a_kind_of_question_is_never_answered(
         await wire.item()
 
 
+@pytest.mark.parametrize("joined", [True, False])
+async def test_several_errors_say_what_is_wrong_with_a_question(joined: bool) -> None:
+    choice: dict[str, Any] = {"failing_question": "getResponse", "question_errors": 2}
+    async with server(answers_joined=joined, **choice) as emulator, ready(emulator) as (wire, _):
+        await wire.send(poll(STRANGER))
+        errors = (await wire.recv())["errors"]
+        assert [error["code"] for error in errors] == ["internalServerError", "unknownParameter"]
+        assert {error["taskUUID"] for error in errors} == {STRANGER["taskUUID"]}
+        assert emulator.stats.failed_questions == 1
+    with pytest.raises(ValueError, match="question_errors must be at least 1"):
+        EmulatorOptions(question_errors=0)
+
+
 # The archive
+
+
+async def test_a_running_task_has_a_status_and_nothing_else() -> None:
+    async with server(1.0, details_while_running="status") as emulator:
+        async with ready(emulator) as (wire, _):
+            task = text_task()
+            await wire.send(task, details(task))
+            about = {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}
+            assert await wire.item() == {**about, "status": "processing"}
+            await wire.item()
+            await wire.send(details(task))
+            assert {"request", "response"} < set(await wire.item())
 
 
 @pytest.mark.parametrize("form", ["frame", "items", "frames", "behind", "before"])

@@ -54,6 +54,7 @@ CHOICES: list[tuple[str, str, dict[str, Any], str]] = [
     ("poll-sync", "refused", {"poll_sync_tasks": False}, "taskFailedOrNotFound"),
     ("details-running", "not-found", {"details_while_running": "not-found"}, "taskNotFound"),
     ("details-running", "processing", {"details_while_running": "processing"}, "'processing'"),
+    ("details-running", "processing", {"details_while_running": "status"}, "nothing else"),
     ("details-done", "archived", {"archive_limit": None}, "with the response"),
     ("details-done", "not-found", {"archive_limit": 0}, "taskNotFound"),
     ("registration", "at-once", {"registration_delay": 0.0}, "acknowledged"),
@@ -191,6 +192,7 @@ def test_every_option_that_can_be_asked_for_is_tried() -> None:
         "failing_question",
         "question_error",
         "question_error_typed",
+        "question_errors",
         "max_frame_bytes",  # a size; asking would cost a large upload
         "poll_errors",  # needs a task that fails while it runs
         "shuffle",  # order carries no meaning anyway
