@@ -28,6 +28,7 @@ class EmulatorOptions:
         buffer_seconds: how long a session outlives its socket.
         keep_buffer_on_close: a close with code 1000 or 1001 by the client keeps the session.
         buffer_acks: an undelivered acknowledgement of an async task is buffered as well.
+        buffer_answers: so is an undelivered answer to a question, unless it is an empty one.
         takeover_grace: how long a second socket of a session waits before the first one is
             judged alive, closed and counted as taken over.
 
@@ -95,10 +96,13 @@ class EmulatorOptions:
         poll_errors: a failed generation is told to a poll inside ``"data"`` with ``status:
             "error"``, or in an ``"errors"`` frame.
         poll_error_type: what such an error gives as its type: as ``answer_type``.
+        nameless_denials: an error that tells that there is no such task names no task, and not its
+            type.
         details_unknown: as ``poll_unknown``, for ``getTaskDetails``.
         details_while_running: ``getTaskDetails`` of a running task says ``"not-found"``, or
             answers with ``status: "processing"``, or with that ``"status"`` alone, without request
             and response.
+        details_type: what its entry gives as its type: as ``answer_type``.
         failing_question: this kind of question always fails, with ``question_error``, which
             names the question's type if ``question_error_typed``. For a while:
             :meth:`~runware_ws.emulator.Faults.fail_questions`.
@@ -160,6 +164,7 @@ class EmulatorOptions:
     buffer_seconds: float = 120.0
     keep_buffer_on_close: bool = True
     buffer_acks: bool = True
+    buffer_answers: bool = False
     takeover_grace: float = 0.1
 
     dying_results: Literal["buffered", "lost"] = "buffered"
@@ -204,8 +209,10 @@ class EmulatorOptions:
     poll_running: Literal["processing", "empty", "unknown"] = "processing"
     poll_errors: Literal["data", "errors"] = "data"
     poll_error_type: Literal["question", "task", "none"] = "task"
+    nameless_denials: bool = False
     details_unknown: Literal["error", "empty"] = "error"
     details_while_running: Literal["not-found", "processing", "status"] = "not-found"
+    details_type: Literal["question", "task", "none"] = "question"
     failing_question: Literal["getResponse", "getTaskDetails"] | None = None
     question_error: str = "internalServerError"
     question_error_typed: bool = True

@@ -60,7 +60,7 @@ def _tells(state: ServerState, key_id: int, uuid: str) -> bool:
 
 def _error(code: str, message: str, question: Item) -> Unit:
     error = task_error(code, message, question, parameter="taskUUID")
-    return Unit(Kind.CONTROL, error, is_error=True)
+    return Unit(Kind.ANSWER, error, is_error=True)
 
 
 def _trouble(state: ServerState, question: Item) -> list[Unit]:
@@ -78,7 +78,7 @@ def _trouble(state: ServerState, question: Item) -> list[Unit]:
     if not typed:
         for error in errors:
             del error["taskType"]
-    return [Unit(Kind.CONTROL, error, is_error=True) for error in errors]
+    return [Unit(Kind.ANSWER, error, is_error=True) for error in errors]
 
 
 def _find(state: ServerState, key_id: int, question: Item) -> AcceptedTask | None:
@@ -96,16 +96,22 @@ def _unknown(state: ServerState, record: AcceptedTask | None, question: Item) ->
         unit = "taskNotFound", "No such task was found."
     task_type = record.task["taskType"] if record is not None else "textInference"
     error = task_error(*unit, question, parameter="taskUUID")
-    return [Unit(Kind.CONTROL, _typed(error, task_type, options.answer_type), is_error=True)]
+    error = _typed(error, task_type, options.answer_type)
+    if options.nameless_denials:
+        # Nor does it know the type of what it does not name.
+        if options.answer_type == "task":
+            del error["taskType"]
+        del error["taskUUID"]
+    return [Unit(Kind.ANSWER, error, is_error=True)]
 
 
-def _typed(error: Item, task_type: str, style: Literal["question", "task", "none"]) -> Item:
-    """An error about a question, with the type that servers of this style give."""
+def _typed(answer: Item, task_type: str, style: Literal["question", "task", "none"]) -> Item:
+    """An answer to a question, with the type that servers of this style give."""
     if style == "task":
-        return {**error, "taskType": task_type}
+        return {**answer, "taskType": task_type}
     if style == "none":
-        return {name: value for name, value in error.items() if name != "taskType"}
-    return error
+        return {name: value for name, value in answer.items() if name != "taskType"}
+    return answer
 
 
 def _answer(state: ServerState, record: AcceptedTask | None, question: Item) -> list[Unit]:
@@ -136,11 +142,11 @@ def _generation_unit(
 ) -> Unit:
     options = state.options
     if generation.item is not None:
-        return Unit(Kind.CONTROL, {**generation.item, "status": "success"})
+        return Unit(Kind.ANSWER, {**generation.item, "status": "success"})
     if generation.error is not None and options.poll_errors == "errors":
         error = {**generation.error, "taskType": "getResponse"}
         error = _typed(error, record.task["taskType"], options.poll_error_type)
-        return Unit(Kind.CONTROL, error, is_error=True)
+        return Unit(Kind.ANSWER, error, is_error=True)
     item: Item = {"taskType": record.task["taskType"], "taskUUID": record.uuid}
     style = options.result_index
     if style == "always" or (style == "many" and len(record.generations) > 1):
@@ -151,7 +157,7 @@ def _generation_unit(
     else:
         item["status"] = "processing"
         item["progress"] = generation.progress(now)
-    return Unit(Kind.CONTROL, item)
+    return Unit(Kind.ANSWER, item)
 
 
 # getTaskDetails
@@ -200,7 +206,8 @@ def _details(state: ServerState, record: AcceptedTask | None, question: Item) ->
         item |= {"status": "processing", "response": {"data": _kept(state, [record])}}
     else:
         item["response"] = _listing(state, listed)
-    return [Unit(Kind.CONTROL, item)]
+    item = _typed(item, record.task["taskType"], state.options.details_type)
+    return [Unit(Kind.ANSWER, item)]
 
 
 def _listing(state: ServerState, records: Sequence[AcceptedTask]) -> Item | list[Item]:

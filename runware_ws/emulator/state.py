@@ -118,7 +118,9 @@ class ServerState:
 
     def keep(self, session: Session, units: Sequence[Unit]) -> None:
         """Keep for the next socket of the session, if it can be resumed."""
-        kept = [u for u in units if self.options.buffer_acks or u.kind is not Kind.ACK]
+        options = self.options
+        kinds = {Kind.ACK: options.buffer_acks, Kind.ANSWER: options.buffer_answers}
+        kept = [unit for unit in units if kinds.get(unit.kind, True)]
         if session.elsewhere:
             self.stats.handed_over += len(kept)
         elif session.forgotten:

@@ -37,7 +37,11 @@ class Kind(Enum):
     ERROR = "error"
     DELTA = "delta"  # its stream knows what a resumed session gets
     ACK = "ack"
-    CONTROL = "control"  # answers to questions; a dead socket takes them with it
+    ANSWER = "answer"  # to a question about a task
+    CONTROL = "control"  # a dead socket takes it with it
+
+
+_ORDERED = (Kind.ANSWER, Kind.CONTROL)
 
 
 class UnitSource(Protocol):
@@ -126,7 +130,7 @@ def shuffle(outbox: deque[Envelope | bytes | None], rng: random.Random) -> None:
         if isinstance(entry, Envelope)
         and not entry.then_cut
         and entry.units
-        and all(u.kind is not Kind.CONTROL and u.stream is None for u in entry.units)
+        and all(u.kind not in _ORDERED and u.stream is None for u in entry.units)
     ]
     if len(places) > 1:
         entries = [outbox[index] for index in places]

@@ -29,7 +29,7 @@ class Written:
             kind = unit.kind
             if kind is Kind.RESULT:
                 self._results += 1
-            if kind is Kind.CONTROL:
+            if kind is Kind.CONTROL or kind is Kind.ANSWER:
                 continue
             if kind is Kind.DELTA:
                 self._deltas += 1

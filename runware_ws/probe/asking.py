@@ -52,7 +52,7 @@ async def ask(
         if item in receipts:
             return False
         if kind == "getTaskDetails":
-            return item.get("taskType") == kind
+            return item.get("taskType") == kind or "request" in item or "response" in item
         return done or "status" in item or not has_output(item)
 
     return await ask_for(socket, kind, uuid, limit, mine)

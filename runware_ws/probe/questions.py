@@ -84,6 +84,13 @@ QUESTIONS: tuple[Question[Any], ...] = (
         unknown.judge_joined,
     ),
     Question(
+        "answer-cut",
+        "Does the answer to a question come again when its socket died?",
+        ("again", "once"),
+        unknown.LEFT,
+        unknown.judge_left,
+    ),
+    Question(
         "buffer",
         "Is a result kept that was ready while the socket was away?",
         ("replayed", "partly", "lost"),

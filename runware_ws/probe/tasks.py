@@ -94,7 +94,11 @@ def judge_details_done(facts: Questions) -> Verdict:
     if reply.item is None:
         return Verdict("silence")
     whole = "with the response" if reply.item.get("response") else "without a response"
-    return Verdict("archived", f"{facts.archived_after:.1f} s after the result, {whole}")
+    kind = reply.item.get("taskType")
+    typed = "the question's type" if kind == "getTaskDetails" else f"the type {kind}"
+    typed = typed if kind is not None else "no type"
+    told = f"{facts.archived_after:.1f} s after the result, {whole} and {typed}"
+    return Verdict("archived", told)
 
 
 # When a fresh task is known

@@ -10,7 +10,7 @@ from runware_ws.probe.asking import Reply, ask
 from runware_ws.probe.lab import Bench, Muddle, Seen, Socket, has_output, long_task
 from runware_ws.probe.verdict import Experiment, Verdict, unclear
 
-__all__ = ["COPY", "UNKNOWN"]
+__all__ = ["COPY", "LEFT", "UNKNOWN"]
 
 
 # Ids that nobody ever used
@@ -45,7 +45,8 @@ def _judge_strange(reply: Reply) -> Verdict:
     if reply.error is not None:
         kind = reply.error.task_type
         whose = "the question's type" if kind in _QUESTIONS else f"the type {kind}"
-        return Verdict("error", f"{reply.error.code}; names {whose if kind else 'no type'}")
+        task = "" if reply.error.task_uuid else " and no task"
+        return Verdict("error", f"{reply.error.code}; names {whose if kind else 'no type'}{task}")
     if reply.empty:
         return Verdict("empty", "names nobody")
     return Verdict("silence") if reply.item is None else unclear(f"it knows it: {reply.words}")
@@ -69,6 +70,31 @@ def judge_joined(facts: Strange) -> Verdict:
     if not facts.frames:
         return Verdict("silence")
     return Verdict("together" if facts.frames == 1 else "separate")
+
+
+# A question whose socket dies
+
+
+async def _left(bench: Bench) -> bool:
+    """Whether the answer came to the next socket."""
+    uuid = str(uuid4())
+    async with bench.signed_in() as (socket, session):
+        await socket.send({"taskType": "getTaskDetails", "taskUUID": uuid})
+    async with bench.socket() as socket:
+        await socket.authenticate(session)
+
+        def came() -> bool:
+            return socket.error_of(uuid) is not None or any(s.is_empty for s in socket.frames)
+
+        return await socket.listen(bench.pace.answer, came)
+
+
+LEFT = Experiment("left-question", _left, lambda pace: 3 * pace.answer)
+
+
+def judge_left(again: bool) -> Verdict:
+    """Does the answer to a question come again when its socket died?"""
+    return Verdict("again" if again else "once")
 
 
 # A running task, and a copy of it

@@ -98,3 +98,43 @@ async def test_several_errors_about_a_question_end_no_task(
     choice: dict[str, Any] = {"failing_question": kind, "question_error_typed": typed}
     stats = await all_answered(question_errors=2, question_error=code, **choice)
     assert stats.failed_questions > 0
+
+
+@pytest.mark.parametrize("dying", ["buffered", "lost"])
+@ample
+async def test_answers_that_come_again(dying: Any) -> None:
+    choice: dict[str, Any] = {"dying_results": dying, "buffer_answers": True}
+    async with pair(6.0, **choice) as (server, client):
+        answers = Answers()
+
+        async def strike() -> None:
+            # Each cut strikes while answers to questions are on their way.
+            for _ in range(4):
+                asked = server.stats.polls + server.stats.details
+                await until(lambda asked=asked: server.stats.polls + server.stats.details > asked)
+                server.faults.cut()
+
+        tasks = [ask(f"{n}", delivery_method="async" if n % 2 else None) for n in range(20)]
+        await answers.run(client, *tasks, strike=strike)
+        assert answers.errors == []
+        assert len(answers.results) == 20
+        assert server.stats.executed_twice == []
+        assert client.stats().strays == 0
+
+
+@pytest.mark.parametrize("style", ["question", "task", "none"])
+@pytest.mark.parametrize("joined", [True, False])
+@ample
+async def test_denials_that_name_nobody_end_no_task(style: Any, joined: bool) -> None:
+    choice: dict[str, Any] = {"answer_type": style, "answers_joined": joined}
+    stats = await all_answered(latency=8.0, nameless_denials=True, **choice)
+    assert stats.details > 0
+
+
+@pytest.mark.parametrize("style", ["task", "none"])
+@pytest.mark.parametrize("running", ["processing", "status"])
+@ample
+async def test_an_entry_of_another_type_is_an_entry(style: Any, running: Any) -> None:
+    choice: dict[str, Any] = {"details_type": style, "details_while_running": running}
+    stats = await all_answered(latency=8.0, dying_results="lost", poll_sync_tasks=False, **choice)
+    assert stats.details > 0

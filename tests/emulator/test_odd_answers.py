@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from runware_ws.emulator import Emulator, EmulatorOptions
 from tests import virtual
 
-from .wire import KEY, details, expected, poll, raw, ready, serving, stream_task, text_task
+from .wire import KEY, details, expected, poll, raw, ready, serving, stream_task, text_task, until
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual.anyio_backend
@@ -55,6 +56,26 @@ async def test_a_resumed_session_is_not_named() -> None:
                 await wire.send({**login, "connectionSessionUUID": session})
                 assert await wire.item() == {"taskType": "authentication"}
         assert emulator.stats.resumes == 2
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_an_answer_that_did_not_arrive_comes_again(kept: bool) -> None:
+    async with server(buffer_answers=kept) as emulator:
+        task = text_task()
+        async with ready(emulator) as (wire, session):
+            await wire.send(task)
+            await wire.item()
+            await anyio.sleep(1.0)
+            await wire.send(details(task), poll(STRANGER))
+            await until(lambda: emulator.stats.polls)
+            await wire.vanish()
+        async with raw(emulator) as wire:
+            await wire.auth(session)
+            if kept:
+                assert (await wire.item())["taskType"] == "getTaskDetails"
+                assert (await wire.error())["taskUUID"] == STRANGER["taskUUID"]
+            await wire.silence(1.0)
+        assert emulator.stats.replayed == 0
 
 
 # Copies
@@ -116,19 +137,47 @@ async def test_several_errors_say_what_is_wrong_with_a_question(joined: bool) ->
         EmulatorOptions(question_errors=0)
 
 
+@pytest.mark.parametrize(("style", "typed"), [("question", True), ("task", False), ("none", False)])
+async def test_a_denial_names_nobody(style: Any, typed: bool) -> None:
+    choice: dict[str, Any] = {"nameless_denials": True, "answer_type": style}
+    async with server(1.0, **choice) as emulator, ready(emulator) as (wire, _):
+        task = text_task()
+        await wire.send(task)
+        for question in (poll(STRANGER), details(STRANGER), details(task)):
+            await wire.send(question)
+            error = await wire.error()
+            assert "taskUUID" not in error
+            assert error.get("taskType") == (question["taskType"] if typed else None)
+        await wire.item()
+
+
 # The archive
 
 
+@pytest.mark.parametrize(
+    ("style", "kind"), [("question", "getTaskDetails"), ("task", "textInference"), ("none", None)]
+)
+async def test_the_type_of_an_entry(style: Any, kind: str | None) -> None:
+    async with server(details_type=style) as emulator, ready(emulator) as (wire, _):
+        task = text_task()
+        await wire.send(task)
+        live = await wire.item()
+        await wire.send(details(task))
+        entry = await wire.item()
+        assert entry.get("taskType") == kind
+        assert entry["response"]["data"] == [live]
+
+
 async def test_a_running_task_has_a_status_and_nothing_else() -> None:
-    async with server(1.0, details_while_running="status") as emulator:
-        async with ready(emulator) as (wire, _):
-            task = text_task()
-            await wire.send(task, details(task))
-            about = {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}
-            assert await wire.item() == {**about, "status": "processing"}
-            await wire.item()
-            await wire.send(details(task))
-            assert {"request", "response"} < set(await wire.item())
+    choice: dict[str, Any] = {"details_while_running": "status"}
+    async with server(1.0, **choice) as emulator, ready(emulator) as (wire, _):
+        task = text_task()
+        await wire.send(task, details(task))
+        about = {"taskType": "getTaskDetails", "taskUUID": task["taskUUID"]}
+        assert await wire.item() == {**about, "status": "processing"}
+        await wire.item()
+        await wire.send(details(task))
+        assert {"request", "response"} < set(await wire.item())
 
 
 @pytest.mark.parametrize("form", ["frame", "items", "frames", "behind", "before"])
