@@ -5,6 +5,7 @@ In virtual time. Each server is the emulator with some choices; the proof is wha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -107,11 +108,16 @@ async def test_answers_that_come_again(dying: Any) -> None:
     async with pair(6.0, **choice) as (server, client):
         answers = Answers()
 
+        def asked() -> int:
+            return server.stats.polls + server.stats.details
+
+        def more(before: int) -> bool:
+            return asked() > before
+
         async def strike() -> None:
             # Each cut strikes while answers to questions are on their way.
             for _ in range(4):
-                asked = server.stats.polls + server.stats.details
-                await until(lambda asked=asked: server.stats.polls + server.stats.details > asked)
+                await until(partial(more, asked()))
                 server.faults.cut()
 
         tasks = [ask(f"{n}", delivery_method="async" if n % 2 else None) for n in range(20)]
