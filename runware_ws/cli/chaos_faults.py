@@ -192,7 +192,6 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "poll_unknown": ("error", "empty"),
     "poll_running": ("processing", "unknown", "empty"),
     "poll_errors": ("data", "errors"),
-    "nameless_denials": (False, True),
     "details_unknown": ("error", "empty"),
     "details_type": ("question", "task", "none"),
     "details_while_running": ("not-found", "processing", "status"),
@@ -215,7 +214,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 """What nobody outside can know about the server: each thing, and all it may do.
 
 Not ``answers_joined``: an empty answer to many questions says of each only what two quiet seconds
-behind it confirm, and no socket lives that long here. Nor ``mute_question``: the client gives up a
+behind it confirm, and no socket lives that long here. Nor ``nameless_denials``: where items are
+merged, many of them in one frame say as little. Nor ``mute_question``: the client gives up a
 way that is silent only after as many seconds. Nor ``archive_pieces``: nothing is streamed here.
 """
 
