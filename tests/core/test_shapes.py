@@ -34,12 +34,22 @@ def _about(record: TaskRecord, **fields: Any) -> dict[str, Any]:
 def test_a_receipt_whose_other_fields_are_null_is_a_receipt(
     delivery: str, nulls: dict[str, Any]
 ) -> None:
-    bench = Bench()
+    bench = Bench(poll_first=1)
     record = bench.begin_written(delivery=delivery)
     bench.say({"data": [_about(record, **nulls)]})
     assert not record.ended
+    bench.step(1)
+    assert len(questions(bench)) == (delivery == "async"), "what is receipted is polled soon"
     bench.answer(record, status="success")
     assert [entry["text"] for entry in record.items] == ["yes"]
+
+
+def test_a_note_whose_other_fields_are_null_is_a_note() -> None:
+    bench = Bench()
+    record = bench.begin_written()
+    bench.say({"data": [_about(record, **NULLS[1] | {"status": "processing", "progress": 40})]})
+    assert record.ladder.progress is not None
+    assert record.ladder.progress["progress"] == 40
 
 
 def test_async_nor_does_a_field_that_nobody_knows_make_it_a_result() -> None:

@@ -102,7 +102,8 @@ def meaning(item: dict[str, Any]) -> Meaning:
         status = None
     if (item.get("taskType") == _ARCHIVE or "response" in item) and _is_entry(item, status):
         return Meaning.ARCHIVE
-    if "delta" in item and (item["delta"] or not has_output(item)):
+    delta = item.get("delta")
+    if delta is not None and (delta or not has_output(item)):
         if status is None:
             failed = ("error" in item or "errors" in item) and tells_error(item)
         else:
