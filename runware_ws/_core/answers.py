@@ -332,7 +332,7 @@ class Answers:
             return False
         # A poll tells a status (documented), and the archive's answer has its type.
         untold = item.get("status") is None and item.get("taskType") != record.task_type
-        return "delta" in item or untold
+        return item.get("delta") is not None or untold
 
     def keep_left(self, record: TaskRecord, now: float) -> None:
         """A stream that was given up is complete: its whole answer can be claimed."""

@@ -252,6 +252,15 @@ def test_the_answer_to_a_callers_question_is_all_that_came_with_it(
     assert len(record.items) == 3
 
 
+@pytest.mark.parametrize("task_type", ["getResponse", "getTaskDetails", "modelSearch"])
+def test_the_answer_to_a_callers_question_may_have_a_delta_that_is_null(task_type: str) -> None:
+    bench = Bench()
+    record = bench.begin_written(task_type=task_type)
+    answer = {"response": {"data": []}, "text": None, "delta": None, "status": None}
+    bench.say({"data": [_about(record, **answer)]})
+    assert record.items == [_about(record, **answer)]
+
+
 @pytest.mark.parametrize("task_type", ["modelSearch", "getResponse"])
 def test_an_entry_of_the_archive_is_no_answer_to_another_question_of_the_caller(
     task_type: str,

@@ -61,7 +61,7 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     if (
         means is RESULT
         and record.deltas is not None
-        and "delta" in item
+        and item.get("delta") is not None
         and item.get("status") is None
         and not record.deltas.has_output(item)
     ):
@@ -81,7 +81,7 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
         return Meaning.RECEIPT
     if record.task_type in READ_ONLY and means is not Meaning.ERROR and not about:
         # A piece of the stream that the caller asks about is no answer. A poll tells a status.
-        piece = "delta" in item and item.get("status") is None
+        piece = item.get("delta") is not None and item.get("status") is None
         return Meaning.DELTA if piece and record.task_type in ABOUT_OTHERS else RESULT
     return means
 
