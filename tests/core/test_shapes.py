@@ -256,7 +256,7 @@ def test_the_answer_to_a_callers_question_is_all_that_came_with_it(
 def test_the_answer_to_a_callers_question_may_have_a_delta_that_is_null(task_type: str) -> None:
     bench = Bench()
     record = bench.begin_written(task_type=task_type)
-    answer = {"response": {"data": []}, "text": None, "delta": None, "status": None}
+    answer: dict[str, Any] = {"response": {"data": []}, "text": None, "delta": None, "status": None}
     bench.say({"data": [_about(record, **answer)]})
     assert record.items == [_about(record, **answer)]
 

@@ -267,9 +267,16 @@ INBOUND = [
     Mutant(
         "an empty delta makes a result a piece",
         "_core/inbound/meaning.py",
-        'if "delta" in item and (item["delta"] or not has_output(item)):',
-        'if "delta" in item:',
+        "if delta is not None and (delta or not has_output(item)):",
+        "if delta is not None:",
         "tests/core/test_shapes.py::test_a_result_with_an_empty_delta_is_a_result",
+    ),
+    Mutant(
+        "a delta that is null makes a receipt a piece",
+        "_core/inbound/meaning.py",
+        "if delta is not None and (delta or not has_output(item)):",
+        'if "delta" in item and (delta or not has_output(item)):',
+        "tests/core/test_shapes.py::test_a_receipt_whose_other_fields_are_null_is_a_receipt",
     ),
     Mutant(
         "a status that nobody knows hides an error",
