@@ -61,7 +61,7 @@ def meaning_for(record: TaskRecord, item: dict[str, Any]) -> Meaning:
     if (
         means is RESULT
         and record.deltas is not None
-        and item.get("delta") is not None
+        and "delta" in item
         and item.get("status") is None
         and not record.deltas.has_output(item)
     ):
