@@ -27,6 +27,22 @@ def test_a_copy_that_is_not_let_in_does_not_end_the_task(code: str) -> None:
     assert record.state is TaskState.DONE
 
 
+def test_nor_does_one_that_is_replayed_on_each_socket() -> None:
+    bench = Bench()
+    record = bench.begin_in_doubt(OTHER_SESSION, timeout=200)
+    bench.resent(record)
+    for _ in range(30):
+        bench.refuse(record, "rateLimitExceeded", taskType=record.task_type)
+        for question in questions(bench):
+            say_about(bench, question, "taskNotFound", "question")
+        bench.step(1)
+        bench.cut()
+        bench.reconnect()
+    assert not record.ended
+    bench.answer(record, "of the first copy")
+    assert record.state is TaskState.DONE
+
+
 def test_nor_does_such_a_refusal_that_the_archive_keeps_while_the_first_may_run() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, timeout=1_000)

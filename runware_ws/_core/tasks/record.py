@@ -413,6 +413,9 @@ class TaskRecord:
         if ladder is not UNTOUCHED:
             ladder.told = ladder.half_told = False
             ladder.outstanding = ANY_NUMBER if ladder.may_answer else 0
+            if ladder.barred is not None:
+                # That refusal may be replayed on each socket, and is not insisted on so.
+                ladder.word = None
             # The next cut may come soon: the pauses between questions begin with the shortest.
             ladder.asks_before = ladder.asks + 1
             ladder.sockets += 1
