@@ -53,6 +53,7 @@ WITHOUT = {
     "echoes_key": "the emulator never repeats a key, so that no log of it has one",
     "answers_shuffled": "only the simulation, so far",
     "answers_late": "only the simulation, so far",
+    "refusals_buffered": "the emulator always does so",
     "refusal_closes": "only the simulation, so far",
 }
 """Traits without an option, and why."""

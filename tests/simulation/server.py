@@ -362,7 +362,8 @@ class Server:
         if error is not None:
             if self.traits.anonymous_conflicts:
                 del error["taskUUID"]
-            self._say(socket, error_frame([error], self.traits.error_key))
+            frame = error_frame([error], self.traits.error_key)
+            self._say(socket, frame, Push(frame) if self.traits.refusals_buffered else None)
             return
         work = self.works[task["taskUUID"]]
         about = {"taskType": work.task_type, "taskUUID": work.plan.uuid}

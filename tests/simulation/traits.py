@@ -126,6 +126,8 @@ class Traits:
     """An answer to a question that did not arrive is replayed, as results are."""
     copies_busy: str = ""
     """Copies are refused with this code, without a look at whether the first one is there."""
+    refusals_buffered: bool = False
+    """The refusal of a copy is replayed, as results are."""
     refusal_closes: bool = False
     """Behind the error about a session the socket is closed with 1008."""
     receipt: str = "bare"
@@ -191,6 +193,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "answers_buffered": (False, False, True),
     "answers_late": (0.0, 0.0, 0.0, 3.0),
     "copies_busy": ("",) * 3 + ("rateLimitExceeded",),
+    "refusals_buffered": (False, True),
     "refusal_closes": (False, False, True),
     "receipt": ("bare", "cost", "message", "queue", "status", "all"),
     "receipts": (1, 1, 2),
