@@ -246,6 +246,13 @@ TASKS = [
         "test_a_first_try_in_a_frame_that_never_touched_the_socket_left_no_trace",
     ),
     Mutant(
+        "the refusal of a copy that is replayed on each socket is insisted on",
+        f"{_TASKS}/record.py",
+        "if ladder.barred is not None:",
+        "if False:",
+        "tests/core/test_refused_copies.py::test_nor_does_one_that_is_replayed_on_each_socket",
+    ),
+    Mutant(
         "frames taken back change the order",
         f"{_TASKS}/table.py",
         "for record in reversed(frame.records):",
