@@ -83,6 +83,27 @@ def test_nor_does_one_that_a_poll_lists() -> None:
     assert isinstance(ended(record, TaskState.FAILED), TaskError)
 
 
+@pytest.mark.parametrize("left", [7.5, 8, 15])
+def test_async_there_is_time_to_hear_it_repeated_where_polls_only_meet_trouble(left: float) -> None:
+    bench = Bench(poll_first=1)
+    first = bench.begin_written(delivery="async")
+    bench.core.cancel(first, bench.now)
+    bench.numbers = 0
+    record = bench.task(delivery="async", timeout=60)
+    while bench.now < record.deadline - left:
+        if questions(bench):
+            bench.say({"data": [{"taskUUID": record.uuid, "status": "processing"}]})
+        bench.step(0.25)
+    bench.refuse(record, "internalServerError", taskType=record.task_type)
+    while not record.ended:
+        for question in unsent(bench, 60):
+            if question["taskType"] == "getTaskDetails":
+                say_kept(bench, record, question, errors=[error(record, "internalServerError")])
+            else:
+                say_about(bench, question, "internalServerError", "question")
+    assert isinstance(ended(record, TaskState.FAILED), TaskError)
+
+
 def test_where_the_first_may_run_to_the_deadline_the_task_ends_as_unknown() -> None:
     bench = Bench()
     record = bench.begin_in_doubt(OTHER_SESSION, timeout=100)

@@ -226,6 +226,14 @@ RECOVERY = [
         "test_an_empty_answer_counts_for_a_task_that_was_never_confirmed",
     ),
     Mutant(
+        "the archive is asked about a refused copy no more often than about others",
+        _QUESTIONS,
+        "other = other or (ladder.barred is not None and ladder.last_question is usual)",
+        "pass",
+        "tests/core/test_refused_copies.py::"
+        "test_async_there_is_time_to_hear_it_repeated_where_polls_only_meet_trouble",
+    ),
+    Mutant(
         "each unreadable message asks again",
         "_core/recovery/doubts.py",
         "if now < self._quiet_until:",

@@ -286,6 +286,8 @@ def _way_to_ask(record: TaskRecord, now: float) -> QuestionType:
             # Of a task that the server has shown to have, a poll knows more.
             # But if it is not answered, the other may be.
             other = ladder.silences % 2 == 1 or ladder.misses % 3 == 2
+            # Where a refusal of a copy may be its end, what a poll says may be about the question.
+            other = other or (ladder.barred is not None and ladder.last_question is usual)
     if record.is_last_call(now):
         if ladder.found:
             # A poll has told of the task, so it will tell its end; the archive may have none.
