@@ -217,10 +217,11 @@ class Tasks:
 
     async def _other(self, plan: Plan, before: Sent) -> None:
         """Another task under the same taskUUID, which must not be answered by the first one."""
-        if before.ends and not (before.written or before.posted):
-            # It was never sent, so it left no trace.
-            return
         program = self._program
+        turned_away = plan.uuid in program.judge.http.refused
+        if before.ends and not before.written and (turned_away or not before.posted):
+            # It was never sent, or it was turned away at the door, so it left no trace.
+            return
         try:
             delivery = "sync" if plan.stream is not None else ""
             other = {**program.task(plan, delivery), "padding": "of another"}
