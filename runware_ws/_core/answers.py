@@ -366,14 +366,14 @@ class Answers:
         if means is Meaning.PROGRESS:
             record.take_back()
             record.progressed()
-            archived = is_answer_about(record, item) and item["taskType"] == QuestionType.ARCHIVE
-            if archived:
+            by_archive = is_answer_about(record, item) and item["taskType"] == QuestionType.ARCHIVE
+            if by_archive:
                 # It tells no more than that the task runs.
                 record.answered()
                 self._recovery.questions.heard(QuestionType.ARCHIVE)
             elif record.ladder.question is QuestionType.POLL:
                 self._recovery.told_by_poll(record)
-            self._recovery.still_running(record, now, answered=archived or record.ladder.told)
+            self._recovery.still_running(record, now, answered=by_archive or record.ladder.told)
         else:
             self._recovery.arrived(record, now)
         record.acknowledge()

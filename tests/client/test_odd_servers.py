@@ -5,11 +5,14 @@ In virtual time. Each server is the emulator with some choices; the proof is wha
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
+from runware_ws import Client
+from runware_ws.emulator import Emulator
 from tests import virtual
 
 from .support import ample, ask, until
@@ -17,6 +20,19 @@ from .test_rules import Answers, pair
 
 pytestmark = pytest.mark.anyio
 anyio_backend = virtual.anyio_backend
+
+
+async def run_twenty(
+    server: Emulator, client: Client, strike: Callable[[], Awaitable[object]]
+) -> None:
+    """Twenty tasks while something strikes: each is answered, and runs once."""
+    answers = Answers()
+    tasks = [ask(f"{n}", delivery_method="async" if n % 2 else None) for n in range(20)]
+    await answers.run(client, *tasks, strike=strike)
+    assert answers.errors == []
+    assert len(answers.results) == 20
+    assert server.stats.executed_twice == []
+    assert client.stats().strays == 0
 
 
 async def all_answered(
@@ -28,7 +44,6 @@ async def all_answered(
 ) -> Any:
     """Twenty tasks are cut off, and each is answered once; returns what the server counted."""
     async with pair(latency, client, **options) as (server, user):
-        answers = Answers()
 
         async def strike() -> None:
             await until(lambda: server.stats.tasks_accepted == 20)
@@ -36,12 +51,7 @@ async def all_answered(
                 server.faults.forget_sessions()
             server.faults.cut()
 
-        tasks = [ask(f"{n}", delivery_method="async" if n % 2 else None) for n in range(20)]
-        await answers.run(user, *tasks, strike=strike)
-        assert answers.errors == []
-        assert len(answers.results) == 20
-        assert server.stats.executed_twice == []
-        assert user.stats().strays == 0
+        await run_twenty(server, user, strike)
         return server.stats
 
 
@@ -106,7 +116,6 @@ async def test_several_errors_about_a_question_end_no_task(
 async def test_answers_that_come_again(dying: Any) -> None:
     choice: dict[str, Any] = {"dying_results": dying, "buffer_answers": True}
     async with pair(6.0, **choice) as (server, client):
-        answers = Answers()
 
         def asked() -> int:
             return server.stats.polls + server.stats.details
@@ -120,12 +129,7 @@ async def test_answers_that_come_again(dying: Any) -> None:
                 await until(partial(more, asked()))
                 server.faults.cut()
 
-        tasks = [ask(f"{n}", delivery_method="async" if n % 2 else None) for n in range(20)]
-        await answers.run(client, *tasks, strike=strike)
-        assert answers.errors == []
-        assert len(answers.results) == 20
-        assert server.stats.executed_twice == []
-        assert client.stats().strays == 0
+        await run_twenty(server, client, strike)
 
 
 @pytest.mark.parametrize("style", ["question", "task", "none"])

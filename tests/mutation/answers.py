@@ -330,7 +330,7 @@ ANSWERS = [
     Mutant(
         "a status of the archive counts as no answer",
         "_core/answers.py",
-        "answered=archived or record.ladder.told)",
+        "answered=by_archive or record.ladder.told)",
         "answered=record.ladder.told)",
         "tests/core/test_nameless_answers.py::"
         "test_what_the_answer_to_several_leaves_out_is_asked_about_again_soon",

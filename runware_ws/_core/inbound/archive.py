@@ -9,9 +9,9 @@ from runware_ws._core.inbound.meaning import Meaning, meaning
 from runware_ws._core.tasks.deltas import Deltas
 from runware_ws._core.tasks.items import INCIDENTAL
 
-__all__ = ["Entries", "Listing", "archived", "owner_of"]
+__all__ = ["Listing", "archived", "owner_of"]
 
-Entries = dict[str, list[dict[str, Any]]]
+_Entries = dict[str, list[dict[str, Any]]]
 """Results or errors, by the task that they belong to."""
 
 
@@ -22,8 +22,8 @@ class Listing:
     ``None`` among those: one that it does not name.
     """
 
-    results: Entries
-    errors: Entries
+    results: _Entries
+    errors: _Entries
     running: set[str | None]
 
 
@@ -85,9 +85,9 @@ def archived(item: dict[str, Any], uuid: str) -> Listing:
     )
 
 
-def _by_owner(entries: list[dict[str, Any]], default: str | None) -> Entries:
+def _by_owner(entries: list[dict[str, Any]], default: str | None) -> _Entries:
     """Entries by the task that they name; one that names none is ``default``'s, or nobody's."""
-    found: Entries = {}
+    found: _Entries = {}
     for entry in entries:
         uuid = owner_of(entry) or default
         if uuid is not None:

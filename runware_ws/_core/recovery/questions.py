@@ -240,7 +240,7 @@ class OpenQuestions:
         self._part_at[frame] = now
         if frame in self._emptied:
             return []
-        mates = [mate for mate in self._answerable() if mate.ladder.asked_in == frame]
+        mates = self._open_in(frame)
         if mates:
             self._emptied[frame] = 0
         return mates
@@ -251,7 +251,7 @@ class OpenQuestions:
         frame = record.ladder.asked_in
         if not self._emptied.get(frame):
             return []
-        mates = [mate for mate in self._answerable() if mate.ladder.asked_in == frame]
+        mates = self._open_in(frame)
         if not self._is_about_all(frame, len(mates)):
             return []
         self._part_at[frame] = -FOREVER  # no more is to come
@@ -267,6 +267,10 @@ class OpenQuestions:
         open_kinds = [kind for kind in QuestionType if self._of_kind[kind]]
         kinds = [kind for kind in open_kinds if not self.silent(kind)] or open_kinds
         return [record for record in self.open.values() if record.ladder.question in kinds]
+
+    def _open_in(self, frame: int) -> list[TaskRecord]:
+        """The questions of this frame that are open, but for a kind that gets no answer."""
+        return [record for record in self._answerable() if record.ladder.asked_in == frame]
 
     def left_out_at(self, record: TaskRecord) -> float | None:
         """When the frame in which a task was asked about was last answered by name, if such answers
